@@ -1,0 +1,5 @@
+"""Metrics: one file is one metric."""
+
+from bench.metrics.base import METRICS, Metric, NotMeasured, Score, TooFew
+
+__all__ = ["METRICS", "Metric", "NotMeasured", "Score", "TooFew"]

@@ -1,0 +1,95 @@
+"""Metric: says what evidence it needs, gets it, returns a score. Nothing here knows a method or another metric."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from bench import bootstrap
+from ganmut.registry import Registry
+
+if TYPE_CHECKING:
+    from bench.evidence import Evidence
+
+METRICS = Registry("metric", "bench.metrics")
+
+
+class TooFew(ValueError):
+    """Fewer samples than the metric needs; the message says how many it needs."""
+
+
+class NotMeasured(Exception):
+    """Why a cell stays empty without anything being wrong, in one sentence for the table."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """value over n faces, 95 % interval over faces; parts and intervals by name (emotions, budgets).
+
+    draws: bootstrap draws of the value (under "") and of the parts, paired over rows: what claims are judged on. note:
+    what a reader must know beside the number.
+    """
+
+    value: float
+    n: int
+    parts: dict[str, float] = field(default_factory=dict)
+    interval: tuple[float, float] | None = None
+    intervals: dict[str, tuple[float, float] | None] = field(default_factory=dict)
+    draws: dict[str, np.ndarray] = field(default_factory=dict)
+    note: str = ""
+
+
+class Metric(ABC):
+    """One number per row of the leaderboard.
+
+    needs: evidence it reads, as "plan:view" (bench/plans.py, bench/views.py). version: raised whenever the number
+    changes its meaning. minimum: least number of faces. rows: the kinds of rows it can be asked for ("editor",
+    "identity", "oracle", "real"). higher_is_better: None where neither is. reference: the papers' figures, by row.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    needs: ClassVar[tuple[str, ...]]
+    version: ClassVar[int] = 1
+    unit: ClassVar[str] = ""
+    higher_is_better: ClassVar[bool | None] = False
+    minimum: ClassVar[int] = 2
+    rows: ClassVar[frozenset[str]] = frozenset({"editor", "identity", "oracle"})
+    reference: ClassVar[dict[str, str]] = {}
+
+    @abstractmethod
+    def compute(self, evidence: Evidence) -> Score:
+        """The score of the evidence's row; raises TooFew, or NotMeasured where there is nothing to measure."""
+
+    def enough(self, n: int, needed: int | None = None) -> None:
+        """Raises TooFew unless there are `needed` (default: minimum) faces."""
+        needed = self.minimum if needed is None else needed
+        if n < needed:
+            raise TooFew(f"{self.name} needs at least {needed} faces, got {n}; use a larger protocol or more data")
+
+
+def by_face(columns: dict[str, np.ndarray], evidence: Evidence, note: str = "") -> Score:
+    """The score of per-face values: a column `[n]` a part (NaN = that face is left out); the value is the parts' mean."""
+    n = len(next(iter(columns.values())))
+    weights = bootstrap.counts(n, evidence.protocol.replicates, evidence.protocol.seed)
+    parts = {name: _mean(values) for name, values in columns.items()}
+    draws = {name: bootstrap.means(values, weights) for name, values in columns.items()}
+    value = _mean(np.array(list(parts.values())))
+    draws[""] = _columns_mean(np.stack(list(draws.values())))
+    intervals = {name: bootstrap.interval(draw) for name, draw in draws.items()}
+    whole = intervals.pop("")
+    return Score(value, n, parts, whole, intervals, draws, note)
+
+
+def _mean(values: np.ndarray) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def _columns_mean(stack: np.ndarray) -> np.ndarray:
+    known = np.isfinite(stack)
+    total, share = np.where(known, stack, 0).sum(0), known.sum(0)
+    return np.divide(total, share, out=np.full(stack.shape[1], np.nan), where=share > 0)

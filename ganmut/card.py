@@ -1,0 +1,63 @@
+"""Model cards: the README.md of a weight folder: YAML that the Hub reads, then Markdown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# What a card tells of the training, in this order, where the config holds it.
+FACTS = (
+    "recipe", "recipe_hash", "data", "data_fingerprint", "size", "crop", "kimg", "minutes",
+    "hardware", "dtype", "commit", "ablation_of",
+)  # fmt: skip
+
+
+def front_matter(tags: list[str], task: str, licence: str = "apache-2.0") -> str:
+    """The YAML block at the head of a card."""
+    lines = ["---", f"license: {licence}", "library_name: ganmut", f"pipeline_tag: {task}", "tags:"]
+    return "\n".join([*lines, *(f"- {tag}" for tag in tags), "---", ""])
+
+
+def table(facts: dict[str, Any]) -> str:
+    """A two-column Markdown table, one row a fact."""
+    rows = (f"| {name.replace('_', ' ')} | {value} |" for name, value in facts.items())
+    return "\n".join(["| | |", "|---|---|", *rows, ""])
+
+
+def training_facts(config: dict[str, Any]) -> str:
+    """The table of how a weight was trained: what of FACTS its config holds."""
+    known = {name: config[name] for name in FACTS if config.get(name) not in (None, "")}
+    return table({k: round(v, 2) if isinstance(v, float) else v for k, v in known.items()})
+
+
+def editor_card(config: dict[str, Any], method: Any, name: str) -> str:
+    """The card of an editor: what it is, how to use it, how it was trained, its limits."""
+    spec = f"{config['set']}/{name}" if config.get("set") else "FOLDER"
+    strongest = config["emotions"][1]
+    tags = ["facial-expression", "image-editing", "gan", config["method"]]
+    note = f"\n{config['note']}\n" if config.get("note") else ""
+    return f"""{front_matter(tags, "image-to-image", config.get("licence", "apache-2.0"))}
+# {method.title}: {name}
+
+Edits the expression of an aligned face of {config["size"]} x {config["size"]} px. Emotions:
+{", ".join(config["emotions"])}.{" It changes the luminance only." if config["grey"] else ""}
+Method: {method.paper}
+{note}
+```python
+import ganmut
+
+editor = ganmut.load("{spec}")
+faces = editor.prepare(images)  # uint8 N x H x W x 3, aligned
+edited = editor.edit(faces, editor.space.of("{strongest}", 0.8))  # uint8 N x 3 x S x S
+```
+
+## Training
+
+{training_facts(config)}
+The tensors' sha256 is in `config.json`; `golden.safetensors` holds faces, codes and the edits that
+these very tensors made.
+
+## Limits
+
+An edited face shows an expression that the person did not make. Say so wherever you show one, and
+ask the person first. The emotion names are labels of the training data, not what a person feels.
+"""

@@ -1,0 +1,232 @@
+"""Code spaces: what every metric and the demo may ask of any method. Codes are float tensors `[..., dim]`.
+
+Laws, tested for every space: `of(e, 0) == of("neutral", anything)`; `clamp` is idempotent; `path` hits both its ends;
+samples are valid; `of` is continuous in the intensity.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ganmut.emotions import index
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A 2-D sheet of codes: `codes` is side x side x dim (row 0 is the top, y = +1), `valid` side x side bool."""
+
+    codes: Tensor
+    valid: Tensor
+
+
+class CodeSpace(ABC):
+    """The set of codes of one method; `emotions` comes from the data, neutral first."""
+
+    dim: int
+    kind: str  # what a person moves to choose a code: "labels", "gamut" or "units"
+
+    def __init__(self, emotions: tuple[str, ...]):
+        if len(emotions) < 2:
+            raise ValueError(f"a code space needs neutral and at least one emotion, got {emotions}")
+        self.emotions = tuple(emotions)
+
+    @abstractmethod
+    def of(self, emotion: str, intensity: float = 1.0) -> Tensor:
+        """The code `[dim]` of a named emotion at an intensity 0..1; intensity 0 is neutral."""
+
+    @abstractmethod
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        """`[n, dim]` codes from the method's evaluation prior (the one its FED is measured under)."""
+
+    @abstractmethod
+    def grid(self, budget: int | None = None) -> Tensor:
+        """`[m, dim]` codes searched for ERE: the paper's own grid, or about `budget` codes (never more)."""
+
+    @abstractmethod
+    def clamp(self, code: Tensor) -> Tensor:
+        """The nearest valid code; raises ValueError on NaN, infinity or a wrong last dimension."""
+
+    def path(self, a: Tensor, b: Tensor, steps: int) -> Tensor:
+        """`[steps, dim]` codes from a to b, both included: the method's own interpolation (straight by default)."""
+        if steps < 2:
+            raise ValueError(f"a path needs at least 2 steps, got {steps}")
+        t = torch.linspace(0, 1, steps, dtype=a.dtype, device=a.device)[:, None]
+        return (1 - t) * a + t * b
+
+    def chart(self, side: int) -> Chart | None:
+        """The 2-D sheet that the gamut pad and the gamut map draw, or None where the space is not a plane."""
+        return None
+
+    def state(self) -> dict[str, Tensor]:
+        """What the space learned and a weight file must carry; empty where nothing is learned."""
+        return {}
+
+    def _intensity(self, emotion: str, intensity: float) -> tuple[int, float]:
+        value = float(intensity)
+        if not math.isfinite(value) or not 0 <= value <= 1:
+            raise ValueError(f"intensity must be between 0 and 1, got {intensity}")
+        return index(emotion, self.emotions), value
+
+    def _checked(self, code: Tensor) -> Tensor:
+        if code.shape[-1] != self.dim:
+            raise ValueError(f"this code space has {self.dim} values, got {code.shape[-1]}")
+        if not torch.isfinite(code).all():
+            raise ValueError("a code holds NaN or infinity; give finite numbers")
+        return code
+
+
+class OneHot(CodeSpace):
+    """Labels of a conditional generator (StarGAN, SMIT, GANimation with categories): the simplex over the emotions.
+
+    Intensity mixes with neutral, (1-t) e_0 + t e_c, which is the path the GANmut paper measures StarGAN on (section 5.3).
+    """
+
+    kind = "labels"
+
+    def __init__(self, emotions: tuple[str, ...]):
+        super().__init__(emotions)
+        self.dim = len(self.emotions)
+
+    def of(self, emotion: str, intensity: float = 1.0) -> Tensor:
+        which, value = self._intensity(emotion, intensity)
+        code = torch.zeros(self.dim)
+        code[0] += 1 - value
+        code[which] += value
+        return code
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        # The prior is the label distribution of the test set, which is balanced.
+        return torch.eye(self.dim)[torch.randint(self.dim, (n,), generator=generator)]
+
+    def grid(self, budget: int | None = None) -> Tensor:
+        """The labels themselves (the paper's 7), or soft labels: all pairs of labels mixed in equal steps."""
+        if budget is None:
+            return torch.eye(self.dim)
+        eye, pairs = torch.eye(self.dim), self.dim * (self.dim - 1) // 2
+        steps = max((budget - self.dim) // pairs, 0)
+        codes = [eye]
+        for t in torch.linspace(0, 1, steps + 2)[1:-1]:
+            a, b = torch.triu_indices(self.dim, self.dim, 1)
+            codes.append((1 - t) * eye[a] + t * eye[b])
+        return torch.cat(codes)[:budget]
+
+    def clamp(self, code: Tensor) -> Tensor:
+        """Euclidean projection on the simplex (Duchi et al. 2008, figure 1)."""
+        code = self._checked(code)
+        ordered = code.sort(dim=-1, descending=True).values
+        ranks = torch.arange(1, self.dim + 1, dtype=code.dtype, device=code.device)
+        shift = (ordered.cumsum(-1) - 1) / ranks
+        last = ((ordered - shift) > 0).sum(-1, keepdim=True) - 1
+        projected = (code - shift.gather(-1, last)).clamp(min=0)
+        valid = ((code >= 0).all(-1) & ((code.sum(-1) - 1).abs() < 1e-5))[..., None]
+        return torch.where(valid, code, projected)  # a valid code stays the same bits
+
+
+class Disc(CodeSpace):
+    """GANmut's polar gamut: the unit disc, neutral at the origin, one learned unit direction per other emotion.
+
+    `directions`: (emotions - 1) x 2, any length; stored normalised. Code = radius * (cos angle, sin angle), radius =
+    intensity (GANmut, section 3.1).
+    """
+
+    kind = "gamut"
+    dim = 2
+
+    def __init__(self, emotions: tuple[str, ...], directions: Tensor):
+        super().__init__(emotions)
+        if directions.shape != (len(emotions) - 1, 2):
+            raise ValueError(
+                f"{len(emotions)} emotions need {len(emotions) - 1} x 2 directions, got {tuple(directions.shape)}"
+            )
+        self.directions = torch.nn.functional.normalize(directions.detach().float().cpu(), dim=1)
+
+    def of(self, emotion: str, intensity: float = 1.0) -> Tensor:
+        which, value = self._intensity(emotion, intensity)
+        return torch.zeros(2) if which == 0 else value * self.directions[which - 1]
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        # Uniform in angle and in radius, not in area: the authors' evaluation mode "random".
+        angle = torch.rand(n, generator=generator) * 2 * math.pi
+        radius = torch.rand(n, generator=generator)
+        return radius[:, None] * torch.stack([angle.cos(), angle.sin()], 1)
+
+    def grid(self, budget: int | None = None) -> Tensor:
+        """Radii 0..1 times angles, equally many of each: 21 x 21 in the paper (section 5.2)."""
+        side = 21 if budget is None else max(math.isqrt(budget), 1)
+        radius = torch.linspace(0, 1, side)[:, None]
+        angle = torch.arange(side)[None] * (2 * math.pi / side)
+        return torch.stack([radius * angle.cos(), radius * angle.sin()], -1).reshape(-1, 2)
+
+    def clamp(self, code: Tensor) -> Tensor:
+        code = self._checked(code)
+        # The margin keeps points that `of` puts on the rim, give or take a rounding, where they are.
+        length = code.norm(dim=-1, keepdim=True)
+        return torch.where(length > 1 + 1e-6, code / length.clamp(min=1e-12), code)
+
+    def chart(self, side: int) -> Chart:
+        codes = _sheet(side)
+        return Chart(codes, codes.norm(dim=-1) <= 1 + 1e-6)
+
+    def state(self) -> dict[str, Tensor]:
+        return {"directions": self.directions}
+
+
+class Plane(CodeSpace):
+    """GGANmut's square [-1, 1]^2 with one Gaussian per emotion, neutral included (GANmut, section 3.2).
+
+    `modes`: emotions x 2 inside the square; `covariances`: emotions x 2 x 2, positive definite.
+    """
+
+    kind = "gamut"
+    dim = 2
+    noise = 0.05  # "some noise" around the modes in the paper's FED; the size is not published
+
+    def __init__(self, emotions: tuple[str, ...], modes: Tensor, covariances: Tensor):
+        super().__init__(emotions)
+        if modes.shape != (len(emotions), 2) or covariances.shape != (len(emotions), 2, 2):
+            raise ValueError(
+                f"{len(emotions)} emotions need modes {len(emotions)} x 2 and covariances {len(emotions)} x 2 x 2, "
+                f"got {tuple(modes.shape)} and {tuple(covariances.shape)}"
+            )
+        self.modes = modes.detach().float().cpu().clamp(-1, 1)
+        self.covariances = covariances.detach().float().cpu()
+
+    def of(self, emotion: str, intensity: float = 1.0) -> Tensor:
+        which, value = self._intensity(emotion, intensity)
+        return (1 - value) * self.modes[0] + value * self.modes[which]
+
+    def density(self, code: Tensor) -> Tensor:
+        """p_z, `[..., emotions]`: softmax(-d^2) of the Mahalanobis distances; no 1/2 and no log-determinant (eq. 12)."""
+        offset = code[..., None, :] - self.modes
+        precision = torch.linalg.inv(self.covariances)
+        return torch.softmax(-torch.einsum("...ci,cij,...cj->...c", offset, precision, offset), -1)
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        which = torch.randint(len(self.emotions), (n,), generator=generator)
+        noise = self.noise * torch.randn(n, 2, generator=generator)
+        return (self.modes[which] + noise).clamp(-1, 1)
+
+    def grid(self, budget: int | None = None) -> Tensor:
+        """An even square grid: 21 x 21 in the paper (steps of .1)."""
+        return _sheet(21 if budget is None else max(math.isqrt(budget), 1)).reshape(-1, 2)
+
+    def clamp(self, code: Tensor) -> Tensor:
+        return self._checked(code).clamp(-1, 1)
+
+    def chart(self, side: int) -> Chart:
+        return Chart(_sheet(side), torch.ones(side, side, dtype=torch.bool))
+
+    def state(self) -> dict[str, Tensor]:
+        return {"modes": self.modes, "covariances": self.covariances}
+
+
+def _sheet(side: int) -> Tensor:
+    """side x side x 2 points of [-1, 1]^2; x grows to the right, y upwards, row 0 is the top."""
+    axis = torch.linspace(-1, 1, side) if side > 1 else torch.zeros(1)
+    y, x = torch.meshgrid(-axis, axis, indexing="ij")
+    return torch.stack([x, y], -1)

@@ -1,0 +1,58 @@
+"""Canonical emotions, their order, other datasets' names for them, and their action-unit prototypes."""
+
+from __future__ import annotations
+
+import difflib
+
+# AffectNet's ids 0..6; "neutral first" is what every CodeSpace relies on. Seven is the default, not a constant:
+# a FaceSet carries its own tuple.
+EMOTIONS = ("neutral", "happy", "sad", "surprised", "fearful", "disgusted", "angry")
+
+# The seventeen intensities that OpenFace writes (`AUxx_r`), in its order. Values are 0..1 here (OpenFace's 0..5, / 5).
+UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)
+UNIT_NAMES = {
+    1: "inner brow raiser", 2: "outer brow raiser", 4: "brow lowerer", 5: "upper lid raiser", 6: "cheek raiser",
+    7: "lid tightener", 9: "nose wrinkler", 10: "upper lip raiser", 12: "lip corner puller", 14: "dimpler",
+    15: "lip corner depressor", 17: "chin raiser", 20: "lip stretcher", 23: "lip tightener", 25: "lips part",
+    26: "jaw drop", 45: "blink",
+}  # fmt: skip
+
+# EMFACS-like prototypes at full intensity (Ekman & Friesen, EMFACS-7; Matsumoto & Ekman 2008), unit -> 0..1.
+PROTOTYPES: dict[str, dict[int, float]] = {
+    "neutral": {},
+    "happy": {6: 0.8, 12: 1.0, 25: 0.7, 26: 0.2},
+    "sad": {1: 0.9, 4: 0.7, 7: 0.2, 15: 1.0, 17: 0.7},
+    "surprised": {1: 1.0, 2: 1.0, 5: 0.8, 25: 1.0, 26: 1.0},
+    "fearful": {1: 1.0, 2: 0.5, 4: 0.7, 5: 1.0, 7: 0.3, 20: 0.9, 25: 0.8, 26: 0.3},
+    "disgusted": {4: 0.4, 6: 0.3, 7: 0.5, 9: 1.0, 10: 0.9, 15: 0.4, 17: 0.4, 25: 0.4},
+    "angry": {4: 1.0, 5: 0.6, 7: 0.8, 10: 0.2, 17: 0.4, 23: 1.0},
+}
+
+# What datasets call the same seven. Contempt has no canonical counterpart: a source that has it keeps it as an emotion
+# of its own or lists the rows that it leaves out.
+ALIASES = {
+    "happiness": "happy", "joy": "happy", "smile": "happy", "sadness": "sad", "surprise": "surprised",
+    "fear": "fearful", "afraid": "fearful", "disgust": "disgusted", "anger": "angry", "neutrality": "neutral",
+}  # fmt: skip
+
+
+def canonical(name: str) -> str:
+    """The project's word for an emotion: lower case, aliases resolved ("Fear" -> "fearful"); others pass unchanged."""
+    word = name.strip().lower()
+    return ALIASES.get(word, word)
+
+
+def index(name: str, emotions: tuple[str, ...] = EMOTIONS) -> int:
+    """Position of an emotion in `emotions`; raises ValueError naming what is near and what exists."""
+    word = canonical(name)
+    if word in emotions:
+        return emotions.index(word)
+    near = difflib.get_close_matches(word, emotions, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"unknown emotion {name!r}{hint} There are: {', '.join(emotions)}")
+
+
+def prototype(name: str) -> list[float]:
+    """The seventeen unit values (0..1, order of UNITS) of an emotion at full intensity."""
+    units = PROTOTYPES[canonical(name)]
+    return [units.get(number, 0.0) for number in UNITS]

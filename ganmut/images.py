@@ -1,0 +1,119 @@
+"""Bytes <-> [-1, 1], antialiased resize, grids, PNG: the one place where pictures change their form."""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+
+
+class BadPicture(ValueError):
+    """A file that cannot be read as a picture; the message names the file and says why."""
+
+
+def to_float(images: Tensor) -> Tensor:
+    """uint8 0..255 -> float32 in [-1, 1], same shape."""
+    return images.to(torch.float32).mul_(2 / 255).sub_(1)
+
+
+def to_bytes(images: Tensor) -> Tensor:
+    """float in [-1, 1] (clamped) -> uint8 0..255, same shape; to_bytes(to_float(x)) == x."""
+    return images.float().add(1).mul(127.5).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def resize(images: Tensor, size: int) -> Tensor:
+    """N x C x H x W float -> N x C x size x size, bilinear and antialiased; unchanged where the size is right."""
+    if images.shape[-2:] == (size, size):
+        return images
+    return F.interpolate(images, (size, size), mode="bilinear", antialias=True, align_corners=False)
+
+
+def read(path: str | Path) -> np.ndarray:
+    """H x W x 3 uint8 RGB of a picture file, turned upright by its EXIF; raises BadPicture with the file's name.
+
+    Grey, palette, CMYK and 16-bit pictures become RGB; transparency is laid on white; of an animation the first frame.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            warnings.filterwarnings("ignore", message="Palette images with Transparency")
+            with Image.open(path) as file:
+                return rgb(ImageOps.exif_transpose(file))
+    except FileNotFoundError:
+        raise BadPicture(f"{path}: there is no such file") from None
+    except UnidentifiedImageError:
+        raise BadPicture(f"{path}: not a picture that Pillow can read") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise BadPicture(f"{path}: more than {Image.MAX_IMAGE_PIXELS} pixels; scale it down") from None
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise BadPicture(f"{path}: damaged or not a picture ({error})") from None
+
+
+def rgb(picture: Image.Image) -> np.ndarray:
+    """H x W x 3 uint8 RGB of a Pillow picture in any mode."""
+    if picture.mode.startswith(("I", "F")):  # 16-bit grey: Pillow's own conversion clips instead of scaling
+        values = np.asarray(picture, np.float64)
+        top = 65535.0 if values.max() > 255 else 255.0
+        grey = np.clip(values / top * 255, 0, 255).round().astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        ground = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(ground, picture)
+    return np.asarray(picture.convert("RGB"))
+
+
+def tensor(pixels: np.ndarray) -> Tensor:
+    """H x W x 3 (or N x H x W x 3) uint8 -> 3 x H x W (N x 3 x H x W) uint8."""
+    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(pixels, -1, -3)))
+
+
+def array(images: Tensor) -> np.ndarray:
+    """3 x H x W (or N x 3 x H x W) uint8 -> H x W x 3 (N x H x W x 3) uint8."""
+    return np.ascontiguousarray(images.detach().cpu().movedim(-3, -1).numpy())
+
+
+def grid(images: Tensor, columns: int, gap: int = 2) -> Tensor:
+    """N x 3 x H x W uint8 -> one 3 x H' x W' uint8 picture with `columns` per row, white gaps between."""
+    n, _, height, width = images.shape
+    rows = -(-n // columns)
+    sheet = images.new_full(
+        (3, rows * (height + gap) - gap, columns * (width + gap) - gap), 255, dtype=torch.uint8
+    )
+    for i, image in enumerate(images):
+        top, left = (i // columns) * (height + gap), (i % columns) * (width + gap)
+        sheet[:, top : top + height, left : left + width] = image
+    return sheet
+
+
+def write_png(path: str | Path, image: Tensor | np.ndarray) -> Path:
+    """Writes 3 x H x W (tensor) or H x W x 3 (array) uint8 as PNG, whole or not at all."""
+    pixels = array(image) if isinstance(image, Tensor) else image
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return write_atomic(path, buffer.getvalue())
+
+
+def write_atomic(path: str | Path, content: bytes | str) -> Path:
+    """Writes a file whole or not at all: a temporary file beside it, fsync, rename."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path

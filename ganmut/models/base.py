@@ -1,0 +1,158 @@
+"""Method: what every expression editor provides; nothing here or in the loop knows which method it is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ganmut import losses
+from ganmut.codes import CodeSpace
+from ganmut.data.base import Batch
+from ganmut.registry import Registry
+
+METHODS = Registry("method", "ganmut.models")
+
+
+@dataclass(frozen=True)
+class Config:
+    """What to build, shared by all methods; each method adds the lambdas of its paper under the paper's names.
+
+    width, blocks: generator (64 and 6 are StarGAN's). d_width, d_layers, d_limit: critic (64, 6, none).
+    condition: "planes" repeats the code to constant input planes (as published); "affine" lets it steer the instance
+    norms of the residual blocks, since the first instance norm all but erases constant planes (docs/precision.md).
+    stem: "conv7" (as published) or "shuffle", space-to-depth, a third cheaper. output: "tanh" (as published) or
+    "residual", source plus change, which keeps the person from the first step.
+    adversarial: "wgan_gp" (as published) or "nonsaturating" with R1, which is stable at one critic step a generator step.
+    g_interval, penalty_interval: steps between generator updates and between penalties.
+    """
+
+    width: int = 64
+    blocks: int = 6
+    d_width: int = 64
+    d_layers: int = 6
+    d_limit: int = 2048
+    condition: str = "planes"
+    stem: str = "conv7"
+    output: str = "tanh"
+    adversarial: str = "wgan_gp"
+    lambda_adv: float = 1.0
+    lambda_gp: float = 10.0
+    lambda_r1: float = 1.0
+    g_interval: int = 5
+    penalty_interval: int = 1
+
+    def __post_init__(self) -> None:
+        allowed = {
+            "condition": ("planes", "affine"), "stem": ("conv7", "shuffle"),
+            "output": ("tanh", "residual"), "adversarial": tuple(losses.ADVERSARIAL),
+        }  # fmt: skip
+        for name, values in allowed.items():
+            if getattr(self, name) not in values:
+                raise ValueError(
+                    f"{name} must be one of {', '.join(values)}, got {getattr(self, name)!r}"
+                )
+
+
+@dataclass(frozen=True)
+class Edit:
+    """images N x 3 x S x S; mask N x 1 x S x S in 0..1 (1 = new pixels) and flow N x 2 x S x S in pixels, or None."""
+
+    images: Tensor
+    mask: Tensor | None = None
+    flow: Tensor | None = None
+
+
+class Method(nn.Module, ABC):
+    """A generator, a discriminator and the losses between them; emotions (neutral first) and size come from the data.
+
+    Subclasses set `Config` and `PAPER`, and build `self.G` (all that is shipped) and `self.D` (None where only editing is
+    wanted) in `build`.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]  # as the paper spells it
+    paper: ClassVar[str]  # one line: authors, venue, arXiv
+    Config: ClassVar[type[Config]]
+    PAPER: ClassVar[Config]
+    # How the paper trained: Recipe fields that differ from the defaults (batch, kimg, learning rates).
+    PAPER_RECIPE: ClassVar[dict[str, Any]] = {}
+    needs_units: ClassVar[bool] = False
+    # Parameters of G that averaging copies instead of averaging (GANmut's raw directions: METHODS.md section 5).
+    not_averaged: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, config: Config, emotions: tuple[str, ...], size: int, training: bool = True):
+        super().__init__()
+        self.config, self.emotions, self.size = config, tuple(emotions), size
+        self.adversarial = losses.ADVERSARIAL[config.adversarial]
+        self.G: nn.Module
+        self.D: nn.Module | None = None
+        self.build(training)
+
+    @abstractmethod
+    def build(self, training: bool) -> None:
+        """Makes `self.G`, and `self.D` if `training`."""
+
+    @abstractmethod
+    def space(self) -> CodeSpace:
+        """The code space as learned so far."""
+
+    @abstractmethod
+    def draw(self, batch: Batch, generator: torch.Generator) -> Any:
+        """Random target of one step for a batch: whatever `code` turns into codes and the losses need."""
+
+    @abstractmethod
+    def code(self, target: Any) -> Tensor:
+        """B x dim codes of a drawn target, with gradients to what the code space learns."""
+
+    @abstractmethod
+    def g_loss(self, batch: Batch, target: Any) -> dict[str, Tensor]:
+        """Weighted terms of the generator's loss, by name; their sum is minimised."""
+
+    @abstractmethod
+    def d_loss(self, batch: Batch, target: Any, x_fake: Tensor) -> dict[str, Tensor]:
+        """Weighted terms of the discriminator's loss; x_fake arrives without a graph."""
+
+    @abstractmethod
+    def classify(self, x: Tensor) -> Tensor:
+        """B x emotions logits of the discriminator for real or edited images."""
+
+    def d_penalty(
+        self, batch: Batch, target: Any, x_fake: Tensor, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """The gradient penalty of the chosen adversarial loss; the loop computes it in float32."""
+        return self.adversarial.penalty(self.config, self.D.score, batch.x, x_fake, generator)
+
+    def fake(self, batch: Batch, target: Any) -> Tensor:
+        """B x 3 x S x S edited images of a batch for the discriminator."""
+        return self.G(batch.x, self.code(target))
+
+    def warm_d(self, batch: Batch) -> dict[str, Tensor]:
+        """Loss that readies the discriminator as a plain classifier before the game starts."""
+        return {"cls": nn.functional.cross_entropy(self.classify(batch.x), batch.emotion)}
+
+    def warm_g(self, batch: Batch, target: Any) -> dict[str, Tensor]:
+        """Loss that readies the generator as an autoencoder under random codes, so that it starts with the person."""
+        return {"rec": (self.fake(batch, target) - batch.x).abs().mean()}
+
+    def encode(self, x: Tensor) -> Any:
+        """What does not depend on the code, made once a face; x N x 3 x S x S in [-1, 1]."""
+        return self.G.encode(x)
+
+    def edit(self, features: Any, code: Tensor) -> Edit:
+        """The whole inference for encoded faces and N x dim codes: masks, warps and cascades included."""
+        return Edit(self.G.decode(features, code))
+
+    @staticmethod
+    def take(features: Any, rows: Tensor) -> Any:
+        """Some of the encoded faces, by row."""
+        if isinstance(features, Tensor):
+            return features[rows]
+        return type(features)(Method.take(part, rows) for part in features)
+
+    def diagnose(self) -> dict[str, float]:
+        """Numbers worth a line in the log, such as the angle between learned directions."""
+        return {}

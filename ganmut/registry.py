@@ -1,0 +1,71 @@
+"""Names from files: a registry imports the files of one package on first look-up; each file registers what it holds."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+
+class Unknown(ValueError):
+    """A name that no file registered; the message says what is near and what exists."""
+
+
+class Registry:
+    """Maps names to what the files of `package` register; adding a file is all it takes to add an entry.
+
+    The same name twice is an error (ValueError); an unknown name raises `Unknown`.
+    """
+
+    def __init__(self, kind: str, package: str):
+        self.kind, self.package = kind, package
+        self._entries: dict[str, Any] = {}
+        self._searched = False
+
+    def register(self, name: str) -> Callable[[Any], Any]:
+        """A decorator that enters a class or function under `name` and gives it a `.name`."""
+
+        def enter(entry: Any) -> Any:
+            known = self._entries.get(name)
+            same = known is not None and known.__module__ == entry.__module__
+            if known is not None and not same:  # the same file may be imported again (reload)
+                raise ValueError(
+                    f"two {self.kind}s are called {name!r}: {known.__module__} and {entry.__module__}"
+                )
+            entry.name = name
+            self._entries[name] = entry
+            return entry
+
+        return enter
+
+    def _search(self) -> None:
+        if self._searched:
+            return
+        package = importlib.import_module(self.package)
+        for module in sorted(m.name for m in pkgutil.iter_modules(package.__path__)):
+            importlib.import_module(f"{self.package}.{module}")
+        self._searched = True
+
+    def names(self) -> list[str]:
+        """All registered names, sorted."""
+        self._search()
+        return sorted(self._entries)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
+
+    def __contains__(self, name: str) -> bool:
+        self._search()
+        return name in self._entries
+
+    def __getitem__(self, name: str) -> Any:
+        self._search()
+        if name not in self._entries:
+            near = difflib.get_close_matches(name, self._entries, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else "."
+            raise Unknown(
+                f"unknown {self.kind} {name!r}{hint} There are: {', '.join(self.names()) or 'none'}"
+            )
+        return self._entries[name]

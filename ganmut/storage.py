@@ -1,0 +1,196 @@
+"""A weight folder on disk: written whole or not at all, checked before a tensor of it is used.
+
+    generator.safetensors (editors) or network.safetensors (extractors)
+    config.json           what to build, the sha256 of the tensors, how they were trained
+    golden.safetensors    inputs, and what the tensors as stored made of them
+    README.md             the model card
+
+Nothing here unpickles: tensors are safetensors, the rest is JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from ganmut.images import write_atomic
+
+FORMAT = 1
+FILES = {"editor": "generator.safetensors", "extractor": "network.safetensors"}
+# Smaller tensors stay float32 on disk: norms, biases and what a code space learned weigh nothing.
+HALF_FROM = 1024
+REMEDY = "fetch it again or train it again"
+
+
+class BadWeights(ValueError):
+    """A weight folder that cannot be used; the message names the file, the fault and the remedy."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The checked content of a weight folder: tensors by name, config.json, and where it lies."""
+
+    tensors: dict[str, Tensor]
+    config: dict[str, Any]
+    folder: Path
+
+    @property
+    def file(self) -> Path:
+        """The file of the tensors."""
+        return self.folder / FILES[self.config["kind"]]
+
+
+def sha256(path: str | Path) -> str:
+    """The sha256 of a file's bytes, 64 hex digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_config(folder: str | Path) -> dict[str, Any]:
+    """config.json of a weight folder, its format and kind checked; raises BadWeights."""
+    path = Path(folder) / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadWeights(f"{path} is missing: not a weight folder; {REMEDY}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise BadWeights(f"{path} is not valid JSON ({error}); {REMEDY}") from None
+    found = config.get("format") if isinstance(config, dict) else None
+    if found != FORMAT:
+        raise BadWeights(
+            f"{path} has format {found!r}, this version reads {FORMAT}; update ganmut or {REMEDY}"
+        )
+    if config.get("kind") not in FILES:
+        raise BadWeights(
+            f"{path} has kind {config.get('kind')!r}, expected one of {', '.join(FILES)}"
+        )
+    return config
+
+
+def read(folder: str | Path, kind: str | None = None) -> Weights:
+    """The checked weight of a folder; raises BadWeights for a damaged file, a wrong hash or kind.
+
+    kind: "editor", "extractor", or None for any.
+    """
+    folder = Path(folder)
+    config = read_config(folder)
+    if kind and config["kind"] != kind:
+        raise BadWeights(
+            f"{folder} holds an {config['kind']}, not an {kind}; give the folder of an {kind}"
+        )
+    path = folder / FILES[config["kind"]]
+    return Weights(_tensors(path, config.get("sha256"), config.get("bytes")), config, folder)
+
+
+def golden(folder: str | Path) -> dict[str, Tensor]:
+    """The golden tensors of a weight folder, by name; raises BadWeights."""
+    return _tensors(Path(folder) / "golden.safetensors")
+
+
+def _tensors(path: Path, expected: str | None = "", length: int | None = None) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise BadWeights(f"{path} is missing; {REMEDY}")
+    data = path.read_bytes()
+    if data.startswith(b"version https://git-lfs"):
+        raise BadWeights(f"{path} is a Git LFS pointer, not the file; run `git lfs pull`")
+    if length is not None and len(data) < length:
+        raise BadWeights(f"{path} is truncated: {len(data):,} of {length:,} bytes; {REMEDY}")
+    found = hashlib.sha256(data).hexdigest()
+    if expected != "" and found != expected:
+        raise BadWeights(
+            f"{path} was altered: its sha256 is {found[:12]}, "
+            f"config.json says {str(expected)[:12]}; {REMEDY}"
+        )
+    try:
+        return safetensors.torch.load(data)
+    except SafetensorError as error:
+        raise BadWeights(f"{path} is not a readable safetensors file ({error}); {REMEDY}") from None
+
+
+def fill(module: nn.Module, weights: Weights) -> None:
+    """Loads the tensors into a module; BadWeights names the first key or shape that differs."""
+    wanted, given, path = module.state_dict(), weights.tensors, weights.file
+    for name in [*wanted, *(extra for extra in given if extra not in wanted)]:
+        if name not in given:
+            raise BadWeights(f"{path} lacks the tensor {name!r} that its config needs; {REMEDY}")
+        if name not in wanted:
+            raise BadWeights(
+                f"{path} holds the tensor {name!r} that its config does not need; {REMEDY}"
+            )
+        if wanted[name].shape != given[name].shape:
+            raise BadWeights(
+                f"{path}: the tensor {name!r} has shape {tuple(given[name].shape)}, "
+                f"its config asks for {tuple(wanted[name].shape)}; {REMEDY}"
+            )
+    module.load_state_dict(given, strict=True)
+
+
+def write(
+    folder: str | Path,
+    kind: str,
+    tensors: dict[str, Tensor],
+    config: dict[str, Any],
+    make_golden: Callable[[Weights], dict[str, Tensor]],
+    card: str,
+    half: bool = True,
+) -> Path:
+    """Writes a weight folder whole or not at all, replacing an older weight there; returns it.
+
+    `make_golden` gets what was written and read back: half precision is part of the golden test.
+    """
+    folder = Path(folder)
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "config.json").is_file():
+        raise BadWeights(f"{folder} is in use and is not a weight folder; choose another folder")
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        data = safetensors.torch.save({name: _stored(name, t, half) for name, t in tensors.items()})
+        write_atomic(partial / FILES[kind], data)
+        head = {"format": FORMAT, "kind": kind}
+        proof = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+        text = json.dumps({**head, **config, **proof}, indent=2, allow_nan=False)
+        write_atomic(partial / "config.json", text + "\n")
+        facts = {name: t.contiguous() for name, t in make_golden(read(partial)).items()}
+        write_atomic(partial / "golden.safetensors", safetensors.torch.save(facts))
+        write_atomic(partial / "README.md", card)
+        _swap(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def _stored(name: str, tensor: Tensor, half: bool) -> Tensor:
+    tensor = tensor.detach().cpu()
+    if not torch.isfinite(tensor).all():
+        raise BadWeights(f"the tensor {name!r} holds NaN or infinity; nothing was written")
+    if half and tensor.dtype == torch.float32 and tensor.dim() > 1 and tensor.numel() >= HALF_FROM:
+        smaller = tensor.half()
+        tensor = smaller if torch.isfinite(smaller).all() else tensor
+    return tensor.clone(
+        memory_format=torch.contiguous_format
+    )  # shared memory is refused by safetensors
+
+
+def _swap(partial: Path, folder: Path) -> None:
+    old = partial.with_suffix(".old")
+    if folder.exists():
+        os.replace(folder, old)
+    try:
+        os.replace(partial, folder)
+    except OSError:
+        if old.exists():
+            os.replace(old, folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

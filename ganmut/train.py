@@ -1,0 +1,349 @@
+"""The training loop: warm-ups, phases, averaging, ticks, snapshots, resume. It names no method."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ganmut import device as hardware
+from ganmut import images, weights
+from ganmut.data.base import Batch, FaceSet, open_source
+from ganmut.models.base import METHODS, Config, Method
+from ganmut.recipe import Recipe, digest
+from ganmut.rundir import (
+    RunDir,
+    module_tensors,
+    optimizer_tensors,
+    restore_module,
+    restore_optimizer,
+)
+
+
+class Diverged(RuntimeError):
+    """A loss that is NaN or infinite; the message names phase, term and step."""
+
+
+class Meter:
+    """Means of loss terms over a tick, kept on the device: no term is read before the tick ends."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.bad: dict[str, Tensor] = {}
+        self.counts: dict[str, int] = {}
+
+    def add(self, phase: str, terms: dict[str, Tensor], step: int) -> Tensor:
+        """Notes the terms of one step and returns their sum, which is what the step minimises."""
+        for name, term in terms.items():
+            key, value = f"{phase}/{name}", term.detach().float()
+            known = key in self.sums
+            self.sums[key] = self.sums[key] + value if known else value
+            self.counts[key] = self.counts.get(key, 0) + 1
+            first = torch.where(value.isfinite(), math.inf, float(step))
+            self.bad[key] = torch.minimum(self.bad[key], first) if known else first
+        return torch.stack([term.float() for term in terms.values()]).sum()
+
+    def read(self) -> dict[str, float]:
+        """Means by "phase/term", and a fresh start; raises Diverged at the first step that was not finite."""
+        broken = {key: float(step) for key, step in self.bad.items() if float(step) < math.inf}
+        if broken:
+            key = min(broken, key=lambda k: broken[k])
+            phase, term = key.split("/")
+            raise Diverged(
+                f"phase {phase}, term {term} is not finite at step {broken[key]:.0f}; "
+                "resume from the last snapshot with a lower --lr_g and --lr_d, or with --dtype fp32"
+            )
+        means = {key: round(float(total) / self.counts[key], 5) for key, total in self.sums.items()}
+        self.__init__()
+        return means
+
+
+class Sampler:
+    """Batches of a FaceSet for ever: every face, or every emotion, equally likely; mirrored half of the time."""
+
+    def __init__(self, faces: FaceSet, recipe: Recipe, device: torch.device):
+        self.faces = faces.to(device) if device.type == "cuda" else faces
+        self.recipe, self.device = recipe, device
+        self.order = faces.emotion.cpu().argsort(stable=True)
+        self.count = torch.bincount(faces.emotion.cpu(), minlength=len(faces.emotions))
+        self.start = self.count.cumsum(0) - self.count
+        self.present = self.count.nonzero()[:, 0]
+
+    def rows(self, rng: torch.Generator) -> Tensor:
+        n = self.recipe.batch
+        if not self.recipe.balanced:
+            return torch.randint(len(self.faces), (n,), generator=rng)
+        emotion = self.present[torch.randint(len(self.present), (n,), generator=rng)]
+        offset = (torch.rand(n, generator=rng) * self.count[emotion]).long()
+        return self.order[self.start[emotion] + offset]
+
+    def batch(self, rng: torch.Generator) -> Batch:
+        rows = self.rows(rng)
+        mirrored = torch.rand(len(rows), generator=rng) < 0.5 if self.recipe.flip else None
+        faces, rows = self.faces, rows.to(self.faces.emotion.device)
+        x = images.to_float(faces.faces(rows).to(self.device))
+        if mirrored is not None:
+            x = torch.where(mirrored.to(self.device)[:, None, None, None], x.flip(3), x)
+        x = x.contiguous(memory_format=hardware.memory_format(self.device))
+        units = None if faces.units is None else faces.units[rows].to(self.device)
+        return Batch(x, faces.emotion[rows].to(self.device), units)
+
+
+class Game:
+    """The two players, their optimisers and the averaged generator: all that a snapshot holds."""
+
+    def __init__(self, method: Method, recipe: Recipe, device: torch.device):
+        self.method, self.recipe, self.device = method, recipe, device
+        method.to(device).to(memory_format=hardware.memory_format(device))
+        self.average = copy.deepcopy(method.G).requires_grad_(False)
+        betas = (recipe.beta1, recipe.beta2)
+        self.opt_g = torch.optim.Adam(method.G.parameters(), recipe.lr_g, betas, fused=True)
+        self.opt_d = torch.optim.Adam(method.D.parameters(), recipe.lr_d, betas, fused=True)
+        self.rng = hardware.generator(recipe.seed)
+        self.meter = Meter()
+        self.step = self.g_steps = 0
+        self.seconds = 0.0
+
+    @property
+    def kimg(self) -> float:
+        return self.step * self.recipe.batch / 1000
+
+    def tensors(self) -> dict[str, Tensor]:
+        return (
+            module_tensors("method", self.method) | module_tensors("average", self.average)
+            | optimizer_tensors("opt_g", self.opt_g) | optimizer_tensors("opt_d", self.opt_d)
+            | {"rng": self.rng.get_state()}
+        )  # fmt: skip
+
+    def meta(self) -> dict[str, Any]:
+        return {"step": self.step, "g_steps": self.g_steps, "seconds": self.seconds}
+
+    def restore(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+        restore_module("method", self.method, tensors)
+        restore_module("average", self.average, tensors)
+        restore_optimizer("opt_g", self.opt_g, tensors)
+        restore_optimizer("opt_d", self.opt_d, tensors)
+        self.rng.set_state(tensors["rng"])
+        self.step, self.g_steps, self.seconds = meta["step"], meta["g_steps"], meta["seconds"]
+
+    def schedule(self) -> None:
+        """Constant learning rate, then linear to zero over the last `decay` of the training, step by step."""
+        left = 1 - self.kimg / self.recipe.kimg
+        factor = min(1.0, left / self.recipe.decay) if self.recipe.decay else 1.0
+        for optimizer, lr in ((self.opt_g, self.recipe.lr_g), (self.opt_d, self.recipe.lr_d)):
+            for group in optimizer.param_groups:
+                group["lr"] = lr * max(factor, 0.0)
+
+    def descend(self, optimizer: torch.optim.Optimizer, *loss: Tensor) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        for part in loss:
+            part.backward()
+        optimizer.step()
+
+    def step_d(self, batch: Batch) -> None:
+        """One discriminator step: its losses on real and edited faces, and the penalty when it is due."""
+        method, config = self.method, self.method.config
+        target = method.draw(batch, self.rng)
+        with hardware.autocast(self.device, self.recipe.dtype):
+            with torch.no_grad():  # the discriminator's step never uses the generator's graph
+                x_fake = method.fake(batch, target)
+            losses = [self.meter.add("d", method.d_loss(batch, target, x_fake), self.step)]
+        if self.step % config.penalty_interval == 0:  # float32: a second derivative in bfloat16 is noise
+            terms = method.d_penalty(batch, target, x_fake, self.rng)
+            losses.append(self.meter.add("d_penalty", terms, self.step))
+        self.descend(self.opt_d, *losses)
+
+    def step_g(self, batch: Batch) -> None:
+        """One generator step against the frozen discriminator, then the average follows."""
+        self.method.D.requires_grad_(False)  # its gradients are not needed: a third of the work
+        target = self.method.draw(batch, self.rng)
+        with hardware.autocast(self.device, self.recipe.dtype):
+            loss = self.meter.add("g", self.method.g_loss(batch, target), self.step)
+        self.descend(self.opt_g, loss)
+        self.method.D.requires_grad_(True)
+        self.follow()
+
+    def warm(self, phase: str, batch: Batch) -> None:
+        """One step of a warm-up: the discriminator as a classifier, or the generator as an autoencoder."""
+        with hardware.autocast(self.device, self.recipe.dtype):
+            if phase == "warm_d":
+                terms = self.method.warm_d(batch)
+            else:
+                terms = self.method.warm_g(batch, self.method.draw(batch, self.rng))
+        loss = self.meter.add(phase, terms, self.step)
+        self.descend(self.opt_d if phase == "warm_d" else self.opt_g, loss)
+        if phase == "warm_g":
+            self.follow()
+
+    @torch.no_grad()
+    def follow(self) -> None:
+        """Moves the averaged generator; early on it follows faster, so that it forgets the start."""
+        self.g_steps += 1
+        decay = min(self.recipe.average, (1 + self.g_steps) / (10 + self.g_steps))
+        kept, own = dict(self.average.named_parameters()), dict(self.method.G.named_parameters())
+        copied = {n for n in own if n.startswith(self.method.not_averaged)}
+        averaged = [n for n in own if n not in copied]
+        torch._foreach_lerp_([kept[n] for n in averaged], [own[n] for n in averaged], 1 - decay)
+        for name in copied:
+            kept[name].copy_(own[name])
+
+    def advance(self, batch: Batch) -> None:
+        """One step of whichever phases are due."""
+        recipe = self.recipe
+        self.schedule()
+        if self.kimg < recipe.warm_d:
+            self.warm("warm_d", batch)
+        elif self.kimg < recipe.warm_d + recipe.warm_g:
+            self.warm("warm_g", batch)
+        else:
+            self.step_d(batch)
+            if self.step % self.method.config.g_interval == 0:
+                self.step_g(batch)
+        self.step += 1
+
+    def shipped(self) -> Method:
+        """The method with the averaged generator, in full precision on the CPU, without a discriminator."""
+        method = self.method
+        twin = type(method)(method.config, method.emotions, method.size, training=False)
+        twin.G.load_state_dict(self.average.state_dict())
+        return twin
+
+
+def train(
+    recipe: Recipe, config: Config, out: str | Path = "runs", *, device: str | None = None,
+    resume: str | Path | None = None, compiled: bool = False, progress: bool = True,
+) -> Path:  # fmt: skip
+    """Trains a method and returns its run directory, whose `weights/` an Editor loads.
+
+    resume: a run directory to continue exactly where its newest snapshot stands; recipe and config must be its own.
+    Raises RunError (directory), BadData (faces), Diverged (a loss that is not finite).
+    """
+    target = hardware.pick(device)
+    faces = open_source(recipe.data).load(
+        "train", recipe.size, recipe.faces or None, seed=recipe.seed, progress=progress
+    )
+    torch.manual_seed(recipe.seed)  # parameters are drawn from the global generator, as torch.nn does
+    method = METHODS[recipe.method](config, faces.emotions, recipe.size)
+    need = 6 * 4 * sum(p.numel() for p in method.parameters())  # two snapshots: weights, two moments each
+    run = RunDir.open(resume) if resume else RunDir.create(out, recipe, config, need)
+    game = Game(method, recipe, target)
+    state = run.latest() if resume else None
+    if state:
+        game.restore(*state)
+        run.trim_log(game.kimg)
+    if compiled:
+        method.G.compile()
+        method.D.compile()
+    loop(game, run, faces, progress)
+    export(game, run, faces)
+    return run.path
+
+
+def loop(game: Game, run: RunDir, faces: FaceSet, progress: bool) -> None:
+    """Steps until the recipe's kimg, a report and a snapshot every tick."""
+    recipe, sampler = game.recipe, Sampler(faces, game.recipe, game.device)
+    shown = pick_shown(faces)
+    start, since = time.perf_counter() - game.seconds, (time.perf_counter(), game.kimg)
+    total = round(recipe.kimg * 1000 / recipe.batch)
+    next_tick = (math.floor(game.kimg / recipe.tick) + 1) * recipe.tick
+    with tqdm(
+        total=recipe.kimg, initial=game.kimg, unit="kimg", disable=not progress, bar_format=BAR
+    ) as bar:
+        while game.step < total:
+            game.advance(sampler.batch(game.rng))
+            bar.update(min(recipe.batch / 1000, recipe.kimg - bar.n))
+            if game.kimg < next_tick and game.step < total:
+                continue
+            next_tick += recipe.tick
+            terms = game.meter.read()
+            now = time.perf_counter()
+            pace = (now - since[0]) / max(game.kimg - since[1], 1e-9)
+            since, game.seconds = (now, game.kimg), now - start
+            record = {
+                "kimg": round(game.kimg, 3), "step": game.step, "sec_per_kimg": round(pace, 3),
+                "seconds": round(game.seconds, 1), "left": round(pace * (recipe.kimg - game.kimg), 1),
+                "lr_g": game.opt_g.param_groups[0]["lr"],
+                "memory_gib": round(hardware.memory(game.device), 2),
+                **terms, **game.method.diagnose(),
+            }  # fmt: skip
+            run.log(record)
+            bar.write(status(record))
+            run.sample(game.kimg, sample_sheet(game.shipped(), shown, faces.grey, game.device))
+            run.snapshot(game.step, game.tensors(), game.meta())
+
+
+BAR = "{l_bar}{bar}| {n:.1f}/{total:.0f} kimg [{elapsed}<{remaining}]"
+
+
+def status(record: dict[str, Any]) -> str:
+    """One line: progress, pace, time left, losses, memory."""
+    left = time.strftime("%H:%M:%S", time.gmtime(max(record["left"], 0)))
+    head = f"kimg {record['kimg']:8.1f}  sec/kimg {record['sec_per_kimg']:6.2f}  left {left}"
+    known = ("kimg", "step", "sec_per_kimg", "seconds", "left", "lr_g", "memory_gib")
+    tail = "  ".join(f"{k} {v:.3f}" for k, v in record.items() if k not in known)
+    return f"{head}  mem {record['memory_gib']:.1f}G  {tail}"
+
+
+def pick_shown(faces: FaceSet, n: int = 6) -> Tensor:
+    """uint8 n x 3 x S x S: the faces of the sample grid, neutral ones where there are enough."""
+    neutral = (faces.emotion == 0).nonzero()[:, 0].cpu()
+    rows = neutral[:n] if len(neutral) >= n else torch.arange(min(n, len(faces)))
+    return faces.faces(rows).cpu()
+
+
+def sample_sheet(method: Method, shown: Tensor, grey: bool, device: torch.device) -> Tensor:
+    """3 x H x W uint8: a row per face; the source, then every emotion at full intensity."""
+    from ganmut.editor import Editor
+
+    editor = Editor(method, {"grey": grey}, device)
+    faces = editor.prepare(shown)
+    edits = [editor.edit(faces, editor.space.of(e)) for e in editor.emotions]
+    columns = torch.stack([shown, *edits], 1)
+    return images.grid(columns.flatten(0, 1), columns.shape[1])
+
+
+def commit() -> str:
+    """The repository's commit, with "+" where the tree differs from it; "unknown" outside one."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(here), *words], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def facts(game: Game, faces: FaceSet) -> dict[str, Any]:
+    """What a weight's config says of its training."""
+    recipe, config = game.recipe, game.method.config
+    return {
+        "recipe": dataclasses.asdict(recipe), "recipe_hash": digest(recipe, config),
+        "data": recipe.data.partition(":")[0], "data_fingerprint": faces.fingerprint,
+        "crop": faces.crop, "grey": faces.grey, "commit": commit(),
+        "kimg": round(game.kimg, 3), "g_steps": game.g_steps,
+        "hardware": hardware.describe(game.device), "minutes": round(game.seconds / 60, 1),
+        "torch": torch.__version__,
+    }  # fmt: skip
+
+
+def export(game: Game, run: RunDir, faces: FaceSet) -> Path:
+    """Writes the averaged generator as a weight folder inside the run directory.
+
+    Its golden faces are rendered ones whatever it was trained on: a weight must not carry anybody's photograph.
+    """
+    rendered = open_source("procedural").load("test", game.recipe.size, 3, progress=False)
+    golden = rendered.faces()
+    return weights.save(run.path / "weights", game.shipped(), facts(game, faces), golden)
+

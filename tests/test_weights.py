@@ -1,0 +1,277 @@
+"""Weights: what is saved is what edits; whatever can be wrong with a folder is refused by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from ganmut import weights
+from ganmut.codes import Disc
+from ganmut.emotions import EMOTIONS
+from ganmut.models.base import METHODS, Config, Method
+from ganmut.registry import Unknown
+from ganmut.weights import BadWeights
+
+SIZE = 16
+
+
+class TinyG(nn.Module):
+    """A generator of one convolution whose bias is steered by a two-dimensional code."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.inner = nn.Conv2d(3, width, 3, padding=1)
+        self.outer = nn.Conv2d(width, 3, 3, padding=1)
+        self.steer = nn.Linear(2, width)
+        self.directions = nn.Parameter(torch.randn(len(EMOTIONS) - 1, 2))
+
+    def encode(self, x):
+        return self.inner(x)
+
+    def decode(self, features, code):
+        return torch.tanh(self.outer(torch.relu(features + self.steer(code)[..., None, None])))
+
+
+@dataclasses.dataclass(frozen=True)
+class TinyConfig(Config):
+    """One setting more than every method has."""
+
+    lambda_tiny: float = 2.0
+
+
+class Tiny(Method):
+    """The smallest method that can be saved and loaded."""
+
+    title, paper = "Tiny", "nobody, nowhere"
+    Config, PAPER = TinyConfig, TinyConfig()
+
+    def build(self, training):
+        self.G = TinyG(self.config.width)
+
+    def space(self):
+        return Disc(self.emotions, self.G.directions)
+
+    def draw(self, batch, generator):
+        raise NotImplementedError
+
+    code = g_loss = d_loss = classify = draw
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch):
+    METHODS.names()
+    monkeypatch.setitem(METHODS._entries, "tiny", Tiny)
+    Tiny.name = "tiny"
+
+
+def make(width: int = 32) -> Tiny:
+    torch.manual_seed(0)
+    return Tiny(TinyConfig(width=width), EMOTIONS, SIZE, training=False)
+
+
+def faces(n: int = 3) -> torch.Tensor:
+    return torch.randint(0, 256, (n, 3, SIZE, SIZE), generator=torch.manual_seed(1)).to(torch.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return weights.save(tmp_path / "set" / "tiny", make(), {"kimg": 1.5, "recipe": "test"}, faces())
+
+
+def rewrite(folder: Path, tensors: dict[str, torch.Tensor]) -> None:
+    """Puts other tensors into a weight folder with a hash that fits them."""
+    path = folder / "generator.safetensors"
+    path.write_bytes(safetensors.torch.save(tensors))
+    edit_config(folder, sha256=weights.sha256(path), bytes=path.stat().st_size)
+
+
+def edit_config(folder: Path, **changes) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **changes}))
+
+
+def tensors(folder: Path) -> dict[str, torch.Tensor]:
+    return weights.read(folder).tensors
+
+
+def test_a_folder_holds_four_files_and_says_what_it_is(folder):
+    assert {p.name for p in folder.iterdir()} == {
+        "generator.safetensors", "config.json", "golden.safetensors", "README.md",
+    }  # fmt: skip
+    config = weights.read(folder).config
+    assert config["method"] == "tiny" and config["size"] == SIZE and config["kimg"] == 1.5
+    assert config["config"]["lambda_tiny"] == 2.0 and config["emotions"] == list(EMOTIONS)
+    assert config["sha256"] == weights.sha256(folder / "generator.safetensors")
+    card = (folder / "README.md").read_text()
+    assert (
+        card.startswith("---\nlicense: apache-2.0\nlibrary_name: ganmut\n")
+        and "| kimg | 1.5 |" in card
+    )
+
+
+def test_save_then_load_edits_to_the_same_bytes(tmp_path):
+    method = make()
+    kept = weights.save(tmp_path / "w", method, {}, faces(), half=False)
+    loaded = weights.load(kept, "cpu")
+    direct = weights.Editor(method, {})
+    code = direct.space.of("happy", 0.7)
+    assert torch.equal(loaded.space.directions, direct.space.directions)
+    edited = loaded.edit(loaded.prepare(faces()), code)
+    assert torch.equal(edited, direct.edit(direct.prepare(faces()), code))
+    assert not torch.equal(edited, loaded.edit(loaded.prepare(faces()), -code))
+
+
+def test_half_precision_keeps_small_tensors_and_the_golden_edit(folder):
+    stored = tensors(folder)
+    assert stored["directions"].dtype == stored["inner.weight"].dtype == torch.float32
+    wide = weights.save(folder.parent / "wide", make(64), {}, faces())
+    assert tensors(wide)["inner.weight"].dtype == torch.float16
+    assert weights.verify(wide) == 0
+    full = weights.Editor(make(64), {})
+    code, here = full.space.of("sad"), weights.load(wide, "cpu")
+    apart = (
+        full.edit(full.prepare(faces()), code).int() - here.edit(here.prepare(faces()), code).int()
+    )
+    assert apart.abs().max() <= 2
+
+
+def test_verify_sees_a_changed_weight(folder):
+    assert weights.verify(folder) == 0
+    changed = {name: value * 1.5 for name, value in tensors(folder).items()}
+    rewrite(folder, changed)
+    assert weights.verify(folder) > 5
+
+
+def test_saving_again_replaces_and_a_failure_leaves_the_old_one(folder):
+    before = weights.sha256(folder / "generator.safetensors")
+    broken = make()
+    broken.G.inner.weight.data[0] = float("nan")
+    with pytest.raises(BadWeights, match=r"'inner\.weight' holds NaN"):
+        weights.save(folder, broken, {}, faces())
+    assert (
+        weights.sha256(folder / "generator.safetensors") == before and weights.verify(folder) == 0
+    )
+    weights.save(folder, make(48), {}, faces())
+    assert weights.sha256(folder / "generator.safetensors") != before
+    assert [p.name for p in folder.parent.iterdir()] == ["tiny"]  # no temporary folder is left
+
+
+def test_a_folder_in_use_is_not_replaced(tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(BadWeights, match="is not a weight folder; choose another folder"):
+        weights.save(tmp_path, make(), {}, faces())
+    assert (tmp_path / "thesis.txt").exists()
+
+
+def test_facts_may_not_contradict_the_weight(tmp_path):
+    with pytest.raises(ValueError, match="method cannot be given"):
+        weights.save(tmp_path / "w", make(), {"method": "other"}, faces())
+
+
+def lose_a_key(folder):
+    rewrite(folder, {k: v for k, v in tensors(folder).items() if k != "steer.bias"})
+
+
+def add_a_key(folder):
+    rewrite(folder, {**tensors(folder), "alien": torch.zeros(1)})
+
+
+def bend_a_shape(folder):
+    rewrite(folder, {**tensors(folder), "steer.bias": torch.zeros(5)})
+
+
+def flip_a_byte(folder):
+    path = folder / "generator.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+def truncate(folder):
+    path = folder / "generator.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def not_safetensors(folder):
+    path = folder / "generator.safetensors"
+    path.write_bytes(b"hello " * 400)
+    edit_config(folder, sha256=weights.sha256(path), bytes=path.stat().st_size)
+
+
+def pointer(folder):
+    (folder / "generator.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
+
+
+def bad_json(folder):
+    (folder / "config.json").write_text('{"format": 1,')
+
+
+WRONG = [
+    (lose_a_key, r"generator\.safetensors lacks the tensor 'steer\.bias'.*train it again"),
+    (add_a_key, r"generator\.safetensors holds the tensor 'alien'"),
+    (bend_a_shape, r"generator\.safetensors: the tensor 'steer\.bias' has shape \(5,\), .*\(32,\)"),
+    (flip_a_byte, r"generator\.safetensors was altered: its sha256 is .*fetch it again"),
+    (truncate, r"generator\.safetensors is truncated: [\d,]+ of [\d,]+ bytes; fetch it again"),
+    (not_safetensors, r"generator\.safetensors is not a readable safetensors file"),
+    (pointer, r"git lfs pull"),
+    (lambda f: (f / "generator.safetensors").unlink(), r"generator\.safetensors is missing; fetch"),
+    (bad_json, r"config\.json is not valid JSON .*fetch it again"),
+    (lambda f: edit_config(f, format=99), r"config\.json has format 99, this version reads 1;"),
+    (lambda f: edit_config(f, kind="toaster"), r"config\.json has kind 'toaster'"),
+    (lambda f: edit_config(f, kind="extractor"), r"holds an extractor, not an editor"),
+    (lambda f: edit_config(f, config={"lambda_huge": 1}), r"'lambda_huge' is not a setting of"),
+    (lambda f: edit_config(f, method="tinny"), r"unknown method 'tinny'; did you mean 'tiny'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"), WRONG, ids=lambda v: getattr(v, "__name__", "message")
+)
+def test_a_wrong_folder_is_refused_by_name(folder, damage, message):
+    damage(folder)
+    with pytest.raises(ValueError, match=message):
+        weights.load(folder, "cpu")
+
+
+def test_a_missing_golden_file_is_named(folder):
+    (folder / "golden.safetensors").unlink()
+    with pytest.raises(BadWeights, match=r"golden\.safetensors is missing"):
+        weights.verify(folder)
+
+
+def test_bundled_names_runs_and_unknown_names(folder, monkeypatch):
+    monkeypatch.setenv("GANMUT_WEIGHTS", str(folder.parent.parent))
+    assert weights.available("set") == ["tiny"] and weights.available("nowhere") == []
+    assert weights.load("set/tiny", "cpu").name == "tiny"
+    with pytest.raises(Unknown, match="unknown weight 'set/tinny'; did you mean 'set/tiny'"):
+        weights.load("set/tinny")
+    with pytest.raises(Unknown, match="did you mean 'set/tiny'"):
+        weights.load("tiny")
+    run = folder.parent.parent / "runs" / "0001"
+    run.mkdir(parents=True)
+    with pytest.raises(BadWeights, match=r"0001 has no config\.json"):
+        weights.load(run)
+    shutil.copytree(folder, run / "weights")
+    assert weights.load(run, "cpu").size == SIZE
+
+
+def test_a_hub_spec_needs_a_pinned_revision():
+    for spec in ("hub:someone/ganmut", "hub:someone/ganmut@main", "hub:ganmut@" + "0" * 40):
+        with pytest.raises(BadWeights, match="40 hex digits of a commit"):
+            weights.load(spec)
+
+
+def test_another_size_or_other_emotions_say_both(folder):
+    editor = weights.load(folder, "cpu")
+    weights.fits(editor, SIZE, EMOTIONS)
+    with pytest.raises(BadWeights, match="is for 16 px, 64 px were asked for"):
+        weights.fits(editor, 64)
+    with pytest.raises(BadWeights, match="the data has neutral, happy"):
+        weights.fits(editor, SIZE, ("neutral", "happy"))
