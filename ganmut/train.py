@@ -148,28 +148,35 @@ class Game:
             part.backward()
         optimizer.step()
 
-    def step_d(self, batch: Batch) -> None:
-        """One discriminator step: its losses on real and edited faces, and the penalty when it is due."""
-        method, config = self.method, self.method.config
+    def play(self, batch: Batch) -> None:
+        """One discriminator step and, when it is due, one generator step on the same edited faces.
+
+        The generator does not change in between, so its faces are made once, with a graph only if its own step follows.
+        """
+        method, dtype = self.method, self.recipe.dtype
+        g_due = self.step % method.config.g_interval == 0
         target = method.draw(batch, self.rng)
+        with hardware.autocast(self.device, dtype), torch.set_grad_enabled(g_due):
+            x_fake = method.fake(batch, target)
+        self.step_d(batch, target, x_fake.detach())
+        if g_due:
+            method.D.requires_grad_(False)  # its gradients are not needed: a third of its work
+            with hardware.autocast(self.device, dtype):
+                loss = self.meter.add("g", method.g_loss(batch, target, x_fake), self.step)
+            self.descend(self.opt_g, loss)
+            method.D.requires_grad_(True)
+            self.follow()
+
+    def step_d(self, batch: Batch, target: Any, x_fake: Tensor) -> None:
+        """The discriminator's losses on real and edited faces, and the penalty when it is due, in one update."""
+        method = self.method
         with hardware.autocast(self.device, self.recipe.dtype):
-            with torch.no_grad():  # the discriminator's step never uses the generator's graph
-                x_fake = method.fake(batch, target)
             losses = [self.meter.add("d", method.d_loss(batch, target, x_fake), self.step)]
-        if self.step % config.penalty_interval == 0:  # float32: a second derivative in bfloat16 is noise
+        if self.step % method.config.penalty_interval == 0:
+            # float32, and never compiled: a second derivative in bfloat16 is noise
             terms = method.d_penalty(batch, target, x_fake, self.rng)
             losses.append(self.meter.add("d_penalty", terms, self.step))
         self.descend(self.opt_d, *losses)
-
-    def step_g(self, batch: Batch) -> None:
-        """One generator step against the frozen discriminator, then the average follows."""
-        self.method.D.requires_grad_(False)  # its gradients are not needed: a third of the work
-        target = self.method.draw(batch, self.rng)
-        with hardware.autocast(self.device, self.recipe.dtype):
-            loss = self.meter.add("g", self.method.g_loss(batch, target), self.step)
-        self.descend(self.opt_g, loss)
-        self.method.D.requires_grad_(True)
-        self.follow()
 
     def warm(self, phase: str, batch: Batch) -> None:
         """One step of a warm-up: the discriminator as a classifier, or the generator as an autoencoder."""
@@ -204,9 +211,7 @@ class Game:
         elif self.kimg < recipe.warm_d + recipe.warm_g:
             self.warm("warm_g", batch)
         else:
-            self.step_d(batch)
-            if self.step % self.method.config.g_interval == 0:
-                self.step_g(batch)
+            self.play(batch)
         self.step += 1
 
     def shipped(self) -> Method:

@@ -109,8 +109,8 @@ class Method(nn.Module, ABC):
         """B x dim codes of a drawn target, with gradients to what the code space learns."""
 
     @abstractmethod
-    def g_loss(self, batch: Batch, target: Any) -> dict[str, Tensor]:
-        """Weighted terms of the generator's loss, by name; their sum is minimised."""
+    def g_loss(self, batch: Batch, target: Any, x_fake: Tensor) -> dict[str, Tensor]:
+        """Weighted terms of the generator's loss, by name; x_fake is `fake(batch, target)` with its graph."""
 
     @abstractmethod
     def d_loss(self, batch: Batch, target: Any, x_fake: Tensor) -> dict[str, Tensor]:
@@ -127,7 +127,7 @@ class Method(nn.Module, ABC):
         return self.adversarial.penalty(self.config, self.D.score, batch.x, x_fake, generator)
 
     def fake(self, batch: Batch, target: Any) -> Tensor:
-        """B x 3 x S x S edited images of a batch for the discriminator."""
+        """B x 3 x S x S edited images of a batch under the drawn codes."""
         return self.G(batch.x, self.code(target))
 
     def warm_d(self, batch: Batch) -> dict[str, Tensor]:

@@ -132,9 +132,8 @@ class GANmut(Method):
             code = self.split(self.D(x)[1])[1]
             return code / code.norm(dim=1, keepdim=True).clamp(min=1)
 
-    def g_loss(self, batch: Batch, target: Target) -> dict[str, Tensor]:
+    def g_loss(self, batch: Batch, target: Target, x_fake: Tensor) -> dict[str, Tensor]:
         c, n_random, code = self.config, len(target.angle), self.code(target)
-        x_fake = self.G(batch.x, code)
         score, outputs = self.D(x_fake)
         logits, coordinates = self.split(outputs)
         x_rec = self.G(x_fake, self.source_code(batch.x))

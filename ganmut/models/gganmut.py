@@ -137,9 +137,8 @@ class GGANmut(Method):
             "coor": c.lambda_coor * F.mse_loss(coordinates[len(batch) :], code),
         }
 
-    def g_loss(self, batch: Batch, target: Target) -> dict[str, Tensor]:
+    def g_loss(self, batch: Batch, target: Target, x_fake: Tensor) -> dict[str, Tensor]:
         c, code = self.config, self.code(target)
-        x_fake = self.G(batch.x, code)
         score, outputs = self.D(x_fake)
         logits, _ = self.split(outputs)
         with torch.no_grad():

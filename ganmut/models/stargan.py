@@ -67,9 +67,8 @@ class StarGAN(Method):
             "cls": c.lambda_cls * F.cross_entropy(logits[: len(batch)], batch.emotion),  # eq. 2
         }
 
-    def g_loss(self, batch: Batch, target: Tensor) -> dict[str, Tensor]:
+    def g_loss(self, batch: Batch, target: Tensor, x_fake: Tensor) -> dict[str, Tensor]:
         c = self.config
-        x_fake = self.G(batch.x, self.code(target))
         score, logits = self.D(x_fake)
         x_rec = self.G(x_fake, self.code(batch.emotion))
         return {
