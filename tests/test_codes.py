@@ -1,0 +1,113 @@
+"""The laws of code spaces, for every space there is."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from ganmut.codes import Disc, OneHot, Plane
+from ganmut.emotions import EMOTIONS
+
+SPACES = {
+    "labels": OneHot(EMOTIONS),
+    "disc": Disc(EMOTIONS, torch.randn(6, 2, generator=torch.Generator().manual_seed(1))),
+    "plane": Plane(
+        EMOTIONS,
+        torch.rand(7, 2, generator=torch.Generator().manual_seed(2)) * 2 - 1,
+        torch.eye(2).repeat(7, 1, 1) * 0.3,
+    ),
+    "two emotions": OneHot(("neutral", "happy")),
+}
+
+
+@pytest.fixture(params=SPACES, ids=list(SPACES))
+def space(request):
+    return SPACES[request.param]
+
+
+def test_no_intensity_is_neutral(space):
+    for emotion in space.emotions:
+        for intensity in (0.0, 0.3, 1.0):
+            torch.testing.assert_close(space.of(emotion, 0), space.of("neutral", intensity))
+
+
+def test_named_codes_are_valid_and_differ(space):
+    codes = torch.stack([space.of(e) for e in space.emotions])
+    torch.testing.assert_close(space.clamp(codes), codes, atol=1e-6, rtol=0)
+    assert torch.pdist(codes).min() > 1e-3
+
+
+def test_clamp_is_idempotent_and_moves_the_invalid(space):
+    wild = 3 * torch.randn(64, space.dim, generator=torch.Generator().manual_seed(3))
+    once = space.clamp(wild)
+    torch.testing.assert_close(space.clamp(once), once, atol=1e-6, rtol=0)
+    assert (once - wild).abs().max() > 0.5
+
+
+def test_samples_and_grid_are_valid(space):
+    for codes in (space.sample(200, torch.Generator().manual_seed(0)), space.grid(), space.grid(441)):
+        torch.testing.assert_close(space.clamp(codes), codes, atol=1e-5, rtol=0)
+    assert 1 < len(space.grid(441)) <= 441
+
+
+def test_path_hits_both_ends(space):
+    a, b = space.of("neutral"), space.of(space.emotions[-1])
+    path = space.path(a, b, 11)
+    assert path.shape == (11, space.dim)
+    torch.testing.assert_close(path[0], a)
+    torch.testing.assert_close(path[-1], b)
+    with pytest.raises(ValueError, match="at least 2"):
+        space.path(a, b, 1)
+
+
+def test_of_is_continuous(space):
+    for emotion in space.emotions:
+        codes = torch.stack([space.of(emotion, i / 100) for i in range(101)])
+        assert codes.diff(dim=0).norm(dim=1).max() < 0.05
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_broken_codes_are_refused(space, bad):
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        space.clamp(torch.full((space.dim,), bad))
+    with pytest.raises(ValueError, match="values"):
+        space.clamp(torch.zeros(space.dim + 1))
+
+
+@pytest.mark.parametrize("intensity", [-0.1, 1.1, float("nan")])
+def test_intensity_out_of_range(space, intensity):
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        space.of(space.emotions[1], intensity)
+
+
+def test_unknown_emotion_says_what_is_near(space):
+    with pytest.raises(ValueError, match="did you mean 'happy'"):
+        space.of("hapy")
+
+
+def test_paper_grids():
+    assert len(SPACES["labels"].grid()) == 7
+    assert len(SPACES["disc"].grid()) == 441
+    assert len(SPACES["plane"].grid()) == 441
+    assert torch.isclose(SPACES["plane"].grid()[:, 0].unique().diff(), torch.tensor(0.1)).all()
+
+
+def test_disc_samples_are_uniform_in_radius_not_in_area():
+    radius = SPACES["disc"].sample(20000, torch.Generator().manual_seed(0)).norm(dim=1)
+    assert abs(float((radius < 0.5).float().mean()) - 0.5) < 0.02
+
+
+def test_chart_covers_the_space():
+    disc = SPACES["disc"].chart(41)
+    assert abs(float(disc.valid.float().mean()) - math.pi / 4) < 0.05
+    assert disc.codes[0, 0].tolist() == [-1, 1]  # the top left corner
+    assert SPACES["plane"].chart(5).valid.all()
+    assert SPACES["labels"].chart(5) is None
+
+
+def test_modes_are_where_their_density_peaks():
+    apart = Plane(EMOTIONS, torch.tensor([[x, y] for x in (-.9, 0, .9) for y in (-.8, .8)] + [[0, 0]]), torch.eye(2).repeat(7, 1, 1) * 0.05)  # fmt: skip
+    assert apart.density(apart.modes).argmax(1).tolist() == list(range(7))
+    torch.testing.assert_close(apart.density(apart.modes).sum(1), torch.ones(7))

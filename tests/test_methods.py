@@ -1,0 +1,147 @@
+"""The contract of every method, over the registry, at toy size."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import TOY, toy
+
+from ganmut import images
+from ganmut.editor import Editor
+from ganmut.emotions import EMOTIONS
+from ganmut.models.base import METHODS
+
+PRESETS = ("paper", "cpu")
+
+
+@pytest.fixture(params=[(m, p) for m in METHODS for p in PRESETS], ids=lambda v: f"{v[0]}-{v[1]}")
+def method(request):
+    return toy(*request.param)
+
+
+@pytest.fixture
+def editor(method):
+    return Editor(method, {})
+
+
+@pytest.fixture
+def faces():
+    generator = torch.Generator().manual_seed(5)
+    coarse = torch.rand(4, 3, 8, 8, generator=generator)
+    return images.to_bytes(images.resize(coarse, TOY["size"]) * 2 - 1)
+
+
+def rng() -> torch.Generator:
+    return torch.Generator().manual_seed(7)
+
+
+def test_edits_are_pictures_of_the_same_shape(editor, faces):
+    ready = editor.prepare(faces)
+    for emotion in EMOTIONS:
+        edited = editor.edit(ready, editor.space.of(emotion))
+        assert edited.shape == faces.shape and edited.dtype == torch.uint8
+
+
+def test_the_code_changes_the_centre_of_the_picture_at_initialisation(method, faces):
+    # Instance norm all but erases a constant code plane: this is the trap that makes a method learn nothing.
+    x = images.to_float(faces)
+    a, b = (method.space().of(e).expand(len(x), -1) for e in ("happy", "angry"))
+    with torch.no_grad():
+        changed = (method.edit(method.encode(x), a).images - method.edit(method.encode(x), b).images).abs()
+    # GANmut starts with tiny raw directions, but its codes are unit vectors from the first step.
+    assert changed.mean() > 1e-3
+    assert changed[..., 12:20, 12:20].mean() > 1e-3
+
+
+def test_gradients_reach_every_parameter_of_the_right_network(method, batch):
+    for parameter in method.G.parameters():  # away from saddles: equal variances have no rotation
+        parameter.data.add_(0.02 * torch.randn(parameter.shape, generator=rng()))
+    target = method.draw(batch, rng())
+    method.D.requires_grad_(False)
+    x_fake = method.fake(batch, target)
+    sum(method.g_loss(batch, target, x_fake).values()).backward()
+    assert [n for n, p in method.G.named_parameters() if p.grad is None or not p.grad.abs().sum()] == []
+    assert all(p.grad is None for p in method.D.parameters())
+
+    method.zero_grad()
+    method.D.requires_grad_(True)
+    terms = method.d_loss(batch, target, x_fake.detach()) | method.d_penalty(batch, target, x_fake.detach(), rng())
+    sum(terms.values()).backward()
+    assert [n for n, p in method.D.named_parameters() if p.grad is None] == []
+    assert all(p.grad is None for p in method.G.parameters())
+
+
+def test_terms_are_scalars_and_the_adversarial_signs_oppose(method, batch):
+    target = method.draw(batch, rng())
+    x_fake = method.fake(batch, target)
+    g, d = method.g_loss(batch, target, x_fake), method.d_loss(batch, target, x_fake.detach())
+    assert all(v.dim() == 0 and v.isfinite() for v in [*g.values(), *d.values()])
+    # A critic that scores edited faces higher must please the generator and hurt the critic.
+    method.D.src.weight.data.zero_()
+    before_g, before_d = g["adv"].detach(), d["adv"].detach()
+    raised = torch.full((16, 1, 2, 2), 5.0)
+    assert method.adversarial.generator(raised) < before_g
+    assert method.adversarial.critic(torch.zeros_like(raised), raised) > before_d
+
+
+def test_same_in_train_and_eval_mode_and_twice(editor, faces):
+    ready, code = editor.prepare(faces), editor.space.of("sad")
+    first = editor.edit(ready, code)
+    editor.method.train()
+    assert torch.equal(editor.edit(editor.prepare(faces), code), first)
+    assert torch.equal(editor.edit(ready, code), first)
+
+
+def test_a_batch_is_its_singles(editor, faces):
+    codes = torch.stack([editor.space.of(e) for e in EMOTIONS[:4]])
+    together = editor.edit(editor.prepare(faces), codes)
+    singles = torch.cat([editor.edit(editor.prepare(f[None]), c) for f, c in zip(faces, codes, strict=True)])
+    # one grey level of rounding: kernels are chosen by batch size (docs/precision.md)
+    assert (together.int() - singles.int()).abs().max() <= 4
+    assert (together.int() - singles.int()).abs().float().mean() < 0.5
+
+
+def test_pairs_are_edits_without_preparing_again(editor, faces):
+    ready = editor.prepare(faces)
+    rows = torch.tensor([2, 0, 2])
+    codes = torch.stack([editor.space.of(e) for e in EMOTIONS[1:4]])
+    paired = editor.edit(editor.pair(ready, rows), codes)
+    plain = editor.edit(editor.prepare(faces[rows]), codes)
+    assert (paired.int() - plain.int()).abs().max() <= 4
+
+
+def test_the_editor_refuses_what_is_not_a_face_tensor(editor, faces):
+    with pytest.raises(ValueError, match="uint8"):
+        editor.prepare(images.to_float(faces))
+    with pytest.raises(ValueError, match="one code"):
+        editor.edit(editor.prepare(faces), torch.zeros(3, editor.space.dim))
+    with pytest.raises(ValueError, match="NaN"):
+        editor.edit(editor.prepare(faces), torch.full((editor.space.dim,), float("nan")))
+
+
+def test_a_grey_editor_keeps_the_chroma(method, faces):
+    editor = Editor(method, {"grey": True})
+    edited = editor.edit(editor.prepare(faces), editor.space.of("happy"))
+    change = edited.int() - faces.int()
+    inside = ((edited > 0) & (edited < 255)).all(1, keepdim=True).expand_as(change)
+    spread = (change - change[:, :1])[inside]
+    assert spread.numel() > 100 and spread.abs().max() <= 1
+
+
+def test_other_emotions_than_seven(batch):
+    for name in METHODS:
+        toy_method = toy(name)
+        method = METHODS[name](toy_method.config, ("neutral", "happy", "smug"), TOY["size"])
+        assert method.space().of("smug").shape == (method.space().dim,)
+
+
+def test_the_published_networks_have_the_published_sizes():
+    """Parameter counts at 128 px with 7 emotions, worked out from the papers' layer tables."""
+    expected = {"stargan": (8_436_800, 44_778_432), "ganmut": (8_421_132, 44_794_816), "gganmut": (8_421_155, 44_794_816)}
+    for name, (g, d) in expected.items():
+        entry = METHODS[name]
+        with torch.device("meta"):
+            method = entry(entry.PAPER, EMOTIONS, 128)
+        # GANmut's released network has 6 more: the biases, never used, of the layer that holds its directions.
+        count = {"G": sum(p.numel() for p in method.G.parameters()), "D": sum(p.numel() for p in method.D.parameters())}
+        assert count == {"G": g, "D": d}, name
