@@ -79,7 +79,7 @@ class RunDir:
 
     def sample(self, kimg: float, sheet: Tensor) -> Path:
         """Writes a sample grid, 3 x H x W uint8."""
-        return images.write_png(self.path / "samples" / f"{kimg:08.1f}.png", sheet)
+        return images.write_png(self.path / "samples" / f"{kimg:09.3f}.png", sheet)
 
     def snapshots(self) -> list[Path]:
         """Snapshots, oldest first."""

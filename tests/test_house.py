@@ -1,0 +1,119 @@
+"""The house keeps its own rules: who imports whom, no effect at import, no unpickling, no machine paths."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("ganmut", "bench", "demo")
+FILES = sorted(p for room in ROOMS for p in (ROOT / room).rglob("*.py")) + [ROOT / "app.py"]
+
+
+def imports(path: Path, top_level_only: bool = False) -> set[str]:
+    """Dotted names that a file imports."""
+    tree = ast.parse(path.read_text())
+    nodes = tree.body if top_level_only else ast.walk(tree)
+    names: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def offenders(files: list[Path], *forbidden: str, top_level_only: bool = False) -> list[str]:
+    return [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in files
+        for name in sorted(imports(path, top_level_only))
+        if any(name == f or name.startswith(f + ".") for f in forbidden)
+    ]
+
+
+def room(name: str) -> list[Path]:
+    return [p for p in FILES if p.is_relative_to(ROOT / name)]
+
+
+def test_arrows_point_one_way():
+    assert offenders(room("ganmut"), "bench", "demo", "gradio", "scipy", "matplotlib") == []
+    assert offenders(room("bench"), "demo", "gradio") == []
+    assert offenders(room("demo"), "bench") == []
+    assert offenders([ROOT / "demo" / "service.py"], "gradio") == []
+    assert offenders([ROOT / "demo" / "ui.py"], "torch") == []
+
+
+def test_the_demo_and_the_metrics_know_editors_only():
+    inner = ("ganmut.models", "ganmut.losses", "ganmut.train")
+    measuring = [p for p in room("bench") if p.name not in ("speed.py", "baseline.py")]  # they time the loop itself
+    assert offenders(room("demo") + measuring, *inner) == []
+
+
+def test_methods_do_not_know_each_other_nor_the_loop_a_method():
+    methods = [p for p in (ROOT / "ganmut" / "models").glob("*.py") if p.stem not in ("base", "layers", "__init__")]
+    assert methods
+    for path in methods:
+        others = [f"ganmut.models.{p.stem}" for p in methods if p != path]
+        assert offenders([path], *others) == []
+    every = [f"ganmut.models.{p.stem}" for p in methods]
+    shared = [p for p in room("ganmut") if p not in methods]
+    assert offenders(shared, *every) == []
+    metrics = [p for p in (ROOT / "bench" / "metrics").glob("*.py") if p.stem not in ("base", "__init__")]
+    for path in metrics:
+        assert offenders([path], *[f"bench.metrics.{p.stem}" for p in metrics if p != path]) == []
+
+
+def test_heavy_libraries_are_imported_where_they_are_used():
+    lazy = ("datasets", "insightface", "onnxruntime", "onnx")
+    assert offenders(room("ganmut"), *lazy, top_level_only=True) == []
+
+
+def test_nothing_unpickles_and_no_error_is_swallowed():
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            where = f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}"
+            if isinstance(node, ast.ExceptHandler):
+                assert node.type is not None, f"bare except at {where}"
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                owner = node.func.value.id if isinstance(node.func.value, ast.Name) else ""
+                assert (owner, node.func.attr) not in {("torch", "load"), ("torch", "save")}, where
+            if isinstance(node, ast.Import):
+                assert not {"pickle", "joblib", "dill"} & {a.name for a in node.names}, where
+
+
+def test_no_file_outgrows_the_house():
+    long = {str(p.relative_to(ROOT)): n for p in FILES if (n := len(p.read_text().splitlines())) > 400}
+    assert {k: v for k, v in long.items() if "data/render" not in k} == {}
+    assert not [p for p in FILES if p.stem in ("utils", "misc", "helpers")]
+
+
+@pytest.mark.parametrize("module", ["ganmut", "ganmut.train", "bench.run", "demo.ui"])
+def test_importing_has_no_effect(module, tmp_path):
+    code = (
+        "import logging, os, torch\n"
+        "before = (torch.get_num_threads(), torch.is_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark,\n"
+        "          list(logging.root.handlers), torch.initial_seed())\n"
+        f"import {module}\n"
+        "after = (torch.get_num_threads(), torch.is_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark,\n"
+        "         list(logging.root.handlers), torch.initial_seed())\n"
+        "assert before == after, (before, after)\n"
+    )
+    env = {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"], "HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, check=True)
+    assert [p for p in tmp_path.rglob("*") if p.is_file() and "matplotlib" not in str(p)] == []
+
+
+def test_the_project_names_no_machine():
+    tracked = subprocess.run(["git", "-C", ROOT, "ls-files"], capture_output=True, text=True, check=False).stdout.split("\n")
+    marks = ("/" + "work/", "/" + "home/", "/" + "root/")
+    for name in filter(None, tracked):
+        path = ROOT / name
+        if path.suffix in {".py", ".md", ".toml", ".json", ".jsonl", ".yml", ".txt", ".cff"} and path.exists():
+            text = path.read_text()
+            assert not [m for m in marks if m in text], name

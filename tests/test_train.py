@@ -1,0 +1,143 @@
+"""The loop: it learns, it resumes bit for bit after a kill, it stops on NaN with an address, it refuses what cannot work."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import TOY
+from safetensors.torch import load_file
+
+import ganmut
+from ganmut import recipe as recipes
+from ganmut import train as training
+from ganmut.__main__ import main
+from ganmut.data.base import BadData, FaceSet
+from ganmut.rundir import RunDir, RunError
+
+ROOT = Path(ganmut.__file__).parent.parent
+SHORT = TOY | {"faces": 32, "kimg": 0.192, "tick": 0.064, "warm_d": 0.032, "warm_g": 0.032}
+OPTIONS = [f"--{k}={v}" for k, v in SHORT.items()]
+
+
+def run(out: Path, method: str = "ganmut", **overrides: object) -> Path:
+    settings = recipes.assemble(method, "cpu", **(SHORT | overrides))
+    return training.train(*settings, out, device="cpu", progress=False)
+
+
+def test_a_run_leaves_what_it_says(tmp_path):
+    folder = run(tmp_path)
+    assert folder.name == "00000-ganmut-procedural-32"
+    stats = [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
+    assert [s["kimg"] for s in stats] == [0.064, 0.128, 0.192]
+    assert {"warm_d/cls", "warm_g/rec"} <= set(stats[0]) and {"d/adv", "g/rho", "d_penalty/r1"} <= set(stats[2])
+    assert len(list((folder / "samples").glob("*.png"))) == 3
+    assert len(RunDir(folder).snapshots()) == 2
+    editor = ganmut.load(folder / "weights")
+    assert editor.config["kimg"] == 0.192 and editor.config["method"] == "ganmut"
+    assert run(tmp_path).name.startswith("00001-")
+
+
+def test_an_autoencoder_warm_up_learns(tmp_path):
+    folder = run(tmp_path, method="stargan", output="tanh", warm_d=0, warm_g=1.6, kimg=1.6, tick=0.4, lr_g=2e-3)
+    stats = [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
+    assert stats[-1]["warm_g/rec"] < 0.6 * stats[0]["warm_g/rec"]
+
+
+def test_kill_and_resume_is_bit_for_bit(tmp_path):
+    whole = run(tmp_path / "whole")
+    command = [sys.executable, "-m", "ganmut", "train", "ganmut", *OPTIONS, "--device=cpu", f"--out={tmp_path / 'cut'}"]
+    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "cut").glob("*/snapshots/*.safetensors")):
+        assert process.poll() is None and time.monotonic() < deadline, "no snapshot before the end"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    (cut,) = (tmp_path / "cut").iterdir()
+    # What a kill in the middle of a write leaves behind is passed over.
+    newest = cut / "snapshots" / "99999999.safetensors"
+    newest.write_bytes(RunDir(cut).snapshots()[-1].read_bytes()[:-100])
+    assert main(["train", "resume", str(cut), "--device=cpu"]) == 0
+    newest.unlink(missing_ok=True)
+    ours, theirs = (load_file(RunDir(f).snapshots()[-1]) for f in (whole, cut))
+    assert ours.keys() == theirs.keys()
+    assert [k for k in ours if not torch.equal(ours[k], theirs[k])] == []
+    lines = [json.loads(x)["kimg"] for x in (cut / "stats.jsonl").read_text().splitlines()]
+    assert lines == [0.064, 0.128, 0.192]
+
+
+def test_not_finite_stops_with_phase_term_and_step(tmp_path):
+    with pytest.raises(training.Diverged, match=r"phase warm_d, term cls is not finite at step [12]\b.*lower"):
+        run(tmp_path, lr_d=float("1e30"))
+
+
+def test_meter_names_the_first_bad_step():
+    meter = training.Meter()
+    for step, value in enumerate([1.0, 2.0, float("inf"), float("nan")]):
+        meter.add("g", {"rec": torch.tensor(value), "adv": torch.tensor(1.0)}, step)
+    with pytest.raises(training.Diverged, match="phase g, term rec is not finite at step 2"):
+        meter.read()
+
+
+def test_balanced_sampling_and_the_data_s_own_prior():
+    emotion = torch.tensor([0] * 90 + [1] * 9 + [2])
+    faces = FaceSet("test", "train", ("neutral", "happy", "sad"), torch.zeros(100, 3, 8, 8, dtype=torch.uint8), emotion, "x")
+    recipe, _ = recipes.assemble("stargan", "cpu", batch=3000)
+    for balanced, share in ((True, 1 / 3), (False, 0.01)):
+        chosen = dataclasses.replace(recipe, balanced=balanced)
+        rows = training.Sampler(faces, chosen, torch.device("cpu")).rows(torch.Generator().manual_seed(0))
+        assert abs(float((emotion[rows] == 2).float().mean()) - share) < 0.03
+
+
+def test_average_follows_and_directions_are_copied():
+    recipe, config = recipes.assemble("ganmut", "cpu", **TOY)
+    game = training.Game(training.METHODS["ganmut"](config, ganmut.EMOTIONS, 32), recipe, torch.device("cpu"))
+    with torch.no_grad():
+        for parameter in game.method.G.parameters():
+            parameter.add_(1.0)
+    before = {k: v.clone() for k, v in game.average.named_parameters()}
+    game.follow()
+    own = dict(game.method.G.named_parameters())
+    decay = 2 / 11  # the ramp's first step
+    for name, now in game.average.named_parameters():
+        expected = own[name] if name == "directions" else before[name] * decay + own[name] * (1 - decay)
+        torch.testing.assert_close(now, expected)
+
+
+def test_learning_rate_falls_to_zero():
+    recipe, config = recipes.assemble("stargan", "cpu", **TOY, kimg=1.6, decay=0.5, lr_g=1.0)
+    game = training.Game(training.METHODS["stargan"](config, ganmut.EMOTIONS, 32), recipe, torch.device("cpu"))
+    rates = []
+    for game.step in (0, 50, 75, 100):
+        game.schedule()
+        rates.append(game.opt_g.param_groups[0]["lr"])
+    assert rates == pytest.approx([1, 1, 0.5, 0])
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="choose another --out"):
+        run(tmp_path / "file" / "runs")
+
+
+def test_a_disk_too_full_is_known_before_the_work(tmp_path):
+    settings = recipes.assemble("stargan", "cpu", **SHORT)
+    with pytest.raises(RunError, match="MiB free, this run needs about"):
+        RunDir.create(tmp_path, *settings, need_bytes=2**60)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_split_or_source():
+    with pytest.raises(BadData, match="unknown split"):
+        training.open_source("procedural").load("tset", 32, 4)
+    with pytest.raises(ValueError, match="did you mean 'procedural'"):
+        training.open_source("procedual")
