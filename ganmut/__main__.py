@@ -18,10 +18,19 @@ def add_train(verbs: argparse._SubParsersAction) -> None:
     methods = parser.add_subparsers(dest="method", metavar="METHOD", required=True)
     for name in METHODS:
         sub = methods.add_parser(name, help=METHODS[name].paper)
-        sub.add_argument("--recipe", default="cpu", metavar="NAME", help=f"settings to start from: {', '.join(recipes.PRESETS)} (default cpu)")
+        sub.add_argument(
+            "--recipe",
+            default="cpu",
+            metavar="NAME",
+            help=f"settings to start from: {', '.join(recipes.PRESETS)} (default cpu)",
+        )
         sub.add_argument("--out", default="runs", metavar="DIR", help="where run directories go")
-        sub.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:N (default: CUDA if there is one)")
-        sub.add_argument("--compile", action="store_true", help="torch.compile both networks (worth it on CUDA)")
+        sub.add_argument(
+            "--device", metavar="NAME", help="cpu, cuda, cuda:N (default: CUDA if there is one)"
+        )
+        sub.add_argument(
+            "--compile", action="store_true", help="torch.compile both networks (worth it on CUDA)"
+        )
         sub.add_argument("--dry-run", action="store_true", help="print the recipe and stop")
         recipes.add_options(sub, recipes.Recipe, skip=("method",))
         recipes.add_options(sub, METHODS[name].Config)
@@ -58,6 +67,132 @@ def run_resume(args: argparse.Namespace) -> int:
     return 0
 
 
+def add_edit(verbs: argparse._SubParsersAction) -> None:
+    parser = verbs.add_parser(
+        "edit", help="edit the faces of pictures, pasted back at their own size"
+    )
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="picture files or folders")
+    parser.add_argument(
+        "--out", required=True, help="a picture file for one picture, else a folder"
+    )
+    parser.add_argument("--method", default="ganmut", help="a bundled method (default ganmut)")
+    parser.add_argument(
+        "--weights", metavar="SPEC", help="SET/NAME, a folder, or hub:OWNER/NAME@REVISION instead"
+    )
+    parser.add_argument("--emotion", help="a named emotion, with --intensity 0..1")
+    parser.add_argument("--intensity", type=float, default=1.0)
+    parser.add_argument(
+        "--code", type=float, nargs="+", help="the code itself, such as x y in the gamut"
+    )
+    parser.add_argument(
+        "--detector", default="builtin", help="builtin, yunet:PATH, insightface[:PATH]"
+    )
+    parser.add_argument(
+        "--face", default="largest", help="largest, all, or a number from 1 (default largest)"
+    )
+    parser.add_argument("--device", metavar="NAME")
+    parser.set_defaults(run=run_edit)
+
+
+def run_edit(args: argparse.Namespace) -> int:
+    import torch
+
+    from ganmut import weights
+    from ganmut.faces import edit_files
+
+    if (args.emotion is None) == (args.code is None):
+        raise ValueError("say what to show: --emotion NAME [--intensity 0..1], or --code NUMBERS")
+    editor = weights.load(args.weights or f"procedural/{args.method}", args.device)
+    code = (
+        editor.space.of(args.emotion, args.intensity) if args.emotion else torch.tensor(args.code)
+    )
+    records = edit_files(
+        args.paths,
+        editor,
+        editor.space.clamp(code),
+        args.out,
+        detector=args.detector,
+        face=args.face,
+    )
+    failed = sum("error" in record for record in records)
+    print(f"{len(records) - failed} faces edited, {failed} pictures left out: {args.out}")
+    return 1 if failed else 0
+
+
+def add_faces(verbs: argparse._SubParsersAction) -> None:
+    parser = verbs.add_parser(
+        "faces", help="render faces: NNN_<emotion>.png, same NNN = same person"
+    )
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR")
+    parser.add_argument(
+        "--per-emotion", type=int, default=12, metavar="N", help="people (default 12)"
+    )
+    parser.add_argument("--intensity", type=float, default=1.0, help="0..1 (default 1)")
+    parser.add_argument("--size", type=int, default=128, help="pixels (default 128)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.set_defaults(run=run_faces)
+
+
+def run_faces(args: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from ganmut import images
+    from ganmut.data import procedural
+    from ganmut.emotions import EMOTIONS
+
+    if args.per_emotion < 1 or args.size < 16 or not 0 <= args.intensity <= 1:
+        raise ValueError(
+            "--per-emotion must be at least 1, --size at least 16, --intensity in 0..1"
+        )
+    rows = range(0, args.per_emotion * procedural.PER_PERSON, procedural.PER_PERSON)
+    people = procedural.sample(args.seed, "test", rows)  # one row a person
+    for emotion in tqdm(EMOTIONS, unit="emotion"):
+        shown = procedural.express(people, emotion, args.intensity)
+        for i, face in enumerate(procedural.render(shown, args.size)):
+            images.write_png(args.out / f"{i:03d}_{emotion}.png", face)
+    print(f"{args.per_emotion * len(EMOTIONS)} faces in {args.out}")
+    return 0
+
+
+def add_train_extractor(verbs: argparse._SubParsersAction) -> None:
+    from ganmut.extractors.base import EXTRACTORS
+
+    parser = verbs.add_parser(
+        "train-extractor", help="train a frozen judge on people whom editors never see"
+    )
+    parser.add_argument("name", help=", ".join(EXTRACTORS))
+    parser.add_argument("--data", default="procedural", metavar="SPEC")
+    parser.add_argument("--out", required=True, metavar="DIR", help="the weight folder to write")
+    parser.add_argument(
+        "--faces", type=int, default=12000, help="training faces; 0 = all (default 12000)"
+    )
+    parser.add_argument(
+        "--test-faces", type=int, default=1400, help="faces it is examined on (default 1400)"
+    )
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--epochs", type=float, default=12)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--device", metavar="NAME")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.set_defaults(run=run_train_extractor)
+
+
+def run_train_extractor(args: argparse.Namespace) -> int:
+    from ganmut.data import open_source
+    from ganmut.extractors.train import train_extractor
+    from ganmut.train import commit
+
+    source = open_source(args.data)
+    train = source.load("extractor", args.size, args.faces or None)
+    test = source.load("test", args.size, args.test_faces or None)
+    folder = train_extractor(
+        args.name, train, test, out=args.out, epochs=args.epochs, batch=args.batch, size=args.size,
+        device=args.device, seed=args.seed, meta={"commit": commit()},
+    )  # fmt: skip
+    print(f"{args.name}: {folder}")
+    return 0
+
+
 def add_methods(verbs: argparse._SubParsersAction) -> None:
     parser = verbs.add_parser("methods", help="list methods, data sources and bundled weights")
     parser.set_defaults(run=run_methods)
@@ -66,20 +201,24 @@ def add_methods(verbs: argparse._SubParsersAction) -> None:
 def run_methods(args: argparse.Namespace) -> int:
     from ganmut import weights
 
-    bundled = {name: spec for spec in weights.available() for name in [spec]}
+    bundled = weights.available()
     for name in METHODS:
-        mark = "bundled weights" if name in bundled else ""
-        print(f"{name:12} {METHODS[name].title:12} {METHODS[name].paper}  {mark}".rstrip())
+        mark = "bundled" if name in bundled else "no bundled weights"
+        print(f"{name:12} {METHODS[name].title:12} {mark:20} {METHODS[name].paper}")
     print("data sources:", ", ".join(SOURCES))
     return 0
 
 
-VERBS: tuple[Callable[[argparse._SubParsersAction], None], ...] = (add_train, add_methods)
+VERBS: tuple[Callable[[argparse._SubParsersAction], None], ...] = (
+    add_train, add_edit, add_faces, add_train_extractor, add_methods,
+)  # fmt: skip
 
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    top = argparse.ArgumentParser(prog="python -m ganmut", description="Facial-expression editing with GANs.")
+    top = argparse.ArgumentParser(
+        prog="python -m ganmut", description="Facial-expression editing with GANs."
+    )
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
     for add in VERBS:
         add(verbs)
@@ -90,11 +229,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         return args.run(args)
-    except (ValueError, OSError) as error:  # bad input: every error class of the project is a ValueError
+    except (
+        ValueError,
+        OSError,
+    ) as error:  # bad input: every error class of the project is a ValueError
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("stopped; nothing is lost: `python -m ganmut train resume RUN` goes on", file=sys.stderr)
+        print(
+            "stopped; nothing is lost: `python -m ganmut train resume RUN` goes on", file=sys.stderr
+        )
         return 130
 
 

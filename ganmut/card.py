@@ -61,3 +61,45 @@ these very tensors made.
 An edited face shows an expression that the person did not make. Say so wherever you show one, and
 ask the person first. The emotion names are labels of the training data, not what a person feels.
 """
+
+
+def extractor_card(config: dict[str, Any], extractor: Any, name: str) -> str:
+    """The card of an extractor: what it tells, how well, and on whom it learned."""
+    spec = f"{config['set']}/{name}" if config.get("set") else "FOLDER"
+    tags = ["facial-expression", "evaluation", config["extractor"]]
+    task, licence = "image-feature-extraction", config.get("licence", "apache-2.0")
+    note = f"\n{config['note']}\n" if config.get("note") else ""
+    return f"""{front_matter(tags, task, licence)}
+# {extractor.title}: {name}
+
+Looks at aligned faces (resized to {config["size"]} x {config["size"]} px) and gives
+{extractor.outputs}.
+A judge of editors: it learned from {config["faces"]} faces of people whom no editor learns from.
+{note}
+```python
+from ganmut import extractors
+
+seen = extractors.load("{spec}")(images)  # uint8 N x 3 x H x W
+seen.features, seen.outputs
+```
+
+## Its own accuracy, on the test split
+
+{score_tables(config["scores"])}
+## Training
+
+{training_facts(config)}
+It judges faces like those it learned from. What it says about other faces, and about what a person
+feels, means nothing.
+"""
+
+
+def score_tables(scores: dict[str, Any]) -> str:
+    """Markdown tables of named numbers, and one of each dict of named numbers; lists are left out."""
+    shown = {k: f"{v:.3f}" if isinstance(v, float) else v for k, v in scores.items()}
+    parts = [table({k: v for k, v in shown.items() if not isinstance(v, dict | list)})]
+    for name, row in scores.items():
+        if isinstance(row, dict):
+            parts.append(f"### {name.replace('_', ' ')}\n")
+            parts.append(table({k: f"{v:.3f}" for k, v in row.items()}))
+    return "\n".join(parts)

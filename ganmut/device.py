@@ -18,7 +18,9 @@ def pick(name: str | None = None) -> torch.device:
     except RuntimeError:
         raise ValueError(f"unknown device {name!r}; use cpu, cuda or cuda:N") from None
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device {name!r} asked for, but PyTorch finds no CUDA device; use --device cpu")
+        raise ValueError(
+            f"device {name!r} asked for, but PyTorch finds no CUDA device; use --device cpu"
+        )
     return device
 
 

@@ -69,7 +69,9 @@ class Editor:
         code = self.space.clamp(torch.as_tensor(code, dtype=torch.float32)).to(self.device)
         code = code.expand(len(faces), -1) if code.dim() == 1 else code
         if len(code) != len(faces):
-            raise ValueError(f"{len(faces)} faces but {len(code)} codes; give one code or one a face")
+            raise ValueError(
+                f"{len(faces)} faces but {len(code)} codes; give one code or one a face"
+            )
         with torch.no_grad(), inference(self.device):
             edit = self.method.edit(faces.features, code)
         edited = edit.images.float()

@@ -20,12 +20,12 @@ UNIT_NAMES = {
 # EMFACS-like prototypes at full intensity (Ekman & Friesen, EMFACS-7; Matsumoto & Ekman 2008), unit -> 0..1.
 PROTOTYPES: dict[str, dict[int, float]] = {
     "neutral": {},
-    "happy": {6: 0.8, 12: 1.0, 25: 0.7, 26: 0.2},
-    "sad": {1: 0.9, 4: 0.7, 7: 0.2, 15: 1.0, 17: 0.7},
+    "happy": {6: 0.9, 12: 1.0, 25: 0.8, 26: 0.2},
+    "sad": {1: 0.9, 4: 0.6, 15: 1.0, 17: 0.7, 45: 0.18},
     "surprised": {1: 1.0, 2: 1.0, 5: 0.8, 25: 1.0, 26: 1.0},
     "fearful": {1: 1.0, 2: 0.5, 4: 0.7, 5: 1.0, 7: 0.3, 20: 0.9, 25: 0.8, 26: 0.3},
-    "disgusted": {4: 0.4, 6: 0.3, 7: 0.5, 9: 1.0, 10: 0.9, 15: 0.4, 17: 0.4, 25: 0.4},
-    "angry": {4: 1.0, 5: 0.6, 7: 0.8, 10: 0.2, 17: 0.4, 23: 1.0},
+    "disgusted": {4: 0.2, 6: 0.5, 7: 0.6, 9: 1.0, 10: 1.0, 15: 0.4, 17: 0.3, 25: 0.5},
+    "angry": {4: 1.0, 5: 0.5, 7: 0.8, 10: 0.2, 17: 0.4, 23: 1.0},
 }
 
 # What datasets call the same seven. Contempt has no canonical counterpart: a source that has it keeps it as an emotion

@@ -53,14 +53,18 @@ def read(path: str | Path) -> np.ndarray:
     except UnidentifiedImageError:
         raise BadPicture(f"{path}: not a picture that Pillow can read") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise BadPicture(f"{path}: more than {Image.MAX_IMAGE_PIXELS} pixels; scale it down") from None
+        raise BadPicture(
+            f"{path}: more than {Image.MAX_IMAGE_PIXELS} pixels; scale it down"
+        ) from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise BadPicture(f"{path}: damaged or not a picture ({error})") from None
 
 
 def rgb(picture: Image.Image) -> np.ndarray:
     """H x W x 3 uint8 RGB of a Pillow picture in any mode."""
-    if picture.mode.startswith(("I", "F")):  # 16-bit grey: Pillow's own conversion clips instead of scaling
+    if picture.mode.startswith(
+        ("I", "F")
+    ):  # 16-bit grey: Pillow's own conversion clips instead of scaling
         values = np.asarray(picture, np.float64)
         top = 65535.0 if values.max() > 255 else 255.0
         grey = np.clip(values / top * 255, 0, 255).round().astype(np.uint8)

@@ -120,7 +120,10 @@ def add_options(parser: argparse.ArgumentParser, cls: type, skip: tuple[str, ...
     for field in dataclasses.fields(cls):
         if field.name in skip:
             continue
-        kind, names = hints[field.name], sorted({f"--{field.name}", f"--{field.name.replace('_', '-')}"})
+        kind, names = (
+            hints[field.name],
+            sorted({f"--{field.name}", f"--{field.name.replace('_', '-')}"}),
+        )
         common = {"dest": field.name, "default": argparse.SUPPRESS}
         if kind is bool:
             group.add_argument(*names, action=argparse.BooleanOptionalAction, **common)

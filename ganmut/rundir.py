@@ -32,7 +32,9 @@ class RunDir:
         self.path = Path(path)
 
     @classmethod
-    def create(cls, root: str | Path, recipe: Recipe, config: Config, need_bytes: int = 0) -> RunDir:
+    def create(
+        cls, root: str | Path, recipe: Recipe, config: Config, need_bytes: int = 0
+    ) -> RunDir:
         """A fresh numbered directory; raises RunError before any work if it cannot be written or the disk is too full."""
         root = Path(root)
         try:
@@ -44,7 +46,9 @@ class RunDir:
             run.path.mkdir()
             images.write_atomic(run.path / "recipe.json", to_json(recipe, config))
         except OSError as error:
-            raise RunError(f"cannot write runs under {root}: {error.strerror}; choose another --out") from None
+            raise RunError(
+                f"cannot write runs under {root}: {error.strerror}; choose another --out"
+            ) from None
         free = shutil.disk_usage(run.path).free
         if free < need_bytes:
             shutil.rmtree(run.path)
@@ -99,7 +103,9 @@ class RunDir:
                 os.fsync(file.fileno())
             os.replace(temporary, path)
         except (OSError, SafetensorError) as error:
-            raise RunError(f"cannot write the snapshot {path}: {error}; the one before is whole") from None
+            raise RunError(
+                f"cannot write the snapshot {path}: {error}; the one before is whole"
+            ) from None
         finally:
             temporary.unlink(missing_ok=True)
         for old in self.snapshots()[:-KEEP]:
@@ -124,14 +130,18 @@ def optimizer_tensors(prefix: str, optimizer: torch.optim.Optimizer) -> dict[str
     return {f"{prefix}.{i}.{k}": v for i, slots in state.items() for k, v in slots.items()}
 
 
-def restore_optimizer(prefix: str, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+def restore_optimizer(
+    prefix: str, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
+) -> None:
     """The inverse of `optimizer_tensors`; groups and learning rates stay as they are."""
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         if name.startswith(prefix + "."):
             index, slot = name[len(prefix) + 1 :].split(".", 1)
             state.setdefault(int(index), {})[slot] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    optimizer.load_state_dict(
+        {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
+    )
 
 
 def module_tensors(prefix: str, module: nn.Module) -> dict[str, Tensor]:

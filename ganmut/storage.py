@@ -156,7 +156,7 @@ def write(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        data = safetensors.torch.save({name: _stored(name, t, half) for name, t in tensors.items()})
+        data = safetensors.torch.save({name: stored(name, t, half) for name, t in tensors.items()})
         write_atomic(partial / FILES[kind], data)
         head = {"format": FORMAT, "kind": kind}
         proof = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
@@ -171,7 +171,8 @@ def write(
     return folder
 
 
-def _stored(name: str, tensor: Tensor, half: bool) -> Tensor:
+def stored(name: str, tensor: Tensor, half: bool = True) -> Tensor:
+    """A tensor as it goes to disk, on the CPU: large ones in float16; raises BadWeights on NaN."""
     tensor = tensor.detach().cpu()
     if not torch.isfinite(tensor).all():
         raise BadWeights(f"the tensor {name!r} holds NaN or infinity; nothing was written")

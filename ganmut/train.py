@@ -235,9 +235,13 @@ def train(
     faces = open_source(recipe.data).load(
         "train", recipe.size, recipe.faces or None, seed=recipe.seed, progress=progress
     )
-    torch.manual_seed(recipe.seed)  # parameters are drawn from the global generator, as torch.nn does
+    torch.manual_seed(
+        recipe.seed
+    )  # parameters are drawn from the global generator, as torch.nn does
     method = METHODS[recipe.method](config, faces.emotions, recipe.size)
-    need = 6 * 4 * sum(p.numel() for p in method.parameters())  # two snapshots: weights, two moments each
+    need = (
+        6 * 4 * sum(p.numel() for p in method.parameters())
+    )  # two snapshots: weights, two moments each
     run = RunDir.open(resume) if resume else RunDir.create(out, recipe, config, need)
     game = Game(method, recipe, target)
     state = run.latest() if resume else None
@@ -325,7 +329,9 @@ def commit() -> str:
         ).stdout.strip()
 
     try:
-        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+        return git("rev-parse", "--short=12", "HEAD") + (
+            "+" if git("status", "--porcelain", "-uno") else ""
+        )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 
@@ -351,4 +357,3 @@ def export(game: Game, run: RunDir, faces: FaceSet) -> Path:
     rendered = open_source("procedural").load("test", game.recipe.size, 3, progress=False)
     golden = rendered.faces()
     return weights.save(run.path / "weights", game.shipped(), facts(game, faces), golden)
-

@@ -51,7 +51,7 @@ def available(set: str = "procedural", kind: str = "editor") -> list[str]:
 
 
 def find(spec: str | Path, kind: str = "editor") -> Path:
-    """The weight folder of a spec: bundled "set/name", a folder, a run, "hub:OWNER/NAME@REVISION".
+    """The weight folder of a spec: bundled "set/name", a run folder, "hub:OWNER/NAME@REV".
 
     Raises Unknown (what is near, what exists) or BadWeights (a folder that holds no weight).
     """
@@ -168,7 +168,7 @@ def build(weights: Weights, device: torch.device | str | None = None) -> Editor:
 
 
 def load(spec: str | Path, device: torch.device | str | None = None) -> Editor:
-    """The editor of a spec: bundled "procedural/ganmut", a folder, a run, "hub:OWNER/NAME@REVISION".
+    """The editor of a spec: "procedural/ganmut" (bundled), a run folder, "hub:OWNER/NAME@REV".
 
     device: CUDA where there is one by default. Raises Unknown or BadWeights.
     """

@@ -47,7 +47,11 @@ def test_clamp_is_idempotent_and_moves_the_invalid(space):
 
 
 def test_samples_and_grid_are_valid(space):
-    for codes in (space.sample(200, torch.Generator().manual_seed(0)), space.grid(), space.grid(441)):
+    for codes in (
+        space.sample(200, torch.Generator().manual_seed(0)),
+        space.grid(),
+        space.grid(441),
+    ):
         torch.testing.assert_close(space.clamp(codes), codes, atol=1e-5, rtol=0)
     assert 1 < len(space.grid(441)) <= 441
 

@@ -51,12 +51,18 @@ def test_arrows_point_one_way():
 
 def test_the_demo_and_the_metrics_know_editors_only():
     inner = ("ganmut.models", "ganmut.losses", "ganmut.train")
-    measuring = [p for p in room("bench") if p.name not in ("speed.py", "baseline.py")]  # they time the loop itself
+    measuring = [
+        p for p in room("bench") if p.name not in ("speed.py", "baseline.py")
+    ]  # they time the loop itself
     assert offenders(room("demo") + measuring, *inner) == []
 
 
 def test_methods_do_not_know_each_other_nor_the_loop_a_method():
-    methods = [p for p in (ROOT / "ganmut" / "models").glob("*.py") if p.stem not in ("base", "layers", "__init__")]
+    methods = [
+        p
+        for p in (ROOT / "ganmut" / "models").glob("*.py")
+        if p.stem not in ("base", "layers", "__init__")
+    ]
     assert methods
     for path in methods:
         others = [f"ganmut.models.{p.stem}" for p in methods if p != path]
@@ -64,7 +70,9 @@ def test_methods_do_not_know_each_other_nor_the_loop_a_method():
     every = [f"ganmut.models.{p.stem}" for p in methods]
     shared = [p for p in room("ganmut") if p not in methods]
     assert offenders(shared, *every) == []
-    metrics = [p for p in (ROOT / "bench" / "metrics").glob("*.py") if p.stem not in ("base", "__init__")]
+    metrics = [
+        p for p in (ROOT / "bench" / "metrics").glob("*.py") if p.stem not in ("base", "__init__")
+    ]
     for path in metrics:
         assert offenders([path], *[f"bench.metrics.{p.stem}" for p in metrics if p != path]) == []
 
@@ -88,7 +96,9 @@ def test_nothing_unpickles_and_no_error_is_swallowed():
 
 
 def test_no_file_outgrows_the_house():
-    long = {str(p.relative_to(ROOT)): n for p in FILES if (n := len(p.read_text().splitlines())) > 400}
+    long = {
+        str(p.relative_to(ROOT)): n for p in FILES if (n := len(p.read_text().splitlines())) > 400
+    }
     assert {k: v for k, v in long.items() if "data/render" not in k} == {}
     assert not [p for p in FILES if p.stem in ("utils", "misc", "helpers")]
 
@@ -104,16 +114,26 @@ def test_importing_has_no_effect(module, tmp_path):
         "         list(logging.root.handlers), torch.initial_seed())\n"
         "assert before == after, (before, after)\n"
     )
-    env = {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"], "HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    env = {
+        "PYTHONPATH": str(ROOT),
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "HF_HUB_OFFLINE": "1",
+    }
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, check=True)
     assert [p for p in tmp_path.rglob("*") if p.is_file() and "matplotlib" not in str(p)] == []
 
 
 def test_the_project_names_no_machine():
-    tracked = subprocess.run(["git", "-C", ROOT, "ls-files"], capture_output=True, text=True, check=False).stdout.split("\n")
+    tracked = subprocess.run(
+        ["git", "-C", ROOT, "ls-files"], capture_output=True, text=True, check=False
+    ).stdout.split("\n")
     marks = ("/" + "work/", "/" + "home/", "/" + "root/")
     for name in filter(None, tracked):
         path = ROOT / name
-        if path.suffix in {".py", ".md", ".toml", ".json", ".jsonl", ".yml", ".txt", ".cff"} and path.exists():
+        if (
+            path.suffix in {".py", ".md", ".toml", ".json", ".jsonl", ".yml", ".txt", ".cff"}
+            and path.exists()
+        ):
             text = path.read_text()
             assert not [m for m in marks if m in text], name

@@ -74,13 +74,24 @@ def test_grid_and_png(tmp_path):
     tiles = torch.stack([torch.full((3, 4, 5), v, dtype=torch.uint8) for v in (10, 20, 30)])
     sheet = images.grid(tiles, columns=2)
     assert sheet.shape == (3, 10, 12)
-    assert sheet[0, 0, 0] == 10 and sheet[0, 0, 7] == 20 and sheet[0, 6, 0] == 30 and sheet[0, 9, 11] == 255
-    assert np.array_equal(images.read(images.write_png(tmp_path / "a" / "s.png", sheet)), images.array(sheet))
+    assert (
+        sheet[0, 0, 0] == 10
+        and sheet[0, 0, 7] == 20
+        and sheet[0, 6, 0] == 30
+        and sheet[0, 9, 11] == 255
+    )
+    assert np.array_equal(
+        images.read(images.write_png(tmp_path / "a" / "s.png", sheet)), images.array(sheet)
+    )
 
 
 def test_nothing_half_written_is_left(tmp_path, monkeypatch):
     (tmp_path / "kept").write_text("old")
-    monkeypatch.setattr(images.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(
+        images.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    )
     with pytest.raises(OSError, match="No space"):
         images.write_atomic(tmp_path / "kept", "new")
-    assert [p.name for p in tmp_path.iterdir()] == ["kept"] and (tmp_path / "kept").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["kept"] and (
+        tmp_path / "kept"
+    ).read_text() == "old"

@@ -40,7 +40,9 @@ def test_games():
     assert float(wgan.critic(real, fake)) == -2
     assert float(wgan.generator(fake)) == 0
     log = lambda v: math.log1p(math.exp(v))  # noqa: E731
-    assert float(soft.critic(real, fake)) == pytest.approx((log(-1) + log(-3)) / 2 + (log(-1) + log(1)) / 2)
+    assert float(soft.critic(real, fake)) == pytest.approx(
+        (log(-1) + log(-3)) / 2 + (log(-1) + log(1)) / 2
+    )
     assert float(soft.generator(fake)) == pytest.approx((log(1) + log(-1)) / 2)
 
 

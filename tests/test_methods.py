@@ -47,7 +47,9 @@ def test_the_code_changes_the_centre_of_the_picture_at_initialisation(method, fa
     x = images.to_float(faces)
     a, b = (method.space().of(e).expand(len(x), -1) for e in ("happy", "angry"))
     with torch.no_grad():
-        changed = (method.edit(method.encode(x), a).images - method.edit(method.encode(x), b).images).abs()
+        changed = (
+            method.edit(method.encode(x), a).images - method.edit(method.encode(x), b).images
+        ).abs()
     # GANmut starts with tiny raw directions, but its codes are unit vectors from the first step.
     assert changed.mean() > 1e-3
     assert changed[..., 12:20, 12:20].mean() > 1e-3
@@ -60,12 +62,16 @@ def test_gradients_reach_every_parameter_of_the_right_network(method, batch):
     method.D.requires_grad_(False)
     x_fake = method.fake(batch, target)
     sum(method.g_loss(batch, target, x_fake).values()).backward()
-    assert [n for n, p in method.G.named_parameters() if p.grad is None or not p.grad.abs().sum()] == []
+    assert [
+        n for n, p in method.G.named_parameters() if p.grad is None or not p.grad.abs().sum()
+    ] == []
     assert all(p.grad is None for p in method.D.parameters())
 
     method.zero_grad()
     method.D.requires_grad_(True)
-    terms = method.d_loss(batch, target, x_fake.detach()) | method.d_penalty(batch, target, x_fake.detach(), rng())
+    terms = method.d_loss(batch, target, x_fake.detach()) | method.d_penalty(
+        batch, target, x_fake.detach(), rng()
+    )
     sum(terms.values()).backward()
     assert [n for n, p in method.D.named_parameters() if p.grad is None] == []
     assert all(p.grad is None for p in method.G.parameters())
@@ -95,7 +101,9 @@ def test_same_in_train_and_eval_mode_and_twice(editor, faces):
 def test_a_batch_is_its_singles(editor, faces):
     codes = torch.stack([editor.space.of(e) for e in EMOTIONS[:4]])
     together = editor.edit(editor.prepare(faces), codes)
-    singles = torch.cat([editor.edit(editor.prepare(f[None]), c) for f, c in zip(faces, codes, strict=True)])
+    singles = torch.cat(
+        [editor.edit(editor.prepare(f[None]), c) for f, c in zip(faces, codes, strict=True)]
+    )
     # one grey level of rounding: kernels are chosen by batch size (docs/precision.md)
     assert (together.int() - singles.int()).abs().max() <= 4
     assert (together.int() - singles.int()).abs().float().mean() < 0.5
@@ -137,11 +145,18 @@ def test_other_emotions_than_seven(batch):
 
 def test_the_published_networks_have_the_published_sizes():
     """Parameter counts at 128 px with 7 emotions, worked out from the papers' layer tables."""
-    expected = {"stargan": (8_436_800, 44_778_432), "ganmut": (8_421_132, 44_794_816), "gganmut": (8_421_155, 44_794_816)}
+    expected = {
+        "stargan": (8_436_800, 44_778_432),
+        "ganmut": (8_421_132, 44_794_816),
+        "gganmut": (8_421_155, 44_794_816),
+    }
     for name, (g, d) in expected.items():
         entry = METHODS[name]
         with torch.device("meta"):
             method = entry(entry.PAPER, EMOTIONS, 128)
         # GANmut's released network has 6 more: the biases, never used, of the layer that holds its directions.
-        count = {"G": sum(p.numel() for p in method.G.parameters()), "D": sum(p.numel() for p in method.D.parameters())}
+        count = {
+            "G": sum(p.numel() for p in method.G.parameters()),
+            "D": sum(p.numel() for p in method.D.parameters()),
+        }
         assert count == {"G": g, "D": d}, name

@@ -23,16 +23,46 @@ def test_recipe_json_alone_repeats_a_run(method, preset):
 
 def test_paper_is_the_published_setting():
     recipe, config = recipes.assemble("ganmut", "paper")
-    assert (recipe.batch, recipe.kimg, recipe.lr_g, recipe.beta1, recipe.size) == (16, 16000, 1e-4, 0.5, 128)
-    assert (config.lambda_rho, config.sigma, config.g_interval, config.lambda_gp, config.width) == (4, 0.1, 5, 10, 64)
+    assert (recipe.batch, recipe.kimg, recipe.lr_g, recipe.beta1, recipe.size) == (
+        16,
+        16000,
+        1e-4,
+        0.5,
+        128,
+    )
+    assert (config.lambda_rho, config.sigma, config.g_interval, config.lambda_gp, config.width) == (
+        4,
+        0.1,
+        5,
+        10,
+        64,
+    )
     _, config = recipes.assemble("gganmut", "paper")
     assert (config.lambda_div, config.lambda_cls) == (2, 0.5)
 
 
 def test_the_command_line_overrides_both_dataclasses(capsys):
-    assert main(["train", "ganmut", "--recipe=cpu", "--kimg=7", "--lambda-info", "2", "--no-flip", "--dry-run"]) == 0
+    assert (
+        main(
+            [
+                "train",
+                "ganmut",
+                "--recipe=cpu",
+                "--kimg=7",
+                "--lambda-info",
+                "2",
+                "--no-flip",
+                "--dry-run",
+            ]
+        )
+        == 0
+    )
     both = json.loads(capsys.readouterr().out)
-    assert both["recipe"]["kimg"] == 7 and both["config"]["lambda_info"] == 2 and not both["recipe"]["flip"]
+    assert (
+        both["recipe"]["kimg"] == 7
+        and both["config"]["lambda_info"] == 2
+        and not both["recipe"]["flip"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -62,7 +92,9 @@ def test_a_critic_that_does_not_fit_the_size():
         METHODS["stargan"](config, ("neutral", "happy"), 96)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"recipe": {"method": "stargan", "speed": 1}, "config": {}}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"recipe": {"method": "stargan", "speed": 1}, "config": {}}']
+)
 def test_a_broken_recipe_json(text):
     with pytest.raises(ValueError, match="recipe"):
         recipes.from_json(text)

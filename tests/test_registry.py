@@ -86,7 +86,9 @@ def test_the_same_name_twice_is_an_error(room):
 
 
 def test_an_unknown_name_says_what_is_near():
-    with pytest.raises(Unknown, match=r"unknown method 'ganmutt'; did you mean 'ganmut'\? There are: .*stargan"):
+    with pytest.raises(
+        Unknown, match=r"unknown method 'ganmutt'; did you mean 'ganmut'\? There are: .*stargan"
+    ):
         METHODS["ganmutt"]
 
 

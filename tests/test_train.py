@@ -38,7 +38,11 @@ def test_a_run_leaves_what_it_says(tmp_path):
     assert folder.name == "00000-ganmut-procedural-32"
     stats = [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
     assert [s["kimg"] for s in stats] == [0.064, 0.128, 0.192]
-    assert {"warm_d/cls", "warm_g/rec"} <= set(stats[0]) and {"d/adv", "g/rho", "d_penalty/r1"} <= set(stats[2])
+    assert {"warm_d/cls", "warm_g/rec"} <= set(stats[0]) and {
+        "d/adv",
+        "g/rho",
+        "d_penalty/r1",
+    } <= set(stats[2])
     assert len(list((folder / "samples").glob("*.png"))) == 3
     assert len(RunDir(folder).snapshots()) == 2
     editor = ganmut.load(folder / "weights")
@@ -47,15 +51,35 @@ def test_a_run_leaves_what_it_says(tmp_path):
 
 
 def test_an_autoencoder_warm_up_learns(tmp_path):
-    folder = run(tmp_path, method="stargan", output="tanh", warm_d=0, warm_g=1.6, kimg=1.6, tick=0.4, lr_g=2e-3)
+    folder = run(
+        tmp_path,
+        method="stargan",
+        output="tanh",
+        warm_d=0,
+        warm_g=1.6,
+        kimg=1.6,
+        tick=0.4,
+        lr_g=2e-3,
+    )
     stats = [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
     assert stats[-1]["warm_g/rec"] < 0.6 * stats[0]["warm_g/rec"]
 
 
 def test_kill_and_resume_is_bit_for_bit(tmp_path):
     whole = run(tmp_path / "whole")
-    command = [sys.executable, "-m", "ganmut", "train", "ganmut", *OPTIONS, "--device=cpu", f"--out={tmp_path / 'cut'}"]
-    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
+    command = [
+        sys.executable,
+        "-m",
+        "ganmut",
+        "train",
+        "ganmut",
+        *OPTIONS,
+        "--device=cpu",
+        f"--out={tmp_path / 'cut'}",
+    ]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL
+    )
     deadline = time.monotonic() + 120
     while not list((tmp_path / "cut").glob("*/snapshots/*.safetensors")):
         assert process.poll() is None and time.monotonic() < deadline, "no snapshot before the end"
@@ -76,7 +100,9 @@ def test_kill_and_resume_is_bit_for_bit(tmp_path):
 
 
 def test_not_finite_stops_with_phase_term_and_step(tmp_path):
-    with pytest.raises(training.Diverged, match=r"phase warm_d, term cls is not finite at step [12]\b.*lower"):
+    with pytest.raises(
+        training.Diverged, match=r"phase warm_d, term cls is not finite at step [12]\b.*lower"
+    ):
         run(tmp_path, lr_d=float("1e30"))
 
 
@@ -90,17 +116,28 @@ def test_meter_names_the_first_bad_step():
 
 def test_balanced_sampling_and_the_data_s_own_prior():
     emotion = torch.tensor([0] * 90 + [1] * 9 + [2])
-    faces = FaceSet("test", "train", ("neutral", "happy", "sad"), torch.zeros(100, 3, 8, 8, dtype=torch.uint8), emotion, "x")
+    faces = FaceSet(
+        "test",
+        "train",
+        ("neutral", "happy", "sad"),
+        torch.zeros(100, 3, 8, 8, dtype=torch.uint8),
+        emotion,
+        "x",
+    )
     recipe, _ = recipes.assemble("stargan", "cpu", batch=3000)
     for balanced, share in ((True, 1 / 3), (False, 0.01)):
         chosen = dataclasses.replace(recipe, balanced=balanced)
-        rows = training.Sampler(faces, chosen, torch.device("cpu")).rows(torch.Generator().manual_seed(0))
+        rows = training.Sampler(faces, chosen, torch.device("cpu")).rows(
+            torch.Generator().manual_seed(0)
+        )
         assert abs(float((emotion[rows] == 2).float().mean()) - share) < 0.03
 
 
 def test_average_follows_and_directions_are_copied():
     recipe, config = recipes.assemble("ganmut", "cpu", **TOY)
-    game = training.Game(training.METHODS["ganmut"](config, ganmut.EMOTIONS, 32), recipe, torch.device("cpu"))
+    game = training.Game(
+        training.METHODS["ganmut"](config, ganmut.EMOTIONS, 32), recipe, torch.device("cpu")
+    )
     with torch.no_grad():
         for parameter in game.method.G.parameters():
             parameter.add_(1.0)
@@ -109,13 +146,17 @@ def test_average_follows_and_directions_are_copied():
     own = dict(game.method.G.named_parameters())
     decay = 2 / 11  # the ramp's first step
     for name, now in game.average.named_parameters():
-        expected = own[name] if name == "directions" else before[name] * decay + own[name] * (1 - decay)
+        expected = (
+            own[name] if name == "directions" else before[name] * decay + own[name] * (1 - decay)
+        )
         torch.testing.assert_close(now, expected)
 
 
 def test_learning_rate_falls_to_zero():
     recipe, config = recipes.assemble("stargan", "cpu", **TOY, kimg=1.6, decay=0.5, lr_g=1.0)
-    game = training.Game(training.METHODS["stargan"](config, ganmut.EMOTIONS, 32), recipe, torch.device("cpu"))
+    game = training.Game(
+        training.METHODS["stargan"](config, ganmut.EMOTIONS, 32), recipe, torch.device("cpu")
+    )
     rates = []
     for game.step in (0, 50, 75, 100):
         game.schedule()
