@@ -74,7 +74,7 @@ def extractor_card(config: dict[str, Any], extractor: Any, name: str) -> str:
 
 Looks at aligned faces (resized to {config["size"]} x {config["size"]} px) and gives
 {extractor.outputs}.
-A judge of editors: it learned from {config["faces"]} faces of people whom no editor learns from.
+A judge of editors: it learned from {config["faces"]} faces of people whom no editor sees.
 {note}
 ```python
 from ganmut import extractors
@@ -95,7 +95,7 @@ feels, means nothing.
 
 
 def score_tables(scores: dict[str, Any]) -> str:
-    """Markdown tables of named numbers, and one of each dict of named numbers; lists are left out."""
+    """Markdown tables: of the named numbers, and of each dict of named numbers; no lists."""
     shown = {k: f"{v:.3f}" if isinstance(v, float) else v for k, v in scores.items()}
     parts = [table({k: v for k, v in shown.items() if not isinstance(v, dict | list)})]
     for name, row in scores.items():

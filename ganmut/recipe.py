@@ -58,17 +58,17 @@ class Recipe:
 # The non-saturating game with R1 is stable at one critic step a generator step; both warm-ups save thousands of steps.
 _LEAN: dict[str, Any] = {
     "lr_g": 2e-4, "lr_d": 2e-4, "decay": 0.4, "balanced": True,
-    "adversarial": "nonsaturating", "g_interval": 1, "penalty_interval": 4,
-    "condition": "affine", "stem": "shuffle", "output": "residual",
+    "adversarial": "nonsaturating", "g_interval": 1, "penalty_interval": 4, "lambda_r1": 0.05, "noise": 0.15,
+    "condition": "affine", "output": "residual", "lambda_rec": 5.0,
 }  # fmt: skip
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
     "cpu": _LEAN | {
-        "size": 64, "batch": 16, "faces": 16000, "kimg": 110.0, "warm_d": 6.0, "warm_g": 4.0, "tick": 4.0,
-        "average": 0.998, "width": 32, "blocks": 4, "d_width": 32, "d_layers": 5, "d_limit": 512,
+        "size": 64, "batch": 16, "faces": 8000, "kimg": 60.0, "warm_d": 6.0, "warm_g": 1.0, "tick": 4.0,
+        "average": 0.997, "width": 32, "blocks": 4, "d_width": 32, "d_layers": 5, "d_limit": 512,
     },
     "gpu": _LEAN | {
-        "size": 128, "batch": 64, "faces": 60000, "kimg": 1200.0, "warm_d": 60.0, "warm_g": 30.0, "tick": 60.0,
+        "size": 128, "batch": 64, "faces": 60000, "kimg": 1200.0, "warm_d": 60.0, "warm_g": 10.0, "tick": 60.0,
         "average": 0.999, "width": 32, "blocks": 6, "d_width": 48, "d_layers": 6, "d_limit": 512,
     },
 }  # fmt: skip

@@ -107,7 +107,7 @@ class Game:
         betas = (recipe.beta1, recipe.beta2)
         self.opt_g = torch.optim.Adam(method.G.parameters(), recipe.lr_g, betas, fused=True)
         self.opt_d = torch.optim.Adam(method.D.parameters(), recipe.lr_d, betas, fused=True)
-        self.rng = hardware.generator(recipe.seed)
+        self.rng = method.rng = hardware.generator(recipe.seed)
         self.meter = Meter()
         self.step = self.g_steps = 0
         self.seconds = 0.0

@@ -160,9 +160,9 @@ def build(weights: Weights, device: torch.device | str | None = None) -> Editor:
     settings = {
         name: tuple(v) if isinstance(v, list) else v for name, v in config["config"].items()
     }
-    method = kind(
-        kind.Config(**settings), tuple(config["emotions"]), config["size"], training=False
-    )
+    emotions = tuple(config["emotions"])
+    with torch.random.fork_rng([]):  # loading changes nobody's random numbers
+        method = kind(kind.Config(**settings), emotions, config["size"], training=False)
     fill(method.G, weights)
     return Editor(method, config, hardware.pick(None if device is None else str(device)))
 

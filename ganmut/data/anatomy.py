@@ -1,7 +1,9 @@
-"""What the face of a `Truth` looks like as numbers: identity and action units become curves and 68 landmarks.
+"""What the face of a `Truth` looks like as numbers: identity and action units become curves and 68
+landmarks.
 
-Face coordinates: the pixels of the 128-px crop, measured from its centre, before pose and camera; x to the viewer's
-right, y down, z towards the viewer. Sizes follow anthropometry at 0.64 px per millimetre (63 mm between the pupils).
+Face coordinates: the pixels of the 128-px crop, measured from its centre, before pose and camera; x
+to the viewer's right, y down, z towards the viewer. Sizes follow anthropometry at 0.64 px per
+millimetre (63 mm between the pupils).
 """
 
 from __future__ import annotations
@@ -12,17 +14,22 @@ import torch
 
 from ganmut.emotions import UNITS
 
-# The five points (eyes, nose tip, mouth corners) of the aligned crop: ArcFace's template x 128/112, 7 px up, centred.
+# The five points (eyes, nose tip, mouth corners) of the aligned crop: ArcFace's template x
+# 128/112, 7 px up, centred.
 TEMPLATE = ((-20.23, -11.92), (20.04, -12.14), (0.03, 10.98), (-16.52, 34.56), (16.83, 34.38))
 DEPTH = 46.0  # how far the middle of the face stands out over its outline
 
 
 def shape(truth, device="cpu") -> SimpleNamespace:
-    """Everything the curves below need: per face, tensors B x 1 x 1 in face pixels (angles in radians)."""
+    """Everything the curves below need: per face, tensors B x 1 x 1 in face pixels (angles in
+    radians).
+    """
     column = {n: truth.identity[:, i, None, None].to(device) for i, n in enumerate(truth.TRAITS)}
     u = {n: truth.units[:, i, None, None].to(device) for i, n in enumerate(UNITS)}
     s = SimpleNamespace(u=u, **column)
-    s.yaw, s.pitch, s.roll = (torch.deg2rad(truth.pose[:, i, None, None].to(device)) for i in range(3))
+    s.yaw, s.pitch, s.roll = (
+        torch.deg2rad(truth.pose[:, i, None, None].to(device)) for i in range(3)
+    )
     _move_mouth(s, u)
     _move_eyes(s, u)
     _move_brows(s, u)
@@ -37,21 +44,33 @@ def _move_mouth(s, u) -> None:
     part = u[25]
     s.mouth_x = (s.mouth_w + 5.2 * u[12] + 4.6 * u[20] + 1.2 * u[14] + 0.6 * u[10]
                  - 1.8 * u[23] - 0.9 * u[17] - 2.6 * u[26] * (1 - u[12]) * (1 - u[20]))  # fmt: skip
-    s.corner = s.mouth_bend - 5.6 * u[12] + 5.0 * u[15] + 1.5 * u[20] + 1.6 * u[26]
+    s.corner = s.mouth_bend - 5.6 * u[12] + 5.6 * u[15] + 1.5 * u[20] + 1.6 * u[26]
     s.line_y = s.mouth_y - 0.6 * u[12] - 1.2 * u[17] - 0.9 * u[10] - 0.5 * u[9]
     s.gap = part * (2.5 + 2.6 * u[12] + 2.8 * u[10] + 2.6 * u[20]) + u[26] * (2.0 + 9.0 * part)
-    s.lift = 2.6 * u[10] + 1.1 * u[9] + 0.7 * u[12] + 1.8 * u[17] + 0.12 * s.gap
+    s.lift = 3.2 * u[10] + 1.2 * u[9] + 0.7 * u[12] + 1.8 * u[17] + 0.12 * s.gap
     s.square = (u[10] * 0.8 + u[20] * 0.6 + u[9] * 0.3).clamp(max=1)
-    s.upper_lip = s.lip_up * (1 - 0.3 * u[12]) * (1 - 0.6 * u[23]) * (1 - 0.3 * u[20]) * (1 - 0.3 * u[10])
-    s.lower_lip = s.lip_low * (1 - 0.2 * u[12]) * (1 - 0.6 * u[23]) * (1 - 0.25 * u[20]) * (1 + 0.12 * u[17])
+    s.upper_lip = (
+        s.lip_up * (1 - 0.3 * u[12]) * (1 - 0.6 * u[23]) * (1 - 0.3 * u[20]) * (1 - 0.3 * u[10])
+    )
+    s.lower_lip = (
+        s.lip_low * (1 - 0.2 * u[12]) * (1 - 0.6 * u[23]) * (1 - 0.25 * u[20]) * (1 + 0.12 * u[17])
+    )
 
 
 def _move_eyes(s, u) -> None:
-    open_up = s.eye_up + 2.9 * u[5] - 1.0 * u[7] - 0.5 * u[6] - 0.5 * u[4] - 0.5 * u[9] + 0.4 * u[1] * u[2]
+    open_up = (
+        s.eye_up
+        + 2.9 * u[5]
+        - 1.0 * u[7]
+        - 0.5 * u[6]
+        - 0.5 * u[4]
+        - 0.5 * u[9]
+        + 0.4 * u[1] * u[2]
+    )
     s.lid_low = (s.eye_low - 1.4 * u[7] - 1.1 * u[6] - 0.6 * u[9] + 0.4 * u[5]).clamp(min=0.5)
     s.lid_up = open_up.clamp(min=0.7) * (1 - u[45]) - 0.8 * s.lid_low * u[45]
     # A sad brow drags the lid with it: up at the nose, down at the temple.
-    s.lid_tilt = s.eye_tilt - 0.9 * (u[1] - u[2]).clamp(min=0)
+    s.lid_tilt = s.eye_tilt - 1.3 * (u[1] - u[2]).clamp(min=0)
 
 
 def _move_brows(s, u) -> None:
@@ -59,7 +78,7 @@ def _move_brows(s, u) -> None:
     s.brow_out = 33.0 + s.brow_gap * 0.5
     s.brow_1 = -6.3 * u[1]
     s.brow_2 = -6.3 * u[2]
-    s.brow_4 = 4.3 * u[4] * (1 - 0.65 * u[1]) + 2.0 * u[9] * (1 - 0.5 * u[4])
+    s.brow_4 = 4.9 * u[4] * (1 - 0.65 * u[1]) + 1.3 * u[9] * (1 - 0.5 * u[4])
     s.brow_all = 0.5 * u[7] + 0.7 * u[6]
 
 
@@ -71,7 +90,9 @@ def outline(s, y) -> torch.Tensor:
 
 
 def lids(s, x) -> tuple[torch.Tensor, torch.Tensor]:
-    """Heights of the upper and the lower lid margin at x (either eye), px; both meet at the corners."""
+    """Heights of the upper and the lower lid margin at x (either eye), px; both meet at the
+    corners.
+    """
     v = ((x.abs() - s.eye_x) / s.eye_w).clamp(-1, 1)
     base = s.eye_y - s.lid_tilt * v
     skew = 1 - v * v
@@ -81,10 +102,12 @@ def lids(s, x) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def brow(s, x) -> tuple[torch.Tensor, torch.Tensor]:
-    """Height of the brow's middle line at x, px, and the position along it (0 at the nose, 1 at the temple)."""
+    """Height of the brow's middle line at x, px, and the position along it (0 at the nose, 1 at the
+    temple).
+    """
     t = (x.abs() - s.brow_in) / (s.brow_out - s.brow_in)
-    c = t.clamp(-0.2, 1.2)
-    side = 1 + s.uneven * x.sign()
+    c = t.clamp(-0.25, 1.2)
+    side = 1 + s.uneven * x / (x.abs() + 4)
     arch = s.brow_arch * (1 - ((c - 0.62) / 0.62) ** 2)
     inner = (1 - c).clamp(min=0) ** 1.4
     outer = (1 - ((c - 0.75) / 0.75) ** 2).clamp(min=0)
@@ -93,7 +116,9 @@ def brow(s, x) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def lips(s, x) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Outer upper, inner upper, inner lower and outer lower lip heights at x, px; all meet at the corners."""
+    """Outer upper, inner upper, inner lower and outer lower lip heights at x, px; all meet at the
+    corners.
+    """
     v = (x.abs() / s.mouth_x).clamp(max=1)
     side = 1 + s.uneven * x.sign()
     full = 1 - v ** (2.0 + 3.0 * s.square)
@@ -110,12 +135,16 @@ def relief(s, x, y) -> torch.Tensor:
     """Smooth depth used for parallax, px: head and nose without the details that shading adds."""
     head = DEPTH * (1 - 0.5 * (x / s.head_w) ** 2 - 0.28 * ((y + 5) / 70) ** 2)
     ridge = ((y + 22) / 34).clamp(0, 1)
-    nose = s.nose_high * ridge * torch.exp(-((x / 8) ** 2)) * torch.sigmoid((s.wing_y + 5 - y) / 2.0)
+    nose = (
+        s.nose_high * ridge * torch.exp(-((x / 8) ** 2)) * torch.sigmoid((s.wing_y + 5 - y) / 2.0)
+    )
     return head + nose
 
 
 def project(s, x, y) -> tuple[torch.Tensor, torch.Tensor]:
-    """Face coordinates to picture coordinates (128-px crop, from its centre): pose, then alignment and camera."""
+    """Face coordinates to picture coordinates (128-px crop, from its centre): pose, then alignment
+    and camera.
+    """
     z = relief(s, x, y)
     px = x * s.yaw.cos() + z * s.yaw.sin()
     py = y * s.pitch.cos() - (z * s.yaw.cos() - x * s.yaw.sin()) * s.pitch.sin()
@@ -123,15 +152,17 @@ def project(s, x, y) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def unproject(s, px, py, steps: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
-    """Picture coordinates to face coordinates: `project` undone by fixed-point steps (they contract below 25 deg)."""
+    """Picture coordinates to face coordinates: `project` undone by fixed-point steps (they contract
+    below 25 deg).
+    """
     scale = s.ar**2 + s.ai**2
     dx, dy = px - s.bx, py - s.by
     vx, vy = (s.ar * dx + s.ai * dy) / scale, (s.ar * dy - s.ai * dx) / scale
     x, y = vx, vy
     for _ in range(steps):
         z = relief(s, x, y)
-        x, y = ((vx - z * s.yaw.sin()) / s.yaw.cos(),
-                (vy + (z * s.yaw.cos() - x * s.yaw.sin()) * s.pitch.sin()) / s.pitch.cos())  # fmt: skip
+        ahead = z * s.yaw.cos() - x * s.yaw.sin()
+        x, y = (vx - z * s.yaw.sin()) / s.yaw.cos(), (vy + ahead * s.pitch.sin()) / s.pitch.cos()
     return x, y
 
 
@@ -160,10 +191,17 @@ def _place(s, truth, device) -> None:
 
 
 def landmarks(truth, size: int = 128) -> torch.Tensor:
-    """68 landmarks in iBUG order: N x 68 x 2, float32, pixels of a size x size picture (x, y), pixel centres at .5."""
+    """68 landmarks in iBUG order: N x 68 x 2, float32, pixels of a size x size picture (x, y),
+    pixel centres at .5.
+    """
     s = shape(truth)
     column = lambda *v: torch.tensor(v, dtype=torch.float32).view(1, 1, -1)  # noqa: E731
-    parts = [_jaw_points(s, column), *_brow_points(s, column), *_nose_points(s, column), *_eye_points(s, column)]
+    parts = [
+        _jaw_points(s, column),
+        *_brow_points(s, column),
+        *_nose_points(s, column),
+        *_eye_points(s, column),
+    ]
     parts += _mouth_points(s, column)
     x = torch.cat([p[0].expand(len(truth), 1, -1) for p in parts], 2)
     y = torch.cat([p[1].expand(len(truth), 1, -1) for p in parts], 2)

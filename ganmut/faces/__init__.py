@@ -1,0 +1,16 @@
+"""Faces in photographs: find them, cut the aligned crop, edit it and paste the change back.
+
+`find` -> `crop` -> an Editor -> `paste`; `edit_picture` does all four, `edit_files` does them for
+files and folders.
+"""
+
+from ganmut.faces.align import BadPoints, crop
+from ganmut.faces.base import DETECTORS, DetectorMissing, Face, NoFace
+from ganmut.faces.edit import EditedPicture, choose, edit_picture, find, open_detector
+from ganmut.faces.files import edit_files
+from ganmut.faces.paste import paste
+
+__all__ = [
+    "DETECTORS", "BadPoints", "DetectorMissing", "EditedPicture", "Face", "NoFace",
+    "choose", "crop", "edit_files", "edit_picture", "find", "open_detector", "paste",
+]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The crop: five points -> one similarity -> an antialiased square, the same for every source and every editor."""
+"""The crop: five points, one similarity, one antialiased square; the same for every editor."""
 
 from __future__ import annotations
 
@@ -9,10 +9,18 @@ import torch
 import torch.nn.functional as F
 from skimage.transform import SimilarityTransform
 
-# ArcFace's five points in a 112 px crop (left eye, right eye, nose, mouth corners), scaled to 128 px and moved 7 px up:
-# the crop that `ganmut.data.base.CROP` names.
+from ganmut.faces.base import Face
+
+# ArcFace's five points in a 112 px crop (left eye, right eye, nose, mouth corners), scaled to 128
+# px and moved 7 px up: the crop that `ganmut.data.base.CROP` names.
 ARCFACE = np.array(
-    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
+    [
+        [38.2946, 51.6963],
+        [73.5318, 51.5014],
+        [56.0252, 71.7366],
+        [41.5493, 92.3655],
+        [70.7299, 92.2041],
+    ]
 )
 SIDE = 128
 TEMPLATE = ARCFACE * (SIDE / 112) - [0, 7]
@@ -23,12 +31,12 @@ class BadPoints(ValueError):
 
 
 def template(size: int = SIDE) -> np.ndarray:
-    """5 x 2 float: where the points lie in a crop of `size` pixels (pixel centres kept when the size changes)."""
+    """5 x 2 float: where the points lie in a crop of `size` pixels; pixel centres are kept."""
     return (TEMPLATE + 0.5) * (size / SIDE) - 0.5
 
 
 def similarity(points: np.ndarray, size: int = SIDE) -> SimilarityTransform:
-    """The least-squares similarity (rotation, scale, shift; Umeyama 1991) from picture to crop pixels.
+    """The least-squares similarity from picture to crop pixels (Umeyama 1991).
 
     Raises BadPoints where the points are not five, not finite, or too close together to define one.
     """
@@ -36,28 +44,36 @@ def similarity(points: np.ndarray, size: int = SIDE) -> SimilarityTransform:
     if points.shape != (5, 2) or not np.isfinite(points).all():
         raise BadPoints(f"alignment needs 5 finite points (5 x 2), got shape {points.shape}")
     if np.ptp(points, axis=0).max() < 1:
-        raise BadPoints("the five points of the face lie within one pixel; there is nothing to align")
+        raise BadPoints(
+            "the five points of the face lie within one pixel; there is nothing to align"
+        )
     found = SimilarityTransform.from_estimate(points, template(size))
     if not found or not np.isfinite(found.params).all() or found.scale < 1e-6:
-        raise BadPoints("the five points of the face do not define an alignment; choose another face")
+        raise BadPoints(
+            "the five points of the face do not define an alignment; choose another face"
+        )
     return found
 
 
-def crop(picture: np.ndarray, points: np.ndarray, size: int) -> tuple[np.ndarray, SimilarityTransform]:
-    """(size x size x 3 uint8 aligned face, picture -> crop transform) of an H x W x 3 uint8 picture.
+def crop(
+    picture: np.ndarray, face: Face | np.ndarray, size: int
+) -> tuple[np.ndarray, SimilarityTransform]:
+    """(aligned size x size x 3 uint8, picture -> crop transform) of an H x W x 3 uint8 picture.
 
-    Beyond the picture its border is repeated. Raises BadPoints for points that define no alignment in this picture.
+    face: a Face, or its five points. Beyond the picture its border is repeated. Raises BadPoints
+    for points that define no alignment in this picture.
     """
-    transform = similarity(points, size)
+    transform = similarity(face.points if isinstance(face, Face) else face, size)
     face = resample(picture, np.linalg.inv(transform.params), size, size)
     return face.round().clip(0, 255).astype(np.uint8), transform
 
 
 def resample(pixels: np.ndarray, matrix: np.ndarray, height: int, width: int) -> np.ndarray:
-    """float32 height x width x C: output pixel (x, y) shows `pixels` (H x W x C) at matrix @ (x, y, 1), bicubic.
+    """float32 height x width x C: pixel (x, y) shows `pixels` (H x W x C) at matrix @ (x, y, 1).
 
-    `matrix`: 3 x 3 similarity from output to input pixels. Where it shrinks, the region needed is shrunk with an
-    antialiasing filter first, so that a large photograph does not alias; beyond the input its border is repeated.
+    `matrix`: 3 x 3 similarity from output to input pixels. Bicubic; where it shrinks, the region
+    needed is shrunk with an antialiasing filter first, so that a large photograph does not alias;
+    beyond the input its border is repeated.
     """
     left, top, region = _needed(pixels, matrix, height, width)
     x = torch.from_numpy(region.astype(np.float32)).permute(2, 0, 1)[None]
@@ -78,7 +94,9 @@ def _needed(
     pixels: np.ndarray, matrix: np.ndarray, height: int, width: int
 ) -> tuple[int, int, np.ndarray]:
     """Left, top and the part of `pixels` that the output can see, with a margin for the filters."""
-    corners = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]]) @ matrix[:2].T
+    corners = (
+        np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]]) @ matrix[:2].T
+    )
     margin = 3 * math.hypot(matrix[0, 0], matrix[1, 0]) + 3
     left, top = np.floor(corners.min(0) - margin).astype(int)
     right, bottom = np.ceil(corners.max(0) + margin).astype(int)

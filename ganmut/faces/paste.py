@@ -1,4 +1,4 @@
-"""Pasting back: only the change is enlarged and added, so the photograph keeps its own resolution and its detail."""
+"""Pasting back: only the change is enlarged and added; the photograph keeps its own detail."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ FEATHER = 0.25
 def paste(
     picture: np.ndarray, source: np.ndarray, edited: np.ndarray, transform: SimilarityTransform
 ) -> np.ndarray:
-    """H x W x 3 uint8: the picture with the change from `source` to `edited` (both S x S x 3 uint8 crops) put back.
+    """H x W x 3 uint8: the picture plus the change from `source` to `edited` (S x S x 3 uint8).
 
-    `transform` maps picture to crop pixels, as `crop` returned it. The change (edited minus source) is brought to the
-    picture's resolution and added under a feathered mask: no change gives the same picture, bit for bit, and nothing
-    outside the crop is touched. Raises ValueError where the crops differ in shape.
+    `transform` maps picture to crop pixels, as `crop` returned it. The change (edited minus source)
+    is brought to the picture's resolution and added under a feathered mask: no change gives the
+    same picture, bit for bit, and nothing outside the crop is touched. Raises ValueError where the
+    crops differ in shape.
     """
     if source.shape != edited.shape or source.ndim != 3 or source.shape[0] != source.shape[1]:
-        raise ValueError(f"the crops must be two equal squares, got {source.shape} and {edited.shape}")
+        raise ValueError(
+            f"the crops must be two equal squares, got {source.shape} and {edited.shape}"
+        )
     result = picture.copy()
     place = _footprint(picture, transform, len(source))
     if place is None:
@@ -39,10 +42,10 @@ def paste(
 
 
 def mask(to_crop: np.ndarray, size: int, height: int, width: int) -> np.ndarray:
-    """float64 height x width in 0..1: 1 over the face, falling smoothly to 0 at the border of the crop.
+    """float64 height x width: 1 over the face, falling smoothly to 0 at the crop's border.
 
-    A rounded square (superellipse of degree 4) evaluated at each pixel, so the fade is smooth at any magnification.
-    `to_crop`: 3 x 3 from pixels of the result to pixels of the crop.
+    A rounded square (superellipse of degree 4) evaluated at each pixel, so the fade is smooth at
+    any magnification. `to_crop`: 3 x 3 from pixels of the result to pixels of the crop.
     """
     rows, columns = np.mgrid[:height, :width]
     at = np.stack([columns, rows, np.ones_like(rows)], -1) @ to_crop.T
@@ -54,7 +57,7 @@ def mask(to_crop: np.ndarray, size: int, height: int, width: int) -> np.ndarray:
 def _footprint(
     picture: np.ndarray, transform: SimilarityTransform, size: int
 ) -> tuple[int, int, int, int] | None:
-    """Top, left, height, width of the part of the picture that the crop covers; None where it covers none."""
+    """Top, left, height, width of what the crop covers of the picture; None where nothing."""
     edge = [-0.5, size - 0.5]
     corners = transform.inverse(np.array([[x, y] for x in edge for y in edge]))
     left, top = (max(math.floor(v), 0) for v in corners.min(0))

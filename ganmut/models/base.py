@@ -27,6 +27,8 @@ class Config:
     stem: "conv7" (as published) or "shuffle", space-to-depth, a third cheaper. output: "tanh" (as published) or
     "residual", source plus change, which keeps the person from the first step.
     adversarial: "wgan_gp" (as published) or "nonsaturating" with R1, which is stable at one critic step a generator step.
+    noise: standard deviation of the noise on all that the discriminator sees (instance noise, Soenderby et al. 2017). Without
+    it an editor that starts from the source satisfies D_cls with changes too small to see; 0 as published.
     g_interval, penalty_interval: steps between generator updates and between penalties.
     """
 
@@ -42,6 +44,7 @@ class Config:
     lambda_adv: float = 1.0
     lambda_gp: float = 10.0
     lambda_r1: float = 1.0
+    noise: float = 0.0
     g_interval: int = 5
     penalty_interval: int = 1
 
@@ -88,6 +91,7 @@ class Method(nn.Module, ABC):
         super().__init__()
         self.config, self.emotions, self.size = config, tuple(emotions), size
         self.adversarial = losses.ADVERSARIAL[config.adversarial]
+        self.rng: torch.Generator | None = None  # the loop's, for the noise on what D sees
         self.G: nn.Module
         self.D: nn.Module | None = None
         self.build(training)
@@ -119,6 +123,13 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def classify(self, x: Tensor) -> Tensor:
         """B x emotions logits of the discriminator for real or edited images."""
+
+    def see(self, x: Tensor) -> Any:
+        """What the discriminator says of images, through the noise of training."""
+        if self.config.noise and self.rng is not None:
+            noise = torch.randn(x.shape, generator=self.rng, device=self.rng.device)
+            x = x + self.config.noise * noise.to(x.device)
+        return self.D(x)
 
     def d_penalty(
         self, batch: Batch, target: Any, x_fake: Tensor, generator: torch.Generator

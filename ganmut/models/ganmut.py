@@ -94,7 +94,9 @@ class GANmut(Method):
         radius = torch.where(
             label == 0, NEUTRAL_RADIUS * u, NEUTRAL_RADIUS + (1 - NEUTRAL_RADIUS) * u
         )
-        noise = torch.randn(n - n_random, 2, generator=generator, device=generator.device).to(device)
+        noise = torch.randn(n - n_random, 2, generator=generator, device=generator.device).to(
+            device
+        )
         return Target(label, radius, 2 * math.pi * uniform(n_random), self.config.sigma * noise)
 
     def code(self, target: Target) -> Tensor:
@@ -112,11 +114,11 @@ class GANmut(Method):
         return outputs[:, :-2], outputs[:, -2:]
 
     def classify(self, x: Tensor) -> Tensor:
-        return self.split(self.D(x)[1])[0]
+        return self.split(self.see(x)[1])[0]
 
     def d_loss(self, batch: Batch, target: Target, x_fake: Tensor) -> dict[str, Tensor]:
         c = self.config
-        scores, outputs = self.D(torch.cat([batch.x, x_fake]))
+        scores, outputs = self.see(torch.cat([batch.x, x_fake]))
         real, fake = scores.chunk(2)
         logits, coordinates = self.split(outputs)
         code = self.code(target).detach()
@@ -129,12 +131,12 @@ class GANmut(Method):
     def source_code(self, x: Tensor) -> Tensor:
         """D_coor(x) without gradient, clamped to the disc: where the discriminator sees a real picture."""
         with torch.no_grad():
-            code = self.split(self.D(x)[1])[1]
+            code = self.split(self.see(x)[1])[1]
             return code / code.norm(dim=1, keepdim=True).clamp(min=1)
 
     def g_loss(self, batch: Batch, target: Target, x_fake: Tensor) -> dict[str, Tensor]:
         c, n_random, code = self.config, len(target.angle), self.code(target)
-        score, outputs = self.D(x_fake)
+        score, outputs = self.see(x_fake)
         logits, coordinates = self.split(outputs)
         x_rec = self.G(x_fake, self.source_code(batch.x))
         return {

@@ -103,7 +103,9 @@ class GGANmut(Method):
     def draw(self, batch: Batch, generator: torch.Generator) -> Target:
         n, kinds = len(batch), len(self.emotions)
         if n < kinds:
-            raise ValueError(f"GGANmut shows every mode in every batch: batch must be >= {kinds}, got {n}")
+            raise ValueError(
+                f"GGANmut shows every mode in every batch: batch must be >= {kinds}, got {n}"
+            )
         n_modes = max(round(self.config.mode_share * n) // kinds, 1) * kinds
         free = torch.rand(n - n_modes, 2, generator=generator, device=generator.device)
         return Target(n_modes, (2 * free - 1).to(batch.emotion.device))
@@ -123,11 +125,11 @@ class GGANmut(Method):
         return outputs[:, :-2], outputs[:, -2:]
 
     def classify(self, x: Tensor) -> Tensor:
-        return self.split(self.D(x)[1])[0]
+        return self.split(self.see(x)[1])[0]
 
     def d_loss(self, batch: Batch, target: Target, x_fake: Tensor) -> dict[str, Tensor]:
         c = self.config
-        scores, outputs = self.D(torch.cat([batch.x, x_fake]))
+        scores, outputs = self.see(torch.cat([batch.x, x_fake]))
         real, fake = scores.chunk(2)
         logits, coordinates = self.split(outputs)
         code = self.code(target).detach()
@@ -139,10 +141,10 @@ class GGANmut(Method):
 
     def g_loss(self, batch: Batch, target: Target, x_fake: Tensor) -> dict[str, Tensor]:
         c, code = self.config, self.code(target)
-        score, outputs = self.D(x_fake)
+        score, outputs = self.see(x_fake)
         logits, _ = self.split(outputs)
         with torch.no_grad():
-            source = self.split(self.D(batch.x)[1])[1].clamp(-1, 1)
+            source = self.split(self.see(batch.x)[1])[1].clamp(-1, 1)
         labels = torch.arange(target.modes, device=logits.device) % len(self.emotions)
         return {
             "adv": c.lambda_adv * self.adversarial.generator(score),

@@ -56,10 +56,10 @@ class StarGAN(Method):
         return F.one_hot(target, len(self.emotions)).float()
 
     def classify(self, x: Tensor) -> Tensor:
-        return self.D(x)[1]
+        return self.see(x)[1]
 
     def d_loss(self, batch: Batch, target: Tensor, x_fake: Tensor) -> dict[str, Tensor]:
-        scores, logits = self.D(torch.cat([batch.x, x_fake]))
+        scores, logits = self.see(torch.cat([batch.x, x_fake]))
         real, fake = scores.chunk(2)
         c = self.config
         return {
@@ -69,7 +69,7 @@ class StarGAN(Method):
 
     def g_loss(self, batch: Batch, target: Tensor, x_fake: Tensor) -> dict[str, Tensor]:
         c = self.config
-        score, logits = self.D(x_fake)
+        score, logits = self.see(x_fake)
         x_rec = self.G(x_fake, self.code(batch.emotion))
         return {
             "adv": c.lambda_adv * self.adversarial.generator(score),

@@ -1,0 +1,155 @@
+"""Source "folder:PATH": aligned faces on disk, in class folders or described by a metadata file.
+
+PATH/<emotion>/*.jpg                       class folders
+PATH/<split>/<emotion>/*.jpg               the same under train, validation, test
+PATH/metadata.csv (or .jsonl)              the imagefolder convention of `datasets`: file_name and
+PATH/<split>/metadata.csv (or .jsonl)      emotion; optional split, person, fill, action units
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganmut import images
+from ganmut.data.base import SOURCES, BadData
+from ganmut.data.table import SPLIT_WORDS, Row, Sieve, TableSource, read_units
+
+METADATA = ("metadata.csv", "metadata.jsonl")
+LABELS = ("emotion", "label", "expression")
+EXPECTED = (
+    "expected PATH/<emotion>/*.jpg, PATH/<split>/<emotion>/*.jpg, or PATH/metadata.csv (or .jsonl) "
+    "with the columns file_name and emotion"
+)
+
+
+@SOURCES.register("folder")
+class Folder(TableSource):
+    """Aligned faces in a folder; the options are those of TableSource."""
+
+    def __init__(self, argument: str, *, on_bad: str = "refuse", **options: Any):
+        if not argument:
+            raise BadData(f"folder: needs a path, folder:PATH; {EXPECTED}")
+        self.root = Path(argument).expanduser().resolve()
+        if not self.root.is_dir():
+            raise BadData(f"{argument}: there is no such folder; {EXPECTED}")
+        name = f"folder:{self.root.name}"
+        sieve = Sieve(name, on_bad)
+        rows = list(read_rows(self.root, sieve))
+        if not rows and not sieve.bad:
+            raise BadData(f"{argument} holds no labelled pictures; {EXPECTED}")
+        super().__init__(name, rows, sieve, **options)
+
+    def picture(self, row: Row) -> np.ndarray:
+        return images.read(self.root / row.key)
+
+    def identity(self) -> str:
+        return str(self.root)
+
+
+def read_rows(root: Path, sieve: Sieve) -> Iterator[Row]:
+    """The rows of a folder in whichever layout it has; files that are not there go to the sieve."""
+    if metadata := _metadata(root):
+        yield from _described(root, metadata, "", sieve)
+        return
+    folders = sorted(path for path in root.iterdir() if path.is_dir())
+    splits = [path for path in folders if path.name.lower() in SPLIT_WORDS]
+    for part in splits:
+        if metadata := _metadata(part):
+            yield from _described(root, metadata, part.name, sieve)
+        else:
+            yield from _classes(root, part, part.name, sieve)
+    if not splits:
+        yield from _classes(root, root, "", sieve)
+
+
+def _metadata(folder: Path) -> Path | None:
+    found = [folder / name for name in METADATA if (folder / name).is_file()]
+    if len(found) > 1:
+        raise BadData(f"{folder} has both {' and '.join(METADATA)}; keep one")
+    return found[0] if found else None
+
+
+def _classes(root: Path, folder: Path, split: str, sieve: Sieve) -> Iterator[Row]:
+    for group in sorted(path for path in folder.iterdir() if path.is_dir()):
+        for path in sorted(group.rglob("*")):
+            picture = path.suffix.lower() in images.SUFFIXES and not path.name.startswith(".")
+            if picture:
+                key = path.relative_to(root).as_posix()
+                if row := _row(root, key, sieve, label=group.name, split=split):
+                    yield row
+
+
+def _described(root: Path, metadata: Path, split: str, sieve: Sieve) -> Iterator[Row]:
+    base = metadata.parent.relative_to(root)
+    label = None
+    for number, columns in _table(metadata):
+        label = label or _label_column(metadata, columns)
+        name = str(columns.get("file_name") or "")
+        if not name:
+            sieve.drop(f"{metadata.name} line {number}", "no file_name")
+            continue
+        try:
+            units, fill = read_units(columns), _number(columns.get("fill"))
+        except (TypeError, ValueError) as error:
+            sieve.drop(name, str(error))
+            continue
+        person = str(columns["person"] or "") if "person" in columns else None
+        row = _row(
+            root, (base / name).as_posix(), sieve, label=str(columns.get(label) or ""),
+            split=str(columns.get("split") or split), person=person, units=units, fill=fill,
+        )  # fmt: skip
+        if row:
+            yield row
+
+
+def _row(root: Path, key: str, sieve: Sieve, **known: Any) -> Row | None:
+    try:
+        state = (root / key).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        sieve.drop(key, "missing file")
+        return None
+    return Row(key, bytes=state.st_size, stamp=state.st_mtime_ns, **known)
+
+
+def _table(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line number, columns) of a csv or jsonl file."""
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        if path.suffix == ".csv":
+            for columns in (reader := csv.DictReader(file, skipinitialspace=True)):
+                columns.pop(None, None)  # cells beyond the header
+                if columns.get("units"):
+                    columns["units"] = _parse(columns["units"], path, reader.line_num)
+                yield reader.line_num, columns
+            return
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                columns = _parse(line, path, number)
+                if not isinstance(columns, dict):
+                    raise BadData(f"{path.name} line {number} is not a JSON object")
+                yield number, columns
+
+
+def _parse(text: str, path: Path, number: int) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise BadData(f"{path.name} line {number} is not valid JSON: {error}") from None
+
+
+def _label_column(path: Path, columns: dict[str, Any]) -> str:
+    for name in LABELS:
+        if name in columns and "file_name" in columns:
+            return name
+    raise BadData(
+        f"{path} has the columns {', '.join(columns)}; it needs file_name and {' or '.join(LABELS)}"
+    )
+
+
+def _number(cell: Any) -> float | None:
+    return None if cell in (None, "") else float(cell)

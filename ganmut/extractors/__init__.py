@@ -1,0 +1,5 @@
+"""The frozen networks that look at faces: one file is one network."""
+
+from ganmut.extractors.base import EXTRACTORS, Extraction, Extractor, load
+
+__all__ = ["EXTRACTORS", "Extraction", "Extractor", "load"]

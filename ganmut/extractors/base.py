@@ -1,0 +1,184 @@
+"""Extractor: a frozen network that tells what it sees in a face; the bench measures with them.
+
+Extractors learn from people whom no editor ever sees (the split "extractor") and are examined on
+the test split; what they scored there stands in their config.json and their card.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ganmut import device as hardware
+from ganmut import images as pictures
+from ganmut import storage, weights
+from ganmut.data.base import FaceSet
+from ganmut.emotions import EMOTIONS
+from ganmut.registry import Registry
+
+EXTRACTORS = Registry("extractor", "ganmut.extractors")
+CHUNK = 256  # faces that go through a network at once
+# Batch norm networks are twice as fast in this layout, on the CPU too (.5 -> .2 s a step of 64 faces).
+LAYOUT = torch.channels_last
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What a network saw in N faces, float32 on the CPU: features N x d, outputs N x k."""
+
+    features: Tensor
+    outputs: Tensor
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What an extractor learns from a FaceSet: which rows, their targets, and the loss.
+
+    loss(features, targets, progress 0..1); extra: parameters that only training needs, such as one
+    direction a person.
+    """
+
+    rows: Tensor
+    targets: Tensor
+    loss: Callable[[Tensor, Tensor, float], Tensor]
+    extra: tuple[nn.Parameter, ...] = ()
+
+
+class Extractor(nn.Module, ABC):
+    """A frozen network: uint8 N x 3 x H x W in, Extraction out; the same input, the same output.
+
+    name, version: of the definition; sha256: of the weights; emotions: of the data it learned from;
+    size: input side in pixels; outputs: what `Extraction.outputs` holds, in words.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    title: ClassVar[str]
+    outputs: ClassVar[str]
+    lr: ClassVar[float] = 2e-3
+
+    def __init__(self, emotions: tuple[str, ...] = EMOTIONS, size: int = 64):
+        super().__init__()
+        self.emotions, self.size = tuple(emotions), size
+        self.sha256 = ""
+        self.config: dict[str, Any] = {}
+
+    @abstractmethod
+    def embed(self, x: Tensor) -> Tensor:
+        """N x d features of x N x 3 x size x size float in [-1, 1]; differentiable."""
+
+    @abstractmethod
+    def read(self, features: Tensor) -> Tensor:
+        """N x k outputs of features."""
+
+    @abstractmethod
+    def lesson(self, faces: FaceSet, generator: torch.Generator) -> Lesson:
+        """What to learn from these faces; raises BadData where they lack what it needs."""
+
+    @abstractmethod
+    def examine(self, faces: FaceSet, seen: Extraction) -> dict[str, Any]:
+        """How well it did on faces that it was not trained on: named numbers for the card."""
+
+    def shrink(self, images: Tensor, device: torch.device) -> Tensor:
+        """uint8 N x 3 x H x W -> float in [-1, 1], antialiased to the input side, on the device."""
+        x = pictures.resize(pictures.to_float(images.to(device)), self.size)
+        return x.contiguous(memory_format=LAYOUT)
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Extraction:
+        """The Extraction of uint8 N x 3 x H x W; float32 throughout, whatever the device."""
+        if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1] != 3:
+            found = f"{images.dtype} {tuple(images.shape)}"
+            raise ValueError(f"expected uint8 N x 3 x H x W, got {found}")
+        self.eval()
+        device = next(self.parameters()).device
+        seen: list[tuple[Tensor, Tensor]] = []
+        # TF32 would make the features depend on the kind of GPU.
+        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+            for chunk in images.split(CHUNK):
+                features = self.embed(self.shrink(chunk, device))
+                seen.append((features.cpu(), self.read(features).cpu()))
+        features, outputs = zip(*seen, strict=True)
+        return Extraction(torch.cat(features), torch.cat(outputs))
+
+    def facts(self) -> dict[str, Any]:
+        """What a result must say about its judge: name, version and sha256."""
+        return {"extractor": self.name, "version": self.version, "sha256": self.sha256}
+
+
+def vgg(widths: tuple[int, ...], size: int, features: int) -> nn.Sequential:
+    """N x 3 x size x size -> N x features: per width two 3 x 3 convolutions, halved; then linear.
+
+    VGG (Simonyan and Zisserman, arXiv 1409.1556) with batch norm; with the widths used here
+    .07 billion multiply-adds a face at 64 px.
+    """
+    layers: list[nn.Module] = []
+    before = 3
+    for width in widths:
+        for inward in (before, width):
+            layers += [
+                nn.Conv2d(inward, width, 3, padding=1, bias=False),
+                nn.BatchNorm2d(width),
+                nn.ReLU(),
+            ]
+        layers.append(nn.MaxPool2d(2))
+        before = width
+    side = size >> len(widths)
+    if side < 1:
+        raise ValueError(f"{len(widths)} halvings need at least {1 << len(widths)} px, got {size}")
+    flat = [
+        nn.Flatten(),
+        nn.Linear(before * side * side, features, bias=False),
+        nn.BatchNorm1d(features),
+    ]
+    return nn.Sequential(*layers, *flat)
+
+
+def build(config: dict[str, Any]) -> Extractor:
+    """An extractor of a config.json, its tensors not yet filled in."""
+    missing = [name for name in ("extractor", "emotions", "size") if name not in config]
+    if missing:
+        raise storage.BadWeights(f"config.json lacks {', '.join(missing)}; {storage.REMEDY}")
+    kind = EXTRACTORS[config["extractor"]]
+    with torch.random.fork_rng([]):  # loading changes nobody's random numbers
+        return kind(tuple(config["emotions"]), config["size"])
+
+
+def load(spec: str | Path, device: torch.device | str | None = None) -> Extractor:
+    """The frozen extractor of a spec: bundled "procedural/emotion", a folder, "hub:OWNER/NAME@REV".
+
+    "onnx:PATH" is a face recognition model, through insightface. Raises Unknown or BadWeights.
+    """
+    if str(spec).startswith("onnx:"):
+        from ganmut.extractors.identity import OnnxIdentity
+
+        return OnnxIdentity(str(spec).removeprefix("onnx:"))
+    return restore(storage.read(weights.find(spec, "extractor"), "extractor"), device)
+
+
+def restore(written: storage.Weights, device: torch.device | str | None = None) -> Extractor:
+    """The frozen extractor of a weight folder that was read."""
+    extractor = build(written.config)
+    if (version := written.config.get("version")) != extractor.version:
+        raise storage.BadWeights(
+            f"{written.folder} holds version {version} of {extractor.name}, "
+            f"this ganmut has version {extractor.version}; train it again"
+        )
+    storage.fill(extractor, written)
+    extractor.config, extractor.sha256 = written.config, written.config["sha256"]
+    target = hardware.pick(None if device is None else str(device))
+    return extractor.eval().requires_grad_(False).to(target, memory_format=LAYOUT)
+
+
+def verify(folder: str | Path) -> float:
+    """Largest difference between the golden features and outputs and those made here on the CPU."""
+    known = storage.golden(folder)
+    here = restore(storage.read(folder, "extractor"), "cpu")(known["faces"])
+    pairs = ((here.features, known["features"]), (here.outputs, known["outputs"]))
+    return max(float((mine - theirs).abs().max()) for mine, theirs in pairs)

@@ -1,0 +1,168 @@
+"""The identity embedder: how far an edit takes a face from its person is measured with it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ganmut import images as pictures
+from ganmut.data.base import BadData, FaceSet
+from ganmut.emotions import EMOTIONS
+from ganmut.extractors.base import EXTRACTORS, Extraction, Extractor, Lesson, vgg
+from ganmut.storage import BadWeights, sha256
+
+SCALE, MARGIN = 24.0, 0.25  # of the cosine-margin softmax
+PAIRS = 3000  # faces whose pairs are examined: 4.5 million pairs
+
+
+@EXTRACTORS.register("identity")
+class Identity(Extractor):
+    """VGG-style; 128 values of length 1: the cosine of two faces tells if they are one person."""
+
+    title = "Identity embedder"
+    outputs = "the embedding, of length 1"
+
+    def __init__(self, emotions: tuple[str, ...] = EMOTIONS, size: int = 64):
+        super().__init__(emotions, size)
+        self.trunk = vgg((16, 32, 64, 128, 256), size, 128)
+
+    def embed(self, x: Tensor) -> Tensor:
+        return F.normalize(self.trunk(x), dim=1)
+
+    def read(self, features: Tensor) -> Tensor:
+        return features
+
+    def lesson(self, faces: FaceSet, generator: torch.Generator) -> Lesson:
+        """Tells apart the people with two faces or more, by a softmax over cosines with a margin.
+
+        CosFace, arXiv 1801.09414, equation 4. The margin grows over the first third of training:
+        the whole margin at once can keep an untrained network from learning anything.
+        """
+        people, person, counts = _people(faces).unique(return_inverse=True, return_counts=True)
+        known = (counts > 1).nonzero().flatten()
+        if len(known) < 2:
+            raise BadData(
+                f"{faces.source}: {len(known)} of {len(people)} people have two faces or more; "
+                "an identity embedder needs at least 2 such people"
+            )
+        rows = torch.isin(person, known).nonzero().flatten()
+        directions = nn.Parameter(torch.randn(len(known), 128, generator=generator))
+
+        def loss(features: Tensor, targets: Tensor, progress: float) -> Tensor:
+            cosine = features.float() @ F.normalize(directions, dim=1).T
+            margin = MARGIN * min(3 * progress, 1.0)
+            own = F.one_hot(targets, len(known)).to(cosine.dtype)
+            return F.cross_entropy(SCALE * (cosine - margin * own), targets)
+
+        targets = torch.searchsorted(known, person[rows])
+        return Lesson(rows, targets, loss, (directions,))
+
+    def examine(self, faces: FaceSet, seen: Extraction) -> dict[str, Any]:
+        """AUC of "the same person?" over pairs of faces, and the mean cosine of both kinds."""
+        return verification(_people(faces), seen.features)
+
+
+def verification(person: Tensor, features: Tensor) -> dict[str, Any]:
+    """AUC, mean cosines and counts over all pairs of PAIRS faces; features N x d of length 1."""
+    person, features = person[:PAIRS], features[:PAIRS].double()
+    a, b = torch.triu_indices(len(person), len(person), 1)
+    cosine = (features @ features.T)[a, b]
+    same = person[a] == person[b]
+    n_same, n_other = int(same.sum()), int((~same).sum())
+    if not n_same or not n_other:
+        raise BadData("verification needs two people, and two faces of one of them")
+    # The AUC is the Mann-Whitney statistic: the rank sum of the pairs of one person.
+    ranks = torch.empty(len(cosine), dtype=torch.float64)
+    ranks[cosine.argsort()] = torch.arange(1, len(cosine) + 1, dtype=torch.float64)
+    auc = (ranks[same].sum() - n_same * (n_same + 1) / 2) / (n_same * n_other)
+    return {
+        "auc": float(auc),
+        "cosine_same_person": float(cosine[same].mean()),
+        "cosine_other_person": float(cosine[~same].mean()),
+        "pairs_same": n_same, "pairs_other": n_other, "people": len(person.unique()),
+    }  # fmt: skip
+
+
+def _people(faces: FaceSet) -> Tensor:
+    if faces.person is None:
+        raise BadData(f"{faces.source} does not know who is who; give a `person` column")
+    return faces.person.cpu()
+
+
+class OnnxIdentity(Extractor):
+    """A face recognition network in an ONNX file (ArcFace and its kin), through insightface.
+
+    Mind the licence of the file: insightface's own packs are for non-commercial research only.
+    """
+
+    name = "onnx_identity"
+    title = "Identity embedder (ONNX)"
+    outputs = "the embedding, of length 1"
+
+    def __init__(self, path: str | Path):
+        super().__init__(EMOTIONS, 112)
+        if not Path(path).is_file():
+            raise BadWeights(f"{path}: there is no such ONNX file")
+        try:
+            from insightface.model_zoo import get_model
+        except ImportError:
+            raise BadWeights(
+                "an ONNX embedder needs insightface: pip install 'ganmut[faces]'"
+            ) from None
+        _check_onnx(path)
+        self.network = get_model(str(path), providers=["CPUExecutionProvider"])
+        if not hasattr(self.network, "get_feat"):
+            raise BadWeights(f"{path} is not a face recognition model of 112 x 112 px")
+        self.sha256 = sha256(path)
+
+    def forward(self, images: Tensor) -> Extraction:
+        # The project's crop (data/base.py, CROP) is ArcFace's moved up 7 px of 128: moved back.
+        shift = math.floor(images.shape[-2] * 7 / 128 + 0.5)
+        lower = F.pad(images.float().cpu(), (0, 0, shift, 0), mode="replicate")
+        small = pictures.resize(lower[..., : images.shape[-2], :], self.size)
+        small = small.round().clamp(0, 255).to(torch.uint8)
+        blue_first = [np.ascontiguousarray(face[..., ::-1]) for face in pictures.array(small)]
+        features = np.concatenate(list(self._batches(blue_first)))
+        found = F.normalize(torch.from_numpy(features).float(), dim=1)
+        return Extraction(found, found)
+
+    def _batches(self, faces: list[np.ndarray]) -> Iterator[np.ndarray]:
+        """Features in the batch size that the file fixes (often 1), or 64."""
+        fixed = self.network.input_shape[0]
+        step = fixed if isinstance(fixed, int) else 64
+        for start in range(0, len(faces), step):
+            batch = faces[start : start + step]
+            missing = step - len(batch) if isinstance(fixed, int) else 0
+            yield self.network.get_feat(batch + batch[-1:] * missing)[: len(batch)]
+
+    def embed(self, x: Tensor) -> Tensor:
+        raise NotImplementedError("an ONNX network gives no gradients; use it on uint8 images")
+
+    def read(self, features: Tensor) -> Tensor:
+        return features
+
+    def lesson(self, faces: FaceSet, generator: torch.Generator) -> Lesson:
+        raise BadData("an ONNX network is not trained here")
+
+    def examine(self, faces: FaceSet, seen: Extraction) -> dict[str, Any]:
+        return verification(_people(faces), seen.features)
+
+
+def _check_onnx(path: str | Path) -> None:
+    """Raises BadWeights where ONNX itself refuses the file; the runtime's own errors have no class."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        onnx.checker.check_model(str(path))
+    except (onnx.checker.ValidationError, DecodeError, OSError) as error:
+        raise BadWeights(
+            f"{path} is not a usable ONNX file: {str(error).splitlines()[0]}"
+        ) from None

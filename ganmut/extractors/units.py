@@ -1,0 +1,66 @@
+"""The action-unit regressor: AU error is measured with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ganmut.data.base import BadData, FaceSet
+from ganmut.emotions import EMOTIONS, UNITS
+from ganmut.extractors.base import EXTRACTORS, Extraction, Extractor, Lesson, vgg
+
+
+@EXTRACTORS.register("units")
+class Units(Extractor):
+    """VGG-style; seventeen intensities in 0..1 in the order of ganmut.emotions.UNITS."""
+
+    title = "Action-unit regressor"
+    outputs = "intensities of the action units " + " ".join(map(str, UNITS))
+
+    def __init__(self, emotions: tuple[str, ...] = EMOTIONS, size: int = 64):
+        super().__init__(emotions, size)
+        self.trunk = vgg((16, 32, 64, 128, 256), size, 128)
+        self.head = nn.Linear(128, len(UNITS))
+
+    def embed(self, x: Tensor) -> Tensor:
+        return self.trunk(x).relu()
+
+    def read(self, features: Tensor) -> Tensor:
+        return self.head(features).sigmoid()
+
+    def lesson(self, faces: FaceSet, generator: torch.Generator) -> Lesson:
+        def loss(features: Tensor, targets: Tensor, progress: float) -> Tensor:
+            # Linear for large errors: a noisy label does not steer the mean.
+            return F.smooth_l1_loss(self.read(features), targets, beta=0.1)
+
+        return Lesson(torch.arange(len(faces)), _units(faces), loss)
+
+    def examine(self, faces: FaceSet, seen: Extraction) -> dict[str, Any]:
+        """Mean absolute error (beside that of always telling the mean), correlation; each unit."""
+        truth, told = _units(faces).double(), seen.outputs.double()
+        error = (told - truth).abs().mean(0)
+        centred = [values - values.mean(0) for values in (truth, told)]
+        spread = centred[0].norm(dim=0) * centred[1].norm(dim=0)
+        correlation = (centred[0] * centred[1]).sum(0) / spread.clamp(min=1e-12)
+        varies = truth.std(0) > 1e-6
+        return {
+            "mae": float(error.mean()),
+            "mae_of_the_mean": float(centred[0].abs().mean()),
+            "correlation": float(correlation[varies].mean()),
+            "mae_per_unit": {str(unit): float(error[i]) for i, unit in enumerate(UNITS)},
+            "correlation_per_unit": {
+                str(unit): float(correlation[i]) for i, unit in enumerate(UNITS) if varies[i]
+            },
+            "faces": len(faces),
+        }
+
+
+def _units(faces: FaceSet) -> Tensor:
+    if faces.units is None:
+        raise BadData(
+            f"{faces.source} has no action units; give a `units` column or AU01_r .. AU45_r"
+        )
+    return torch.as_tensor(faces.units, dtype=torch.float32).cpu()

@@ -1,0 +1,156 @@
+"""Picture files in, edited picture files out, and one json line a face beside them."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from ganmut.editor import Editor
+from ganmut.faces.align import BadPoints
+from ganmut.faces.base import NoFace
+from ganmut.faces.edit import EditedPicture, edit_picture, open_detector
+from ganmut.images import SUFFIXES, BadPicture, read, write_atomic
+
+FORMATS = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".webp": "WEBP",
+    ".bmp": "BMP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+}
+
+
+def edit_files(
+    paths: Iterable[str | Path], editor: Editor, code: Tensor, out: str | Path, *,
+    detector: str = "builtin", face: str | int = "largest", progress: bool = True,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Edits files and all pictures of folders; a record a face, or an "error" a bad picture.
+
+    out: a folder (made if need be; PNG files with the inputs' names), or for one picture a file in
+    any of FORMATS. The records are also written there as json lines (faces.jsonl, or FILE.jsonl).
+    Raises BadPicture or NoFace where the only picture cannot be edited, ValueError for an output
+    that cannot be written; of several pictures, bad ones are skipped: look for "error" in the
+    records.
+    """
+    inputs, out = collect(paths, Path(out)), Path(out)
+    single = len(inputs) == 1 and not any(Path(path).is_dir() for path in paths)
+    targets, note = plan(inputs, out, single)
+    open_detector(detector)  # fails here, before any work, where it is not installed
+    records: list[dict[str, Any]] = []
+    hidden = not progress or len(inputs) == 1
+    bar = tqdm(inputs, unit="picture", disable=hidden, file=sys.stderr)
+    try:
+        for (path, _), target in zip(bar, targets, strict=True):
+            try:
+                edited = edit_picture(read(path), editor, code, detector=detector, face=face)
+            except (BadPicture, NoFace, BadPoints) as error:
+                if len(inputs) == 1:
+                    raise
+                message = str(error) if str(path) in str(error) else f"{path}: {error}"
+                tqdm.write(message, file=sys.stderr)
+                records.append({"file": str(path), "error": message})
+                continue
+            write_picture(target, edited.pixels)
+            records += _records(path, target, edited, detector)
+    finally:  # an interrupted run keeps the lines of what it did
+        if records:
+            lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+            write_atomic(note, "".join(lines))
+    return records
+
+
+def collect(paths: Iterable[str | Path], out: Path) -> list[tuple[Path, Path]]:
+    """(picture file, its name below the output) of files and folders, subfolders too.
+
+    What lies in `out` is left aside, so that a second run does not edit the results of the first.
+    Raises BadPicture for a path that is not there and where there is no picture at all.
+    """
+    paths, found = [Path(path) for path in paths], []
+    for path in paths:
+        if path.is_dir() and path.resolve() == out.resolve():
+            raise ValueError(f"{out} holds the pictures themselves; choose another folder")
+        if path.is_dir():
+            inside = (file for file in sorted(path.rglob("*")) if file.suffix.lower() in SUFFIXES)
+            found += [
+                (file, file.relative_to(path))
+                for file in inside
+                if file.is_file() and not file.resolve().is_relative_to(out.resolve())
+            ]
+        elif path.exists():
+            found.append((path, Path(path.name)))
+        else:
+            raise BadPicture(f"{path}: there is no such file or folder")
+    if not found:
+        where = ", ".join(str(path) for path in paths) or "nothing"
+        raise BadPicture(f"{where}: no pictures there; known are {', '.join(SUFFIXES)}")
+    return found
+
+
+def plan(inputs: list[tuple[Path, Path]], out: Path, single: bool) -> tuple[list[Path], Path]:
+    """Where each edited picture and the json lines go; raises ValueError where that cannot be."""
+    one = single and bool(out.suffix) and not out.is_dir()
+    if one and out.suffix.lower() not in FORMATS:
+        raise ValueError(f"cannot write {out}: known are {', '.join(FORMATS)}, or give a folder")
+    if not one and (out.is_file() or (out.suffix.lower() in FORMATS and not out.is_dir())):
+        raise ValueError(f"{out} is one file, but there are {len(inputs)} pictures; give a folder")
+    targets = [out] if one else [out / name for name in _names([name for _, name in inputs])]
+    for (path, _), target in zip(inputs, targets, strict=True):
+        beside = target.exists() and target.parent.resolve() == path.parent.resolve()
+        if target.resolve() == path.resolve() or (beside and not one):
+            raise ValueError(f"{target} would overwrite a picture; choose another output")
+    parent = next(folder for folder in [out, *out.absolute().parents] if folder.is_dir())
+    if not os.access(parent, os.W_OK):
+        raise ValueError(f"{parent} is not writable; choose another output")
+    return targets, out.with_suffix(".jsonl") if one else out / "faces.jsonl"
+
+
+def _names(names: list[Path]) -> list[Path]:
+    """PNG names for pictures; a.jpg and a.bmp of one folder become a.jpg.png and a.bmp.png."""
+    plain = Counter(name.with_suffix(".png") for name in names)
+    unique = [
+        name.with_suffix(".png")
+        if plain[name.with_suffix(".png")] == 1
+        else name.with_name(name.name + ".png")
+        for name in names
+    ]
+    twice, count = Counter(unique).most_common(1)[0]
+    if count > 1:
+        raise ValueError(f"two pictures would both be written as {twice}; edit them one by one")
+    return unique
+
+
+def write_picture(path: Path, pixels: np.ndarray) -> Path:
+    """Writes H x W x 3 uint8 in the format of the suffix (JPEG, WebP: quality 95), atomically."""
+    buffer = io.BytesIO()
+    form = FORMATS[path.suffix.lower()]
+    options = {"quality": 95} if form in ("JPEG", "WEBP") else {}
+    Image.fromarray(pixels).save(buffer, form, **options)
+    return write_atomic(path, buffer.getvalue())
+
+
+def _records(
+    path: Path, target: Path, edited: EditedPicture, detector: str
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "file": str(path), "out": str(target), "detector": detector,
+            "face": number, "of": len(edited.faces), "score": round(face.score, 4),
+            "box": [round(value, 2) for value in face.box],
+            "points": [[round(value, 2) for value in point] for point in face.points.tolist()],
+        }
+        for number in edited.numbers
+        for face in [edited.faces[number - 1]]
+    ]  # fmt: skip

@@ -1,0 +1,64 @@
+"""insightface's detectors (SCRFD, RetinaFace): a pack by name, or a folder with the ONNX files."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from ganmut.faces.base import DETECTORS, DetectorMissing, Face, distinct
+
+PACK = "buffalo_sc"
+LICENCE = (
+    "insightface's model pack {pack!r} will be downloaded from its GitHub release, which has no "
+    "checksum. Its weights are for non-commercial research only."
+)
+
+
+@DETECTORS.register("insightface")
+class InsightFace:
+    """`insightface` (the small pack), `insightface:PACK` or `insightface:FOLDER` of ONNX files.
+
+    Prints the licence of the weights before it downloads any. Raises DetectorMissing without the
+    package or a detector.
+    """
+
+    least = 0.5
+
+    def __init__(self, argument: str = ""):
+        try:
+            from insightface.app import FaceAnalysis
+        except ImportError as error:
+            raise DetectorMissing(
+                f"insightface cannot be imported ({error}): pip install insightface onnxruntime"
+            ) from None
+        pack = argument or PACK
+        if not Path(pack).expanduser().is_dir():
+            if "/" in pack or "\\" in pack:
+                raise DetectorMissing(
+                    f"there is no folder {pack!r}; give a folder of ONNX files or a pack's name"
+                )
+            if not (Path("~/.insightface/models") / pack).expanduser().exists():
+                print(LICENCE.format(pack=pack), file=sys.stderr)
+        providers = ["CPUExecutionProvider"]
+        try:
+            self.app = FaceAnalysis(name=pack, allowed_modules=["detection"], providers=providers)
+        except AssertionError:
+            raise DetectorMissing(
+                f"{pack} holds no detection network (det_*.onnx); give another pack"
+            ) from None
+        except Exception as error:  # noqa: BLE001 (its errors share no base class)
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise DetectorMissing(f"insightface could not load {pack!r} ({reason})") from None
+        self.app.prepare(ctx_id=-1, det_thresh=self.least)
+
+    def find(self, picture: np.ndarray) -> list[Face]:
+        """The faces of an H x W x 3 uint8 RGB picture, largest first."""
+        found = self.app.get(np.ascontiguousarray(picture[..., ::-1]))  # it expects OpenCV's BGR
+        return distinct([_face(one) for one in found if one.kps is not None])
+
+
+def _face(one) -> Face:
+    left, top, right, bottom = one.bbox
+    return Face(one.kps, (left, top, right - left, bottom - top), min(float(one.det_score), 1.0))
