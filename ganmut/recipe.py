@@ -58,7 +58,7 @@ class Recipe:
 # The non-saturating game with R1 is stable at one critic step a generator step; both warm-ups save thousands of steps.
 _LEAN: dict[str, Any] = {
     "lr_g": 2e-4, "lr_d": 2e-4, "decay": 0.4, "balanced": True,
-    "adversarial": "nonsaturating", "g_interval": 1, "penalty_interval": 4, "lambda_r1": 0.05, "noise": 0.15,
+    "adversarial": "nonsaturating", "g_interval": 1, "penalty_interval": 4, "lambda_r1": 0.05, "noise": 0.1,
     "condition": "affine", "output": "residual", "lambda_rec": 5.0,
 }  # fmt: skip
 PRESETS: dict[str, dict[str, Any]] = {

@@ -92,9 +92,7 @@ def download(spec: str) -> Path:
     except errors.RevisionNotFoundError:
         raise BadWeights(f"{name} on the Hub has no revision {revision}") from None
     except errors.RepositoryNotFoundError:
-        raise BadWeights(
-            f"there is no model {name} on the Hub, or it is private: log in first"
-        ) from None
+        raise BadWeights(f"the Hub has no model {name}, or it is private: log in first") from None
     except (errors.LocalEntryNotFoundError, errors.HfHubHTTPError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise BadWeights(

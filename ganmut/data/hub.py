@@ -94,8 +94,8 @@ def parse(argument: str) -> tuple[str, str]:
         raise BadData(f"hub:{argument}: write hub:OWNER/NAME@REVISION")
     if not re.fullmatch(r"[0-9a-f]{40}", revision):
         raise BadData(
-            f"hub:{argument}: pin the revision so that the data stays the same: hub:{name}@REVISION, "
-            f"the 40 hex digits of a commit (https://huggingface.co/datasets/{name}/commits/main)"
+            f"hub:{argument}: pin the revision, so that the data stays the same: "
+            f"hub:{name}@REVISION, the 40 hex digits of a commit (https://huggingface.co/datasets/{name}/commits/main)"
         )
     return name, revision
 

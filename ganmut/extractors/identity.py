@@ -156,13 +156,12 @@ class OnnxIdentity(Extractor):
 
 
 def _check_onnx(path: str | Path) -> None:
-    """Raises BadWeights where ONNX itself refuses the file; the runtime's own errors have no class."""
+    """Raises BadWeights where ONNX refuses the file; the runtime's own errors share no class."""
     import onnx
     from google.protobuf.message import DecodeError
 
     try:
         onnx.checker.check_model(str(path))
     except (onnx.checker.ValidationError, DecodeError, OSError) as error:
-        raise BadWeights(
-            f"{path} is not a usable ONNX file: {str(error).splitlines()[0]}"
-        ) from None
+        reason = str(error).splitlines()[0]
+        raise BadWeights(f"{path} is not a usable ONNX file: {reason}") from None

@@ -31,8 +31,8 @@ class Builtin:
     network itself scans the picture.
     """
 
-    sure = 0.9  # least score of a window that the cascade proposed
-    sure_alone = 0.97  # and of one that only the scan found
+    sure = 0.95  # least score of a window that the cascade proposed
+    sure_alone = 0.98  # and of one that only the scan found
     steady = 0.15  # most that the points may still move between two looks, in eye distances
 
     def __init__(self, argument: str = ""):

@@ -73,7 +73,9 @@ def train_points(
     faces, views, started = read_faces(data, "train"), faceless(), time.monotonic()
     grounds = read_grounds(faces, views, generator, plain)
     grounds = torch.cat([grounds, mine(faces, views, generator, hard)])
-    network = load_network(start) if start else FivePoints(width)
+    network, before = FivePoints(width), {}
+    if start:
+        network, before = load_network(start), read_config(start)
     network = copy.deepcopy(network).requires_grad_(True).train()
     average = copy.deepcopy(network).eval().requires_grad_(False)
     optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=1e-3)
@@ -92,8 +94,8 @@ def train_points(
         if step % 50 == 0:
             bar.set_postfix(loss=f"{loss.item():.4f}")
     facts = {
-        "note": NOTE, "faces": len(faces), "fingerprint": digest(faces), "steps": steps,
-        "start": str(read_config(start)["sha256"]) if start else None, "batch": batch,
+        "note": NOTE, "faces": len(faces), "fingerprint": digest(faces), "batch": batch,
+        "steps": steps + (before.get("steps") or 0), "start": before.get("sha256"),
         "minutes": round((time.monotonic() - started) / 60, 1), "seed": seed,
         "test": measure(average, read_faces(data, "test"), grounds),
     }  # fmt: skip

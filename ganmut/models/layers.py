@@ -159,8 +159,9 @@ class Conv(nn.Conv2d):
         else:  # channels last: the same product, its terms in the order in which the weights lie
             patches = patches.unflatten(1, (-1, k * k)).permute(0, 3, 2, 1).flatten(2)
             weight = weight.permute(0, 2, 3, 1)
-        scores = F.linear(patches, weight.flatten(1), self.bias)
-        return scores.transpose(1, 2).unflatten(2, (side, side))
+        # two-dimensional, or a product without gradients repeats the weights for every picture
+        out = F.linear(patches.flatten(0, 1), weight.flatten(1), self.bias)
+        return out.unflatten(0, (-1, side, side)).permute(0, 3, 1, 2)
 
 
 class Critic(nn.Module):
