@@ -1,1 +1,3 @@
-"""The bench: what an expression editor can do, measured. `python bench/run.py --methods all` is the way in."""
+"""The bench: what an expression editor can do, measured. `python bench/run.py --methods all` is the
+way in.
+"""

@@ -1,4 +1,6 @@
-"""The bootstrap over source faces. Every row is measured on the same faces under the same draws: differences are paired."""
+"""The bootstrap over source faces. Every row is measured on the same faces under the same draws:
+differences are paired.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +13,17 @@ LEVEL = 0.95
 
 @functools.lru_cache(maxsize=16)
 def counts(n: int, replicates: int, seed: int) -> np.ndarray:
-    """replicates x n: how often each of n faces is drawn; the same for every row and metric with this n."""
+    """replicates x n: how often each of n faces is drawn; the same for every row and metric with
+    this n.
+    """
     generator = np.random.default_rng([seed, n])
     return generator.multinomial(n, np.full(n, 1 / n), size=replicates).astype(np.float64)
 
 
 def means(values: np.ndarray, draws: np.ndarray) -> np.ndarray:
-    """Mean of n values (NaN = left out) under every draw: `[replicates]`; NaN where a draw holds no value."""
+    """Mean of n values (NaN = left out) under every draw: `[replicates]`; NaN where a draw holds no
+    value.
+    """
     known = np.isfinite(values)
     total = draws @ np.where(known, values, 0.0)
     share = draws @ known.astype(np.float64)
@@ -37,7 +43,7 @@ def interval(draws: np.ndarray) -> tuple[float, float] | None:
 def centred(draws: np.ndarray, value: float) -> np.ndarray:
     """The draws moved so that their mean is the estimate.
 
-    A Fréchet distance between resamples is larger than between the samples themselves, since a resample holds fewer
-    different faces; what the draws are good for is the spread.
+    A Fréchet distance between resamples is larger than between the samples themselves, since a
+    resample holds fewer different faces; what the draws are good for is the spread.
     """
     return draws - np.nanmean(draws) + value

@@ -5,8 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 
-def moments(features: np.ndarray, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Mean `[d]` and unbiased covariance `[d, d]`, float64, of n x d features; `weights` count each row."""
+def moments(
+    features: np.ndarray, weights: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean `[d]` and unbiased covariance `[d, d]`, float64, of n x d features; `weights` count each
+    row.
+    """
     x = np.asarray(features, np.float64)
     w = np.ones(len(x)) if weights is None else np.asarray(weights, np.float64)
     mean = w @ x / w.sum()
@@ -17,8 +21,9 @@ def moments(features: np.ndarray, weights: np.ndarray | None = None) -> tuple[np
 def distance(mean_a: np.ndarray, cov_a: np.ndarray, mean_b: np.ndarray, cov_b: np.ndarray) -> float:
     """|m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^1/2) (Dowson & Landau 1982), all in float64.
 
-    The trace of the root is the sum of the roots of the eigenvalues of C_a^1/2 C_b C_a^1/2, which is symmetric: no
-    complex numbers, no jitter on the diagonal, and singular covariances are as good as any.
+    The trace of the root is the sum of the roots of the eigenvalues of C_a^1/2 C_b C_a^1/2, which
+    is symmetric: no complex numbers, no jitter on the diagonal, and singular covariances are as
+    good as any.
     """
     values, vectors = np.linalg.eigh(cov_a)
     root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
@@ -28,10 +33,12 @@ def distance(mean_a: np.ndarray, cov_a: np.ndarray, mean_b: np.ndarray, cov_b: n
 
 
 def frechet(a: np.ndarray, b: np.ndarray, weights: np.ndarray | None = None) -> float:
-    """The distance between n x d and m x d features; `weights` (where n = m) count pairs of rows, for the bootstrap.
+    """The distance between n x d and m x d features; `weights` (where n = m) count pairs of rows,
+    for the bootstrap.
 
-    With fewer rows than features the eigenvalues come from the small side (the n x m product of the centred features
-    has the same ones), which is what makes a bootstrap of FID's 2048 features affordable.
+    With fewer rows than features the eigenvalues come from the small side (the n x m product of the
+    centred features has the same ones), which is what makes a bootstrap of FID's 2048 features
+    affordable.
     """
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
         raise ValueError(f"features must be n x d and m x d, got {a.shape} and {b.shape}")
@@ -47,7 +54,9 @@ def frechet(a: np.ndarray, b: np.ndarray, weights: np.ndarray | None = None) -> 
     return float(gap @ gap + trace_a + trace_b - 2 * cross)
 
 
-def _factor(features: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, float]:
+def _factor(
+    features: np.ndarray, weights: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, float]:
     """Mean, a factor x with x^T x = covariance, and the trace of the covariance."""
     x = np.asarray(features, np.float64)
     w = np.ones(len(x)) if weights is None else np.asarray(weights, np.float64)

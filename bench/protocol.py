@@ -1,4 +1,6 @@
-"""Protocol: how many faces, which codes, which seed. Named, versioned and hashed, so that no two are ever mixed."""
+"""Protocol: how many faces, which codes, which seed. Named, versioned and hashed, so that no two
+are ever mixed.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +18,17 @@ VERSION = 1  # raised whenever the meaning of a field, or how faces and codes ar
 class Protocol:
     """What one leaderboard is measured on; numbers of two protocols never share a table.
 
-    n_test: source faces of FED and FID, one edit each (as many others stand in for the row "real").
-    n_accuracy: faces that are edited to every emotion (accuracy, identity, oracle). n_smooth: faces whose way from
-    neutral to every emotion is walked in `steps` pictures. n_ere: faces of ERE, whole batches of `ere_batch`;
-    `budget`: the codes everybody may search in the equal-budget half of ERE. replicates: bootstrap draws.
-    chart_faces, chart_side: faces and grid of the gamut maps.
+    n_test: source faces of FED, one edit each (as many others stand in for the row "real"). n_fid:
+    how many of them FID sees (Inception is the slowest network here). n_accuracy: faces that are
+    edited to every emotion (accuracy, identity, oracle). n_smooth: faces whose way from neutral to
+    every emotion is walked in `steps` pictures. n_ere: faces of ERE, whole batches of `ere_batch`;
+    `budget`: the codes everybody may search in the equal-budget half of ERE. replicates: bootstrap
+    draws. chart_faces, chart_side: faces and grid of the gamut maps.
     """
 
     name: str
     n_test: int
+    n_fid: int
     n_accuracy: int
     n_smooth: int
     n_ere: int
@@ -39,9 +43,11 @@ class Protocol:
     def __post_init__(self) -> None:
         if self.n_ere % self.ere_batch:
             raise ValueError(f"n_ere must be a multiple of {self.ere_batch}, got {self.n_ere}")
-        largest = max(self.n_accuracy, self.n_smooth, self.n_ere, self.chart_faces)
+        largest = max(self.n_fid, self.n_accuracy, self.n_smooth, self.n_ere, self.chart_faces)
         if largest > self.n_test:
-            raise ValueError(f"n_test must be the largest number of faces, got {self.n_test} < {largest}")
+            raise ValueError(
+                f"n_test must be the largest number of faces, got {self.n_test} < {largest}"
+            )
 
     @property
     def hash(self) -> str:
@@ -53,23 +59,24 @@ class Protocol:
     def describe(self) -> str:
         """One line for captions: name, version, hash and sizes."""
         return (
-            f"{self.name} (version {VERSION}, {self.hash}): {self.n_test} faces for FED and FID, {self.n_accuracy} under "
+            f"{self.name} (version {VERSION}, {self.hash}): {self.n_test} faces for FED, "
+            f"{self.n_fid} for FID, {self.n_accuracy} under "
             f"every emotion, {self.n_smooth} for smoothness, {self.n_ere} for ERE, seed {self.seed}"
         )
 
 
-# "paper" is GANmut's section 5: 500 test images an emotion. "default" keeps three methods at 128 px under ten minutes
-# on two CPU cores; ERE (faces x 441 codes) is most of it.
+# "paper" is GANmut's section 5: 500 test images an emotion. "default" keeps three methods at 128 px
+# under ten minutes on two CPU cores; ERE (faces x 441 codes) is most of it.
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
-        Protocol("default", n_test=700, n_accuracy=210, n_smooth=32, n_ere=32),
+        Protocol("default", n_test=400, n_fid=200, n_accuracy=105, n_smooth=32, n_ere=32),
         Protocol(
-            "quick", n_test=160, n_accuracy=28, n_smooth=8, n_ere=16,
+            "quick", n_test=140, n_fid=32, n_accuracy=14, n_smooth=8, n_ere=16,
             replicates=200, budget=81, chart_faces=2, chart_side=11,
         ),
         Protocol(
-            "paper", n_test=3500, n_accuracy=3500, n_smooth=3500, n_ere=3488,
+            "paper", n_test=3500, n_fid=3500, n_accuracy=3500, n_smooth=3500, n_ere=3488,
             replicates=1000, chart_faces=64, chart_side=41,
         ),
     )

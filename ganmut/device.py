@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import platform
 from collections.abc import Iterator
 
 import torch
+from torch import nn
 
 
 def pick(name: str | None = None) -> torch.device:
@@ -56,6 +58,19 @@ def inference(device: torch.device) -> Iterator[None]:
     """The setting every edit runs under, so that bench, demo and golden tests see the same numbers."""
     with autocast(device):
         yield
+
+
+def settle(module: nn.Module, device: torch.device) -> nn.Module:
+    """A copy of a network for `inference`, with convolution weights as autocast would cast them at every call.
+
+    The edits are the same; casting eight million weights takes as long as a small edit itself.
+    """
+    module = copy.deepcopy(module).to(device).to(memory_format=torch.channels_last)
+    if bf16(device):
+        for layer in module.modules():
+            if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+                layer.to(torch.bfloat16)
+    return module
 
 
 def generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:

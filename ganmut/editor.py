@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ganmut import images as pictures
 from ganmut.codes import CodeSpace
-from ganmut.device import inference
+from ganmut.device import inference, settle
 from ganmut.models.base import Edit, Method
 
 # ITU-R BT.601 luma: what an editor trained on grey pictures sees of a colour picture.
@@ -35,8 +35,8 @@ class Editor:
     """An expression editor: a trained method with its code space. uint8 RGB in and out; same input, same bytes."""
 
     def __init__(self, method: Method, config: dict[str, Any], device: torch.device | str = "cpu"):
-        self.method = method.eval().requires_grad_(False).to(device)
         self.config, self.device = config, torch.device(device)
+        self.method = settle(method.eval().requires_grad_(False), self.device)
         self.space: CodeSpace = method.space()
         self.emotions = method.emotions
         self.size = method.size
@@ -56,6 +56,8 @@ class Editor:
         x = pictures.to_float(whole.to(self.device))
         x = pictures.resize(x, self.size).clamp(-1, 1)
         seen = self._luma(x) if self.grey else x
+        if len(seen) == 1:  # the layout in which convolutions are fastest; norms of several are not
+            seen = seen.contiguous(memory_format=torch.channels_last)
         with torch.no_grad(), inference(self.device):
             features = self.method.encode(seen)
         return Faces(x, features, len(x))

@@ -1,4 +1,6 @@
-"""Metric: says what evidence it needs, gets it, returns a score. Nothing here knows a method or another metric."""
+"""Metric: says what evidence it needs, gets it, returns a score. Nothing here knows a method or
+another metric.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +29,11 @@ class NotMeasured(Exception):
 
 @dataclass(frozen=True)
 class Score:
-    """value over n faces, 95 % interval over faces; parts and intervals by name (emotions, budgets).
+    """value over n faces, 95 % interval over faces; parts and intervals by name (emotions,
+    budgets).
 
-    draws: bootstrap draws of the value (under "") and of the parts, paired over rows: what claims are judged on. note:
-    what a reader must know beside the number.
+    draws: bootstrap draws of the value (under "") and of the parts, paired over rows: what claims
+    are judged on. note: what a reader must know beside the number.
     """
 
     value: float
@@ -45,9 +48,10 @@ class Score:
 class Metric(ABC):
     """One number per row of the leaderboard.
 
-    needs: evidence it reads, as "plan:view" (bench/plans.py, bench/views.py). version: raised whenever the number
-    changes its meaning. minimum: least number of faces. rows: the kinds of rows it can be asked for ("editor",
-    "identity", "oracle", "real"). higher_is_better: None where neither is. reference: the papers' figures, by row.
+    needs: evidence it reads, as "plan:view" (bench/plans.py, bench/views.py). version: raised
+    whenever the number changes its meaning. minimum: least number of faces. rows: the kinds of rows
+    it can be asked for ("editor", "identity", "oracle", "real"). higher_is_better: None where
+    neither is. reference: the papers' figures, by row.
     """
 
     name: ClassVar[str]
@@ -62,17 +66,24 @@ class Metric(ABC):
 
     @abstractmethod
     def compute(self, evidence: Evidence) -> Score:
-        """The score of the evidence's row; raises TooFew, or NotMeasured where there is nothing to measure."""
+        """The score of the evidence's row; raises TooFew, or NotMeasured where there is nothing to
+        measure.
+        """
 
     def enough(self, n: int, needed: int | None = None) -> None:
         """Raises TooFew unless there are `needed` (default: minimum) faces."""
         needed = self.minimum if needed is None else needed
         if n < needed:
-            raise TooFew(f"{self.name} needs at least {needed} faces, got {n}; use a larger protocol or more data")
+            raise TooFew(
+                f"{self.name} needs at least {needed} faces, got {n}; "
+                "use a larger protocol or more data"
+            )
 
 
 def by_face(columns: dict[str, np.ndarray], evidence: Evidence, note: str = "") -> Score:
-    """The score of per-face values: a column `[n]` a part (NaN = that face is left out); the value is the parts' mean."""
+    """The score of per-face values: a column `[n]` a part (NaN = that face is left out); the value
+    is the parts' mean.
+    """
     n = len(next(iter(columns.values())))
     weights = bootstrap.counts(n, evidence.protocol.replicates, evidence.protocol.seed)
     parts = {name: _mean(values) for name, values in columns.items()}
@@ -93,3 +104,16 @@ def _columns_mean(stack: np.ndarray) -> np.ndarray:
     known = np.isfinite(stack)
     total, share = np.where(known, stack, 0).sum(0), known.sum(0)
     return np.divide(total, share, out=np.full(stack.shape[1], np.nan), where=share > 0)
+
+
+def by_set(
+    statistic, n: int, evidence: Evidence, replicates: int | None = None, note: str = ""
+) -> Score:
+    """The score of one statistic of the whole set of n faces: `statistic(weights)`, weights None or
+    `[n]` draw counts.
+    """
+    protocol = evidence.protocol
+    weights = bootstrap.counts(n, protocol.replicates, protocol.seed)[:replicates]
+    value = statistic(None)
+    draws = bootstrap.centred(np.array([statistic(w) for w in weights]), value)
+    return Score(value, n, interval=bootstrap.interval(draws), draws={"": draws}, note=note)

@@ -120,6 +120,9 @@ class OnnxIdentity(Extractor):
         self.network = get_model(str(path), providers=["CPUExecutionProvider"])
         if not hasattr(self.network, "get_feat"):
             raise BadWeights(f"{path} is not a face recognition model of 112 x 112 px")
+        width = self.network.output_shape[-1]
+        if isinstance(width, int) and width < 32:  # some classifier of the same input size
+            raise BadWeights(f"{path} gives {width} values a face, which is no embedding")
         self.sha256 = sha256(path)
 
     def forward(self, images: Tensor) -> Extraction:

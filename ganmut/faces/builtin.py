@@ -32,7 +32,7 @@ class Builtin:
     """
 
     sure = 0.95  # least score of a window that the cascade proposed
-    sure_alone = 0.98  # and of one that only the scan found
+    sure_alone = 0.995  # and of one that only the scan found
     steady = 0.15  # most that the points may still move between two looks, in eye distances
 
     def __init__(self, argument: str = ""):

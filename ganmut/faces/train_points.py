@@ -105,8 +105,8 @@ def train_points(
 
 def examples() -> Tensor:
     """uint8 2 x 1 x 64 x 64 golden windows: NASA's portrait of an astronaut, a cup of coffee."""
-    portrait = samples.astronaut()[20:276, 90:346]
-    views = [grey(portrait), grey(samples.coffee()[:256, :256])]
+    portrait, cup = samples.astronaut()[52:172, 164:284], samples.coffee()[100:220, 200:320]
+    views = [grey(portrait), grey(cup)]
     return pictures.resize(torch.stack(views).float(), SIZE).round().clamp(0, 255).to(torch.uint8)
 
 

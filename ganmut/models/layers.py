@@ -13,6 +13,13 @@ from torch import Tensor, nn
 from ganmut.models.base import Config
 
 
+def instance_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+    """F.instance_norm; for one picture as the batch norm it then is, which keeps channels last."""
+    if len(x) == 1:
+        return F.batch_norm(x, None, None, weight, bias, training=True)
+    return F.instance_norm(x, weight=weight, bias=bias)
+
+
 class Norm(nn.Module):
     """Instance norm, affine, without running statistics; gain and offset may be steered by a code (adaptive).
 
@@ -31,13 +38,13 @@ class Norm(nn.Module):
     def forward(self, x: Tensor, code: Tensor | None = None) -> Tensor:
         compiling = torch.compiler.is_compiling()
         if self.steer is None and not compiling:
-            return F.instance_norm(x, weight=self.weight, bias=self.bias)
+            return instance_norm(x, self.weight, self.bias)
         weight, bias = self.weight[:, None, None], self.bias[:, None, None]
         if self.steer is not None:
             gain, offset = self.steer(code)[..., None, None].chunk(2, dim=1)
             weight, bias = weight * (1 + gain), bias + offset
         if not compiling:
-            return F.instance_norm(x) * weight + bias
+            return instance_norm(x) * weight + bias
         # Spelled out, the compiler fuses it with its neighbours; it makes instance_norm's own
         # backward six times slower than this.
         var, mean = torch.var_mean(x.float(), dim=(2, 3), correction=0, keepdim=True)

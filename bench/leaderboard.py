@@ -1,0 +1,171 @@
+"""LEADERBOARD.md: the tables, the papers' own figures beside ours, the claims, what the numbers do
+not say, the figures.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench.metrics.base import METRICS
+from bench.report import ENDS, Board, cell, heading, main_table, number, parts_table, remarks
+
+NOTES = (
+    "FED is never read alone: the row identity edits nothing and scores 0 by construction. Read it "
+    "beside accuracy.",
+    "The row real sets as many other real faces in the place of the edited ones: what is left is "
+    "the noise of the sample.",
+    "Accuracy above real is not better: it is more prototypical than real faces are.",
+    "ERE in the main table searches each paper's own grid (441 codes for GANmut and GGANmut, the "
+    "labels alone for StarGAN); the equal-budget table gives every method as many codes.",
+    "Intervals are 95 % bootstrap intervals over the source faces. Every method was trained once, "
+    "from one seed: what another training would give is not in them.",
+    "The classifier that measures was trained on people whom no editor saw.",
+)
+RENDERED = (
+    "These faces are rendered, not photographed. What holds here is a statement about these "
+    "methods on these faces."
+)
+CAPTIONS = {
+    "gamut": "Label distribution over the gamut, as in figures 1 and 3 of GANmut: the classifier's "
+    "mean softmax over edited test faces; colour: most probable emotion, shade: its probability. "
+    "Marks: learned directions or modes.",
+    "faces": "The same gamut as edits of one rendered person.",
+    "strip": "From neutral to the emotion in ten steps, as in figure 4 of GANmut: one rendered "
+    "person, a method a line.",
+    "wheel": "Emotion wheel, as in figures 9 to 11 of GANmut's supplement: angles around, radii "
+    ".33, .66 and 1.",
+}
+
+
+def markdown(found: Board, folder: Path) -> str:
+    """The text of LEADERBOARD.md; figures are those that lie in folder/figures."""
+    parts = [
+        _head(found), _table(*main_table(found)), _equal(found), _claims(found), _beside(found),
+        _by_part(found), _notes(found), _figures(folder), _provenance(found),
+    ]  # fmt: skip
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _head(found: Board) -> str:
+    one = found.one()
+    data = f"`{one['data']}`, {one['split']} split, {one['size']} px"
+    data += f", fingerprint `{one['data_fingerprint']}`"
+    protocol = one["versions"].get("protocol", one["protocol"])
+    rendered = f"\n\n{RENDERED}" if one["data"].startswith("procedural") else ""
+    return f"# Leaderboard\n\nData: {data}.\n\nProtocol: {protocol}.{rendered}"
+
+
+def _table(head: list[str], lines: list[list[str]]) -> str:
+    body = ["| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *lines]]
+    return "\n".join(body)
+
+
+def _equal(found: Board) -> str:
+    names = [name for name in found.metrics if name.startswith("ere@")]
+    rows = [[row, *(cell(found.cells.get((row, m)), "equal") for m in names)] for row in found.rows]
+    rows = [line for line in rows if any(line[1:])]
+    if not names or not rows:
+        return ""
+    return "## ERE, equal budget\n\n" + _table(["row", *(heading(name) for name in names)], rows)
+
+
+def _claims(found: Board) -> str:
+    if not found.claims:
+        return ""
+    lines = [
+        [c["number"], c["sentence"], c["source"], f"**{c['verdict']}**", c["why"]]
+        for c in found.claims
+    ]
+    text = (
+        "Judged by the paired bootstrap over source faces: the 95 % interval of the difference is "
+        "on one side of zero, on the other, or on both (undecided). A claim that does not hold is "
+        "a result, not an error."
+    )
+    return f"## Claims of the papers\n\n{text}\n\n" + _table(
+        ["", "claim", "source", "here", "why"], lines
+    )
+
+
+def _beside(found: Board) -> str:
+    lines = []
+    for name in found.metrics:
+        reference = METRICS[name].reference if name in METRICS else {}
+        for row in found.rows:
+            record = found.cells.get((row, name))
+            if row in reference and record is not None:
+                lines.append([heading(name), row, reference[row], _ours(record, reference[row])])
+    if not lines:
+        return ""
+    text = (
+        "The papers measured on AffectNet with a classifier that was never released, so levels "
+        "differ; orders are what can be compared."
+    )
+    return f"## Beside the papers' own figures\n\n{text}\n\n" + _table(
+        ["", "row", "paper", "here"], lines
+    )
+
+
+def _ours(record: dict, theirs: str) -> str:
+    if len(theirs.split()) > 1 and record["parts"]:
+        return " ".join(number(value, record["unit"]) for value in record["parts"].values())
+    return cell(record)
+
+
+def _by_part(found: Board) -> str:
+    sections = []
+    for name in found.metrics:
+        head, lines = parts_table(found, name)
+        if lines and len(head) > 2:
+            sections.append(f"### {heading(name)}\n\n{_table(head, lines)}")
+    return "## By emotion\n\n" + "\n\n".join(sections) if sections else ""
+
+
+def _notes(found: Board) -> str:
+    lines = [f"* {text}" for text in (*NOTES, *remarks(found))]
+    if found.left_out:
+        lines.append(
+            f"* {found.left_out} older or differently measured results are in the file but not in "
+            "these tables."
+        )
+    return "## What to know\n\n" + "\n".join(lines)
+
+
+def _figures(folder: Path) -> str:
+    pictures = sorted((folder / "figures").glob("*.png"))
+    if not pictures:
+        return ""
+    lines, last = [], ""
+    for path in sorted(pictures, key=lambda p: (list(CAPTIONS).index(_sort(p)), p.name)):
+        kind = _sort(path)
+        lines += [CAPTIONS[kind]] if kind != last else []
+        lines.append(f"![{path.stem.replace('_', ' ')}](figures/{path.name})")
+        last = kind
+    return "## Figures\n\n" + "\n\n".join(lines)
+
+
+def _sort(path: Path) -> str:
+    kind = path.stem.split("_")[0]
+    return kind if kind in CAPTIONS else "strip"
+
+
+def _provenance(found: Board) -> str:
+    rows = []
+    for row in found.rows:
+        record = next(r for (name, _), r in found.cells.items() if name == row)
+        if row not in ENDS:
+            training = record["training"]
+            facts = ", ".join(
+                f"{key} {value}" for key, value in training.items() if value not in (None, "")
+            )
+            rows.append([row, f"`{record['weights_sha256'][:12]}`", facts])
+    for row, sha in sorted({k: v for c in found.claims for k, v in c["weights"].items()}.items()):
+        if row not in found.rows:
+            rows.append([row, f"`{sha[:12]}`", "for the claims only"])
+    judges = {role: sha for r in found.cells.values() for role, sha in r["extractors"].items()}
+    extractors = ", ".join(f"{role} `{sha[:12]}`" for role, sha in sorted(judges.items()))
+    places = sorted(
+        {f"{r['device']}, {r['dtype']}, commit {r['commit'][:12]}" for r in found.cells.values()}
+    )
+    text = f"Extractors: {extractors}.\n\nMeasured on: {'; '.join(places)}."
+    table = _table(["row", "weights", "training"], rows)
+    return f"## Where the numbers come from\n\n{table}\n\n{text}"

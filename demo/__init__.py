@@ -1,0 +1,1 @@
+"""The Space: `ui` lays out, `service` holds the editors, `guard` checks, `pad` draws the gamut."""

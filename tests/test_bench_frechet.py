@@ -1,0 +1,127 @@
+"""The Fréchet distance: closed forms, SciPy, torch-fidelity."""
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+
+from bench.frechet import distance, frechet, moments
+from bench.inception import torch_fidelity
+
+
+def features(seed: int, n: int = 300, d: int = 24, shift: float = 0.0) -> np.ndarray:
+    g = np.random.default_rng(seed)
+    return g.normal(size=(n, d)) @ g.normal(size=(d, d)) + shift
+
+
+def by_scipy(a: np.ndarray, b: np.ndarray) -> float:
+    (m, s), (n, t) = moments(a), moments(b)
+    return float((m - n) @ (m - n) + np.trace(s + t - 2 * scipy.linalg.sqrtm(s @ t).real))
+
+
+def test_of_the_same_features_is_zero():
+    a = features(0)
+    assert abs(frechet(a, a)) < 1e-9
+
+
+def test_moments_are_numpys():
+    a = features(1)
+    mean, cov = moments(a)
+    assert np.allclose(mean, a.mean(0), atol=1e-12)
+    assert np.allclose(cov, np.cov(a, rowvar=False), atol=1e-12)
+
+
+def test_closed_form_of_axis_aligned_gaussians():
+    # Commuting covariances: |m - n|^2 + sum (sqrt(s) - sqrt(t))^2.
+    s, t = np.array([1.0, 4.0, 9.0]), np.array([4.0, 1.0, 0.0])
+    m, n = np.array([1.0, 0.0, 2.0]), np.array([0.0, 0.0, 0.0])
+    expected = 5.0 + ((np.sqrt(s) - np.sqrt(t)) ** 2).sum()
+    assert distance(m, np.diag(s), n, np.diag(t)) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("shift", [0.0, 3.0])
+def test_agrees_with_scipy(shift):
+    a, b = features(2), features(3, n=250, shift=shift)
+    assert frechet(a, b) == pytest.approx(by_scipy(a, b), rel=1e-6)
+
+
+def test_small_side_agrees_with_large_side():
+    a, b = features(4, n=30, d=50), features(5, n=20, d=50, shift=1.0)
+    small = frechet(a, b)
+    large = distance(*moments(a), *moments(b))
+    assert small == pytest.approx(large, rel=1e-6)
+
+
+@pytest.mark.parametrize("n", [60, 12])
+def test_weights_count_rows(n):
+    g = np.random.default_rng(6)
+    a, b = features(7, n=n), features(8, n=n)
+    draws = g.multinomial(n, np.full(n, 1 / n))
+    assert frechet(a, b, draws) == pytest.approx(
+        frechet(np.repeat(a, draws, 0), np.repeat(b, draws, 0)), rel=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "message"),
+    [
+        (np.ones((1, 3)), np.ones((5, 3)), "at least 2 rows"),
+        (np.ones((5, 3)), np.ones((5, 4)), "must be n x d and m x d"),
+        (np.full((5, 3), np.nan), np.ones((5, 3)), "NaN"),
+    ],
+)
+def test_refuses_what_has_no_distance(a, b, message):
+    with pytest.raises(ValueError, match=message):
+        frechet(a, b)
+
+
+class Pictures(torch.utils.data.Dataset):
+    """uint8 pictures, as torch-fidelity takes them."""
+
+    def __init__(self, seed: int, n: int = 64):
+        g = torch.Generator().manual_seed(seed)
+        self.all = torch.randint(0, 256 - 40 * seed, (n, 3, 4, 4), dtype=torch.uint8, generator=g)
+
+    def __len__(self) -> int:
+        return len(self.all)
+
+    def __getitem__(self, i: int) -> torch.Tensor:
+        return self.all[i]
+
+
+@pytest.mark.filterwarnings("ignore")  # torch-fidelity's own
+def test_agrees_with_torch_fidelity_on_a_registered_extractor():
+    fidelity = torch_fidelity()
+    mixing = torch.randn(48, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+    class Toy(fidelity.FeatureExtractorBase):
+        def __init__(self, name, features_list, **kwargs):
+            super().__init__(name, features_list)
+
+        @staticmethod
+        def get_provided_features_list():
+            return ("out",)
+
+        @staticmethod
+        def get_default_feature_layer_for_metric(metric):
+            return "out"
+
+        @staticmethod
+        def can_be_compiled():
+            return False
+
+        @staticmethod
+        def get_dummy_input_for_compile():
+            return torch.zeros(1, 3, 4, 4, dtype=torch.uint8)
+
+        def forward(self, images):
+            return ((images.double() / 255).flatten(1) @ mixing,)
+
+    fidelity.register_feature_extractor("ganmut-toy", Toy)
+    one, two = Pictures(0), Pictures(1)
+    theirs = fidelity.calculate_metrics(
+        input1=one, input2=two, fid=True, feature_extractor="ganmut-toy", cuda=False, cache=False,
+        verbose=False, save_cpu_ram=True,
+    )["frechet_inception_distance"]  # fmt: skip
+    seen = [(p.all.double() / 255).flatten(1) @ mixing for p in (one, two)]
+    assert frechet(*(s.numpy() for s in seen)) == pytest.approx(theirs, abs=1e-6, rel=1e-6)

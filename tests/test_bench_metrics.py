@@ -1,0 +1,377 @@
+"""The contract of every metric, on a toy world whose truth is known: ends, corruption, order,
+batches, too few.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import bench.metrics
+from bench.answers import Answers
+from bench.evidence import Evidence, source_evidence
+from bench.metrics import METRICS, NotMeasured, TooFew
+from bench.metrics.ere import smallest_error, targets
+from bench.metrics.smoothness import largest_step
+from bench.protocol import Protocol
+from bench.rows import IdentityRow, OracleRow, RealRow, Row, read
+from bench.views import Judges
+from ganmut.codes import OneHot
+from ganmut.data import FaceSet
+from ganmut.emotions import EMOTIONS
+from ganmut.registry import Registry
+
+SIDE = 8
+PROTOCOL = Protocol(
+    "toy", n_test=64, n_fid=64, n_accuracy=32, n_smooth=8, n_ere=32,
+    replicates=60, budget=70, chart_faces=2, chart_side=5,
+)  # fmt: skip
+
+
+# A world of 8 x 8 pictures: rows 0 to 3 are the person, column e of rows 4 to 7 shows emotion e.
+
+
+def paint(person: Tensor, shown: Tensor) -> Tensor:
+    """uint8 n x 3 x 8 x 8 of persons (n x 4 x 8) showing emotions (n x 7 in 0..1)."""
+    picture = torch.zeros(len(person), SIDE, SIDE)
+    picture[:, :4] = person
+    picture[:, 4:, :7] = shown[:, None] * 200
+    return picture.round().to(torch.uint8)[:, None].expand(-1, 3, -1, -1).contiguous()
+
+
+def mixture(emotion: Tensor, intensity: float) -> Tensor:
+    shown = intensity * torch.eye(7)[emotion]
+    shown[:, 0] += 1 - intensity
+    return shown
+
+
+def world(n: int, seed: int) -> FaceSet:
+    g = torch.Generator().manual_seed(seed)
+    person = torch.randint(20, 230, (n, 4, SIDE), generator=g).float()
+    emotion = torch.arange(n) % 7
+    clarity = 0.4 + 0.6 * torch.rand(n, 1, generator=g)
+    shown = clarity * mixture(emotion, 1.0) + (1 - clarity) * torch.rand(n, 7, generator=g)
+
+    def answer(rows: Tensor, name: str, intensity: float = 1.0) -> Tensor:
+        wanted = torch.full((len(rows),), EMOTIONS.index(name))
+        return paint(person[rows], mixture(wanted, intensity))
+
+    return FaceSet(
+        source="toy", split="test", emotions=EMOTIONS, images=paint(person, shown), emotion=emotion,
+        fingerprint=f"toy-{seed}-{n}", answer=answer,
+    )  # fmt: skip
+
+
+@dataclass
+class Judge:
+    """What an extractor looks like from the bench; reads the toy pictures without fail."""
+
+    role: str
+    emotions: tuple[str, ...] = EMOTIONS
+    note: str = ""
+    looked: int = 0
+
+    @property
+    def sha256(self) -> str:
+        return f"toy-{self.role}"
+
+    def __call__(self, images: Tensor) -> SimpleNamespace:
+        self.looked += len(images)
+        x = images.float().mean(1)
+        shown, person = x[:, 4:, :7].mean(1) / 200, x[:, :4].flatten(1)
+        if self.role == "emotion":
+            return SimpleNamespace(features=shown, outputs=8 * shown)
+        if self.role == "identity":
+            return SimpleNamespace(
+                features=person, outputs=person / person.norm(dim=1, keepdim=True)
+            )
+        return SimpleNamespace(features=torch.cat([shown, person[:, :3] / 255], 1))
+
+
+class ToyRow(Row):
+    """A perfect editor, then spoilt: noise, intensities in coarse steps, reach cut short, last
+    emotions lost.
+    """
+
+    kind = "editor"
+
+    def __init__(
+        self, faces: FaceSet, noise: float = 0, steps: int = 0, reach: float = 1, lost: int = 0
+    ):
+        knobs = f"toy-{noise}-{steps}-{reach}-{lost}"
+        super().__init__("toy", OneHot(EMOTIONS), faces.emotions, knobs)
+        self.faces, self.noise, self.steps = faces, noise, steps
+        self.reach, self.lost = reach, lost
+
+    def edit(self, faces: Tensor, codes: Tensor) -> Tensor:
+        shown = codes.clone()
+        if self.steps:
+            shown = (shown * self.steps).floor() / self.steps
+        if self.lost:
+            shown[:, 0] += shown[:, -self.lost :].sum(1)
+            shown[:, -self.lost :] = 0
+        shown = self.reach * shown + (1 - self.reach) / 7
+        edited = paint(self.faces.images[faces, 0, :4].float(), shown).float()
+        for i, face in enumerate(
+            faces.tolist()
+        ):  # noise belongs to the face and code, not to the batch
+            seed = 1000 * face + int(997 * codes[i].abs().sum() + 31 * codes[i].argmax())
+            g = torch.Generator().manual_seed(seed)
+            edited[i] += self.noise * torch.randn(edited[i].shape, generator=g)
+        return edited.round().clamp(0, 255).to(torch.uint8)
+
+
+def judges(faces: FaceSet, cache: Path, protocol: Protocol = PROTOCOL) -> Judges:
+    networks = {role: Judge(role) for role in ("emotion", "identity", "inception")}
+    answers = Answers(faces, protocol.n_accuracy, cache / "answers")
+    return Judges(networks, faces.emotions, answers)
+
+
+def gather(row: Row, faces: FaceSet, cache: Path, protocol: Protocol = PROTOCOL) -> Evidence:
+    looking = judges(faces, cache, protocol)
+    real = source_evidence(faces, protocol, looking, cache)
+    return Evidence(row, faces, protocol, looking, cache, real)
+
+
+def score(name: str, row: Row, cache: Path, faces: FaceSet, protocol: Protocol = PROTOCOL):
+    return METRICS[name]().compute(gather(row, faces, cache, protocol))
+
+
+@pytest.fixture(scope="module")
+def faces() -> FaceSet:
+    return world(64, 0)
+
+
+def oracle(faces: FaceSet, cache: Path) -> OracleRow:
+    return OracleRow(faces, Answers(faces, PROTOCOL.n_accuracy, cache / "answers"))
+
+
+# The ends -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["fed", "fid", "identity"])
+def test_returning_the_input_scores_zero(name, faces, tmp_path):
+    found = score(name, IdentityRow(faces), tmp_path, faces)
+    assert found.value == pytest.approx(0, abs=1e-6)
+    assert found.interval == pytest.approx((0, 0), abs=1e-6)
+
+
+def test_returning_the_input_is_right_once_per_face(faces, tmp_path):
+    # The toy classifier reads every face right, and a face keeps its own emotion under all seven
+    # requests.
+    found = score("accuracy", IdentityRow(faces), tmp_path, faces)
+    assert found.value == pytest.approx(100 / 7, abs=0.5)
+
+
+def test_returning_the_input_has_no_smoothness(faces, tmp_path):
+    found = score("smoothness", IdentityRow(faces), tmp_path, faces)
+    assert np.isnan(found.value)
+    assert found.interval is None
+    assert "100 %" in found.note
+
+
+def test_the_oracle_is_right_and_keeps_everything(faces, tmp_path):
+    row = oracle(faces, tmp_path)
+    assert score("accuracy", row, tmp_path, faces).value == 100
+    assert score("identity", row, tmp_path, faces).value == pytest.approx(0, abs=1e-6)
+    error = score("oracle", row, tmp_path, faces)
+    assert error.value == 0
+    assert error.parts["ssim"] == pytest.approx(1)
+    assert score("smoothness", row, tmp_path, faces).value < 0.5
+
+
+def test_real_against_real_is_small_and_its_accuracy_the_classifiers(faces, tmp_path):
+    row = RealRow(faces, world(64, 1))
+    same = score("fed", row, tmp_path, faces)
+    worst = score("fed", ToyRow(faces, reach=0.0), tmp_path, faces)
+    assert 0 < same.value < worst.value / 5
+    found = score("accuracy", row, tmp_path, faces)
+    assert found.n == 64
+    assert found.value == pytest.approx(100, abs=5)
+    assert set(found.parts) == set(EMOTIONS)
+
+
+def test_real_without_a_second_half_is_not_measured(faces, tmp_path):
+    with pytest.raises(NotMeasured, match="second half"):
+        score("fed", RealRow(faces, None), tmp_path, faces)
+
+
+# Corruption ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "spoilt", "levels"),
+    [
+        ("fed", "noise", (0, 60, 150)),
+        ("fid", "noise", (0, 60, 150)),
+        ("identity", "noise", (0, 20, 60)),
+        ("oracle", "noise", (0, 20, 60)),
+        ("ere@1", "lost", (0, 4, 6)),
+        ("ere@2", "lost", (0, 4, 6)),
+        ("smoothness", "steps", (0, 3, 1)),
+    ],
+)
+def test_worse_edits_score_worse(name, spoilt, levels, faces, tmp_path):
+    rows = [ToyRow(faces, **{spoilt: level}) for level in levels]
+    found = [score(name, row, tmp_path, faces) for row in rows]
+    values = [one.parts["equal"] if name.startswith("ere") else one.value for one in found]
+    if name in ("fed", "fid"):  # perfect edits differ from these mixed faces: only noise is ordered
+        values = values[1:]
+    assert values == sorted(values)
+    assert len(set(values)) == len(values)
+
+
+def test_accuracy_falls_with_noise(faces, tmp_path):
+    values = [
+        score("accuracy", ToyRow(faces, noise=noise), tmp_path, faces).value
+        for noise in (0, 300, 3000)
+    ]
+    assert values[0] == 100
+    assert values[0] > values[1] > values[2]
+
+
+# Definitions --------------------------------------------------------------------------------------
+
+
+def test_a_ramp_is_a_tenth_and_a_step_is_one():
+    ramp, step = np.linspace(0, 1, 11), np.repeat([0.0, 1.0], [5, 6])
+    assert largest_step(ramp) == pytest.approx(0.1)
+    assert largest_step(step) == 1
+    assert largest_step(0.3 + 0.5 * ramp) == pytest.approx(0.1)
+
+
+def test_a_way_with_no_range_is_left_out():
+    found = largest_step(np.stack([np.linspace(0, 0.049, 11), np.linspace(0, 0.051, 11)]))
+    assert np.isnan(found[0])
+    assert found[1] == pytest.approx(0.1)
+
+
+def test_the_target_is_the_face_with_the_highest_kth_score():
+    softmax = np.array([[0.8, 0.1, 0.1], [0.4, 0.35, 0.25], [0.5, 0.5, 0.0], [1, 0, 0]])
+    assert (targets(softmax, 3, 4) == softmax[1]).all()
+    assert (targets(softmax, 2, 4) == softmax[2]).all()
+    assert (targets(softmax, 3, 2)[2:] == softmax[2]).all()  # each batch has its own
+
+
+def test_ere_is_the_smallest_mean_square():
+    reached = np.array([[[0.5, 0.5], [1.0, 0.0]]])
+    assert smallest_error(reached, np.array([[0.9, 0.1]])) == pytest.approx([0.01])
+
+
+def test_ere_reports_the_papers_budget_and_the_equal_one(faces, tmp_path):
+    found = score("ere@1", ToyRow(faces), tmp_path, faces)
+    assert found.parts["equal"] < found.value  # soft labels reach what the seven labels cannot
+    assert set(found.draws) == {"", "equal"}
+
+
+def test_the_oracle_reads_codes_as_they_were_meant():
+    space = OneHot(EMOTIONS)
+    asked = [("neutral", 1.0), ("sad", 0.3), ("angry", 1.0)]
+    emotion, intensity = read(torch.stack([space.of(*each) for each in asked]))
+    assert emotion.tolist() == [0, 2, 6]
+    assert intensity.tolist() == pytest.approx([1.0, 0.3, 1.0])
+
+
+# Order, batches, numbers --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["accuracy", "ere@1", "fed", "fid", "identity", "oracle", "smoothness"]
+)
+def test_batch_size_does_not_matter(name, faces, tmp_path):
+    found = []
+    for batch in (1, 7, 64):
+        row = ToyRow(faces, noise=30)
+        row.batch = batch
+        found.append(score(name, row, tmp_path / str(batch), faces))
+    assert found[0].value == pytest.approx(found[1].value, rel=1e-9)
+    assert found[0].value == pytest.approx(found[2].value, rel=1e-9)
+    assert found[0].interval == pytest.approx(found[2].interval, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ["accuracy", "fed", "identity", "oracle", "smoothness"])
+def test_order_of_faces_does_not_matter(name, faces, tmp_path):
+    whole = replace(PROTOCOL, n_accuracy=64, n_smooth=64)
+    turned = faces.select(torch.arange(63, -1, -1))
+    one = score(name, ToyRow(faces), tmp_path, faces, whole)
+    two = score(name, ToyRow(turned), tmp_path, turned, whole)
+    # FED draws its codes by position, so only as close as another draw of codes.
+    assert one.value == pytest.approx(two.value, rel=1e-6 if name != "fed" else 0.5)
+
+
+@pytest.mark.parametrize(
+    "name", sorted({"accuracy", "ere@1", "ere@2", "fed", "fid", "identity", "oracle", "smoothness"})
+)
+def test_too_few_faces_says_how_many(name, tmp_path):
+    few = world(1, 0)
+    with pytest.raises(TooFew, match=r"needs at least \d+ faces, got 1"):
+        score(name, ToyRow(few), tmp_path, few)
+
+
+def test_fed_needs_more_faces_than_features(tmp_path):
+    few = world(7, 0)
+    with pytest.raises(TooFew, match="at least 8 faces, got 7"):
+        score("fed", ToyRow(few), tmp_path, few)
+
+
+def test_intervals_hold_the_value(faces, tmp_path):
+    for name in ("fed", "identity", "oracle"):
+        found = score(name, ToyRow(faces, noise=40), tmp_path, faces)
+        assert found.interval[0] < found.value < found.interval[1]
+
+
+def test_where_there_is_no_truth_the_oracle_is_not_measured(faces, tmp_path):
+    blind = replace(faces, answer=None)
+    with pytest.raises(NotMeasured, match="only rendered faces"):
+        score("oracle", ToyRow(blind), tmp_path, blind)
+
+
+# The room -----------------------------------------------------------------------------------------
+
+
+def test_every_metric_says_what_it_is():
+    for name in METRICS:
+        metric = METRICS[name]
+        assert metric.title and metric.needs and metric.version >= 1
+        assert metric.minimum >= 2
+        assert metric.higher_is_better in (True, False, None)
+        assert metric.rows <= {"editor", "identity", "oracle", "real"}
+
+
+TOY_METRIC = '''
+"""A toy."""
+from bench.metrics.base import METRICS, Metric, by_face
+
+
+@METRICS.register("brightness")
+class Brightness(Metric):
+    title = "brightness"
+    needs = ("labels:images",)
+    higher_is_better = None
+
+    def compute(self, evidence):
+        seen = evidence["labels:images"]
+        return by_face({"all": seen.mean((1, 2, 3, 4))}, evidence)
+'''
+
+
+def test_a_file_dropped_into_the_room_is_a_metric(faces, tmp_path, monkeypatch):
+    (tmp_path / "brightness.py").write_text(TOY_METRIC)
+    monkeypatch.setattr(bench.metrics, "__path__", [*bench.metrics.__path__, str(tmp_path)])
+    fresh = Registry("metric", "bench.metrics")
+    fresh._entries = dict(METRICS._entries)
+    monkeypatch.setattr(bench.metrics.base, "METRICS", fresh)
+    try:
+        assert "brightness" in fresh.names()
+        assert set(METRICS.names()) < set(fresh.names())
+        found = fresh["brightness"]().compute(gather(ToyRow(faces), faces, tmp_path))
+        assert 0 < found.value < 255
+    finally:
+        sys.modules.pop("bench.metrics.brightness", None)

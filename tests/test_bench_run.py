@@ -1,0 +1,245 @@
+"""The command line from end to end: untrained toy editors of the real classes, real extractors,
+rendered-like faces.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import urllib.error
+from pathlib import Path
+
+import pytest
+import torch
+from test_bench_metrics import world
+
+from bench import figures, protocol, results, roster, rows, run, session
+from bench.metrics import METRICS
+from bench.metrics.identity import Identity
+from bench.protocol import Protocol
+from ganmut import storage, weights
+from ganmut.emotions import EMOTIONS
+from ganmut.extractors import EXTRACTORS
+from ganmut.models.base import METHODS
+
+SIZE = 32
+TINY = Protocol(
+    "tiny", n_test=130, n_fid=4, n_accuracy=4, n_smooth=2, n_ere=16,
+    replicates=40, budget=30, chart_faces=1, chart_side=3,
+)  # fmt: skip
+ALL = ("stargan", "ganmut", "gganmut")
+
+
+class Toy:
+    """A data source of toy pictures."""
+
+    emotions = EMOTIONS
+
+    def load(self, split, size, n=None, *, seed=0, progress=True):
+        small = world(n, seed)
+        pictures = torch.nn.functional.interpolate(small.images.float(), size).to(torch.uint8)
+        known = small.answer
+
+        def answer(rows, emotion, intensity=1.0):
+            return torch.nn.functional.interpolate(
+                known(rows, emotion, intensity).float(), size
+            ).to(torch.uint8)
+
+        return type(small)(**{**small.__dict__, "images": pictures, "answer": answer})
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory) -> Path:
+    """Untrained editors (one an ablation) and extractors as a bundled set."""
+    root = tmp_path_factory.mktemp("weights")
+    faces = world(2, 0).images.repeat(1, 1, 4, 4)
+    torch.manual_seed(0)
+    for name in (*ALL, "ganmut_rho1"):
+        kind = METHODS[name.partition("_")[0]]
+        method = kind(kind.Config(width=8, blocks=1), EMOTIONS, SIZE, training=False)
+        meta = {"ablation_of": "ganmut"} if "_" in name else {"kimg": 0}
+        weights.save(root / "procedural" / name, method, meta, faces)
+    for name in ("emotion", "identity"):
+        network = EXTRACTORS[name](EMOTIONS, SIZE)
+        config = {"extractor": name, "version": network.version, "emotions": EMOTIONS, "size": SIZE}
+        folder = root / "procedural" / name
+        storage.write(folder, "extractor", network.state_dict(), config, lambda w: {"x": faces}, "")
+    return root
+
+
+@pytest.fixture
+def bench_run(bundle, tmp_path, monkeypatch):
+    """Calls the command with the toy world in a folder of its own; gives (exit code, records)."""
+
+    def offline(*args, **kwargs):
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setenv("GANMUT_WEIGHTS", str(bundle))
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    monkeypatch.setattr(session, "open_source", lambda spec: Toy())
+    monkeypatch.setitem(rows.BATCH, "cpu", 256)  # toy pictures: small batches are all overhead
+    monkeypatch.setitem(protocol.PROTOCOLS, "tiny", TINY)
+    person = world(1, 3).images.repeat(1, 1, 4, 4)
+    monkeypatch.setattr(figures, "rendered_person", lambda size, seed=0: person)
+
+    def call(*arguments: str, out: str = "out"):
+        folder = tmp_path / out
+        where = ["--out", str(folder), "--cache", str(tmp_path / "cache"), "--device", "cpu"]
+        code = run.main(["--protocol", "tiny", *where, *arguments])
+        return code, results.read(folder)
+
+    return call
+
+
+def test_all_methods_all_metrics(bench_run, tmp_path, capsys):
+    code, records = bench_run()
+    scores = {(r["row"], r["metric"]): r for r in records if r["kind"] == "score"}
+    assert code == 0
+    assert {row for row, _ in scores} == {"real", "identity", "oracle", "ganmut_rho1", *ALL}
+    for method in ALL:
+        assert {metric for row, metric in scores if row == method} == set(METRICS.names())
+    assert [metric for row, metric in scores if row == "ganmut_rho1"] == ["smoothness"]
+    fid = scores["stargan", "fid"]
+    assert (fid["status"], fid["value"]) == ("not measured", None)
+    assert "pass --inception PATH or go online" in fid["note"]
+    ere = scores["ganmut", "ere@1"]
+    assert ere["n"] == 16 and ere["protocol_hash"] == TINY.hash and ere["seed"] == 0
+    assert len(ere["weights_sha256"]) == 64 and len(ere["extractors"]["emotion"]) == 64
+    assert ere["interval"][0] <= ere["value"] <= ere["interval"][1]
+    assert scores["identity", "fed"]["value"] == pytest.approx(0, abs=1e-6)
+    assert scores["oracle", "oracle"]["value"] == 0
+    assert sum(r["kind"] == "claim" for r in records) == 7
+    text = (tmp_path / "out" / "LEADERBOARD.md").read_text()
+    assert "ganmut_rho1 |" not in text.split("## ")[0]
+    drawn = sorted(path.name for path in (tmp_path / "out" / "figures").iterdir())
+    assert {"gamut_ganmut.png", "gamut_gganmut.png", "wheel_ganmut.png", "strip_happy.png"} <= set(
+        drawn
+    )
+    assert "wheel_gganmut.png" not in drawn
+    assert all(f"figures/{name}" in text for name in drawn)
+    assert "Claims of the papers" in capsys.readouterr().out
+
+
+def test_a_second_run_makes_nothing_again(bench_run, monkeypatch):
+    asked = ("--methods", "stargan", "--no-figures", "--metrics", "fed,accuracy")
+    first = bench_run(*asked)[1]
+
+    def never(*args):
+        raise AssertionError("an edit was made again")
+
+    monkeypatch.setattr(session.EditorRow, "edit", never)
+    code, again = bench_run(*asked, out="again")
+    assert code == 0
+    values = [[r["value"] for r in records if r["kind"] == "score"] for records in (first, again)]
+    assert values[0] == values[1]
+
+
+def test_a_failing_metric_is_a_row_and_the_run_goes_on(bench_run, monkeypatch, tmp_path):
+    def broken(self, evidence):
+        raise RuntimeError("the embedder is upside down")
+
+    monkeypatch.setattr(Identity, "compute", broken)
+    code, records = bench_run(
+        "--methods", "stargan", "--no-figures", "--metrics", "identity,accuracy"
+    )
+    scores = {(r["row"], r["metric"]): r for r in records if r["kind"] == "score"}
+    assert code == 1
+    assert scores["stargan", "identity"]["status"] == "error"
+    assert scores["stargan", "accuracy"]["status"] == "ok"
+    assert "upside down" in (tmp_path / "out" / "LEADERBOARD.md").read_text()
+
+
+def test_ctrl_c_says_how_to_go_on(bench_run, monkeypatch, capsys):
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(session.EditorRow, "edit", interrupted)
+    code, records = bench_run("--methods", "stargan", "--no-figures", "--metrics", "accuracy")
+    assert code == 130
+    assert "the same command goes on" in capsys.readouterr().err
+    assert {r["row"] for r in records} == {"real", "identity", "oracle"}  # what was finished
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--methods", "gamut"), "unknown method 'gamut'; did you mean 'ganmut'?"),
+        (("--metrics", "smothness"), "unknown metric 'smothness'; did you mean 'smoothness'?"),
+        (("--protocol", "papr"), "unknown protocol 'papr'; did you mean 'paper'?"),
+        (("--weights", "procedral"), "no weights 'procedral'; did you mean 'procedural'?"),
+        (("--device", "tpu9"), "device"),
+        (("--inception", "nowhere.pth"), "there is no such file"),
+        (("--emotion", "procedural/emotoin"), "did you mean 'procedural/emotion'"),
+        (("--data", "folder:faces"), "--emotion SPEC"),
+    ],
+)
+def test_what_the_user_can_mend_ends_with_a_sentence(arguments, said, bench_run, capsys):
+    code, records = bench_run(*arguments)
+    assert code == 2
+    assert records == []
+    assert said in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_the_work(bench_run, tmp_path, capsys):
+    (tmp_path / "file").write_text("not a folder")
+    where = ["--out", str(tmp_path / "file" / "out"), "--cache", str(tmp_path / "cache")]
+    assert run.main(["--protocol", "tiny", *where]) == 2
+    assert "choose another folder" in capsys.readouterr().err
+
+
+def test_run_folders_go_by_their_method(bundle, tmp_path):
+    runs = tmp_path / "runs"
+    for number, name in ((0, "stargan"), (1, "stargan"), (2, "ganmut")):
+        folder = runs / f"0000{number}-{name}-procedural-32" / "weights"
+        folder.mkdir(parents=True)
+        for path in (bundle / "procedural" / name).iterdir():
+            (folder / path.name).write_bytes(path.read_bytes())
+    found = roster.discover(str(runs))
+    assert {name: Path(spec).name for name, spec in found.items()} == {
+        "stargan": "00001-stargan-procedural-32",
+        "ganmut": "00002-ganmut-procedural-32",
+    }
+    single = roster.discover(str(runs / "00002-ganmut-procedural-32"))
+    assert list(single) == ["ganmut"]
+    assert roster.discover(str(bundle / "procedural" / "ganmut")).keys() == {"ganmut"}
+
+
+def test_all_leaves_ablations_to_the_claims(bundle, monkeypatch):
+    monkeypatch.setenv("GANMUT_WEIGHTS", str(bundle))
+    methods, ablations = roster.pick_methods("all", roster.discover("procedural"))
+    assert set(methods) == set(ALL)
+    assert list(ablations) == ["ganmut_rho1"]
+    methods, ablations = roster.pick_methods("stargan", roster.discover("procedural"))
+    assert (list(methods), ablations) == (["stargan"], {})
+
+
+def test_runs_as_a_script_from_anywhere(tmp_path):
+    script = Path(run.__file__)
+    told = subprocess.run(
+        [sys.executable, str(script), "--help"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "--protocol" in told.stdout
+
+
+def test_photographs_are_never_drawn(monkeypatch):
+    """Whatever the data, the person in figures comes from the renderer."""
+    asked = []
+
+    class Renderer(Toy):
+        pass
+
+    monkeypatch.setattr(figures, "open_source", lambda spec: asked.append(spec) or Renderer())
+    assert figures.rendered_person(32).shape == (1, 3, 32, 32)
+    assert asked == ["procedural"]
+
+
+def test_records_are_plain_json(bench_run, tmp_path):
+    bench_run("--methods", "stargan", "--no-figures", "--metrics", "smoothness")
+    for line in (tmp_path / "out" / results.FILE).read_text().splitlines():
+        json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} in the results"))

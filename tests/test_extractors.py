@@ -1,0 +1,278 @@
+"""Extractors: they learn, they are frozen, their files are whole, and their own scores are true."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from ganmut import extractors, storage, weights
+from ganmut.data import BadData, FaceSet
+from ganmut.emotions import UNITS
+from ganmut.extractors.augment import augment
+from ganmut.extractors.base import verify, vgg
+from ganmut.extractors.identity import verification
+from ganmut.extractors.train import train_extractor
+from ganmut.registry import Unknown
+from ganmut.storage import BadWeights
+
+SIZE = 32
+EMOTIONS = ("neutral", "happy", "angry")
+QUICK = {"size": SIZE, "batch": 16, "device": "cpu", "dtype": "fp32", "progress": False}
+
+
+def toy(split: str, people: int, each: int = 6, seed: int = 0) -> FaceSet:
+    """Faces whose tint is the person, whose bright band is the emotion, whose chin is AU 12.
+
+    People are numbered from 1000 in the test split; the band lies high, in the middle or low.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    n = people * each
+    person = torch.arange(people).repeat_interleave(each)
+    emotion = torch.arange(n) % len(EMOTIONS)
+    tint = torch.rand(people, 3, generator=generator)[person] * 120
+    images = tint[:, :, None, None].expand(n, 3, SIZE, SIZE).clone()
+    for i, e in enumerate(emotion.tolist()):
+        images[i, :, 8 * e + 1 : 8 * e + 7, 4:28] += 100
+    units = torch.zeros(n, len(UNITS))
+    units[:, UNITS.index(12)] = torch.rand(n, generator=generator)
+    images[:, :, 24:] += 130 * units[:, UNITS.index(12)][:, None, None, None]
+    images += torch.randn(images.shape, generator=generator) * 3
+    return FaceSet(
+        source="toy", split=split, emotions=EMOTIONS, images=images.clamp(0, 255).to(torch.uint8),
+        emotion=emotion, units=units, person=person + (1000 if split == "test" else 0),
+        fingerprint=f"{split}{seed}",
+    )  # fmt: skip
+
+
+TRAIN, TEST = toy("extractor", 40), toy("test", 12, seed=1)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """One folder an extractor, trained for a few seconds."""
+    root = tmp_path_factory.mktemp("trained")
+    steps = {"emotion": 40, "units": 60, "identity": 40}
+    return {
+        name: train_extractor(name, TRAIN, TEST, out=root / "toy" / name, steps=n, **QUICK)
+        for name, n in steps.items()
+    }
+
+
+def scores(folder) -> dict:
+    return storage.read_config(folder)["scores"]
+
+
+def test_the_registry_knows_the_three_networks():
+    assert {"emotion", "identity", "units"} <= set(extractors.EXTRACTORS.names())
+
+
+@pytest.mark.parametrize("name", ["emotion", "identity", "units"])
+def test_networks_are_small_and_have_128_features(name):
+    network = extractors.EXTRACTORS[name]()
+    assert sum(p.numel() for p in network.parameters()) <= 1_500_000
+    seen = network(torch.randint(0, 256, (2, 3, 70, 70)).to(torch.uint8))
+    assert seen.features.shape == (2, 128) and seen.features.dtype == torch.float32
+
+
+def test_the_emotion_classifier_learns(trained):
+    found = scores(trained["emotion"])
+    assert found["accuracy"] > 0.9 and set(found["per_emotion"]) == set(EMOTIONS)
+    assert found["faces"] == len(TEST) == sum(map(sum, found["confusion"]))
+    seen = extractors.load(trained["emotion"], "cpu")(TEST.faces())
+    assert torch.allclose(seen.outputs.sum(1), torch.ones(len(TEST)))
+    told = (seen.outputs.argmax(1) == TEST.emotion).float()
+    for i, name in enumerate(EMOTIONS):  # what the card says is what the loaded network does
+        assert found["per_emotion"][name] == pytest.approx(float(told[TEST.emotion == i].mean()))
+
+
+def test_the_unit_regressor_learns_the_unit_that_varies(trained):
+    found = scores(trained["units"])
+    assert list(found["correlation_per_unit"]) == ["12"] and found["correlation"] > 0.7
+    seen = extractors.load(trained["units"], "cpu")(TEST.faces())
+    apart = (seen.outputs - TEST.units).abs().mean(0)
+    assert found["mae_per_unit"]["12"] == pytest.approx(float(apart[UNITS.index(12)]), abs=1e-5)
+    assert (
+        seen.outputs.shape == (len(TEST), 17) and 0 <= seen.outputs.min() <= seen.outputs.max() <= 1
+    )
+
+
+def test_the_identity_embedder_tells_unknown_people_apart(trained):
+    found = scores(trained["identity"])
+    assert found["auc"] > 0.85 and found["people"] == 12
+    assert found["cosine_same_person"] > found["cosine_other_person"] + 0.2
+    seen = extractors.load(trained["identity"], "cpu")(TEST.faces())
+    assert torch.allclose(seen.features.norm(dim=1), torch.ones(len(TEST)), atol=1e-5)
+    assert torch.equal(seen.features, seen.outputs)
+
+
+def test_people_with_one_face_are_not_learned_from():
+    faces = toy("extractor", 10)
+    faces.person[0] = 999
+    lesson = extractors.EXTRACTORS["identity"](EMOTIONS, SIZE).lesson(faces, torch.Generator())
+    assert 0 not in lesson.rows and len(lesson.rows) == len(faces) - 1
+    assert lesson.targets.max() == 9 and lesson.extra[0].shape == (10, 128)
+
+
+def test_verification_is_the_area_under_the_curve():
+    person = torch.tensor([0, 0, 1, 1, 2, 2])
+    features = torch.nn.functional.normalize(
+        torch.randn(6, 4, generator=torch.manual_seed(3)), dim=1
+    )
+    cosine = features @ features.T
+    same = [cosine[i, j] for i in range(6) for j in range(i) if person[i] == person[j]]
+    other = [cosine[i, j] for i in range(6) for j in range(i) if person[i] != person[j]]
+    wins = sum(float(s > o) for s in same for o in other) / (len(same) * len(other))
+    assert verification(person, features)["auc"] == pytest.approx(wins)
+    perfect = torch.eye(4)[person]
+    assert verification(person, perfect)["auc"] == 1
+
+
+@pytest.mark.parametrize("name", ["emotion", "identity", "units"])
+def test_a_folder_is_whole_and_golden(trained, name):
+    folder = trained[name]
+    assert verify(folder) == 0
+    assert {p.name for p in folder.iterdir()} == {
+        "network.safetensors", "config.json", "golden.safetensors", "README.md",
+    }  # fmt: skip
+    config = storage.read_config(folder)
+    assert config["kind"] == "extractor" and config["data_fingerprint"] == "extractor0"
+    card = (folder / "README.md").read_text()
+    assert card.startswith("---\nlicense: apache-2.0") and "whom no editor sees" in card
+    loaded = extractors.load(folder, "cpu")
+    assert loaded.sha256 == config["sha256"] and loaded.emotions == EMOTIONS
+    assert not any(p.requires_grad for p in loaded.parameters())
+
+
+def test_the_same_faces_give_the_same_features(trained):
+    network = extractors.load(trained["emotion"], "cpu")
+    faces = TEST.faces()
+    whole = network(faces)
+    singles = torch.cat([network(faces[i : i + 1]).features for i in range(4)])
+    assert torch.allclose(whole.features[:4], singles, atol=1e-5)
+    assert torch.equal(network.train()(faces).outputs, whole.outputs)
+    big = torch.nn.functional.interpolate(faces.float(), scale_factor=2).to(torch.uint8)
+    assert (network(big).outputs - whole.outputs).abs().max() < 0.05
+
+
+def test_the_same_seed_gives_the_same_file(tmp_path):
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    folders = [
+        train_extractor("emotion", TRAIN, TEST, out=tmp_path / str(i), steps=2, seed=seed, **QUICK)
+        for i, seed in enumerate((0, 0, 1))
+    ]
+    sums = [storage.read_config(folder)["sha256"] for folder in folders]
+    assert sums[0] == sums[1] != sums[2]
+    assert torch.equal(before, torch.get_rng_state())  # nobody else's random numbers change
+
+
+def test_features_carry_gradients_to_the_picture(trained):
+    network = extractors.load(trained["identity"], "cpu")
+    x = torch.zeros(2, 3, SIZE, SIZE, requires_grad=True)
+    network.embed(x)[:, 0].sum().backward()
+    assert x.grad.abs().sum() > 0
+
+
+def without(faces: FaceSet, **changes) -> FaceSet:
+    return FaceSet(**{**faces.__dict__, **changes})
+
+
+WRONG = [
+    ("units", without(TRAIN, units=None), "toy has no action units"),
+    ("identity", without(TRAIN, person=None), "toy does not know who is who"),
+    ("identity", without(TRAIN, person=torch.arange(len(TRAIN))), "0 of 240 people have two faces"),
+    ("emotion", without(TRAIN, emotion=TRAIN.emotion % 2), "no face is angry"),
+    ("emotion", without(TRAIN, person=TEST.person[:1].repeat(240)), "6 test faces show people"),
+    ("emotion", without(TRAIN, emotions=("neutral", "sad", "angry")), "the test faces"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "faces", "message"), WRONG)
+def test_data_that_cannot_teach_is_refused(tmp_path, name, faces, message):
+    with pytest.raises(BadData, match=message):
+        train_extractor(name, faces, TEST, out=tmp_path / "x", steps=1, **QUICK)
+    assert not (tmp_path / "x").exists()
+
+
+def test_unknown_names_and_wrong_folders_are_refused(trained, monkeypatch):
+    with pytest.raises(Unknown, match="did you mean 'emotion'"):
+        train_extractor("emotions", TRAIN, TEST, out="x", steps=1)
+    root = trained["emotion"].parent.parent
+    monkeypatch.setenv("GANMUT_WEIGHTS", str(root))
+    assert weights.available("toy", "extractor") == ["emotion", "identity", "units"]
+    assert weights.available("toy") == []
+    assert extractors.load("toy/units", "cpu").name == "units"
+    with pytest.raises(Unknown, match="did you mean 'toy/units'"):
+        extractors.load("toy/unit")
+    with pytest.raises(BadWeights, match="holds an extractor, not an editor"):
+        weights.load("toy/units")
+
+
+def test_damage_and_another_version_are_refused(tmp_path):
+    folder = train_extractor("units", TRAIN, TEST, out=tmp_path / "u", steps=1, **QUICK)
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({**config, "version": 0}))
+    with pytest.raises(BadWeights, match="version 0 of units, this ganmut has version 1"):
+        extractors.load(folder)
+    path.write_text(json.dumps({**config, "size": 64}))
+    with pytest.raises(BadWeights, match=r"network\.safetensors: the tensor 'trunk\.\d+\.weight'"):
+        extractors.load(folder)
+    path.write_text(json.dumps(config))
+    (folder / "network.safetensors").write_bytes(b"")
+    with pytest.raises(BadWeights, match=r"network\.safetensors is truncated: 0 of"):
+        extractors.load(folder)
+
+
+def test_pictures_of_the_wrong_kind_are_refused():
+    network = extractors.EXTRACTORS["emotion"](EMOTIONS, SIZE)
+    with pytest.raises(ValueError, match=r"expected uint8 N x 3 x H x W, got torch\.float32"):
+        network(torch.zeros(1, 3, SIZE, SIZE))
+    with pytest.raises(ValueError, match="5 halvings need at least 32 px, got 16"):
+        vgg((16,) * 5, 16, 128)
+
+
+def test_variations_keep_the_range_and_follow_the_seed():
+    x = TRAIN.faces()[:8].float() / 127.5 - 1
+    one, same, other = (augment(x, torch.Generator().manual_seed(s)) for s in (0, 0, 1))
+    assert one.shape == x.shape and one.min() >= -1 and one.max() <= 1
+    assert torch.equal(one, same) and not torch.equal(one, other)
+    assert (one - x).abs().mean() > 0.02
+
+
+def test_an_onnx_embedder_sees_arcface_s_own_crop(tmp_path):
+    """This network tells the means of 4 x 4 tiles; the project's crop is 7 px of 128 too high."""
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("insightface")
+    from onnx import TensorProto, helper
+
+    nodes = [
+        helper.make_node("AveragePool", ["x"], ["tiles"], kernel_shape=[28, 28], strides=[28, 28]),
+        helper.make_node("Flatten", ["tiles"], ["y"]),
+    ]
+    shapes = [("x", ["n", 3, 112, 112]), ("y", ["n", 48])]
+    ends = [helper.make_tensor_value_info(k, TensorProto.FLOAT, shape) for k, shape in shapes]
+    model = helper.make_model(
+        helper.make_graph(nodes, "tiles", ends[:1], ends[1:]),
+        opset_imports=[helper.make_opsetid("", 13)], ir_version=8,
+    )  # fmt: skip
+    onnx.save(model, tmp_path / "tiles.onnx")
+    network = extractors.load(f"onnx:{tmp_path / 'tiles.onnx'}")
+    faces = torch.full((2, 3, 128, 128), 127, dtype=torch.uint8)
+    faces[0, 0, 25:57] = 255  # after the move: the second of the four rows of tiles, red
+    faces[1, 2, 57:89] = 255  # the third, blue
+    seen = network(faces).features.reshape(2, 3, 4, 4)
+    assert seen[0].argmax() // 4 == 1 and seen[1].argmax() // 4 == 2 * 4 + 2
+    assert seen[0, 0, 1].min() > 0.4 and seen[0].abs().sum() - seen[0, 0, 1].sum() < 0.3
+    assert network.sha256 == storage.sha256(tmp_path / "tiles.onnx")
+
+
+def test_files_that_are_no_embedder_are_refused(tmp_path):
+    with pytest.raises(BadWeights, match="there is no such ONNX file"):
+        extractors.load(f"onnx:{tmp_path / 'none.onnx'}")
+    pytest.importorskip("insightface")
+    (tmp_path / "noise.onnx").write_bytes(b"noise")
+    with pytest.raises(BadWeights, match=r"noise\.onnx is not a usable ONNX file"):
+        extractors.load(f"onnx:{tmp_path / 'noise.onnx'}")
