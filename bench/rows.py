@@ -143,3 +143,7 @@ class SourceRow(IdentityRow):
     """The test faces themselves, seen once for all rows."""
 
     kind = "source"
+
+    def __init__(self, faces: FaceSet):
+        super().__init__(faces)
+        self.name, self.sha256 = "test faces", "source"

@@ -77,6 +77,8 @@ class Session:
     def evidence(self) -> Iterator[Evidence]:
         """Evidence of one row after another: the ends, the methods, the ablations."""
         real = source_evidence(self.faces, self.protocol, self.judges, self.cache, self.track)
+        needs = [need for name in self.metrics for need in METRICS[name].needs]
+        real.want(need for need in needs if need.startswith("source"))
         half = self.faces
         if self.others is not None:
             half = self.faces.select(torch.arange(min(len(self.faces), len(self.others))))

@@ -193,6 +193,27 @@ def run_train_extractor(args: argparse.Namespace) -> int:
     return 0
 
 
+def add_bundle(verbs: argparse._SubParsersAction) -> None:
+    parser = verbs.add_parser("bundle", help="for maintainers: put a run's weight among the bundled ones")
+    parser.add_argument("folder", type=Path, help="a run directory or a weight folder")
+    parser.add_argument("spec", metavar="SET/NAME")
+    parser.add_argument("--note", default="", help="a sentence for the card")
+    parser.add_argument("--ablation-of", default="", metavar="NAME", help="the bundled weight it differs from")
+    parser.set_defaults(run=run_bundle)
+
+
+def run_bundle(args: argparse.Namespace) -> int:
+    from ganmut import weights
+
+    set_, _, name = args.spec.partition("/")
+    if not set_ or not name or "/" in name:
+        raise ValueError(f"say SET/NAME, such as procedural/ganmut; got {args.spec!r}")
+    facts = {"note": args.note, "ablation_of": args.ablation_of}
+    told = {key: value for key, value in facts.items() if value}
+    print(weights.bundle(weights.find(args.folder), set_, name, **told))
+    return 0
+
+
 def add_methods(verbs: argparse._SubParsersAction) -> None:
     parser = verbs.add_parser("methods", help="list methods, data sources and bundled weights")
     parser.set_defaults(run=run_methods)
@@ -210,7 +231,7 @@ def run_methods(args: argparse.Namespace) -> int:
 
 
 VERBS: tuple[Callable[[argparse._SubParsersAction], None], ...] = (
-    add_train, add_edit, add_faces, add_train_extractor, add_methods,
+    add_train, add_edit, add_faces, add_train_extractor, add_bundle, add_methods,
 )  # fmt: skip
 
 

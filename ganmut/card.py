@@ -6,7 +6,7 @@ from typing import Any
 
 # What a card tells of the training, in this order, where the config holds it.
 FACTS = (
-    "recipe", "recipe_hash", "data", "data_fingerprint", "size", "crop", "kimg", "minutes",
+    "recipe_hash", "data", "data_fingerprint", "size", "crop", "kimg", "minutes",
     "hardware", "dtype", "commit", "ablation_of",
 )  # fmt: skip
 

@@ -165,7 +165,7 @@ def write(
         facts = {name: t.contiguous() for name, t in make_golden(read(partial)).items()}
         write_atomic(partial / "golden.safetensors", safetensors.torch.save(facts))
         write_atomic(partial / "README.md", card)
-        _swap(partial, folder)
+        swap(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder
@@ -184,7 +184,7 @@ def stored(name: str, tensor: Tensor, half: bool = True) -> Tensor:
     )  # shared memory is refused by safetensors
 
 
-def _swap(partial: Path, folder: Path) -> None:
+def swap(partial: Path, folder: Path) -> None:
     old = partial.with_suffix(".old")
     if folder.exists():
         os.replace(folder, old)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,11 @@ import torch
 from torch import Tensor
 
 from ganmut import device as hardware
+from ganmut import storage
 from ganmut.card import editor_card
 from ganmut.data.base import CROP
 from ganmut.editor import Editor
+from ganmut.images import write_atomic
 from ganmut.models.base import METHODS, Method
 from ganmut.registry import Unknown
 from ganmut.storage import (
@@ -140,6 +144,23 @@ def save(
         }
 
     return write(folder, "editor", method.G.state_dict(), config, examples, text, half)
+
+
+def bundle(folder: str | Path, set: str, name: str, **facts: Any) -> Path:
+    """Copies a trained weight to `weights/<set>/<name>`; facts (note, ablation_of ...) join its config and its card."""
+    source = read(folder, "editor")
+    config = {**source.config, "set": set, **facts}
+    target = bundled_root() / set / name
+    partial = target.with_name(f".{name}.{os.getpid()}.tmp")
+    shutil.copytree(folder, partial)
+    try:
+        write_atomic(partial / "config.json", json.dumps(config, indent=2, allow_nan=False) + "\n")
+        card = editor_card(config, METHODS[config["method"]], name)
+        write_atomic(partial / "README.md", card)
+        storage.swap(partial, target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return target
 
 
 def build(weights: Weights, device: torch.device | str | None = None) -> Editor:

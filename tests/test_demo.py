@@ -329,7 +329,7 @@ def page_answers(bundled: str, folder: str) -> None:
 
     os.environ["GANMUT_WEIGHTS"] = bundled
     page = build(Service(detector=Knows()), [("astronaut", samples.astronaut())])
-    # _frontend: whether launch() asks its own front page within three seconds, which a busy machine may miss
+    # _frontend: launch() would give its own front page three seconds; a busy machine needs more
     _, url, _ = page.launch(**LAUNCH, prevent_thread_lock=True, quiet=True, _frontend=False)
     ask(Client(url, verbose=False, analytics_enabled=False), Path(folder))
     page.close()
@@ -346,7 +346,7 @@ def page_without_weights(bundled: str, folder: str) -> None:
 
 
 def test_the_running_page_answers_programs_and_says_how_to_train(bundled, tmp_path):
-    # In a process of its own: gradio leaves event loops and sockets open, which pytest would blame on a later test.
+    # In a process of its own: gradio leaves sockets open, which pytest would blame on a later test.
     command = [sys.executable, "-W", "ignore", __file__, str(bundled), str(tmp_path)]
     settings = {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(

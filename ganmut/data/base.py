@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ganmut import images as pictures
 from ganmut.registry import Registry
 
 SOURCES = Registry("data source", "ganmut.data")
@@ -126,39 +123,6 @@ class Source(Protocol):
     ) -> FaceSet: ...
 
 
-def cache_root() -> Path:
-    """Where prepared faces are kept: $GANMUT_CACHE, else ~/.cache/ganmut."""
-    return Path(os.environ.get("GANMUT_CACHE") or Path.home() / ".cache" / "ganmut")
-
-
-def cached(key: str, count: int, size: int, make: Callable[[np.ndarray], None]) -> np.ndarray:
-    """uint8 count x 3 x size x size: filled by `make` the first time, memory-mapped from the cache ever after.
-
-    The key names the content. The file appears only when it is whole; raises BadData where the cache cannot be written.
-    """
-    path = cache_root() / "faces" / f"{key}-{count}x{size}.npy"
-    shape = (count, 3, size, size)
-    if path.exists():
-        kept = np.load(path, mmap_mode="c")  # copy on write: torch wants writable memory, the file stays as it is
-        if kept.shape == shape and kept.dtype == np.uint8:
-            return kept
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        filled = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
-        make(filled)
-        filled.flush()
-        os.replace(temporary, path)
-    except OSError as error:
-        raise BadData(
-            f"cannot keep {count * size * size * 3 / 2**20:.0f} MiB of faces in {path.parent}: {error.strerror}; "
-            "set GANMUT_CACHE to a folder with room"
-        ) from None
-    finally:
-        temporary.unlink(missing_ok=True)
-    return np.load(path, mmap_mode="c")
-
-
 def open_source(spec: str, **options: Any) -> Source:
     """The source of a spec: "procedural", "folder:PATH", "hub:OWNER/NAME@REVISION"; options are the source's own.
 
@@ -187,9 +151,3 @@ def digest(*parts: Any) -> str:
         data = np.ascontiguousarray(part).tobytes() if isinstance(part, np.ndarray) else repr(part).encode()
         state.update(data)
     return state.hexdigest()[:16]
-
-
-def decode(path: Any, size: int) -> Tensor:
-    """uint8 3 x size x size of an already aligned picture file; raises images.BadPicture."""
-    whole = pictures.tensor(pictures.read(path))[None].float()
-    return pictures.resize(whole, size)[0].round().clamp(0, 255).to(torch.uint8)

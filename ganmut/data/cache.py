@@ -1,8 +1,7 @@
-"""Pictures decoded once: a memory-mapped uint8 array on disk, so that a second start is instant.
+"""Faces rendered or decoded once: a memory-mapped uint8 array on disk, so a second start is instant.
 
-`~/.cache/ganmut` (or GANMUT_CACHE) holds `<key>-<size>.npy` with the pictures and a `.json` of the
-same name that says which could not be read; the json is written last, so half a cache is no cache.
-Any of it may be deleted at any time.
+`~/.cache/ganmut` (or GANMUT_CACHE) holds `<key>-<size>.npy`, and for decoded pictures a `.json` of
+the same name that says which could not be read. Any of it may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -38,6 +37,32 @@ def square(pixels: np.ndarray, size: int) -> np.ndarray:
     return resize(middle, size)[0].round().clamp(0, 255).byte().numpy()
 
 
+def kept(key: str, count: int, size: int, make: Callable[[Path], None]) -> np.ndarray:
+    """uint8 count x 3 x size x size, memory-mapped: `make` writes the file the first time only.
+
+    The key names the content. The file appears only when it is whole. Copy-on-write: a change stays
+    in this process, and PyTorch takes the array without a warning. Raises BadData where the disk has
+    no room.
+    """
+    array = cache_root() / f"{key}-{size}.npy"
+    if not array.is_file():
+        _room(array.parent, count * 3 * size * size)
+        partial = array.with_name(f".{array.name}.{os.getpid()}.tmp")
+        try:
+            make(partial)
+            os.replace(partial, array)
+        except OSError as error:
+            raise BadData(f"cannot write {array}: {error.strerror}; set GANMUT_CACHE") from None
+        finally:
+            partial.unlink(missing_ok=True)
+    return np.load(array, mmap_mode="c")
+
+
+def blank(path: Path, count: int, size: int) -> np.ndarray:
+    """A new file for count x 3 x size x size uint8, to be filled and flushed."""
+    return open_memmap(path, mode="w+", dtype=np.uint8, shape=(count, 3, size, size))
+
+
 def pictures(
     key: str,
     count: int,
@@ -50,27 +75,23 @@ def pictures(
     read(row) gives H x W x 3 uint8 or raises BadPicture; it is called from several threads, and not
     at all where the cache holds `key` at this size. Raises BadData where the disk has no room.
     """
-    array = cache_root() / f"{key}-{size}.npy"
-    notes = array.with_suffix(".json")
-    if notes.is_file() and array.is_file():
-        bad = json.loads(notes.read_text())["unreadable"]
-        return np.load(array, mmap_mode="c"), {int(row): reason for row, reason in bad.items()}
-    _room(array.parent, count * 3 * size * size)
-    partial = array.with_name(f".{array.name}.{os.getpid()}.tmp")
-    try:
-        bad = _fill(partial, count, size, read, progress)
-        os.replace(partial, array)
-    finally:
-        partial.unlink(missing_ok=True)
-    write_atomic(notes, json.dumps({"pictures": count, "unreadable": bad}))
-    # Copy-on-write: a change stays in this process, and PyTorch takes the array without a warning.
-    return np.load(array, mmap_mode="c"), bad
+    notes = cache_root() / f"{key}-{size}.json"
+
+    def make(path: Path) -> None:
+        bad = _fill(path, count, size, read, progress)
+        write_atomic(notes, json.dumps({"pictures": count, "unreadable": bad}))
+
+    if not notes.is_file():  # without it nobody knows what could not be read
+        (cache_root() / f"{key}-{size}.npy").unlink(missing_ok=True)
+    array = kept(key, count, size, make)
+    bad = json.loads(notes.read_text())["unreadable"]
+    return array, {int(row): reason for row, reason in bad.items()}
 
 
 def _fill(
     path: Path, count: int, size: int, read: Callable[[int], np.ndarray], progress: bool
 ) -> dict[int, str]:
-    target = open_memmap(path, mode="w+", dtype=np.uint8, shape=(count, 3, size, size))
+    target = blank(path, count, size)
     bad: dict[int, str] = {}
 
     def one(row: int) -> None:

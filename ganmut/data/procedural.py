@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -18,7 +19,8 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ganmut.data.anatomy import landmarks
-from ganmut.data.base import SOURCES, BadData, FaceSet, cached, digest
+from ganmut.data.base import SOURCES, BadData, FaceSet, digest
+from ganmut.data.cache import blank, kept
 from ganmut.data.render import render
 from ganmut.emotions import EMOTIONS, UNITS, index, prototype
 
@@ -346,12 +348,14 @@ class Procedural:
         truth = sample(seed, split, range(count))
         rows = range(0, count, 256)
 
-        def draw(images: np.ndarray) -> None:
+        def draw(path: Path) -> None:
+            images = blank(path, count, size)
             bar = tqdm(rows, desc=f"rendering {split}", unit="x256", disable=not progress)
             for chunk in (slice(start, start + 256) for start in bar):
                 images[chunk] = render(truth.select(chunk), size, self.device).cpu().numpy()
+            images.flush()
 
-        images = cached(f"procedural-{truth.fingerprint}", count, size, draw)
+        images = kept(f"procedural-{truth.fingerprint}", count, size, draw)
 
         def answer(indices: Tensor, emotion: str, intensity: float = 1.0) -> Tensor:
             return render(
