@@ -1,4 +1,5 @@
-"""Facial-expression editing with GANs: every method on one footing. `ganmut.load("procedural/ganmut")` gives an Editor."""
+"""Facial-expression editing with GANs: every method on one footing.
+`ganmut.load("procedural/ganmut")` gives an Editor."""
 
 from ganmut.editor import Editor
 from ganmut.emotions import EMOTIONS

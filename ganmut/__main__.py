@@ -1,4 +1,5 @@
-"""`python -m ganmut VERB`: parses, calls, prints. Exit code 2 for what the user can mend, 130 for Ctrl-C."""
+"""`python -m ganmut VERB`: parses, calls, prints. Exit code 2 for what the user can mend, 130 for
+Ctrl-C."""
 
 from __future__ import annotations
 
@@ -194,11 +195,15 @@ def run_train_extractor(args: argparse.Namespace) -> int:
 
 
 def add_bundle(verbs: argparse._SubParsersAction) -> None:
-    parser = verbs.add_parser("bundle", help="for maintainers: put a run's weight among the bundled ones")
+    parser = verbs.add_parser(
+        "bundle", help="for maintainers: put a run's weight among the bundled ones"
+    )
     parser.add_argument("folder", type=Path, help="a run directory or a weight folder")
     parser.add_argument("spec", metavar="SET/NAME")
     parser.add_argument("--note", default="", help="a sentence for the card")
-    parser.add_argument("--ablation-of", default="", metavar="NAME", help="the bundled weight it differs from")
+    parser.add_argument(
+        "--ablation-of", default="", metavar="NAME", help="the bundled weight it differs from"
+    )
     parser.set_defaults(run=run_bundle)
 
 

@@ -1,7 +1,8 @@
-"""Code spaces: what every metric and the demo may ask of any method. Codes are float tensors `[..., dim]`.
+"""Code spaces: what every metric and the demo may ask of any method. Codes are float tensors `[...,
+dim]`.
 
-Laws, tested for every space: `of(e, 0) == of("neutral", anything)`; `clamp` is idempotent; `path` hits both its ends;
-samples are valid; `of` is continuous in the intensity.
+Laws, tested for every space: `of(e, 0) == of("neutral", anything)`; `clamp` is idempotent; `path`
+hits both its ends; samples are valid; `of` is continuous in the intensity.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from ganmut.emotions import index
 
 @dataclass(frozen=True)
 class Chart:
-    """A 2-D sheet of codes: `codes` is side x side x dim (row 0 is the top, y = +1), `valid` side x side bool."""
+    """A 2-D sheet of codes: `codes` is side x side x dim (row 0 is the top, y = +1), `valid` side x
+    side bool."""
 
     codes: Tensor
     valid: Tensor
@@ -41,25 +43,29 @@ class CodeSpace(ABC):
 
     @abstractmethod
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        """`[n, dim]` codes from the method's evaluation prior (the one its FED is measured under)."""
+        """`[n, dim]` codes from the method's evaluation prior (the one its FED is measured
+        under)."""
 
     @abstractmethod
     def grid(self, budget: int | None = None) -> Tensor:
-        """`[m, dim]` codes searched for ERE: the paper's own grid, or about `budget` codes (never more)."""
+        """`[m, dim]` codes searched for ERE: the paper's own grid, or about `budget` codes (never
+        more)."""
 
     @abstractmethod
     def clamp(self, code: Tensor) -> Tensor:
         """The nearest valid code; raises ValueError on NaN, infinity or a wrong last dimension."""
 
     def path(self, a: Tensor, b: Tensor, steps: int) -> Tensor:
-        """`[steps, dim]` codes from a to b, both included: the method's own interpolation (straight by default)."""
+        """`[steps, dim]` codes from a to b, both included: the method's own interpolation (straight
+        by default)."""
         if steps < 2:
             raise ValueError(f"a path needs at least 2 steps, got {steps}")
         t = torch.linspace(0, 1, steps, dtype=a.dtype, device=a.device)[:, None]
         return (1 - t) * a + t * b
 
     def chart(self, side: int) -> Chart | None:
-        """The 2-D sheet that the gamut pad and the gamut map draw, or None where the space is not a plane."""
+        """The 2-D sheet that the gamut pad and the gamut map draw, or None where the space is not a
+        plane."""
         return None
 
     def state(self) -> dict[str, Tensor]:
@@ -81,9 +87,11 @@ class CodeSpace(ABC):
 
 
 class OneHot(CodeSpace):
-    """Labels of a conditional generator (StarGAN, SMIT, GANimation with categories): the simplex over the emotions.
+    """Labels of a conditional generator (StarGAN, SMIT, GANimation with categories): the simplex
+    over the emotions.
 
-    Intensity mixes with neutral, (1-t) e_0 + t e_c, which is the path the GANmut paper measures StarGAN on (section 5.3).
+    Intensity mixes with neutral, (1-t) e_0 + t e_c, which is the path the GANmut paper measures
+    StarGAN on (section 5.3).
     """
 
     kind = "labels"
@@ -104,7 +112,8 @@ class OneHot(CodeSpace):
         return torch.eye(self.dim)[torch.randint(self.dim, (n,), generator=generator)]
 
     def grid(self, budget: int | None = None) -> Tensor:
-        """The labels themselves (the paper's 7), or soft labels: all pairs of labels mixed in equal steps."""
+        """The labels themselves (the paper's 7), or soft labels: all pairs of labels mixed in equal
+        steps."""
         if budget is None:
             return torch.eye(self.dim)
         eye, pairs = torch.eye(self.dim), self.dim * (self.dim - 1) // 2
@@ -128,10 +137,11 @@ class OneHot(CodeSpace):
 
 
 class Disc(CodeSpace):
-    """GANmut's polar gamut: the unit disc, neutral at the origin, one learned unit direction per other emotion.
+    """GANmut's polar gamut: the unit disc, neutral at the origin, one learned unit direction per
+    other emotion.
 
-    `directions`: (emotions - 1) x 2, any length; stored normalised. Code = radius * (cos angle, sin angle), radius =
-    intensity (GANmut, section 3.1).
+    `directions`: (emotions - 1) x 2, any length; stored normalised. Code = radius * (cos angle, sin
+    angle), radius = intensity (GANmut, section 3.1).
     """
 
     kind = "gamut"
@@ -141,7 +151,8 @@ class Disc(CodeSpace):
         super().__init__(emotions)
         if directions.shape != (len(emotions) - 1, 2):
             raise ValueError(
-                f"{len(emotions)} emotions need {len(emotions) - 1} x 2 directions, got {tuple(directions.shape)}"
+                f"{len(emotions)} emotions need {len(emotions) - 1} x 2 directions, "
+                f"got {tuple(directions.shape)}"
             )
         self.directions = torch.nn.functional.normalize(directions.detach().float().cpu(), dim=1)
 
@@ -164,7 +175,8 @@ class Disc(CodeSpace):
 
     def clamp(self, code: Tensor) -> Tensor:
         code = self._checked(code)
-        # The margin keeps points that `of` puts on the rim, give or take a rounding, where they are.
+        # The margin keeps points that `of` puts on the rim, give or take a rounding, where they
+        # are.
         length = code.norm(dim=-1, keepdim=True)
         return torch.where(length > 1 + 1e-6, code / length.clamp(min=1e-12), code)
 
@@ -177,7 +189,8 @@ class Disc(CodeSpace):
 
 
 class Plane(CodeSpace):
-    """GGANmut's square [-1, 1]^2 with one Gaussian per emotion, neutral included (GANmut, section 3.2).
+    """GGANmut's square [-1, 1]^2 with one Gaussian per emotion, neutral included (GANmut, section
+    3.2).
 
     `modes`: emotions x 2 inside the square; `covariances`: emotions x 2 x 2, positive definite.
     """
@@ -190,7 +203,8 @@ class Plane(CodeSpace):
         super().__init__(emotions)
         if modes.shape != (len(emotions), 2) or covariances.shape != (len(emotions), 2, 2):
             raise ValueError(
-                f"{len(emotions)} emotions need modes {len(emotions)} x 2 and covariances {len(emotions)} x 2 x 2, "
+                f"{len(emotions)} emotions need modes {len(emotions)} x 2 and covariances "
+                f"{len(emotions)} x 2 x 2, "
                 f"got {tuple(modes.shape)} and {tuple(covariances.shape)}"
             )
         self.modes = modes.detach().float().cpu().clamp(-1, 1)
@@ -201,7 +215,8 @@ class Plane(CodeSpace):
         return (1 - value) * self.modes[0] + value * self.modes[which]
 
     def density(self, code: Tensor) -> Tensor:
-        """p_z, `[..., emotions]`: softmax(-d^2) of the Mahalanobis distances; no 1/2 and no log-determinant (eq. 12)."""
+        """p_z, `[..., emotions]`: softmax(-d^2) of the Mahalanobis distances; no 1/2 and no
+        log-determinant (eq. 12)."""
         offset = code[..., None, :] - self.modes
         precision = torch.linalg.inv(self.covariances)
         return torch.softmax(-torch.einsum("...ci,cij,...cj->...c", offset, precision, offset), -1)

@@ -12,7 +12,8 @@ from torch import nn
 
 
 def pick(name: str | None = None) -> torch.device:
-    """The named device, or CUDA where there is one, else the CPU; raises ValueError for a device that is not there."""
+    """The named device, or CUDA where there is one, else the CPU; raises ValueError for a device
+    that is not there."""
     if name is None or name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -27,14 +28,16 @@ def pick(name: str | None = None) -> torch.device:
 
 
 def describe(device: torch.device) -> str:
-    """A short name of the hardware for configs and logs, such as "NVIDIA H200" or "x86_64 CPU, 2 threads"."""
+    """A short name of the hardware for configs and logs, such as "NVIDIA H200" or "x86_64 CPU, 2
+    threads"."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
 
 
 def memory_format(device: torch.device) -> torch.memory_format:
-    """channels_last on CUDA; contiguous on the CPU, where it is up to three times faster with these norms."""
+    """channels_last on CUDA; contiguous on the CPU, where it is up to three times faster with these
+    norms."""
     return torch.channels_last if device.type == "cuda" else torch.contiguous_format
 
 
@@ -55,13 +58,15 @@ def autocast(device: torch.device, dtype: str = "auto") -> Iterator[None]:
 
 @contextlib.contextmanager
 def inference(device: torch.device) -> Iterator[None]:
-    """The setting every edit runs under, so that bench, demo and golden tests see the same numbers."""
+    """The setting every edit runs under, so that bench, demo and golden tests see the same
+    numbers."""
     with autocast(device):
         yield
 
 
 def settle(module: nn.Module, device: torch.device) -> nn.Module:
-    """A copy of a network for `inference`, with convolution weights as autocast would cast them at every call.
+    """A copy of a network for `inference`, with convolution weights as autocast would cast them at
+    every call.
 
     The edits are the same; casting eight million weights takes as long as a small edit itself.
     """
@@ -79,7 +84,8 @@ def generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
 
 
 def memory(device: torch.device) -> float:
-    """Peak memory of this process so far in GiB (device memory on CUDA, resident memory on the CPU)."""
+    """Peak memory of this process so far in GiB (device memory on CUDA, resident memory on the
+    CPU)."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
     import resource

@@ -1,4 +1,5 @@
-"""Editor: the one inference surface. Faces in, edited faces out; bench and demo touch nothing else of a method."""
+"""Editor: the one inference surface. Faces in, edited faces out; bench and demo touch nothing else
+of a method."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ LUMA = (0.299, 0.587, 0.114)
 
 @dataclass(frozen=True)
 class Faces:
-    """Faces made ready once and edited many times: x N x 3 x S x S float in [-1, 1] and what the method encoded."""
+    """Faces made ready once and edited many times: x N x 3 x S x S float in [-1, 1] and what the
+    method encoded."""
 
     x: Tensor
     features: Any
@@ -32,7 +34,8 @@ class Faces:
 
 
 class Editor:
-    """An expression editor: a trained method with its code space. uint8 RGB in and out; same input, same bytes."""
+    """An expression editor: a trained method with its code space. uint8 RGB in and out; same input,
+    same bytes."""
 
     def __init__(self, method: Method, config: dict[str, Any], device: torch.device | str = "cpu"):
         self.config, self.device = config, torch.device(device)
@@ -48,9 +51,11 @@ class Editor:
         return self.method.name
 
     def prepare(self, images: Tensor | np.ndarray | Iterable[np.ndarray]) -> Faces:
-        """Readies aligned faces: uint8 N x 3 x H x W (tensor) or N x H x W x 3 / list of H x W x 3 (arrays).
+        """Readies aligned faces: uint8 N x 3 x H x W (tensor) or N x H x W x 3 / list of H x W x 3
+        (arrays).
 
-        Faces of another size are resized to the editor's. Raises ValueError for another shape or dtype.
+        Faces of another size are resized to the editor's. Raises ValueError for another shape or
+        dtype.
         """
         whole = self._stack(images)
         x = pictures.to_float(whole.to(self.device))
@@ -67,7 +72,8 @@ class Editor:
         return self.details(faces, code).images
 
     def details(self, faces: Faces, code: Tensor) -> Edit:
-        """The edit with its mask (N x 1 x S x S, 0..1, 1 = new pixels) and flow (N x 2 x S x S, pixels), or None."""
+        """The edit with its mask (N x 1 x S x S, 0..1, 1 = new pixels) and flow (N x 2 x S x S,
+        pixels), or None."""
         code = self.space.clamp(torch.as_tensor(code, dtype=torch.float32)).to(self.device)
         code = code.expand(len(faces), -1) if code.dim() == 1 else code
         if len(code) != len(faces):
@@ -82,7 +88,8 @@ class Editor:
         return Edit(pictures.to_bytes(edited).cpu(), edit.mask, edit.flow)
 
     def pair(self, faces: Faces, rows: Tensor) -> Faces:
-        """Some of the prepared faces, in any order and repeated at will: n faces under m codes without encoding again."""
+        """Some of the prepared faces, in any order and repeated at will: n faces under m codes
+        without encoding again."""
         rows = rows.to(self.device)
         return Faces(faces.x[rows], self.method.take(faces.features, rows), len(rows))
 

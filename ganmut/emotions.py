@@ -1,23 +1,27 @@
-"""Canonical emotions, their order, other datasets' names for them, and their action-unit prototypes."""
+"""Canonical emotions, their order, other datasets' names for them, and their action-unit
+prototypes."""
 
 from __future__ import annotations
 
 import difflib
 
-# AffectNet's ids 0..6; "neutral first" is what every CodeSpace relies on. Seven is the default, not a constant:
+# AffectNet's ids 0..6; "neutral first" is what every CodeSpace relies on. Seven is the default, not
+# a constant:
 # a FaceSet carries its own tuple.
 EMOTIONS = ("neutral", "happy", "sad", "surprised", "fearful", "disgusted", "angry")
 
-# The seventeen intensities that OpenFace writes (`AUxx_r`), in its order. Values are 0..1 here (OpenFace's 0..5, / 5).
+# The seventeen intensities that OpenFace writes (`AUxx_r`), in its order. Values are 0..1 here
+# (OpenFace's 0..5, / 5).
 UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)
 UNIT_NAMES = {
-    1: "inner brow raiser", 2: "outer brow raiser", 4: "brow lowerer", 5: "upper lid raiser", 6: "cheek raiser",
-    7: "lid tightener", 9: "nose wrinkler", 10: "upper lip raiser", 12: "lip corner puller", 14: "dimpler",
-    15: "lip corner depressor", 17: "chin raiser", 20: "lip stretcher", 23: "lip tightener", 25: "lips part",
-    26: "jaw drop", 45: "blink",
+    1: "inner brow raiser", 2: "outer brow raiser", 4: "brow lowerer", 5: "upper lid raiser",
+    6: "cheek raiser", 7: "lid tightener", 9: "nose wrinkler", 10: "upper lip raiser",
+    12: "lip corner puller", 14: "dimpler", 15: "lip corner depressor", 17: "chin raiser",
+    20: "lip stretcher", 23: "lip tightener", 25: "lips part", 26: "jaw drop", 45: "blink",
 }  # fmt: skip
 
-# EMFACS-like prototypes at full intensity (Ekman & Friesen, EMFACS-7; Matsumoto & Ekman 2008), unit -> 0..1.
+# EMFACS-like prototypes at full intensity (Ekman & Friesen, EMFACS-7; Matsumoto & Ekman 2008), unit
+# -> 0..1.
 PROTOTYPES: dict[str, dict[int, float]] = {
     "neutral": {},
     "happy": {6: 0.9, 12: 1.0, 25: 0.8, 26: 0.2},
@@ -28,22 +32,26 @@ PROTOTYPES: dict[str, dict[int, float]] = {
     "angry": {4: 1.0, 5: 0.5, 7: 0.8, 10: 0.2, 17: 0.4, 23: 1.0},
 }
 
-# What datasets call the same seven. Contempt has no canonical counterpart: a source that has it keeps it as an emotion
+# What datasets call the same seven. Contempt has no canonical counterpart: a source that has it
+# keeps it as an emotion
 # of its own or lists the rows that it leaves out.
 ALIASES = {
-    "happiness": "happy", "joy": "happy", "smile": "happy", "sadness": "sad", "surprise": "surprised",
-    "fear": "fearful", "afraid": "fearful", "disgust": "disgusted", "anger": "angry", "neutrality": "neutral",
+    "happiness": "happy", "joy": "happy", "smile": "happy", "sadness": "sad",
+    "surprise": "surprised", "fear": "fearful", "afraid": "fearful", "disgust": "disgusted",
+    "anger": "angry", "neutrality": "neutral",
 }  # fmt: skip
 
 
 def canonical(name: str) -> str:
-    """The project's word for an emotion: lower case, aliases resolved ("Fear" -> "fearful"); others pass unchanged."""
+    """The project's word for an emotion: lower case, aliases resolved ("Fear" -> "fearful"); others
+    pass unchanged."""
     word = name.strip().lower()
     return ALIASES.get(word, word)
 
 
 def index(name: str, emotions: tuple[str, ...] = EMOTIONS) -> int:
-    """Position of an emotion in `emotions`; raises ValueError naming what is near and what exists."""
+    """Position of an emotion in `emotions`; raises ValueError naming what is near and what
+    exists."""
     word = canonical(name)
     if word in emotions:
         return emotions.index(word)

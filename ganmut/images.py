@@ -1,4 +1,5 @@
-"""Bytes <-> [-1, 1], antialiased resize, grids, PNG: the one place where pictures change their form."""
+"""Bytes <-> [-1, 1], antialiased resize, grids, PNG: the one place where pictures change their
+form."""
 
 from __future__ import annotations
 
@@ -31,16 +32,19 @@ def to_bytes(images: Tensor) -> Tensor:
 
 
 def resize(images: Tensor, size: int) -> Tensor:
-    """N x C x H x W float -> N x C x size x size, bilinear and antialiased; unchanged where the size is right."""
+    """N x C x H x W float -> N x C x size x size, bilinear and antialiased; unchanged where the
+    size is right."""
     if images.shape[-2:] == (size, size):
         return images
     return F.interpolate(images, (size, size), mode="bilinear", antialias=True, align_corners=False)
 
 
 def read(path: str | Path) -> np.ndarray:
-    """H x W x 3 uint8 RGB of a picture file, turned upright by its EXIF; raises BadPicture with the file's name.
+    """H x W x 3 uint8 RGB of a picture file, turned upright by its EXIF; raises BadPicture with the
+    file's name.
 
-    Grey, palette, CMYK and 16-bit pictures become RGB; transparency is laid on white; of an animation the first frame.
+    Grey, palette, CMYK and 16-bit pictures become RGB; transparency is laid on white; of an
+    animation the first frame.
     """
     try:
         with warnings.catch_warnings():
@@ -87,7 +91,8 @@ def array(images: Tensor) -> np.ndarray:
 
 
 def grid(images: Tensor, columns: int, gap: int = 2) -> Tensor:
-    """N x 3 x H x W uint8 -> one 3 x H' x W' uint8 picture with `columns` per row, white gaps between."""
+    """N x 3 x H x W uint8 -> one 3 x H' x W' uint8 picture with `columns` per row, white gaps
+    between."""
     n, _, height, width = images.shape
     rows = -(-n // columns)
     sheet = images.new_full(

@@ -1,4 +1,5 @@
-"""Adversarial losses and penalties shared by the methods, each as the papers state it; reductions are means.
+"""Adversarial losses and penalties shared by the methods, each as the papers state it; reductions
+are means.
 
 A critic's `score` maps B x 3 x S x S to B x 1 x h x w patches.
 """
@@ -17,10 +18,12 @@ Score = Callable[[Tensor], Tensor]
 
 
 def gradient_penalty(score: Score, x_real: Tensor, x_fake: Tensor, mix: Tensor) -> Tensor:
-    """WGAN-GP's mean_b (|grad|_2 - 1)^2 at mixtures of real and fake (Gulrajani et al. 2017, eq. 3).
+    """WGAN-GP's mean_b (|grad|_2 - 1)^2 at mixtures of real and fake (Gulrajani et al. 2017, eq.
+    3).
 
-    mix: B x 1 x 1 x 1 in [0, 1]. The gradient is that of the score summed over P patches divided by P / 4: at StarGAN's
-    2 x 2 map this is the authors' sum, and other map sizes keep its balance against the other terms.
+    mix: B x 1 x 1 x 1 in [0, 1]. The gradient is that of the score summed over P patches divided by
+    P / 4: at StarGAN's 2 x 2 map this is the authors' sum, and other map sizes keep its balance
+    against the other terms.
     """
     between = (mix * x_real + (1 - mix) * x_fake).detach().requires_grad_(True)
     patches = score(between)
@@ -30,7 +33,8 @@ def gradient_penalty(score: Score, x_real: Tensor, x_fake: Tensor, mix: Tensor) 
 
 
 def r1_penalty(score: Score, x_real: Tensor) -> Tensor:
-    """R1: half the squared gradient norm on real images, mean over the batch (Mescheder et al. 2018, eq. 9)."""
+    """R1: half the squared gradient norm on real images, mean over the batch (Mescheder et al.
+    2018, eq. 9)."""
     x = x_real.detach().requires_grad_(True)
     (gradient,) = torch.autograd.grad(score(x).flatten(1).mean(1).sum(), x, create_graph=True)
     return gradient.square().flatten(1).sum(1).mean() / 2
@@ -43,7 +47,8 @@ def cycle(x: Tensor, x_rec: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Adversarial:
-    """One adversarial game: critic(real, fake) and generator(fake) from patch scores, and its penalty, weighted."""
+    """One adversarial game: critic(real, fake) and generator(fake) from patch scores, and its
+    penalty, weighted."""
 
     critic: Callable[[Tensor, Tensor], Tensor]
     generator: Callable[[Tensor], Tensor]

@@ -1,4 +1,5 @@
-"""Recipe: how to train, the same for all methods; with the method's Config it becomes a command line and recipe.json."""
+"""Recipe: how to train, the same for all methods; with the method's Config it becomes a command
+line and recipe.json."""
 
 from __future__ import annotations
 
@@ -15,12 +16,14 @@ from ganmut.models.base import METHODS, Config
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train. kimg counts real images shown to the discriminator, in thousands, warm-ups included.
+    """How to train. kimg counts real images shown to the discriminator, in thousands, warm-ups
+    included.
 
-    faces: how many training faces to prepare (0 = all that the source has). warm_d, warm_g: kimg spent on the
-    discriminator as a plain classifier and the generator as an autoencoder before the game. decay: last share of the
-    training over which the learning rate falls to zero. average: decay of the averaged generator a step.
-    balanced: every emotion as often as any other, instead of the data's own prior. tick: kimg between reports.
+    faces: how many training faces to prepare (0 = all that the source has). warm_d, warm_g: kimg
+    spent on the discriminator as a plain classifier and the generator as an autoencoder before the
+    game. decay: last share of the training over which the learning rate falls to zero. average:
+    decay of the averaged generator a step. balanced: every emotion as often as any other, instead
+    of the data's own prior. tick: kimg between reports.
     """
 
     method: str
@@ -54,28 +57,34 @@ class Recipe:
             raise ValueError(f"dtype must be auto, bf16 or fp32, got {self.dtype!r}")
 
 
-# Settings that were found to work; "paper" is each method's own published one. Recipe fields first, Config fields after.
-# The non-saturating game with R1 is stable at one critic step a generator step; both warm-ups save thousands of steps.
+# Settings that were found to work; "paper" is each method's own published one. Recipe fields first,
+# Config fields after.
+# The non-saturating game with R1 is stable at one critic step a generator step; both warm-ups save
+# thousands of steps.
 _LEAN: dict[str, Any] = {
     "lr_g": 2e-4, "lr_d": 2e-4, "decay": 0.4, "balanced": True,
-    "adversarial": "nonsaturating", "g_interval": 1, "penalty_interval": 4, "lambda_r1": 0.05, "noise": 0.1,
+    "adversarial": "nonsaturating", "g_interval": 1, "penalty_interval": 4, "lambda_r1": 0.05,
+    "noise": 0.1,
     "condition": "affine", "output": "residual", "lambda_rec": 5.0,
 }  # fmt: skip
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
     "cpu": _LEAN | {
-        "size": 64, "batch": 16, "faces": 8000, "kimg": 60.0, "warm_d": 6.0, "warm_g": 1.0, "tick": 4.0,
+        "size": 64, "batch": 16, "faces": 8000, "kimg": 60.0, "tick": 4.0,
+        "warm_d": 6.0, "warm_g": 1.0,
         "average": 0.997, "width": 32, "blocks": 4, "d_width": 32, "d_layers": 5, "d_limit": 512,
     },
     "gpu": _LEAN | {
-        "size": 128, "batch": 64, "faces": 60000, "kimg": 1200.0, "warm_d": 60.0, "warm_g": 10.0, "tick": 60.0,
+        "size": 128, "batch": 64, "faces": 60000, "kimg": 1200.0, "tick": 60.0,
+        "warm_d": 60.0, "warm_g": 10.0,
         "average": 0.999, "width": 32, "blocks": 6, "d_width": 48, "d_layers": 6, "d_limit": 512,
     },
 }  # fmt: skip
 
 
 def assemble(method: str, preset: str = "paper", **overrides: Any) -> tuple[Recipe, Config]:
-    """(Recipe, Config) of a method under a preset, with any field of either overridden; unknown fields raise ValueError."""
+    """(Recipe, Config) of a method under a preset, with any field of either overridden; unknown
+    fields raise ValueError."""
     entry = METHODS[method]
     if preset not in PRESETS:
         raise ValueError(f"unknown recipe {preset!r}. There are: {', '.join(PRESETS)}")
@@ -114,7 +123,8 @@ def digest(recipe: Recipe, config: Config) -> str:
 
 
 def add_options(parser: argparse.ArgumentParser, cls: type, skip: tuple[str, ...] = ()) -> None:
-    """One option per field of a dataclass; what the user does not give is absent from the namespace."""
+    """One option per field of a dataclass; what the user does not give is absent from the
+    namespace."""
     group = parser.add_argument_group(f"{cls.__module__}.{cls.__name__}")
     hints = typing.get_type_hints(cls)
     for field in dataclasses.fields(cls):

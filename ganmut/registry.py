@@ -1,4 +1,5 @@
-"""Names from files: a registry imports the files of one package on first look-up; each file registers what it holds."""
+"""Names from files: a registry imports the files of one package on first look-up; each file
+registers what it holds."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ class Unknown(ValueError):
 
 
 class Registry:
-    """Maps names to what the files of `package` register; adding a file is all it takes to add an entry.
+    """Maps names to what the files of `package` register; adding a file is all it takes to add an
+    entry.
 
     The same name twice is an error (ValueError); an unknown name raises `Unknown`.
     """
@@ -32,7 +34,8 @@ class Registry:
             same = known is not None and known.__module__ == entry.__module__
             if known is not None and not same:  # the same file may be imported again (reload)
                 raise ValueError(
-                    f"two {self.kind}s are called {name!r}: {known.__module__} and {entry.__module__}"
+                    f"two {self.kind}s are called {name!r}: "
+                    f"{known.__module__} and {entry.__module__}"
                 )
             entry.name = name
             self._entries[name] = entry

@@ -1,4 +1,5 @@
-"""A run directory: numbering, recipe.json, stats.jsonl, sample grids and snapshots, each written whole or not at all."""
+"""A run directory: numbering, recipe.json, stats.jsonl, sample grids and snapshots, each written
+whole or not at all."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ class RunError(ValueError):
 
 
 class RunDir:
-    """`runs/00003-ganmut-procedural-64/`: recipe.json, stats.jsonl, samples/, snapshots/, weights/ at the end."""
+    """`runs/00003-ganmut-procedural-64/`: recipe.json, stats.jsonl, samples/, snapshots/, weights/
+    at the end."""
 
     def __init__(self, path: Path):
         self.path = Path(path)
@@ -35,7 +37,8 @@ class RunDir:
     def create(
         cls, root: str | Path, recipe: Recipe, config: Config, need_bytes: int = 0
     ) -> RunDir:
-        """A fresh numbered directory; raises RunError before any work if it cannot be written or the disk is too full."""
+        """A fresh numbered directory; raises RunError before any work if it cannot be written or
+        the disk is too full."""
         root = Path(root)
         try:
             root.mkdir(parents=True, exist_ok=True)
@@ -53,7 +56,8 @@ class RunDir:
         if free < need_bytes:
             shutil.rmtree(run.path)
             raise RunError(
-                f"{root} has {free / 2**20:.0f} MiB free, this run needs about {need_bytes / 2**20:.0f}; "
+                f"{root} has {free / 2**20:.0f} MiB free, "
+                f"this run needs about {need_bytes / 2**20:.0f}; "
                 "make room or choose another --out"
             )
         return run
@@ -90,7 +94,8 @@ class RunDir:
         return sorted((self.path / "snapshots").glob("*.safetensors"))
 
     def snapshot(self, step: int, tensors: dict[str, Tensor], meta: dict[str, Any]) -> Path:
-        """Writes all that a resume needs; the older ones beyond KEEP go only once the new one is safe on disk."""
+        """Writes all that a resume needs; the older ones beyond KEEP go only once the new one is
+        safe on disk."""
         folder = self.path / "snapshots"
         folder.mkdir(exist_ok=True)
         path, temporary = folder / f"{step:08d}.safetensors", folder / f".{step:08d}.tmp"
@@ -113,7 +118,8 @@ class RunDir:
         return path
 
     def latest(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Tensors and meta of the newest snapshot that is whole, or None where there is none yet."""
+        """Tensors and meta of the newest snapshot that is whole, or None where there is none
+        yet."""
         for path in reversed(self.snapshots()):
             try:
                 with safe_open(path, "pt") as file:

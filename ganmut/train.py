@@ -52,7 +52,8 @@ class Meter:
         return torch.stack([term.float() for term in terms.values()]).sum()
 
     def read(self) -> dict[str, float]:
-        """Means by "phase/term", and a fresh start; raises Diverged at the first step that was not finite."""
+        """Means by "phase/term", and a fresh start; raises Diverged at the first step that was not
+        finite."""
         broken = {key: float(step) for key, step in self.bad.items() if float(step) < math.inf}
         if broken:
             key = min(broken, key=lambda k: broken[k])
@@ -67,7 +68,8 @@ class Meter:
 
 
 class Sampler:
-    """Batches of a FaceSet for ever: every face, or every emotion, equally likely; mirrored half of the time."""
+    """Batches of a FaceSet for ever: every face, or every emotion, equally likely; mirrored half of
+    the time."""
 
     def __init__(self, faces: FaceSet, recipe: Recipe, device: torch.device):
         self.faces = faces.to(device) if device.type == "cuda" else faces
@@ -135,7 +137,8 @@ class Game:
         self.step, self.g_steps, self.seconds = meta["step"], meta["g_steps"], meta["seconds"]
 
     def schedule(self) -> None:
-        """Constant learning rate, then linear to zero over the last `decay` of the training, step by step."""
+        """Constant learning rate, then linear to zero over the last `decay` of the training, step
+        by step."""
         left = 1 - self.kimg / self.recipe.kimg
         factor = min(1.0, left / self.recipe.decay) if self.recipe.decay else 1.0
         for optimizer, lr in ((self.opt_g, self.recipe.lr_g), (self.opt_d, self.recipe.lr_d)):
@@ -151,7 +154,8 @@ class Game:
     def play(self, batch: Batch) -> None:
         """One discriminator step and, when it is due, one generator step on the same edited faces.
 
-        The generator does not change in between, so its faces are made once, with a graph only if its own step follows.
+        The generator does not change in between, so its faces are made once, with a graph only if
+        its own step follows.
         """
         method, dtype = self.method, self.recipe.dtype
         g_due = self.step % method.config.g_interval == 0
@@ -168,7 +172,8 @@ class Game:
             self.follow()
 
     def step_d(self, batch: Batch, target: Any, x_fake: Tensor) -> None:
-        """The discriminator's losses on real and edited faces, and the penalty when it is due, in one update."""
+        """The discriminator's losses on real and edited faces, and the penalty when it is due, in
+        one update."""
         method = self.method
         with hardware.autocast(self.device, self.recipe.dtype):
             losses = [self.meter.add("d", method.d_loss(batch, target, x_fake), self.step)]
@@ -179,7 +184,8 @@ class Game:
         self.descend(self.opt_d, *losses)
 
     def warm(self, phase: str, batch: Batch) -> None:
-        """One step of a warm-up: the discriminator as a classifier, or the generator as an autoencoder."""
+        """One step of a warm-up: the discriminator as a classifier, or the generator as an
+        autoencoder."""
         with hardware.autocast(self.device, self.recipe.dtype):
             if phase == "warm_d":
                 terms = self.method.warm_d(batch)
@@ -192,7 +198,8 @@ class Game:
 
     @torch.no_grad()
     def follow(self) -> None:
-        """Moves the averaged generator; early on it follows faster, so that it forgets the start."""
+        """Moves the averaged generator; early on it follows faster, so that it forgets the
+        start."""
         self.g_steps += 1
         decay = min(self.recipe.average, (1 + self.g_steps) / (10 + self.g_steps))
         kept, own = dict(self.average.named_parameters()), dict(self.method.G.named_parameters())
@@ -215,7 +222,8 @@ class Game:
         self.step += 1
 
     def shipped(self) -> Method:
-        """The method with the averaged generator, in full precision on the CPU, without a discriminator."""
+        """The method with the averaged generator, in full precision on the CPU, without a
+        discriminator."""
         method = self.method
         twin = type(method)(method.config, method.emotions, method.size, training=False)
         twin.G.load_state_dict(self.average.state_dict())
@@ -228,8 +236,9 @@ def train(
 ) -> Path:  # fmt: skip
     """Trains a method and returns its run directory, whose `weights/` an Editor loads.
 
-    resume: a run directory to continue exactly where its newest snapshot stands; recipe and config must be its own.
-    Raises RunError (directory), BadData (faces), Diverged (a loss that is not finite).
+    resume: a run directory to continue exactly where its newest snapshot stands; recipe and config
+    must be its own. Raises RunError (directory), BadData (faces), Diverged (a loss that is not
+    finite).
     """
     target = hardware.pick(device)
     faces = open_source(recipe.data).load(
@@ -278,7 +287,8 @@ def loop(game: Game, run: RunDir, faces: FaceSet, progress: bool) -> None:
             since, game.seconds = (now, game.kimg), now - start
             record = {
                 "kimg": round(game.kimg, 3), "step": game.step, "sec_per_kimg": round(pace, 3),
-                "seconds": round(game.seconds, 1), "left": round(pace * (recipe.kimg - game.kimg), 1),
+                "seconds": round(game.seconds, 1),
+                "left": round(pace * (recipe.kimg - game.kimg), 1),
                 "lr_g": game.opt_g.param_groups[0]["lr"],
                 "memory_gib": round(hardware.memory(game.device), 2),
                 **terms, **game.method.diagnose(),
@@ -352,7 +362,8 @@ def facts(game: Game, faces: FaceSet) -> dict[str, Any]:
 def export(game: Game, run: RunDir, faces: FaceSet) -> Path:
     """Writes the averaged generator as a weight folder inside the run directory.
 
-    Its golden faces are rendered ones whatever it was trained on: a weight must not carry anybody's photograph.
+    Its golden faces are rendered ones whatever it was trained on: a weight must not carry anybody's
+    photograph.
     """
     rendered = open_source("procedural").load("test", game.recipe.size, 3, progress=False)
     golden = rendered.faces()

@@ -147,7 +147,8 @@ def save(
 
 
 def bundle(folder: str | Path, set: str, name: str, **facts: Any) -> Path:
-    """Copies a trained weight to `weights/<set>/<name>`; facts (note, ablation_of ...) join its config and its card."""
+    """Copies a trained weight to `weights/<set>/<name>`; facts (note, ablation_of ...) join its
+    config and its card."""
     source = read(folder, "editor")
     config = {**source.config, "set": set, **facts}
     target = bundled_root() / set / name

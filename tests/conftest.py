@@ -1,4 +1,5 @@
-"""Shared by all tests: no network but loopback, a cache of their own, toy-size instances of the real classes."""
+"""Shared by all tests: no network but loopback, a cache of their own, toy-size instances of the
+real classes."""
 
 from __future__ import annotations
 

@@ -112,6 +112,8 @@ def test_chart_covers_the_space():
 
 
 def test_modes_are_where_their_density_peaks():
-    apart = Plane(EMOTIONS, torch.tensor([[x, y] for x in (-.9, 0, .9) for y in (-.8, .8)] + [[0, 0]]), torch.eye(2).repeat(7, 1, 1) * 0.05)  # fmt: skip
+    modes = [[x, y] for x in (-0.9, 0, 0.9) for y in (-0.8, 0.8)]
+    narrow = torch.eye(2).repeat(7, 1, 1) * 0.05
+    apart = Plane(EMOTIONS, torch.tensor([*modes, [0, 0]]), narrow)
     assert apart.density(apart.modes).argmax(1).tolist() == list(range(7))
     torch.testing.assert_close(apart.density(apart.modes).sum(1), torch.ones(7))

@@ -1,4 +1,5 @@
-"""The house keeps its own rules: who imports whom, no effect at import, no unpickling, no machine paths."""
+"""The house keeps its own rules: who imports whom, no effect at import, no unpickling, no machine
+paths."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("ganmut", "bench", "demo")
-FILES = sorted(p for room in ROOMS for p in (ROOT / room).rglob("*.py")) + [ROOT / "app.py"]
+FILES = [*sorted(p for room in ROOMS for p in (ROOT / room).rglob("*.py")), ROOT / "app.py"]
 
 
 def imports(path: Path, top_level_only: bool = False) -> set[str]:

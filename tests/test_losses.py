@@ -24,7 +24,8 @@ def linear(x: torch.Tensor, patches: int = 4) -> torch.Tensor:
 def test_gradient_penalty_of_a_linear_critic(patches):
     x, mix = torch.randn(5, 3, 8, 8), torch.rand(5, 1, 1, 1)
     found = losses.gradient_penalty(lambda z: linear(z, patches), x, x + 1, mix)
-    # At the published 2 x 2 map the gradient is that of the sum; other maps are scaled to its balance.
+    # At the published 2 x 2 map the gradient is that of the sum; other maps are scaled to its
+    # balance.
     expected = (W.norm() * 4 / patches - 1) ** 2
     torch.testing.assert_close(found, expected)
 

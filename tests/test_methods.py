@@ -43,7 +43,8 @@ def test_edits_are_pictures_of_the_same_shape(editor, faces):
 
 
 def test_the_code_changes_the_centre_of_the_picture_at_initialisation(method, faces):
-    # Instance norm all but erases a constant code plane: this is the trap that makes a method learn nothing.
+    # Instance norm all but erases a constant code plane: this is the trap that makes a method learn
+    # nothing.
     x = images.to_float(faces)
     a, b = (method.space().of(e).expand(len(x), -1) for e in ("happy", "angry"))
     with torch.no_grad():
@@ -154,7 +155,8 @@ def test_the_published_networks_have_the_published_sizes():
         entry = METHODS[name]
         with torch.device("meta"):
             method = entry(entry.PAPER, EMOTIONS, 128)
-        # GANmut's released network has 6 more: the biases, never used, of the layer that holds its directions.
+        # GANmut's released network has 6 more: the biases, never used, of the layer that holds its
+        # directions.
         count = {
             "G": sum(p.numel() for p in method.G.parameters()),
             "D": sum(p.numel() for p in method.D.parameters()),

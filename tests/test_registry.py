@@ -1,4 +1,5 @@
-"""The file is the entry: a toy file dropped into a room is found, runs and is listed; nothing else is touched."""
+"""The file is the entry: a toy file dropped into a room is found, runs and is listed; nothing else
+is touched."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The loop: it learns, it resumes bit for bit after a kill, it stops on NaN with an address, it refuses what cannot work."""
+"""The loop: it learns, it resumes bit for bit after a kill, it stops on NaN with an address, it
+refuses what cannot work."""
 
 from __future__ import annotations
 

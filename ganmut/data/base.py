@@ -1,4 +1,5 @@
-"""FaceSet: one split of labelled faces in memory, whatever it came from; and the registry of sources."""
+"""FaceSet: one split of labelled faces in memory, whatever it came from; and the registry of
+sources."""
 
 from __future__ import annotations
 
@@ -15,18 +16,21 @@ from ganmut.registry import Registry
 
 SOURCES = Registry("data source", "ganmut.data")
 
-# The one crop that every source delivers: the ArcFace five-point template scaled from 112 to 128 px and moved 7 px up.
+# The one crop that every source delivers: the ArcFace five-point template scaled from 112 to 128 px
+# and moved 7 px up.
 # Expression networks are sensitive to the crop, so its name stands in every weight's config.
 CROP = "arcface128_up7"
 
 
 class BadData(ValueError):
-    """Data that cannot be used as it is: empty, without labels, unreadable; the message says what was expected."""
+    """Data that cannot be used as it is: empty, without labels, unreadable; the message says what
+    was expected."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What one training step sees: x B x 3 x S x S float in [-1, 1], emotion B (int64), units B x 17 or None."""
+    """What one training step sees: x B x 3 x S x S float in [-1, 1], emotion B (int64), units B x
+    17 or None."""
 
     x: Tensor
     emotion: Tensor
@@ -40,10 +44,11 @@ class Batch:
 class FaceSet:
     """N aligned faces of one split with what is known of them.
 
-    images: uint8 N x 3 x S x S RGB, in memory or memory-mapped; emotion: int64 N, an index into `emotions`;
-    units: float N x 17 in [0, 1] (order of ganmut.emotions.UNITS) or None; person: int64 N or None.
-    answer(indices, emotion, intensity) -> uint8 images: the same people rendered with another expression, where the
-    source knows the truth (procedural), else None. left_out: reason -> count of rows that an option skipped.
+    images: uint8 N x 3 x S x S RGB, in memory or memory-mapped; emotion: int64 N, an index into
+    `emotions`; units: float N x 17 in [0, 1] (order of ganmut.emotions.UNITS) or None; person:
+    int64 N or None. answer(indices, emotion, intensity) -> uint8 images: the same people rendered
+    with another expression, where the source knows the truth (procedural), else None. left_out:
+    reason -> count of rows that an option skipped.
     """
 
     source: str
@@ -76,7 +81,8 @@ class FaceSet:
 
     @property
     def grey(self) -> bool:
-        """Whether the pictures have no colour (judged on the first 64): editors then edit the luminance only."""
+        """Whether the pictures have no colour (judged on the first 64): editors then edit the
+        luminance only."""
         sample = torch.as_tensor(np.asarray(self.images[:64])).int()
         return bool((sample - sample[:, :1]).abs().max() <= 2)
 
@@ -112,8 +118,8 @@ class FaceSet:
 class Source(Protocol):
     """What a file in this folder registers: built from the text after the colon of `name:argument`.
 
-    `emotions` is known once built or loaded; `load` gives one split. Splits: "train" (editors), "extractor" (frozen
-    judges, people whom editors never see), "test".
+    `emotions` is known once built or loaded; `load` gives one split. Splits: "train" (editors),
+    "extractor" (frozen judges, people whom editors never see), "test".
     """
 
     emotions: tuple[str, ...]
@@ -124,7 +130,8 @@ class Source(Protocol):
 
 
 def open_source(spec: str, **options: Any) -> Source:
-    """The source of a spec: "procedural", "folder:PATH", "hub:OWNER/NAME@REVISION"; options are the source's own.
+    """The source of a spec: "procedural", "folder:PATH", "hub:OWNER/NAME@REVISION"; options are the
+    source's own.
 
     Raises Unknown for a source that no file registers, BadData for an argument it cannot use.
     """
@@ -133,7 +140,8 @@ def open_source(spec: str, **options: Any) -> Source:
 
 
 def carve(keys: list[str], share: float, salt: str) -> np.ndarray:
-    """bool n: a fixed pseudo-random `share` of the rows, chosen by hashing each key (a person or a file name).
+    """bool n: a fixed pseudo-random `share` of the rows, chosen by hashing each key (a person or a
+    file name).
 
     Rows with the same key always fall on the same side, so no person is in both halves.
     """
@@ -148,6 +156,10 @@ def digest(*parts: Any) -> str:
     for part in parts:
         if isinstance(part, Tensor):
             part = part.cpu().numpy()
-        data = np.ascontiguousarray(part).tobytes() if isinstance(part, np.ndarray) else repr(part).encode()
+        data = (
+            np.ascontiguousarray(part).tobytes()
+            if isinstance(part, np.ndarray)
+            else repr(part).encode()
+        )
         state.update(data)
     return state.hexdigest()[:16]

@@ -1,4 +1,5 @@
-"""Faces rendered or decoded once: a memory-mapped uint8 array on disk, so a second start is instant.
+"""Faces rendered or decoded once: a memory-mapped uint8 array on disk, so a second start is
+instant.
 
 `~/.cache/ganmut` (or GANMUT_CACHE) holds `<key>-<size>.npy`, and for decoded pictures a `.json` of
 the same name that says which could not be read. Any of it may be deleted at any time.
@@ -41,8 +42,8 @@ def kept(key: str, count: int, size: int, make: Callable[[Path], None]) -> np.nd
     """uint8 count x 3 x size x size, memory-mapped: `make` writes the file the first time only.
 
     The key names the content. The file appears only when it is whole. Copy-on-write: a change stays
-    in this process, and PyTorch takes the array without a warning. Raises BadData where the disk has
-    no room.
+    in this process, and PyTorch takes the array without a warning. Raises BadData where the disk
+    has no room.
     """
     array = cache_root() / f"{key}-{size}.npy"
     if not array.is_file():

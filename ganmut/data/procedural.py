@@ -31,8 +31,10 @@ SPLITS = ("train", "extractor", "test")
 PER_PERSON = 7  # consecutive samples of a split show the same person
 # AffectNet's kind of imbalance: neutral and happy dominate, disgusted is rare.
 PRIOR = (0.26, 0.35, 0.12, 0.08, 0.05, 0.04, 0.10)
-# How strongly the label follows the mixture: P(label) is proportional to weight ** sharpness. Annotators disagree on which
-# emotion they see, less on whether they see one: a weak smile is called happy, not neutral. Even who knew the mixture
+# How strongly the label follows the mixture: P(label) is proportional to weight ** sharpness.
+# Annotators disagree on which
+# emotion they see, less on whether they see one: a weak smile is called happy, not neutral. Even
+# who knew the mixture
 # would name the label of the balanced test right 73 times of 100.
 SHARPNESS, NEUTRAL_SHARPNESS = 0.9, 4.0
 STRENGTH = (2.4, 1.3)  # Beta law of the intensity: barely visible to full

@@ -1,4 +1,5 @@
-"""Method: what every expression editor provides; nothing here or in the loop knows which method it is."""
+"""Method: what every expression editor provides; nothing here or in the loop knows which method it
+is."""
 
 from __future__ import annotations
 
@@ -19,17 +20,20 @@ METHODS = Registry("method", "ganmut.models")
 
 @dataclass(frozen=True)
 class Config:
-    """What to build, shared by all methods; each method adds the lambdas of its paper under the paper's names.
+    """What to build, shared by all methods; each method adds the lambdas of its paper under the
+    paper's names.
 
-    width, blocks: generator (64 and 6 are StarGAN's). d_width, d_layers, d_limit: critic (64, 6, none).
-    condition: "planes" repeats the code to constant input planes (as published); "affine" lets it steer the instance
-    norms of the residual blocks, since the first instance norm all but erases constant planes (docs/precision.md).
-    stem: "conv7" (as published) or "shuffle", space-to-depth, a third cheaper. output: "tanh" (as published) or
-    "residual", source plus change, which keeps the person from the first step.
-    adversarial: "wgan_gp" (as published) or "nonsaturating" with R1, which is stable at one critic step a generator step.
-    noise: standard deviation of the noise on all that the discriminator sees (instance noise, Soenderby et al. 2017). Without
-    it an editor that starts from the source satisfies D_cls with changes too small to see; 0 as published.
-    g_interval, penalty_interval: steps between generator updates and between penalties.
+    width, blocks: generator (64 and 6 are StarGAN's). d_width, d_layers, d_limit: critic (64, 6,
+    none). condition: "planes" repeats the code to constant input planes (as published); "affine"
+    lets it steer the instance norms of the residual blocks, since the first instance norm all but
+    erases constant planes (docs/precision.md). stem: "conv7" (as published) or "shuffle",
+    space-to-depth, a third cheaper. output: "tanh" (as published) or "residual", source plus
+    change, which keeps the person from the first step. adversarial: "wgan_gp" (as published) or
+    "nonsaturating" with R1, which is stable at one critic step a generator step. noise: standard
+    deviation of the noise on all that the discriminator sees (instance noise, Soenderby et al.
+    2017). Without it an editor that starts from the source satisfies D_cls with changes too small
+    to see; 0 as published. g_interval, penalty_interval: steps between generator updates and
+    between penalties.
     """
 
     width: int = 64
@@ -62,7 +66,8 @@ class Config:
 
 @dataclass(frozen=True)
 class Edit:
-    """images N x 3 x S x S; mask N x 1 x S x S in 0..1 (1 = new pixels) and flow N x 2 x S x S in pixels, or None."""
+    """images N x 3 x S x S; mask N x 1 x S x S in 0..1 (1 = new pixels) and flow N x 2 x S x S in
+    pixels, or None."""
 
     images: Tensor
     mask: Tensor | None = None
@@ -70,10 +75,11 @@ class Edit:
 
 
 class Method(nn.Module, ABC):
-    """A generator, a discriminator and the losses between them; emotions (neutral first) and size come from the data.
+    """A generator, a discriminator and the losses between them; emotions (neutral first) and size
+    come from the data.
 
-    Subclasses set `Config` and `PAPER`, and build `self.G` (all that is shipped) and `self.D` (None where only editing is
-    wanted) in `build`.
+    Subclasses set `Config` and `PAPER`, and build `self.G` (all that is shipped) and `self.D` (None
+    where only editing is wanted) in `build`.
     """
 
     name: ClassVar[str]
@@ -81,10 +87,12 @@ class Method(nn.Module, ABC):
     paper: ClassVar[str]  # one line: authors, venue, arXiv
     Config: ClassVar[type[Config]]
     PAPER: ClassVar[Config]
-    # How the paper trained: Recipe fields that differ from the defaults (batch, kimg, learning rates).
+    # How the paper trained: Recipe fields that differ from the defaults (batch, kimg, learning
+    # rates).
     PAPER_RECIPE: ClassVar[dict[str, Any]] = {}
     needs_units: ClassVar[bool] = False
-    # Parameters of G that averaging copies instead of averaging (GANmut's raw directions: METHODS.md section 5).
+    # Parameters of G that averaging copies instead of averaging (GANmut's raw directions:
+    # METHODS.md section 5).
     not_averaged: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: Config, emotions: tuple[str, ...], size: int, training: bool = True):
@@ -106,7 +114,8 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def draw(self, batch: Batch, generator: torch.Generator) -> Any:
-        """Random target of one step for a batch: whatever `code` turns into codes and the losses need."""
+        """Random target of one step for a batch: whatever `code` turns into codes and the losses
+        need."""
 
     @abstractmethod
     def code(self, target: Any) -> Tensor:
@@ -114,7 +123,8 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def g_loss(self, batch: Batch, target: Any, x_fake: Tensor) -> dict[str, Tensor]:
-        """Weighted terms of the generator's loss, by name; x_fake is `fake(batch, target)` with its graph."""
+        """Weighted terms of the generator's loss, by name; x_fake is `fake(batch, target)` with its
+        graph."""
 
     @abstractmethod
     def d_loss(self, batch: Batch, target: Any, x_fake: Tensor) -> dict[str, Tensor]:
@@ -146,7 +156,8 @@ class Method(nn.Module, ABC):
         return {"cls": nn.functional.cross_entropy(self.classify(batch.x), batch.emotion)}
 
     def warm_g(self, batch: Batch, target: Any) -> dict[str, Tensor]:
-        """Loss that readies the generator as an autoencoder under random codes, so that it starts with the person."""
+        """Loss that readies the generator as an autoencoder under random codes, so that it starts
+        with the person."""
         return {"rec": (self.fake(batch, target) - batch.x).abs().mean()}
 
     def encode(self, x: Tensor) -> Any:
@@ -154,7 +165,8 @@ class Method(nn.Module, ABC):
         return self.G.encode(x)
 
     def edit(self, features: Any, code: Tensor) -> Edit:
-        """The whole inference for encoded faces and N x dim codes: masks, warps and cascades included."""
+        """The whole inference for encoded faces and N x dim codes: masks, warps and cascades
+        included."""
         return Edit(self.G.decode(features, code))
 
     @staticmethod

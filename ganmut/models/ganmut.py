@@ -1,12 +1,14 @@
 """GANmut, linear model: a polar gamut of emotions learned from categorical labels alone.
 
-d'Apolito et al., "GANmut: Learning Interpretable Conditional Space for Gamut of Emotions", CVPR 2021, section 3.1.
-A code is z = radius * (cos angle, sin angle) in the unit disc; neutral is the origin, and every other emotion has one learned
-unit direction v_c. Radius is intensity; angles between the directions are compound emotions.
+d'Apolito et al., "GANmut: Learning Interpretable Conditional Space for Gamut of Emotions", CVPR
+2021, section 3.1. A code is z = radius * (cos angle, sin angle) in the unit disc; neutral is the
+origin, and every other emotion has one learned unit direction v_c. Radius is intensity; angles
+between the directions are compound emotions.
 
-Where paper and the authors' code differ: noise sigma .1 and lambda_rho 4 are the paper's (code .075 and 1); the radius law
-coupled to the label is the code's; the cycle code is D_coor(x) without gradient (paper), clamped to the disc; the share of
-random codes is 7 of 16 (paper; the code has 5 and slices a hard-coded 5).
+Where paper and the authors' code differ: noise sigma .1 and lambda_rho 4 are the paper's (code .075
+and 1); the radius law coupled to the label is the code's; the cycle code is D_coor(x) without
+gradient (paper), clamped to the disc; the share of random codes is 7 of 16 (paper; the code has 5
+and slices a hard-coded 5).
 """
 
 from __future__ import annotations
@@ -31,8 +33,9 @@ NEUTRAL_RADIUS = 0.2  # tau: codes nearer to the origin are neutral
 
 @dataclass(frozen=True)
 class Config(base.Config):
-    """lambdas as in the paper; lambda_info weighs D_coor in both losses; sigma: noise on labelled codes;
-    random_share: part of a batch (n_r / B) whose angle is drawn at random, without a label."""
+    """lambdas as in the paper; lambda_info weighs D_coor in both losses; sigma: noise on labelled
+    codes; random_share: part of a batch (n_r / B) whose angle is drawn at random, without a
+    label."""
 
     lambda_cls: float = 1.0
     lambda_rec: float = 10.0
@@ -53,11 +56,13 @@ class Target:
 
 
 class DirectedGenerator(Generator):
-    """The trunk with the raw directions of the emotions other than neutral, (emotions - 1) x 2, any length."""
+    """The trunk with the raw directions of the emotions other than neutral, (emotions - 1) x 2, any
+    length."""
 
     def __init__(self, config: Config, emotions: int):
         super().__init__(config, code_dim=2)
-        # A tiny norm lets the first steps of Adam turn the directions freely; as it grows they anneal. So: no
+        # A tiny norm lets the first steps of Adam turn the directions freely; as it grows they
+        # anneal. So: no
         # weight decay, no averaging, no renormalising of the raw rows.
         start = torch.empty(emotions - 1, 2).uniform_(-math.sqrt(0.5), math.sqrt(0.5))
         self.directions = nn.Parameter(start * 1e-4)
@@ -129,7 +134,8 @@ class GANmut(Method):
         }
 
     def source_code(self, x: Tensor) -> Tensor:
-        """D_coor(x) without gradient, clamped to the disc: where the discriminator sees a real picture."""
+        """D_coor(x) without gradient, clamped to the disc: where the discriminator sees a real
+        picture."""
         with torch.no_grad():
             code = self.split(self.see(x)[1])[1]
             return code / code.norm(dim=1, keepdim=True).clamp(min=1)
@@ -156,7 +162,8 @@ class GANmut(Method):
 
 
 def intensity_loss(logits: Tensor, radius: Tensor) -> Tensor:
-    """L_rho: mean over radius > .2 of (max_k softmax_k - radius)^2, neutral included in the maximum (eq. 7)."""
+    """L_rho: mean over radius > .2 of (max_k softmax_k - radius)^2, neutral included in the maximum
+    (eq. 7)."""
     shown = (radius > NEUTRAL_RADIUS).float()
     confidence = logits.softmax(1).amax(1)
     return (shown * (confidence - radius).square()).sum() / shown.sum().clamp(min=1)

@@ -1,12 +1,13 @@
 """GGANmut, Gaussian model of GANmut: a square gamut in which every emotion is a learned Gaussian.
 
-d'Apolito et al., "GANmut: Learning Interpretable Conditional Space for Gamut of Emotions", CVPR 2021, section 3.2.
-A code is z in [-1, 1]^2; emotion c has a mode mu_c = tanh(w_c) and a covariance, and p_z = softmax(-d^2) is the label
-distribution that an edit under z should be classified with.
+d'Apolito et al., "GANmut: Learning Interpretable Conditional Space for Gamut of Emotions", CVPR
+2021, section 3.2. A code is z in [-1, 1]^2; emotion c has a mode mu_c = tanh(w_c) and a covariance,
+and p_z = softmax(-d^2) is the label distribution that an edit under z should be classified with.
 
-Where paper and the authors' code differ: lambda_div 2 and lambda_cls .5 in the generator's loss are the paper's (one flag
-of the code also doubles the critic's real cross-entropy; 1 here); the plane is 2-D (the code's solver builds 3-D); modes
-always pass through tanh (the code plots raw w); variances have a floor, without which the precision blows up.
+Where paper and the authors' code differ: lambda_div 2 and lambda_cls .5 in the generator's loss are
+the paper's (one flag of the code also doubles the critic's real cross-entropy; 1 here); the plane
+is 2-D (the code's solver builds 3-D); modes always pass through tanh (the code plots raw w);
+variances have a floor, without which the precision blows up.
 """
 
 from __future__ import annotations
@@ -31,9 +32,10 @@ VARIANCE_FLOOR = 1e-2
 
 @dataclass(frozen=True)
 class Config(base.Config):
-    """lambda_div: divergence between p_z and the critic's labels; lambda_cls: cross-entropy at the modes (generator);
-    lambda_coor: the critic's coordinates; lambda_cls_real: the critic's cross-entropy on real images.
-    mode_share: part of a batch spent on the modes (7 of 16 as published)."""
+    """lambda_div: divergence between p_z and the critic's labels; lambda_cls: cross-entropy at the
+    modes (generator); lambda_coor: the critic's coordinates; lambda_cls_real: the critic's
+    cross-entropy on real images. mode_share: part of a batch spent on the modes (7 of 16 as
+    published)."""
 
     lambda_div: float = 2.0
     lambda_cls: float = 0.5
@@ -45,14 +47,16 @@ class Config(base.Config):
 
 @dataclass(frozen=True)
 class Target:
-    """One step's draw: `modes` codes are the modes in order, again and again; then the rows of `free` (n x 2)."""
+    """One step's draw: `modes` codes are the modes in order, again and again; then the rows of
+    `free` (n x 2)."""
 
     modes: int
     free: Tensor
 
 
 class GaussianGenerator(Generator):
-    """The trunk with raw modes w (E x 2), rotations (E) and raw variances (E x 2) of the E emotions."""
+    """The trunk with raw modes w (E x 2), rotations (E) and raw variances (E x 2) of the E
+    emotions."""
 
     def __init__(self, config: Config, emotions: int):
         super().__init__(config, code_dim=2)
@@ -84,7 +88,8 @@ class GaussianGenerator(Generator):
 
 @METHODS.register("gganmut")
 class GGANmut(Method):
-    """GGANmut (eqs. 10-17). A batch holds the modes in order, as often as `mode_share` allows, then uniform codes."""
+    """GGANmut (eqs. 10-17). A batch holds the modes in order, as often as `mode_share` allows, then
+    uniform codes."""
 
     title = "GGANmut"
     paper = "d'Apolito et al., CVPR 2021"
@@ -162,5 +167,6 @@ class GGANmut(Method):
 
 
 def symmetric_kl(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """KL(p|q) + KL(q|p), mean over the batch; neither side is detached, so it also moves the Gaussians (eq. 15)."""
+    """KL(p|q) + KL(q|p), mean over the batch; neither side is detached, so it also moves the
+    Gaussians (eq. 15)."""
     return ((log_p.exp() - log_q.exp()) * (log_p - log_q)).sum(1).mean()

@@ -1,7 +1,8 @@
-"""The generator trunk and the patch critic that StarGAN introduced and GANmut, GGANmut and GANimation share.
+"""The generator trunk and the patch critic that StarGAN introduced and GANmut, GGANmut and
+GANimation share.
 
-Zero padding throughout: a code that comes as constant planes passes the first instance norm only through the frame that
-zero padding draws, and with reflect padding it does not pass at all.
+Zero padding throughout: a code that comes as constant planes passes the first instance norm only
+through the frame that zero padding draws, and with reflect padding it does not pass at all.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ def instance_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None =
 
 
 class Norm(nn.Module):
-    """Instance norm, affine, without running statistics; gain and offset may be steered by a code (adaptive).
+    """Instance norm, affine, without running statistics; gain and offset may be steered by a code
+    (adaptive).
 
-    Built on group_norm or instance_norm semantics: per image and channel mean and variance over H x W, eps 1e-5.
+    Built on group_norm or instance_norm semantics: per image and channel mean and variance over H x
+    W, eps 1e-5.
     """
 
     def __init__(self, channels: int, code_dim: int = 0):
@@ -53,7 +56,8 @@ class Norm(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """x + IN(C3(ReLU(IN(C3(x))))), no activation after the sum; the norms follow the code where `code_dim` > 0."""
+    """x + IN(C3(ReLU(IN(C3(x))))), no activation after the sum; the norms follow the code where
+    `code_dim` > 0."""
 
     def __init__(self, channels: int, code_dim: int = 0):
         super().__init__()
@@ -68,10 +72,12 @@ class ResidualBlock(nn.Module):
 
 
 class Trunk(nn.Module):
-    """StarGAN's generator: 7 x 7 stem, two strided convolutions, residual blocks, two transposed ones, heads.
+    """StarGAN's generator: 7 x 7 stem, two strided convolutions, residual blocks, two transposed
+    ones, heads.
 
-    encode(x) -> what does not depend on the code; decode(features, code) -> list of head outputs, float32, B x o x S x S
-    before any activation. heads: output channels of each head. channels: input channels besides the code.
+    encode(x) -> what does not depend on the code; decode(features, code) -> list of head outputs,
+    float32, B x o x S x S before any activation. heads: output channels of each head. channels:
+    input channels besides the code.
     """
 
     def __init__(
@@ -88,7 +94,7 @@ class Trunk(nn.Module):
             self.down1 = nn.ModuleList([nn.Conv2d(w, 2 * w, 4, 2, 1, bias=False), Norm(2 * w)])
             self.up2 = nn.ModuleList([nn.ConvTranspose2d(2 * w, w, 4, 2, 1, bias=False), Norm(w)])
             self.head = nn.Conv2d(w, sum(heads), 7, 1, 3, bias=False)
-        else:  # full resolution is where a CPU spends its time: go to half resolution by space-to-depth
+        else:  # full resolution is where a CPU spends its time: space-to-depth halves it
             self.stem = nn.ModuleList()
             self.down1 = nn.ModuleList(
                 [nn.Conv2d(4 * channels, 2 * w, 5, 1, 2, bias=False), Norm(2 * w)]
@@ -106,7 +112,8 @@ class Trunk(nn.Module):
         return F.relu(stage[1](stage[0](x))) if len(stage) else x
 
     def encode(self, x: Tensor) -> Tensor:
-        """B x channels x S x S -> features; with code planes nothing can be done before the code is known."""
+        """B x channels x S x S -> features; with code planes nothing can be done before the code is
+        known."""
         if self.planes:
             return x
         h = self._stage(self.stem, x) if len(self.stem) else F.pixel_unshuffle(x, 2)
@@ -128,7 +135,8 @@ class Trunk(nn.Module):
 
 
 class Generator(nn.Module):
-    """A trunk with one colour head: x_fake = tanh(head), as published, or source plus change ("residual")."""
+    """A trunk with one colour head: x_fake = tanh(head), as published, or source plus change
+    ("residual")."""
 
     def __init__(self, config: Config, code_dim: int):
         super().__init__()
@@ -144,7 +152,8 @@ class Generator(nn.Module):
         return x + change if self.residual else torch.tanh(change)
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
-        """B x 3 x S x S in [-1, 1] under B x dim codes; "residual" may leave the range by a little in training."""
+        """B x 3 x S x S in [-1, 1] under B x dim codes; "residual" may leave the range by a little
+        in training."""
         return self.decode(self.encode(x), code)
 
 
@@ -172,7 +181,8 @@ class Conv(nn.Conv2d):
 
 
 class Critic(nn.Module):
-    """StarGAN's discriminator: L strided 4 x 4 convolutions, a patch score and linear heads over the last map.
+    """StarGAN's discriminator: L strided 4 x 4 convolutions, a patch score and linear heads over
+    the last map.
 
     forward(x) -> (B x 1 x h x w scores, B x outputs). Needs a size that 2^L divides.
     """

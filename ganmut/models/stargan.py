@@ -1,8 +1,8 @@
 """StarGAN: one generator for all labels, conditioned on a one-hot emotion.
 
-Choi et al., "StarGAN: Unified Generative Adversarial Networks for Multi-Domain Image-to-Image Translation", CVPR 2018,
-arXiv 1711.09020. Paper and the authors' code agree but for the schedule: the code's learning-rate decay is a no-op, the
-paper's (linear to zero) is followed, in the recipe.
+Choi et al., "StarGAN: Unified Generative Adversarial Networks for Multi-Domain Image-to-Image
+Translation", CVPR 2018, arXiv 1711.09020. Paper and the authors' code agree but for the schedule:
+the code's learning-rate decay is a no-op, the paper's (linear to zero) is followed, in the recipe.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ class Config(base.Config):
 
 @METHODS.register("stargan")
 class StarGAN(Method):
-    """StarGAN with emotion labels; the target of a step is a permutation of the batch's own labels (section 3.1)."""
+    """StarGAN with emotion labels; the target of a step is a permutation of the batch's own labels
+    (section 3.1)."""
 
     title = "StarGAN"
     paper = "Choi et al., CVPR 2018, arXiv 1711.09020"
