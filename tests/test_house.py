@@ -106,15 +106,17 @@ def test_no_file_outgrows_the_house():
 
 @pytest.mark.parametrize("module", ["ganmut", "ganmut.train", "bench.run", "demo.ui"])
 def test_importing_has_no_effect(module, tmp_path):
-    code = (
-        "import logging, os, torch\n"
-        "before = (torch.get_num_threads(), torch.is_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark,\n"
-        "          list(logging.root.handlers), torch.initial_seed())\n"
-        f"import {module}\n"
-        "after = (torch.get_num_threads(), torch.is_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark,\n"
-        "         list(logging.root.handlers), torch.initial_seed())\n"
-        "assert before == after, (before, after)\n"
-    )
+    code = f"""
+import logging, torch
+
+def state():
+    cuda = torch.backends.cudnn.benchmark, torch.are_deterministic_algorithms_enabled()
+    return torch.get_num_threads(), cuda, list(logging.root.handlers), torch.initial_seed()
+
+before = state()
+import {module}
+assert before == state(), (before, state())
+"""
     env = {
         "PYTHONPATH": str(ROOT),
         "PATH": os.environ["PATH"],

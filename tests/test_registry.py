@@ -67,7 +67,8 @@ def test_a_source_is_one_new_file(room):
 
             def load(self, split, size, n=None, *, seed=0, progress=True):
                 images = torch.zeros(n, 3, size, size, dtype=torch.uint8)
-                return FaceSet("toy_noise", split, self.emotions, images, torch.arange(n) % 2, "noise")
+                emotion = torch.arange(n) % 2
+                return FaceSet("toy_noise", split, self.emotions, images, emotion, "noise")
     """)  # fmt: skip
     assert "toy_noise" in SOURCES.names()
     assert len(open_source("toy_noise:4").load("train", 16, 5)) == 5

@@ -20,20 +20,22 @@ METHODS = Registry("method", "ganmut.models")
 
 @dataclass(frozen=True)
 class Config:
-    """What to build, shared by all methods; each method adds the lambdas of its paper under the
-    paper's names.
+    """What to build, shared by all methods; each method adds its paper's lambdas under their names.
 
-    width, blocks: generator (64 and 6 are StarGAN's). d_width, d_layers, d_limit: critic (64, 6,
-    none). condition: "planes" repeats the code to constant input planes (as published); "affine"
-    lets it steer the instance norms of the residual blocks, since the first instance norm all but
-    erases constant planes (docs/precision.md). stem: "conv7" (as published) or "shuffle",
-    space-to-depth, a third cheaper. output: "tanh" (as published) or "residual", source plus
-    change, which keeps the person from the first step. adversarial: "wgan_gp" (as published) or
-    "nonsaturating" with R1, which is stable at one critic step a generator step. noise: standard
-    deviation of the noise on all that the discriminator sees (instance noise, Soenderby et al.
-    2017). Without it an editor that starts from the source satisfies D_cls with changes too small
-    to see; 0 as published. g_interval, penalty_interval: steps between generator updates and
-    between penalties.
+    width, blocks: of the generator (64 and 6 are StarGAN's).
+    d_width, d_layers, d_limit: of the critic: first width, layers, widest layer.
+    condition: "planes" repeats the code to constant input planes (as published); "affine" lets it
+    steer the instance norms of the residual blocks, since the first instance norm all but erases
+    constant planes (docs/precision.md).
+    stem: "conv7" (as published) or "shuffle", space-to-depth, which is cheaper.
+    output: "tanh" (as published) or "residual", source plus change, which keeps the person from the
+    first step.
+    adversarial: "wgan_gp" (as published) or "nonsaturating" with R1, which is stable at one critic
+    step a generator step.
+    noise: standard deviation of the noise on all that the discriminator sees (instance noise,
+    Soenderby et al. 2017); 0 as published. It works against changes that satisfy D_cls and are too
+    small to see.
+    g_interval, penalty_interval: steps between generator updates and between penalties.
     """
 
     width: int = 64
