@@ -246,6 +246,7 @@ LAUNCH: dict[str, Any] = {
     "max_file_size": guard.MAX_BYTES,
     "show_error": False,
     "ssr_mode": False,
+    "_frontend": False,  # Gradio asks its own front page at start and gives up on a busy machine
     "footer_links": ["api"],
     "js": "() => document.body.classList.remove('dark')",
 }

@@ -16,7 +16,7 @@ from ganmut import device as hardware
 from ganmut import images as pictures
 from ganmut import storage
 from ganmut.card import extractor_card
-from ganmut.data.base import BadData, FaceSet
+from ganmut.data.base import BadData, FaceSet, open_source
 from ganmut.extractors.augment import augment
 from ganmut.extractors.base import CHUNK, EXTRACTORS, LAYOUT, Extractor, Lesson, restore
 
@@ -77,7 +77,8 @@ def train_extractor(
         "batch": batch, "seed": seed, "hardware": hardware.describe(target),
         "minutes": (time.monotonic() - began) / 60, **(meta or {}),
     }  # fmt: skip
-    faces = shrunk(test, torch.arange(min(GOLDEN, len(test))), size)
+    # Rendered faces, whatever it was trained on: a weight must not carry anybody's photograph.
+    faces = open_source("procedural").load("test", size, GOLDEN, progress=False).faces()
 
     def golden(written: storage.Weights) -> dict[str, Tensor]:
         seen = restore(written, "cpu")(faces)

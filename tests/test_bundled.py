@@ -1,0 +1,67 @@
+"""Every bundled weight: whole, small, honest about itself, and giving what it gave when made."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ganmut import weights
+from ganmut.data.base import CROP
+from ganmut.data.procedural import sample
+from ganmut.extractors.base import verify as verify_extractor
+from ganmut.models.base import METHODS
+
+FOLDERS = sorted(p.parent for p in weights.bundled_root().glob("*/*/config.json"))
+EDITORS = [f for f in FOLDERS if weights.read_config(f)["kind"] == "editor"]
+EXTRACTORS = [f for f in FOLDERS if "extractor" in weights.read_config(f)]
+
+
+def name(folder) -> str:
+    return "/".join(folder.parts[-2:])
+
+
+@pytest.mark.parametrize("folder", EDITORS, ids=name)
+def test_an_editor_gives_its_golden_edits(folder):
+    # Recorded in bfloat16; a CPU without it computes in float32 (docs/precision.md).
+    assert weights.verify(folder) <= 12
+
+
+@pytest.mark.parametrize("folder", EXTRACTORS, ids=name)
+def test_an_extractor_gives_its_golden_features(folder):
+    assert verify_extractor(folder) <= 1e-3
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=name)
+def test_small_enough_and_with_a_card(folder):
+    config = weights.read(folder).config
+    assert sum(f.stat().st_size for f in folder.iterdir()) < 6 * 2**20
+    assert config.get("crop", CROP) == CROP  # the five-point network looks at windows, not crops
+    card = (folder / "README.md").read_text()
+    assert card.startswith("---\n") and "license:" in card
+
+
+@pytest.mark.parametrize("folder", EDITORS, ids=name)
+def test_an_editor_tells_how_it_was_trained(folder):
+    config = json.loads((folder / "config.json").read_text())
+    for fact in ("recipe_hash", "data_fingerprint", "commit", "kimg", "hardware", "minutes"):
+        assert config[fact], fact
+    assert set(METHODS[config["method"]].Config.__dataclass_fields__) == set(config["config"])
+
+
+def test_the_methods_of_one_set_had_the_same_terms():
+    """Same data, crop, size and generator training within 10 %: else no leaderboard."""
+    configs = [weights.read_config(f) for f in EDITORS if f.parent.name == "procedural"]
+    for fact in ("data_fingerprint", "crop", "size"):
+        assert len({c[fact] for c in configs}) <= 1, fact
+    kimg = [c["kimg"] for c in configs]
+    assert not kimg or max(kimg) <= 1.1 * min(kimg)
+
+
+def test_the_weights_know_the_faces_that_the_renderer_draws():
+    """A change of the renderer's seeds makes the bundled weights strangers to it."""
+    configs = [weights.read_config(f) for f in EDITORS if f.parent.name == "procedural"]
+    for config in configs[:1]:
+        recipe = config["recipe"]
+        truth = sample(recipe["seed"], "train", range(recipe["faces"]))
+        assert config["data_fingerprint"] == f"{truth.fingerprint}-{config['size']}"
