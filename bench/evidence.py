@@ -25,7 +25,7 @@ from ganmut.data import FaceSet
 from ganmut.data.base import digest
 from ganmut.images import write_atomic
 
-VERSION = 1  # raised when the same plan would be edited or looked at differently
+VERSION = 2  # raised when the same plan would be edited or looked at differently
 CHUNK = 512  # edits a cache file: what a killed run loses at most
 
 # Called with a label and a number of edits; gives a function to report finished edits to.

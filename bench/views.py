@@ -85,9 +85,11 @@ def features(seen: Seen) -> np.ndarray:
 
 
 def softmax(seen: Seen) -> np.ndarray:
-    """m x emotions: the classifier's probabilities, in the data's order of emotions."""
-    logits = torch.as_tensor(seen.by("emotion").outputs)[:, seen.judges.columns()]
-    return _array(logits.double().softmax(1))
+    """m x emotions: the classifier's probabilities, in the data's order of emotions; where it knows
+    more emotions than the data has, those it shares add up to 1.
+    """
+    known = torch.as_tensor(seen.by("emotion").outputs)[:, seen.judges.columns()].double()
+    return _array(known / known.sum(1, keepdim=True))
 
 
 def embedding(seen: Seen) -> np.ndarray:

@@ -88,8 +88,11 @@ class FaceSet:
 
     def faces(self, indices: Tensor | slice | None = None) -> Tensor:
         """uint8 n x 3 x S x S of some faces (all by default)."""
-        chosen = self.images if indices is None else self.images[indices]
-        return torch.as_tensor(np.asarray(chosen)) if not isinstance(chosen, Tensor) else chosen
+        if isinstance(self.images, Tensor):
+            return self.images if indices is None else self.images[indices]
+        # NumPy takes a tensor with one number for a plain index: a batch of one would lose its axis.
+        rows = np.asarray(indices) if isinstance(indices, Tensor) else indices
+        return torch.as_tensor(self.images if rows is None else np.asarray(self.images[rows]))
 
     def select(self, indices: Tensor) -> FaceSet:
         """The FaceSet of some of its faces; the fingerprint names the choice."""
@@ -101,7 +104,7 @@ class FaceSet:
         chosen = hashlib.sha256(np.asarray(indices, np.int64).tobytes()).hexdigest()[:8]
         return FaceSet(
             source=self.source, split=self.split, emotions=self.emotions, crop=self.crop,
-            images=self.images[indices], emotion=self.emotion[indices], left_out=self.left_out,
+            images=self.faces(indices), emotion=self.emotion[indices], left_out=self.left_out,
             fingerprint=f"{self.fingerprint}/{chosen}",
             answer=answer and (lambda rows, *what: answer(indices[rows], *what)), **parts,
         )  # fmt: skip
