@@ -70,9 +70,9 @@ class Protocol:
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
-        Protocol("default", n_test=400, n_fid=200, n_accuracy=105, n_smooth=32, n_ere=32),
+        Protocol("default", n_test=700, n_fid=200, n_accuracy=140, n_smooth=48, n_ere=32),
         Protocol(
-            "quick", n_test=140, n_fid=32, n_accuracy=14, n_smooth=8, n_ere=16,
+            "quick", n_test=140, n_fid=32, n_accuracy=14, n_smooth=6, n_ere=16,
             replicates=200, budget=81, chart_faces=2, chart_side=11,
         ),
         Protocol(

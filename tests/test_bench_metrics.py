@@ -87,7 +87,7 @@ class Judge:
         x = images.float().mean(1)
         shown, person = x[:, 4:, :7].mean(1) / 200, x[:, :4].flatten(1)
         if self.role == "emotion":
-            return SimpleNamespace(features=shown, outputs=8 * shown)
+            return SimpleNamespace(features=shown, outputs=(8 * shown).softmax(1))
         if self.role == "identity":
             return SimpleNamespace(
                 features=person, outputs=person / person.norm(dim=1, keepdim=True)
