@@ -48,10 +48,18 @@ def bundled_root() -> Path:
     return Path(os.environ.get("GANMUT_WEIGHTS") or Path(__file__).resolve().parents[1] / "weights")
 
 
-def available(set: str = "procedural", kind: str = "editor") -> list[str]:
-    """Names of the bundled weights of a set and kind, sorted; empty where there are none."""
-    found = sorted((bundled_root() / set).glob("*/config.json"))
-    return [path.parent.name for path in found if read_config(path.parent)["kind"] == kind]
+def available(set: str = "procedural", kind: str = "editor", ablations: bool = False) -> list[str]:
+    """Names of the bundled weights of a set and kind, sorted; empty where there are none.
+
+    Ablations (weights that exist for one comparison of the bench) only where they are asked for.
+    """
+    folders = sorted(path.parent for path in (bundled_root() / set).glob("*/config.json"))
+    configs = {folder.name: read_config(folder) for folder in folders}
+    return [
+        name
+        for name, config in configs.items()
+        if config["kind"] == kind and (ablations or not config.get("ablation_of"))
+    ]
 
 
 def find(spec: str | Path, kind: str = "editor") -> Path:
@@ -69,7 +77,7 @@ def find(spec: str | Path, kind: str = "editor") -> Path:
         raise BadWeights(f"{spec} has no config.json: neither a weight folder nor a finished run")
     root = bundled_root()
     sets = sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
-    names = [f"{group}/{name}" for group in sets for name in available(group, kind)]
+    names = [f"{group}/{name}" for group in sets for name in available(group, kind, True)]
     by_end = [name for name in names if name.rsplit("/")[-1] == spec]
     near = by_end or difflib.get_close_matches(spec, names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else "."

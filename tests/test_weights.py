@@ -309,3 +309,13 @@ def test_another_size_or_other_emotions_say_both(folder):
         weights.fits(editor, 64)
     with pytest.raises(BadWeights, match="the data has neutral, happy"):
         weights.fits(editor, SIZE, ("neutral", "happy"))
+
+
+def test_an_ablation_is_bundled_but_not_offered(tmp_path, monkeypatch, folder):
+    monkeypatch.setenv("GANMUT_WEIGHTS", str(tmp_path / "bundled"))
+    weights.bundle(folder, "mine", "plain", note="a sentence for the card")
+    weights.bundle(folder, "mine", "ablated", ablation_of="plain")
+    assert weights.available("mine") == ["plain"]
+    assert weights.available("mine", ablations=True) == ["ablated", "plain"]
+    assert "a sentence for the card" in (weights.find("mine/plain") / "README.md").read_text()
+    assert weights.verify(weights.find("mine/plain")) == weights.verify(folder)

@@ -90,7 +90,7 @@ class FaceSet:
         """uint8 n x 3 x S x S of some faces (all by default)."""
         if isinstance(self.images, Tensor):
             return self.images if indices is None else self.images[indices]
-        # NumPy takes a tensor with one number for a plain index: a batch of one would lose its axis.
+        # NumPy takes a one-element tensor for a plain index: a batch of one would lose its axis.
         rows = np.asarray(indices) if isinstance(indices, Tensor) else indices
         return torch.as_tensor(self.images if rows is None else np.asarray(self.images[rows]))
 
