@@ -58,6 +58,7 @@ class Evidence:
     wants: dict[str, list[str]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     _made: dict[str, np.ndarray] = field(default_factory=dict)
+    _counted: set[Path] = field(default_factory=set)  # files whose seconds are in `seconds` already
     _plans: dict[str, plans.Plan] = field(default_factory=dict)
 
     def want(self, needs: Iterable[str]) -> None:
@@ -124,7 +125,9 @@ class Evidence:
                 chunk = _pick(items, rows)
                 for view, (values, seconds) in self._chunk(chunk, views, advance).items():
                     parts[view].append(values)
-                    spent += seconds / len(views)
+                    path = self._path(chunk, view)
+                    spent += 0.0 if path in self._counted else seconds / len(views)
+                    self._counted.add(path)
         self.seconds[name] = self.seconds.get(name, 0.0) + spent
         return {view: np.concatenate(pieces)[back] for view, pieces in parts.items()}
 

@@ -4,6 +4,8 @@ judges.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -63,6 +65,16 @@ def test_evidence_is_kept_on_disk(faces, tmp_path):
     assert (again["paths:softmax"] == first).all()
     assert row.made == 0
     assert again.seconds["paths"] > 0  # what it took when it was made
+
+
+def test_two_plans_with_the_same_edits_share_them_and_their_seconds(faces, tmp_path):
+    row = Counting(faces)
+    row.space = Disc(EMOTIONS, torch.eye(2).repeat(3, 1))
+    row.edit = lambda rows, codes: ToyRow.edit(row, rows, torch.eye(7)[rows % 7])
+    known = gather(row, faces, tmp_path, replace(PROTOCOL, budget=441))
+    assert (known["paper_grid:softmax"] == known["equal_grid:softmax"]).all()
+    assert known.seconds["paper_grid"] > 0
+    assert known.seconds["equal_grid"] == 0
 
 
 def test_a_killed_run_goes_on_where_it_was(faces, tmp_path, monkeypatch):
