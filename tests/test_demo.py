@@ -329,8 +329,7 @@ def page_answers(bundled: str, folder: str) -> None:
 
     os.environ["GANMUT_WEIGHTS"] = bundled
     page = build(Service(detector=Knows()), [("astronaut", samples.astronaut())])
-    # _frontend: launch() would give its own front page three seconds; a busy machine needs more
-    _, url, _ = page.launch(**LAUNCH, prevent_thread_lock=True, quiet=True, _frontend=False)
+    _, url, _ = page.launch(**LAUNCH, prevent_thread_lock=True, quiet=True)
     ask(Client(url, verbose=False, analytics_enabled=False), Path(folder))
     page.close()
 
