@@ -95,6 +95,14 @@ def pick_methods(text: str, found: dict[str, str]) -> tuple[dict[str, str], dict
     return methods, ablations
 
 
-def size_of(spec: str) -> int:
-    """Image side of a weight, from its config."""
-    return int(_config(spec)["size"])
+def one_size(specs: dict[str, str]) -> int:
+    """The image side that all these weights share, from their configs.
+
+    Raises UserError naming each size where they differ: an edit of 64 px is not compared with one
+    of 128 px.
+    """
+    sizes = {name: int(_config(spec)["size"]) for name, spec in specs.items()}
+    if len(set(sizes.values())) > 1:
+        told = ", ".join(f"{name} {side} px" for name, side in sizes.items())
+        raise UserError(f"these weights differ in size: {told}; measure each size in its own run")
+    return next(iter(sizes.values()))

@@ -26,7 +26,7 @@ from bench.claims import Verdict
 from bench.evidence import Evidence, source_evidence
 from bench.metrics import METRICS, NotMeasured, Score
 from bench.protocol import Protocol, protocol
-from bench.roster import UserError, choose, discover, pick_methods, size_of
+from bench.roster import UserError, choose, discover, one_size, pick_methods
 from bench.rows import EditorRow, IdentityRow, OracleRow, RealRow, Row
 from bench.views import VIEWS, Judges
 from ganmut import device as hardware
@@ -171,7 +171,7 @@ def open_session(args: argparse.Namespace, console: Console) -> Session:
         device = hardware.pick(args.device)
         methods, ablations = pick_methods(args.methods, discover(args.weights))
         _writable(Path(args.out)), _writable(Path(args.cache))
-        size = max(size_of(spec) for spec in methods.values())
+        size = one_size({**methods, **ablations})
         networks, missing = open_networks(args, metrics, device)
         faces, others = load_faces(args.data, size, chosen)
     except UserError:

@@ -38,7 +38,7 @@ from ganmut.storage import (
 )  # fmt: skip
 
 __all__ = [
-    "BadWeights", "Weights", "available", "build", "bundled_root", "find", "fits", "golden", "load",
+    "BadWeights", "Weights", "available", "build", "bundled_root", "find", "golden", "load",
     "read", "save", "sha256", "verify",
 ]  # fmt: skip
 
@@ -214,17 +214,3 @@ def verify(folder: str | Path) -> float:
 
 def _edited(editor: Editor, faces: Tensor, rows: Tensor, codes: Tensor) -> Tensor:
     return editor.edit(editor.pair(editor.prepare(faces), rows), codes)
-
-
-def fits(editor: Editor, size: int, emotions: tuple[str, ...] | None = None) -> None:
-    """Raises BadWeights, saying both, where an editor has another size or other emotions."""
-    if editor.size != size:
-        raise BadWeights(
-            f"the weight of {editor.name} is for {editor.size} px, {size} px were asked for; "
-            f"use size {editor.size} or a weight for {size} px"
-        )
-    if emotions is not None and tuple(emotions) != tuple(editor.emotions):
-        raise BadWeights(
-            f"the weight of {editor.name} knows {', '.join(editor.emotions)}; "
-            f"the data has {', '.join(emotions)}"
-        )

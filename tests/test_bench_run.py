@@ -206,6 +206,17 @@ def test_run_folders_go_by_their_method(bundle, tmp_path):
     assert roster.discover(str(bundle / "procedural" / "ganmut")).keys() == {"ganmut"}
 
 
+def test_weights_of_two_sizes_are_refused_with_both(tmp_path):
+    specs = {}
+    for name, side in (("ganmut", 64), ("stargan", 128)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps({"size": side}))
+        specs[name] = str(tmp_path / name)
+    with pytest.raises(roster.UserError, match="ganmut 64 px, stargan 128 px"):
+        roster.one_size(specs)
+    assert roster.one_size({"ganmut": specs["ganmut"]}) == 64
+
+
 def test_all_leaves_ablations_to_the_claims(bundle, monkeypatch):
     monkeypatch.setenv("GANMUT_WEIGHTS", str(bundle))
     methods, ablations = roster.pick_methods("all", roster.discover("procedural"))

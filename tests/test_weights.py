@@ -302,15 +302,6 @@ def test_a_pinned_weight_comes_through_the_real_client(folder, tmp_path):
     assert not list((tmp_path / "home").rglob("*.pkl"))
 
 
-def test_another_size_or_other_emotions_say_both(folder):
-    editor = weights.load(folder, "cpu")
-    weights.fits(editor, SIZE, EMOTIONS)
-    with pytest.raises(BadWeights, match="is for 16 px, 64 px were asked for"):
-        weights.fits(editor, 64)
-    with pytest.raises(BadWeights, match="the data has neutral, happy"):
-        weights.fits(editor, SIZE, ("neutral", "happy"))
-
-
 def test_an_ablation_is_bundled_but_not_offered(tmp_path, monkeypatch, folder):
     monkeypatch.setenv("GANMUT_WEIGHTS", str(tmp_path / "bundled"))
     weights.bundle(folder, "mine", "plain", note="a sentence for the card")
