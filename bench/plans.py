@@ -64,9 +64,13 @@ def prior_fid(row: Row, n: int, protocol: Protocol) -> Plan:
 
 
 def labels(row: Row, n: int, protocol: Protocol) -> Plan:
-    """(faces, emotions): every face under every emotion at full intensity."""
-    codes = torch.stack([row.space.of(emotion) for emotion in row.emotions])
-    return _product(min(n, protocol.n_accuracy), codes, torch.arange(len(codes)))
+    """(faces, emotions): every face under every emotion at full intensity, styles drawn anew for
+    each face.
+    """
+    n, kinds, draws = min(n, protocol.n_accuracy), len(row.emotions), generator(protocol.seed)
+    codes = torch.stack([row.space.several(e, n, draws) for e in row.emotions], 1)
+    faces = torch.arange(n).repeat_interleave(kinds)
+    return Plan(faces, codes.flatten(0, 1), torch.arange(kinds).repeat(n), (n, kinds))
 
 
 def paths(row: Row, n: int, protocol: Protocol) -> Plan:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ganmut.emotions import index
+from ganmut.emotions import UNITS, index
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class CodeSpace(ABC):
     """The set of codes of one method; `emotions` comes from the data, neutral first."""
 
     dim: int
-    kind: str  # what a person moves to choose a code: "labels", "gamut" or "units"
+    kind: str  # what a person moves to choose a code: "labels", "gamut", "units" or "styles"
 
     def __init__(self, emotions: tuple[str, ...]):
         if len(emotions) < 2:
@@ -62,6 +63,11 @@ class CodeSpace(ABC):
             raise ValueError(f"a path needs at least 2 steps, got {steps}")
         t = torch.linspace(0, 1, steps, dtype=a.dtype, device=a.device)[:, None]
         return (1 - t) * a + t * b
+
+    def several(self, emotion: str, n: int, generator: torch.Generator) -> Tensor:
+        """`[n, dim]` codes of a named emotion at full intensity; what a method leaves to chance
+        (style noise) is drawn anew for each."""
+        return self.of(emotion).repeat(n, 1)
 
     def chart(self, side: int) -> Chart | None:
         """The 2-D sheet that the gamut pad and the gamut map draw, or None where the space is not a
@@ -238,6 +244,85 @@ class Plane(CodeSpace):
 
     def state(self) -> dict[str, Tensor]:
         return {"modes": self.modes, "covariances": self.covariances}
+
+
+class ActionUnits(CodeSpace):
+    """Seventeen action units in 0..1, order of ganmut.emotions.UNITS (GANimation, DefGAN, EF-GAN).
+
+    `prototypes`: emotions x 17, what each emotion means in units (neutral first); `bank`: m x 17,
+    units of real training faces, which the evaluation prior and ERE's grid are drawn from.
+    """
+
+    kind = "units"
+    dim = len(UNITS)
+
+    def __init__(self, emotions: tuple[str, ...], prototypes: Tensor, bank: Tensor):
+        super().__init__(emotions)
+        if prototypes.shape != (len(emotions), self.dim) or bank.shape[1:] != (self.dim,):
+            raise ValueError(
+                f"{len(emotions)} emotions need prototypes {len(emotions)} x {self.dim} and a bank "
+                f"m x {self.dim}, got {tuple(prototypes.shape)} and {tuple(bank.shape)}"
+            )
+        self.prototypes = prototypes.detach().float().cpu().clamp(0, 1)
+        self.bank = bank.detach().float().cpu().clamp(0, 1)
+
+    def of(self, emotion: str, intensity: float = 1.0) -> Tensor:
+        which, value = self._intensity(emotion, intensity)
+        return (1 - value) * self.prototypes[0] + value * self.prototypes[which]
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        return self.bank[torch.randint(len(self.bank), (n,), generator=generator)]
+
+    def grid(self, budget: int | None = None) -> Tensor:
+        """The first rows of the bank: 441, as many codes as GANmut searches."""
+        return self.bank[: 441 if budget is None else budget]
+
+    def clamp(self, code: Tensor) -> Tensor:
+        return self._checked(code).clamp(0, 1)
+
+
+class Styles(CodeSpace):
+    """Style codes that a method makes from an emotion and a random latent (SMIT, StarGAN v2).
+
+    `style(which, latent)`: int64 n and n x latent -> `[n, dim]`. A named emotion is the style of
+    the latent at rest, zero; `several` and `sample` draw latents from N(0, 1).
+    """
+
+    kind = "styles"
+
+    def __init__(
+        self, emotions: tuple[str, ...], latent: int, style: Callable[[Tensor, Tensor], Tensor]
+    ):
+        super().__init__(emotions)
+        self.latent, self._style = latent, style
+        rest = self._made(torch.arange(len(emotions)), torch.zeros(len(emotions), latent))
+        self.rest, self.dim = rest, rest.shape[1]
+
+    def _made(self, which: Tensor, latent: Tensor) -> Tensor:
+        with torch.no_grad():
+            return self._style(which, latent).float().cpu()
+
+    def of(self, emotion: str, intensity: float = 1.0) -> Tensor:
+        which, value = self._intensity(emotion, intensity)
+        return (1 - value) * self.rest[0] + value * self.rest[which]
+
+    def several(self, emotion: str, n: int, generator: torch.Generator) -> Tensor:
+        which = torch.full((n,), index(emotion, self.emotions))
+        return self._made(which, torch.randn(n, self.latent, generator=generator))
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        which = torch.randint(len(self.emotions), (n,), generator=generator)
+        return self._made(which, torch.randn(n, self.latent, generator=generator))
+
+    def grid(self, budget: int | None = None) -> Tensor:
+        """Every emotion under equally many latents, the same for all runs: 7 x 63 in the paper."""
+        kinds = len(self.emotions)
+        each = max((441 if budget is None else budget) // kinds, 1)
+        latent = torch.randn(each, self.latent, generator=torch.Generator().manual_seed(0))
+        return self._made(torch.arange(kinds).repeat_interleave(each), latent.repeat(kinds, 1))
+
+    def clamp(self, code: Tensor) -> Tensor:
+        return self._checked(code)  # every style is valid
 
 
 def _sheet(side: int) -> Tensor:

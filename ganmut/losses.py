@@ -40,6 +40,20 @@ def r1_penalty(score: Score, x_real: Tensor) -> Tensor:
     return gradient.square().flatten(1).sum(1).mean() / 2
 
 
+def octaves(x: Tensor, sigma: float, generator: torch.Generator) -> Tensor:
+    """Noise of the shape of x (B x C x S x S), sigma at every scale from one pixel to a quarter of
+    the picture: about as strong at every frequency as photographs themselves are."""
+    total, side = torch.zeros_like(x), x.shape[-1]
+    while side >= 4:
+        shape = (*x.shape[:2], side, side)
+        noise = torch.randn(shape, generator=generator, device=generator.device).to(x)
+        if side < x.shape[-1]:
+            noise = F.interpolate(noise, x.shape[-2:], mode="bilinear")
+        total = total + sigma * noise
+        side //= 2
+    return total
+
+
 def cycle(x: Tensor, x_rec: Tensor) -> Tensor:
     """Mean absolute difference of a picture and its reconstruction (StarGAN, eq. 4)."""
     return (x - x_rec).abs().mean()

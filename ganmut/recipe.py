@@ -38,6 +38,7 @@ class Recipe:
     lr_d: float = 1e-4
     beta1: float = 0.5
     beta2: float = 0.999
+    weight_decay: float = 0.0
     decay: float = 0.5
     average: float = 0.999
     balanced: bool = False
@@ -45,6 +46,7 @@ class Recipe:
     dtype: str = "auto"
     tick: float = 4.0
     seed: int = 0
+    start: str = ""
 
     def __post_init__(self) -> None:
         METHODS[self.method]  # raises Unknown with what is near
@@ -57,15 +59,15 @@ class Recipe:
             raise ValueError(f"dtype must be auto, bf16 or fp32, got {self.dtype!r}")
 
 
-# Settings that were found to work; "paper" is each method's own published one. Recipe fields first,
-# Config fields after.
+# Settings that were found to work, the same for all methods; "paper" is each method's own published
+# one. Recipe fields first, Config fields after. What a method needs besides is its own LEAN.
 # The non-saturating game with R1 is stable at one critic step a generator step; both warm-ups save
 # thousands of steps.
 _LEAN: dict[str, Any] = {
     "lr_g": 2e-4, "lr_d": 2e-4, "decay": 0.4, "balanced": True,
     "adversarial": "nonsaturating", "g_interval": 1, "penalty_interval": 4, "lambda_r1": 0.05,
     "noise": 0.1,
-    "condition": "affine", "output": "residual", "lambda_rec": 5.0,
+    "condition": "affine", "output": "residual",
 }  # fmt: skip
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
@@ -89,7 +91,8 @@ def assemble(method: str, preset: str = "paper", **overrides: Any) -> tuple[Reci
     if preset not in PRESETS:
         raise ValueError(f"unknown recipe {preset!r}. There are: {', '.join(PRESETS)}")
     paper = {**entry.PAPER_RECIPE, **dataclasses.asdict(entry.PAPER)}
-    values = {"method": method} | paper | PRESETS[preset] | overrides
+    own = {} if preset == "paper" else entry.LEAN
+    values = {"method": method} | paper | PRESETS[preset] | own | overrides
     recipe_fields = {f.name for f in dataclasses.fields(Recipe)}
     config_fields = {f.name for f in dataclasses.fields(entry.Config)}
     unknown = set(values) - recipe_fields - config_fields

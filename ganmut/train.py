@@ -99,6 +99,15 @@ class Sampler:
         return Batch(x, faces.emotion[rows].to(self.device), units)
 
 
+def by_pace(method: Method) -> list[dict[str, Any]]:
+    """Parameter groups of the generator, one for each of the method's learning-rate factors."""
+    groups: dict[float, list[Tensor]] = {}
+    for name, parameter in method.G.named_parameters():
+        pace = next((f for k, f in method.lr_scale.items() if name.startswith(k)), 1.0)
+        groups.setdefault(pace, []).append(parameter)
+    return [{"params": params, "pace": pace} for pace, params in groups.items()]
+
+
 class Game:
     """The two players, their optimisers and the averaged generator: all that a snapshot holds."""
 
@@ -107,8 +116,13 @@ class Game:
         method.to(device).to(memory_format=hardware.memory_format(device))
         self.average = copy.deepcopy(method.G).requires_grad_(False)
         betas = (recipe.beta1, recipe.beta2)
-        self.opt_g = torch.optim.Adam(method.G.parameters(), recipe.lr_g, betas, fused=True)
-        self.opt_d = torch.optim.Adam(method.D.parameters(), recipe.lr_d, betas, fused=True)
+        decay = recipe.weight_decay
+        groups = by_pace(method)
+        self.opt_g = torch.optim.Adam(groups, recipe.lr_g, betas, weight_decay=decay, fused=True)
+        parameters = method.D.parameters()
+        self.opt_d = torch.optim.Adam(
+            parameters, recipe.lr_d, betas, weight_decay=decay, fused=True
+        )
         self.rng = method.rng = hardware.generator(recipe.seed)
         self.meter = Meter()
         self.step = self.g_steps = 0
@@ -139,11 +153,12 @@ class Game:
     def schedule(self) -> None:
         """Constant learning rate, then linear to zero over the last `decay` of the training, step
         by step."""
-        left = 1 - self.kimg / self.recipe.kimg
+        self.method.progress = self.kimg / self.recipe.kimg
+        left = 1 - self.method.progress
         factor = min(1.0, left / self.recipe.decay) if self.recipe.decay else 1.0
         for optimizer, lr in ((self.opt_g, self.recipe.lr_g), (self.opt_d, self.recipe.lr_d)):
             for group in optimizer.param_groups:
-                group["lr"] = lr * max(factor, 0.0)
+                group["lr"] = lr * max(factor, 0.0) * group.get("pace", 1.0)
 
     def descend(self, optimizer: torch.optim.Optimizer, *loss: Tensor) -> None:
         optimizer.zero_grad(set_to_none=True)
@@ -248,6 +263,9 @@ def train(
         recipe.seed
     )  # parameters are drawn from the global generator, as torch.nn does
     method = METHODS[recipe.method](config, faces.emotions, recipe.size)
+    method.prime(faces)
+    if recipe.start and not resume:
+        method.start(weights.restore(weights.read(weights.find(recipe.start), "editor")))
     need = (
         6 * 4 * sum(p.numel() for p in method.parameters())
     )  # two snapshots: weights, two moments each
@@ -319,14 +337,25 @@ def pick_shown(faces: FaceSet, n: int = 6) -> Tensor:
 
 
 def sample_sheet(method: Method, shown: Tensor, grey: bool, device: torch.device) -> Tensor:
-    """3 x H x W uint8: a row per face; the source, then every emotion at full intensity."""
+    """3 x H x W uint8: a row per face: the source, then every emotion at full intensity; then mask
+    and flow of the first, where the method has them."""
     from ganmut.editor import Editor
 
     editor = Editor(method, {"grey": grey}, device)
     faces = editor.prepare(shown)
-    edits = [editor.edit(faces, editor.space.of(e)) for e in editor.emotions]
-    columns = torch.stack([shown, *edits], 1)
-    return images.grid(columns.flatten(0, 1), columns.shape[1])
+    edits = [editor.details(faces, editor.space.of(e)) for e in editor.emotions]
+    rows = torch.stack([shown, *(edit.images for edit in edits)], 1)
+    for field in ("mask", "flow"):  # of the first face, below it: white is new, or far
+        if getattr(edits[0], field) is not None:
+            marks = torch.stack([heat(getattr(edit, field)[:1]) for edit in edits], 1)
+            rows = torch.cat([rows, torch.cat([shown[:1, None], marks.cpu()], 1)])
+    return images.grid(rows.flatten(0, 1), rows.shape[1])
+
+
+def heat(values: Tensor) -> Tensor:
+    """uint8 B x 3 x S x S of a mask (0..1) or of the length of a flow (0..4 pixels)."""
+    grey = values.float() if values.shape[1] == 1 else values.float().norm(dim=1, keepdim=True) / 4
+    return (grey.clamp(0, 1) * 255).round().to(torch.uint8).expand(-1, 3, -1, -1)
 
 
 def commit() -> str:

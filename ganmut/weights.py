@@ -39,7 +39,7 @@ from ganmut.storage import (
 
 __all__ = [
     "BadWeights", "Weights", "available", "build", "bundled_root", "find", "golden", "load",
-    "read", "save", "sha256", "verify",
+    "read", "restore", "save", "sha256", "verify",
 ]  # fmt: skip
 
 
@@ -174,6 +174,14 @@ def bundle(folder: str | Path, set: str, name: str, **facts: Any) -> Path:
 
 def build(weights: Weights, device: torch.device | str | None = None) -> Editor:
     """The editor of a weight: config.json rules what is built, the tensors must fit it exactly."""
+    return Editor(
+        restore(weights), weights.config, hardware.pick(None if device is None else str(device))
+    )
+
+
+def restore(weights: Weights) -> Method:
+    """The method of a weight, on the CPU, without a discriminator: what an Editor is made of and
+    what a training can start from."""
     path, config = weights.folder / "config.json", weights.config
     missing = [name for name in ("method", "emotions", "size", "config") if name not in config]
     if missing:
@@ -192,7 +200,7 @@ def build(weights: Weights, device: torch.device | str | None = None) -> Editor:
     with torch.random.fork_rng([]):  # loading changes nobody's random numbers
         method = kind(kind.Config(**settings), emotions, config["size"], training=False)
     fill(method.G, weights)
-    return Editor(method, config, hardware.pick(None if device is None else str(device)))
+    return method
 
 
 def load(spec: str | Path, device: torch.device | str | None = None) -> Editor:

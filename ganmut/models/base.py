@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ganmut import losses
 from ganmut.codes import CodeSpace
-from ganmut.data.base import Batch
+from ganmut.data.base import Batch, FaceSet
 from ganmut.registry import Registry
 
 METHODS = Registry("method", "ganmut.models")
@@ -32,9 +32,9 @@ class Config:
     first step.
     adversarial: "wgan_gp" (as published) or "nonsaturating" with R1, which is stable at one critic
     step a generator step.
-    noise: standard deviation of the noise on all that the discriminator sees (instance noise,
-    Soenderby et al. 2017); 0 as published. It works against changes that satisfy D_cls and are too
-    small to see.
+    noise: standard deviation per octave of the noise on what the heads of the discriminator see
+    (instance noise, Soenderby et al. 2017, at every scale); 0 as published. Without it changes too
+    small to see satisfy D_cls. The adversarial score sees the picture itself, so that grain shows.
     g_interval, penalty_interval: steps between generator updates and between penalties.
     """
 
@@ -92,7 +92,11 @@ class Method(nn.Module, ABC):
     # How the paper trained: Recipe fields that differ from the defaults (batch, kimg, learning
     # rates).
     PAPER_RECIPE: ClassVar[dict[str, Any]] = {}
-    needs_units: ClassVar[bool] = False
+    # What it needs of its own under the presets other than "paper": fields of Recipe or Config.
+    LEAN: ClassVar[dict[str, Any]] = {}
+    # Factors on the generator's learning rate, by the start of a parameter's name (StarGAN v2's
+    # mapping network learns a hundred times slower).
+    lr_scale: ClassVar[dict[str, float]] = {}
     # Parameters of G that averaging copies instead of averaging (GANmut's raw directions:
     # METHODS.md section 5).
     not_averaged: ClassVar[tuple[str, ...]] = ()
@@ -102,6 +106,7 @@ class Method(nn.Module, ABC):
         self.config, self.emotions, self.size = config, tuple(emotions), size
         self.adversarial = losses.ADVERSARIAL[config.adversarial]
         self.rng: torch.Generator | None = None  # the loop's, for the noise on what D sees
+        self.progress = 0.0  # share of the training that is done: the loop's, for schedules
         self.G: nn.Module
         self.D: nn.Module | None = None
         self.build(training)
@@ -109,6 +114,20 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def build(self, training: bool) -> None:
         """Makes `self.G`, and `self.D` if `training`."""
+
+    def prime(self, faces: FaceSet) -> None:
+        """Learns from the training faces what must be known before the first step (the units that
+        an emotion means); raises BadData where they lack what the method needs."""
+
+    def start(self, donor: Method) -> None:
+        """Begins from a trained method; raises ValueError where its generator does not fit."""
+        try:
+            self.G.load_state_dict(donor.G.state_dict())
+        except RuntimeError:
+            raise ValueError(
+                f"{self.name} cannot start from this {donor.name}: the networks differ; "
+                "use the same method, size and widths"
+            ) from None
 
     @abstractmethod
     def space(self) -> CodeSpace:
@@ -136,12 +155,20 @@ class Method(nn.Module, ABC):
     def classify(self, x: Tensor) -> Tensor:
         """B x emotions logits of the discriminator for real or edited images."""
 
-    def see(self, x: Tensor) -> Any:
-        """What the discriminator says of images, through the noise of training."""
-        if self.config.noise and self.rng is not None:
-            noise = torch.randn(x.shape, generator=self.rng, device=self.rng.device)
-            x = x + self.config.noise * noise.to(x.device)
-        return self.D(x)
+    def see(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What a Critic says of images: patch scores, and the outputs of its heads, which look
+        through the veil."""
+        scores, outputs = self.D(x)
+        return scores, self.D(self.veil(x))[1] if self.veiled else outputs
+
+    @property
+    def veiled(self) -> bool:
+        return bool(self.config.noise) and self.rng is not None
+
+    def veil(self, x: Tensor) -> Tensor:
+        """Images as the heads of the discriminator see them in training: under noise of every
+        scale."""
+        return x + losses.octaves(x, self.config.noise, self.rng) if self.veiled else x
 
     def d_penalty(
         self, batch: Batch, target: Any, x_fake: Tensor, generator: torch.Generator
