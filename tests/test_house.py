@@ -62,7 +62,7 @@ def test_methods_do_not_know_each_other_nor_the_loop_a_method():
     methods = [
         p
         for p in (ROOT / "ganmut" / "models").glob("*.py")
-        if p.stem not in ("base", "layers", "__init__")
+        if "@METHODS.register(" in p.read_text()  # the others are what methods share
     ]
     assert methods
     for path in methods:

@@ -119,7 +119,8 @@ class Trunk(nn.Module):
         h = self._stage(self.stem, x) if len(self.stem) else F.pixel_unshuffle(x, 2)
         return self._stage(self.down2, self._stage(self.down1, h))
 
-    def decode(self, features: Tensor, code: Tensor) -> list[Tensor]:
+    def body(self, features: Tensor, code: Tensor) -> Tensor:
+        """B x 4 width x S/4 x S/4: what the residual blocks make of features under a code."""
         h = features
         if self.planes:
             planes = code[:, :, None, None].to(h.dtype).expand(-1, -1, *h.shape[2:])
@@ -127,7 +128,10 @@ class Trunk(nn.Module):
             h = self._stage(self.down2, self._stage(self.down1, h))
         for block in self.blocks:
             h = block(h, code)
-        h = self._stage(self.up2, self._stage(self.up1, h))
+        return h
+
+    def decode(self, features: Tensor, code: Tensor) -> list[Tensor]:
+        h = self._stage(self.up2, self._stage(self.up1, self.body(features, code)))
         out = self.head(h).float()
         if not len(self.stem):
             out = F.pixel_shuffle(out, 2)
