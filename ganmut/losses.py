@@ -62,10 +62,11 @@ def cycle(x: Tensor, x_rec: Tensor) -> Tensor:
 @dataclass(frozen=True)
 class Adversarial:
     """One adversarial game: critic(real, fake) and generator(fake) from patch scores, and its
-    penalty, weighted."""
+    penalty, weighted (no terms where it has none). A relativistic game's generator takes the real
+    scores as well, (fake, real)."""
 
     critic: Callable[[Tensor, Tensor], Tensor]
-    generator: Callable[[Tensor], Tensor]
+    generator: Callable[..., Tensor]
     penalty: Callable[[Any, Score, Tensor, Tensor, torch.Generator], dict[str, Tensor]]
 
 
@@ -85,6 +86,17 @@ def _r1_penalty(
     return {"r1": weight * r1_penalty(score, x_real)}
 
 
+def relativistic_hinge(better: Tensor, worse: Tensor) -> Tensor:
+    """The relativistic average hinge loss of scores that should be better than the others' mean by
+    1, and worse ones by 1 below (Jolicoeur-Martineau 2018, section 4): half the sum of both sides.
+
+    Scores B x scales x h x w: every scale is compared with itself; summed over the scales.
+    """
+    over = better - worse.mean((0, 2, 3), keepdim=True)
+    under = worse - better.mean((0, 2, 3), keepdim=True)
+    return (F.relu(1 - over) + F.relu(1 + under)).mean((0, 2, 3)).sum() / 2
+
+
 ADVERSARIAL = {
     "wgan_gp": Adversarial(
         critic=lambda real, fake: fake.mean() - real.mean(),
@@ -95,5 +107,10 @@ ADVERSARIAL = {
         critic=lambda real, fake: F.softplus(-real).mean() + F.softplus(fake).mean(),
         generator=lambda fake: F.softplus(-fake).mean(),
         penalty=_r1_penalty,
+    ),
+    "relativistic_hinge": Adversarial(
+        critic=relativistic_hinge,
+        generator=relativistic_hinge,  # the roles are swapped: (fake, real)
+        penalty=lambda *_: {},
     ),
 }

@@ -195,7 +195,7 @@ class Game:
         if self.step % method.config.penalty_interval == 0:
             # float32, and never compiled: a second derivative in bfloat16 is noise
             terms = method.d_penalty(batch, target, x_fake, self.rng)
-            losses.append(self.meter.add("d_penalty", terms, self.step))
+            losses += [self.meter.add("d_penalty", terms, self.step)] if terms else []
         self.descend(self.opt_d, *losses)
 
     def warm(self, phase: str, batch: Batch) -> None:

@@ -7,18 +7,37 @@ import math
 import pytest
 import torch
 
-from ganmut.codes import Disc, OneHot, Plane
+from ganmut.codes import ActionUnits, Disc, OneHot, Plane, Styles
 from ganmut.emotions import EMOTIONS
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def bent(which: torch.Tensor, latent: torch.Tensor) -> torch.Tensor:
+    """Styles of 12 values of 5 latent ones, curved as a mapping network's are."""
+    into = torch.randn(5, 12, generator=seeded(4))
+    of = torch.randn(9, 12, generator=seeded(5))
+    return torch.tanh((latent @ into + of[which]) / 4)
+
 
 SPACES = {
     "labels": OneHot(EMOTIONS),
-    "disc": Disc(EMOTIONS, torch.randn(6, 2, generator=torch.Generator().manual_seed(1))),
+    "disc": Disc(EMOTIONS, torch.randn(6, 2, generator=seeded(1))),
     "plane": Plane(
         EMOTIONS,
-        torch.rand(7, 2, generator=torch.Generator().manual_seed(2)) * 2 - 1,
+        torch.rand(7, 2, generator=seeded(2)) * 2 - 1,
         torch.eye(2).repeat(7, 1, 1) * 0.3,
     ),
+    "units": ActionUnits(
+        EMOTIONS,
+        torch.rand(7, 17, generator=seeded(3)),
+        torch.rand(500, 17, generator=seeded(6)),
+    ),
+    "styles": Styles(EMOTIONS, 5, bent),
     "two emotions": OneHot(("neutral", "happy")),
+    "two styles": Styles(("neutral", "happy"), 5, bent),
 }
 
 
@@ -43,7 +62,8 @@ def test_clamp_is_idempotent_and_moves_the_invalid(space):
     wild = 3 * torch.randn(64, space.dim, generator=torch.Generator().manual_seed(3))
     once = space.clamp(wild)
     torch.testing.assert_close(space.clamp(once), once, atol=1e-6, rtol=0)
-    assert (once - wild).abs().max() > 0.5
+    if space.kind != "styles":  # every style is valid
+        assert (once - wild).abs().max() > 0.5
 
 
 def test_samples_and_grid_are_valid(space):
@@ -69,7 +89,8 @@ def test_path_hits_both_ends(space):
 def test_of_is_continuous(space):
     for emotion in space.emotions:
         codes = torch.stack([space.of(emotion, i / 100) for i in range(101)])
-        assert codes.diff(dim=0).norm(dim=1).max() < 0.05
+        whole = float((codes[-1] - codes[0]).norm())
+        assert codes.diff(dim=0).norm(dim=1).max() < 0.05 * max(whole, 1)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
@@ -96,6 +117,38 @@ def test_paper_grids():
     assert len(SPACES["disc"].grid()) == 441
     assert len(SPACES["plane"].grid()) == 441
     assert torch.isclose(SPACES["plane"].grid()[:, 0].unique().diff(), torch.tensor(0.1)).all()
+
+
+def test_named_codes_that_leave_something_to_chance_keep_the_emotion(space):
+    for emotion in space.emotions:
+        several = space.several(emotion, 40, seeded(0))
+        assert several.shape == (40, space.dim)
+        torch.testing.assert_close(space.clamp(several), several)
+        assert torch.equal(several, space.several(emotion, 40, seeded(0)))
+        assert (several.std(0, correction=0).max() > 0.1) == (space.kind == "styles")
+        if space.kind != "styles":
+            assert torch.equal(several[0], space.of(emotion))
+
+
+def test_styles_are_made_of_an_emotion_and_a_latent():
+    space = SPACES["styles"]
+    assert space.dim == 12
+    torch.testing.assert_close(space.of("sad"), bent(torch.tensor([2]), torch.zeros(1, 5))[0])
+    same = torch.randn(6, 5, generator=seeded(0))
+    drawn = space.several("happy", 6, seeded(0))
+    torch.testing.assert_close(drawn, bent(torch.full((6,), 1), same))
+    grid = space.grid().unflatten(0, (7, 63))  # every emotion under the same 63 latents
+    assert torch.equal(grid, space.grid(441).unflatten(0, (7, 63)))
+    apart = torch.atanh(grid.double()) - torch.atanh(grid[:1].double())
+    assert apart.std(1).max() < 1e-4 < apart[1:].abs().mean()
+
+
+def test_units_are_drawn_from_real_faces():
+    space = SPACES["units"]
+    assert len(space.grid()) == 441 and len(space.grid(20)) == 20
+    drawn = space.sample(300, seeded(0))
+    assert (drawn[:, None] == space.bank).all(2).any(1).all()
+    assert len(drawn.unique(dim=0)) > 150
 
 
 def test_disc_samples_are_uniform_in_radius_not_in_area():

@@ -21,6 +21,19 @@ def instance_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None =
     return F.instance_norm(x, weight=weight, bias=bias)
 
 
+def modulate(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """x without its own mean and variance (each picture and channel, over H x W, eps 1e-5), times
+    weight, plus bias; these are B x C x 1 x 1 or C x 1 x 1 (AdaIN, Huang and Belongie 2017, eq.
+    8)."""
+    if not torch.compiler.is_compiling():
+        return instance_norm(x) * weight + bias
+    # Spelled out, the compiler fuses it with its neighbours; it makes instance_norm's own backward
+    # six times slower than this.
+    var, mean = torch.var_mean(x.float(), dim=(2, 3), correction=0, keepdim=True)
+    scale = weight * (var + 1e-5).rsqrt()
+    return (x.float() * scale + (bias - mean * scale)).to(x.dtype)
+
+
 class Norm(nn.Module):
     """Instance norm, affine, without running statistics; gain and offset may be steered by a code
     (adaptive).
@@ -39,20 +52,13 @@ class Norm(nn.Module):
             nn.init.zeros_(self.steer.bias)
 
     def forward(self, x: Tensor, code: Tensor | None = None) -> Tensor:
-        compiling = torch.compiler.is_compiling()
-        if self.steer is None and not compiling:
+        if self.steer is None and not torch.compiler.is_compiling():
             return instance_norm(x, self.weight, self.bias)
         weight, bias = self.weight[:, None, None], self.bias[:, None, None]
         if self.steer is not None:
             gain, offset = self.steer(code)[..., None, None].chunk(2, dim=1)
             weight, bias = weight * (1 + gain), bias + offset
-        if not compiling:
-            return instance_norm(x) * weight + bias
-        # Spelled out, the compiler fuses it with its neighbours; it makes instance_norm's own
-        # backward six times slower than this.
-        var, mean = torch.var_mean(x.float(), dim=(2, 3), correction=0, keepdim=True)
-        scale = weight * (var + 1e-5).rsqrt()
-        return (x.float() * scale + (bias - mean * scale)).to(x.dtype)
+        return modulate(x, weight, bias)
 
 
 class ResidualBlock(nn.Module):
