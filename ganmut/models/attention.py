@@ -33,6 +33,13 @@ def compose(source: Tensor, colours: Tensor, mask: Tensor, keep_mask: bool) -> T
     return mask * kept + (1 - mask) * new
 
 
+def total_variation(x: Tensor, power: int = 1) -> Tensor:
+    """Mean over the batch of the sum over all pixels of |step|^power, to the right and downwards;
+    x B x C x H x W. Of a mask with hard edges it is their length in pixels (power 1)."""
+    right, down = x[..., 1:] - x[..., :-1], x[..., 1:, :] - x[..., :-1, :]
+    return (right.abs().pow(power).sum() + down.abs().pow(power).sum()) / len(x)
+
+
 class AttentionGenerator(nn.Module):
     """A trunk with a colour head and a mask head (sigmoid): GANimation's generator.
 
