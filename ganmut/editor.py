@@ -16,9 +16,6 @@ from ganmut.codes import CodeSpace
 from ganmut.device import inference, settle
 from ganmut.models.base import Edit, Method
 
-# ITU-R BT.601 luma: what an editor trained on grey pictures sees of a colour picture.
-LUMA = (0.299, 0.587, 0.114)
-
 
 @dataclass(frozen=True)
 class Faces:
@@ -60,7 +57,7 @@ class Editor:
         whole = self._stack(images)
         x = pictures.to_float(whole.to(self.device))
         x = pictures.resize(x, self.size).clamp(-1, 1)
-        seen = self._luma(x) if self.grey else x
+        seen = pictures.luma(x).expand_as(x).contiguous() if self.grey else x
         if len(seen) == 1:  # the layout in which convolutions are fastest; norms of several are not
             seen = seen.contiguous(memory_format=torch.channels_last)
         with torch.no_grad(), inference(self.device):
@@ -84,7 +81,7 @@ class Editor:
             edit = self.method.edit(faces.features, code)
         edited = edit.images.float()
         if self.grey:  # the change of luminance is added to all three channels: the chroma stays
-            edited = faces.x + (edited - self._luma(faces.x)).mean(1, keepdim=True)
+            edited = faces.x + edited.mean(1, keepdim=True) - pictures.luma(faces.x)
         return Edit(pictures.to_bytes(edited).cpu(), edit.mask, edit.flow)
 
     def pair(self, faces: Faces, rows: Tensor) -> Faces:
@@ -92,11 +89,6 @@ class Editor:
         without encoding again."""
         rows = rows.to(self.device)
         return Faces(faces.x[rows], self.method.take(faces.features, rows), len(rows))
-
-    @staticmethod
-    def _luma(x: Tensor) -> Tensor:
-        weights = x.new_tensor(LUMA)[:, None, None]
-        return (x * weights).sum(1, keepdim=True).expand_as(x).contiguous()
 
     @staticmethod
     def _stack(images: Tensor | np.ndarray | Iterable[np.ndarray]) -> Tensor:

@@ -31,6 +31,12 @@ def to_bytes(images: Tensor) -> Tensor:
     return images.float().add(1).mul(127.5).round_().clamp_(0, 255).to(torch.uint8)
 
 
+def luma(images: Tensor) -> Tensor:
+    """N x 3 x H x W float -> N x 1 x H x W: how light a picture is (ITU-R BT.601), same range."""
+    weights = images.new_tensor([0.299, 0.587, 0.114])[:, None, None]
+    return (images * weights).sum(1, keepdim=True)
+
+
 def resize(images: Tensor, size: int) -> Tensor:
     """N x C x H x W float -> N x C x size x size, bilinear and antialiased; unchanged where the
     size is right."""

@@ -10,10 +10,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganmut.models.base import Config
-from ganmut.models.layers import Trunk
+from ganmut.models.layers import Trunk, change
 
 
 class Painted(NamedTuple):
@@ -46,8 +47,9 @@ class AttentionGenerator(nn.Module):
     keep_mask: the mask's sense, see above. The mask has a bias, which the papers leave out, so that
     it can open or close as a whole.
     colours = tanh(head), as published; where config.output is "residual" they are source +
-    2 tanh(head / 2), which begins at the person. The composition stays, and as no change is larger
-    than the range of colours, huge changes cannot make up for a mask that hardly opens.
+    2 tanh(change(head) / 2), which begins at the person, and the mask is as smooth as the change.
+    The composition stays, and as no change is larger than the range of colours, huge changes
+    cannot make up for a mask that hardly opens.
     Any sides that 4 divides; `channels`: input channels besides the code, the source first.
     """
 
@@ -64,7 +66,11 @@ class AttentionGenerator(nn.Module):
     def decode(self, features: tuple[Tensor, Tensor], code: Tensor) -> Painted:
         source, encoded = features
         head, opening = self.trunk.decode(encoded, code)
-        colours = source + 2 * torch.tanh(head / 2) if self.residual else torch.tanh(head)
+        colours = source + 2 * torch.tanh(change(head) / 2) if self.residual else torch.tanh(head)
+        if (
+            self.residual
+        ):  # the same binomial filter: a mask of grain would make grain of any change
+            opening = F.avg_pool2d(F.avg_pool2d(opening, 2, 1, 1), 2, 1)
         mask = torch.sigmoid(opening + self.mask_bias)
         images = compose(source, colours, mask, self.keep_mask)
         return Painted(images, colours, mask, 1 - mask if self.keep_mask else mask)

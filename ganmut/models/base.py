@@ -168,9 +168,13 @@ class Method(nn.Module, ABC):
         return bool(self.config.noise) and self.rng is not None
 
     def veil(self, x: Tensor) -> Tensor:
-        """Images as the heads of the discriminator see them in training: under noise of every
-        scale."""
-        return x + losses.octaves(x, self.config.noise, self.rng) if self.veiled else x
+        """Images as the heads of the discriminator see them in training: without colour, under
+        noise of every scale. An expression needs no colour, and what the heads see is abused. (The
+        plain mean: weighting the channels would push a generator's colours apart.)"""
+        if not self.veiled:
+            return x
+        light = x.mean(1, keepdim=True)
+        return (light + losses.octaves(light, self.config.noise, self.rng)).expand_as(x)
 
     def d_penalty(
         self, batch: Batch, target: Any, x_fake: Tensor, generator: torch.Generator

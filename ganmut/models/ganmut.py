@@ -77,7 +77,7 @@ class GANmut(Method):
     Config = Config
     PAPER = Config()
     PAPER_RECIPE: ClassVar = {"batch": 16, "kimg": 1_000_000 * 16 / 1000}
-    LEAN: ClassVar = {"lambda_rec": 2.0}
+    LEAN: ClassVar = {"lambda_rec": 1.0}
     not_averaged = ("directions",)
 
     def build(self, training: bool) -> None:

@@ -144,6 +144,17 @@ class Trunk(nn.Module):
         return list(out.split(self.heads_out, 1))
 
 
+CHROMA = 0.25  # of a change: colour follows expression only a little
+
+
+def change(head: Tensor) -> Tensor:
+    """B x 3 x S x S, what a head adds to a picture: mostly luminance, and nothing finer than two
+    pixels. A binomial filter takes the checkerboard of transposed convolutions out."""
+    light = head.mean(1, keepdim=True)
+    kernel = head.new_tensor([[1, 2, 1], [2, 4, 2], [1, 2, 1]]).expand(3, 1, 3, 3) / 16
+    return F.conv2d(torch.lerp(light, head, CHROMA), kernel, padding=1, groups=3)
+
+
 class Generator(nn.Module):
     """A trunk with one colour head: x_fake = tanh(head), as published, or source plus change
     ("residual")."""
@@ -158,8 +169,8 @@ class Generator(nn.Module):
 
     def decode(self, features: tuple[Tensor, Tensor], code: Tensor) -> Tensor:
         x, encoded = features
-        (change,) = self.trunk.decode(encoded, code)
-        return x + change if self.residual else torch.tanh(change)
+        (head,) = self.trunk.decode(encoded, code)
+        return x + change(head) if self.residual else torch.tanh(head)
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
         """B x 3 x S x S in [-1, 1] under B x dim codes; "residual" may leave the range by a little

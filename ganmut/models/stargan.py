@@ -40,7 +40,7 @@ class StarGAN(Method):
     Config = Config
     PAPER = Config()
     PAPER_RECIPE: ClassVar = {"batch": 16, "kimg": 200_000 * 16 / 1000}
-    LEAN: ClassVar = {"lambda_rec": 2.0}
+    LEAN: ClassVar = {"lambda_rec": 1.0}
 
     def build(self, training: bool) -> None:
         self.G = Generator(self.config, len(self.emotions))
