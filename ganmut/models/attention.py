@@ -67,9 +67,7 @@ class AttentionGenerator(nn.Module):
         source, encoded = features
         head, opening = self.trunk.decode(encoded, code)
         colours = source + 2 * torch.tanh(change(head) / 2) if self.residual else torch.tanh(head)
-        if (
-            self.residual
-        ):  # the same binomial filter: a mask of grain would make grain of any change
+        if self.residual:  # the filter of `change`: a mask of grain would make grain of any change
             opening = F.avg_pool2d(F.avg_pool2d(opening, 2, 1, 1), 2, 1)
         mask = torch.sigmoid(opening + self.mask_bias)
         images = compose(source, colours, mask, self.keep_mask)

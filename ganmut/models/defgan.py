@@ -146,7 +146,7 @@ class DefGAN(unitwise.Unitwise):
     PAPER = Config(g_interval=10)
     PAPER_RECIPE: ClassVar = {"batch": 25, "kimg": 40 * 190.0, "decay": 0.5}
     LEAN: ClassVar = unitwise.LEAN | {
-        "lambda_exp_comp": 80.0, "lambda_exp_def": 20.0, "lambda_cyc": 10.0,
+        "lambda_exp_comp": 40.0, "lambda_exp_def": 10.0, "lambda_cyc": 10.0,
     }  # fmt: skip
 
     def build(self, training: bool) -> None:

@@ -63,7 +63,7 @@ class GANimation(unitwise.Unitwise):
     PAPER = Config()
     PAPER_RECIPE: ClassVar = {"batch": 25, "kimg": 30 * 200.0, "decay": 1 / 3}
     LEAN: ClassVar = unitwise.LEAN | {
-        "lambda_idt": 2.0, "lambda_y": 80.0, "attention_rise": 0.1, "attention_patience": 200,
+        "lambda_idt": 1.0, "lambda_y": 40.0, "attention_rise": 0.1, "attention_patience": 200,
     }  # fmt: skip
 
     def build(self, training: bool) -> None:
