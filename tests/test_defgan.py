@@ -210,9 +210,10 @@ def test_flows_are_weighed_in_pixels_at_128(method, batch, monkeypatch):
     quarter = side / 128
     monkeypatch.setattr(method.G, "forward", lambda x, *_: made_of(x, shift(quarter, 0, side)))
     terms = method.g_loss(batch, target, method.fake(batch, target))
-    assert float(terms["eye_G"]) == pytest.approx(0.1)  # one pixel at 128 px
+    assert float(terms["eye_G"]) == pytest.approx(method.config.lambda_eye_G)  # 1 px at 128 px
     assert float(terms["TV_G"]) == 0
-    assert float(terms["comp"]) == pytest.approx(4, rel=1e-5)  # two pixels, there and not back
+    twice = 4 * method.config.lambda_comp  # two pixels, there and not back
+    assert float(terms["comp"]) == pytest.approx(twice, rel=1e-5)
 
 
 def test_the_way_back_is_sampled_where_it_leads(method, batch, monkeypatch):
@@ -224,10 +225,10 @@ def test_the_way_back_is_sampled_where_it_leads(method, batch, monkeypatch):
     comp = float(method.g_loss(batch, target, method.fake(batch, target))["comp"])
 
     def length(first: torch.Tensor, then: torch.Tensor) -> float:
-        return float(method.length(compose(first, then)))
+        return method.config.lambda_comp * float(method.length(compose(first, then)))
 
     assert comp == pytest.approx(length(there, back), rel=1e-5)
-    assert abs(comp - length(back, there)) > 10
+    assert abs(comp - length(back, there)) > 1
 
 
 def test_the_way_back_runs_from_the_target_to_the_source(method, batch, monkeypatch):
