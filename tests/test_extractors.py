@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -276,3 +277,45 @@ def test_files_that_are_no_embedder_are_refused(tmp_path):
     (tmp_path / "noise.onnx").write_bytes(b"noise")
     with pytest.raises(BadWeights, match=r"noise\.onnx is not a usable ONNX file"):
         extractors.load(f"onnx:{tmp_path / 'noise.onnx'}")
+
+
+def classifier(path, classes: int):
+    """An ONNX file that tells which of `classes` columns of a 8 px picture is the brightest."""
+    onnx = pytest.importorskip("onnx")
+    from onnx import TensorProto, helper, numpy_helper
+
+    weight = np.zeros((3 * classes, classes), np.float32)
+    weight[np.arange(3 * classes), np.arange(3 * classes) % classes] = 1 / 255
+    strip = [1, 1, 8, 8 // classes]
+    nodes = [
+        helper.make_node("AveragePool", ["x"], ["bars"], kernel_shape=strip[2:], strides=strip[2:]),
+        helper.make_node("Flatten", ["bars"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "weight"], ["scores"]),
+        helper.make_node("Softmax", ["scores"], ["y"], axis=1),
+    ]
+    shapes = [("x", ["n", 3, 8, 8]), ("y", ["n", classes])]
+    ends = [helper.make_tensor_value_info(k, TensorProto.FLOAT, shape) for k, shape in shapes]
+    graph = helper.make_graph(
+        nodes, "bars", ends[:1], ends[1:], [numpy_helper.from_array(weight, "weight")]
+    )
+    opset = [helper.make_opsetid("", 13)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
+
+
+def test_an_onnx_classifier_gives_its_last_features_and_the_project_s_order(tmp_path):
+    pytest.importorskip("insightface")
+    classifier(tmp_path / "bars.onnx", 4)
+    network = extractors.load(f"onnx:{tmp_path / 'bars.onnx'}:Anger,neutral,surprise,happiness")
+    assert network.emotions == ("neutral", "happy", "surprised", "angry")
+    faces = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
+    faces[0, :, :, 24:] = 255  # the last column: happiness
+    faces[1, :, :, :8] = 255  # the first: anger
+    seen = network(faces)
+    assert seen.outputs.argmax(1).tolist() == [1, 3]
+    assert torch.allclose(seen.outputs.sum(1), torch.ones(2))
+    assert seen.features.shape == (2, 12)  # three channels of four columns enter the last layer
+    assert network.sha256 == storage.sha256(tmp_path / "bars.onnx")
+    with pytest.raises(BadWeights, match="4 outputs, 2 emotions"):
+        extractors.load(f"onnx:{tmp_path / 'bars.onnx'}:neutral,happy")(faces)
+    with pytest.raises(BadWeights, match="neutral among them"):
+        extractors.load(f"onnx:{tmp_path / 'bars.onnx'}:happy,sad,angry,fearful")

@@ -153,12 +153,13 @@ def build(config: dict[str, Any]) -> Extractor:
 def load(spec: str | Path, device: torch.device | str | None = None) -> Extractor:
     """The frozen extractor of a spec: bundled "procedural/emotion", a folder, "hub:OWNER/NAME@REV".
 
-    "onnx:PATH" is a face recognition model, through insightface. Raises Unknown or BadWeights.
+    "onnx:PATH" is a face recognition model, through insightface; "onnx:PATH:happy,neutral,..." an
+    expression classifier with its outputs in this order. Raises Unknown or BadWeights.
     """
     if str(spec).startswith("onnx:"):
-        from ganmut.extractors.identity import OnnxIdentity
+        from ganmut.extractors.onnx_file import open_onnx
 
-        return OnnxIdentity(str(spec).removeprefix("onnx:"))
+        return open_onnx(str(spec).removeprefix("onnx:"))
     return restore(storage.read(weights.find(spec, "extractor"), "extractor"), device)
 
 

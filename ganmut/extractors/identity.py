@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganmut import images as pictures
 from ganmut.data.base import BadData, FaceSet
 from ganmut.emotions import EMOTIONS
 from ganmut.extractors.base import EXTRACTORS, Extraction, Extractor, Lesson, vgg
-from ganmut.storage import BadWeights, sha256
 
 SCALE, MARGIN = 24.0, 0.25  # of the cosine-margin softmax
 PAIRS = 3000  # faces whose pairs are examined: 4.5 million pairs
@@ -94,77 +88,3 @@ def _people(faces: FaceSet) -> Tensor:
     if faces.person is None:
         raise BadData(f"{faces.source} does not know who is who; give a `person` column")
     return faces.person.cpu()
-
-
-class OnnxIdentity(Extractor):
-    """A face recognition network in an ONNX file (ArcFace and its kin), through insightface.
-
-    Mind the licence of the file: insightface's own packs are for non-commercial research only.
-    """
-
-    name = "onnx_identity"
-    title = "Identity embedder (ONNX)"
-    outputs = "the embedding, of length 1"
-
-    def __init__(self, path: str | Path):
-        super().__init__(EMOTIONS, 112)
-        if not Path(path).is_file():
-            raise BadWeights(f"{path}: there is no such ONNX file")
-        try:
-            from insightface.model_zoo import get_model
-        except ImportError:
-            raise BadWeights(
-                "an ONNX embedder needs insightface: pip install 'ganmut[faces]'"
-            ) from None
-        _check_onnx(path)
-        self.network = get_model(str(path), providers=["CPUExecutionProvider"])
-        if not hasattr(self.network, "get_feat"):
-            raise BadWeights(f"{path} is not a face recognition model of 112 x 112 px")
-        width = self.network.output_shape[-1]
-        if isinstance(width, int) and width < 32:  # some classifier of the same input size
-            raise BadWeights(f"{path} gives {width} values a face, which is no embedding")
-        self.sha256 = sha256(path)
-
-    def forward(self, images: Tensor) -> Extraction:
-        # The project's crop (data/base.py, CROP) is ArcFace's moved up 7 px of 128: moved back.
-        shift = math.floor(images.shape[-2] * 7 / 128 + 0.5)
-        lower = F.pad(images.float().cpu(), (0, 0, shift, 0), mode="replicate")
-        small = pictures.resize(lower[..., : images.shape[-2], :], self.size)
-        small = small.round().clamp(0, 255).to(torch.uint8)
-        blue_first = [np.ascontiguousarray(face[..., ::-1]) for face in pictures.array(small)]
-        features = np.concatenate(list(self._batches(blue_first)))
-        found = F.normalize(torch.from_numpy(features).float(), dim=1)
-        return Extraction(found, found)
-
-    def _batches(self, faces: list[np.ndarray]) -> Iterator[np.ndarray]:
-        """Features in the batch size that the file fixes (often 1), or 64."""
-        fixed = self.network.input_shape[0]
-        step = fixed if isinstance(fixed, int) else 64
-        for start in range(0, len(faces), step):
-            batch = faces[start : start + step]
-            missing = step - len(batch) if isinstance(fixed, int) else 0
-            yield self.network.get_feat(batch + batch[-1:] * missing)[: len(batch)]
-
-    def embed(self, x: Tensor) -> Tensor:
-        raise NotImplementedError("an ONNX network gives no gradients; use it on uint8 images")
-
-    def read(self, features: Tensor) -> Tensor:
-        return features
-
-    def lesson(self, faces: FaceSet, generator: torch.Generator) -> Lesson:
-        raise BadData("an ONNX network is not trained here")
-
-    def examine(self, faces: FaceSet, seen: Extraction) -> dict[str, Any]:
-        return verification(_people(faces), seen.features)
-
-
-def _check_onnx(path: str | Path) -> None:
-    """Raises BadWeights where ONNX refuses the file; the runtime's own errors share no class."""
-    import onnx
-    from google.protobuf.message import DecodeError
-
-    try:
-        onnx.checker.check_model(str(path))
-    except (onnx.checker.ValidationError, DecodeError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise BadWeights(f"{path} is not a usable ONNX file: {reason}") from None
