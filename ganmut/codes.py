@@ -285,18 +285,24 @@ class Styles(CodeSpace):
     """Style codes that a method makes from an emotion and a random latent (SMIT, StarGAN v2).
 
     `style(which, latent)`: int64 n and n x latent -> `[n, dim]`. A named emotion is the style of
-    the latent at rest, zero; `several` and `sample` draw latents from N(0, 1).
+    the latent at rest, zero, or its row of `rest` (emotions x dim) where a method has a better one;
+    `several` and `sample` draw latents from N(0, 1).
     """
 
     kind = "styles"
 
     def __init__(
-        self, emotions: tuple[str, ...], latent: int, style: Callable[[Tensor, Tensor], Tensor]
+        self,
+        emotions: tuple[str, ...],
+        latent: int,
+        style: Callable[[Tensor, Tensor], Tensor],
+        rest: Tensor | None = None,
     ):
         super().__init__(emotions)
         self.latent, self._style = latent, style
-        rest = self._made(torch.arange(len(emotions)), torch.zeros(len(emotions), latent))
-        self.rest, self.dim = rest, rest.shape[1]
+        if rest is None:
+            rest = self._made(torch.arange(len(emotions)), torch.zeros(len(emotions), latent))
+        self.rest, self.dim = rest.detach().float().cpu(), rest.shape[1]
 
     def _made(self, which: Tensor, latent: Tensor) -> Tensor:
         with torch.no_grad():

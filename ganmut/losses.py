@@ -62,8 +62,8 @@ def cycle(x: Tensor, x_rec: Tensor) -> Tensor:
 @dataclass(frozen=True)
 class Adversarial:
     """One adversarial game: critic(real, fake) and generator(fake) from patch scores, and its
-    penalty, weighted (no terms where it has none). A relativistic game's generator takes the real
-    scores as well, (fake, real)."""
+    penalty, weighted (no terms where it has none). The generator's loss takes the real scores
+    as well, (fake, real), which only a relativistic game needs."""
 
     critic: Callable[[Tensor, Tensor], Tensor]
     generator: Callable[..., Tensor]
@@ -100,12 +100,12 @@ def relativistic_hinge(better: Tensor, worse: Tensor) -> Tensor:
 ADVERSARIAL = {
     "wgan_gp": Adversarial(
         critic=lambda real, fake: fake.mean() - real.mean(),
-        generator=lambda fake: -fake.mean(),
+        generator=lambda fake, real=None: -fake.mean(),
         penalty=_wgan_penalty,
     ),
     "nonsaturating": Adversarial(
         critic=lambda real, fake: F.softplus(-real).mean() + F.softplus(fake).mean(),
-        generator=lambda fake: F.softplus(-fake).mean(),
+        generator=lambda fake, real=None: F.softplus(-fake).mean(),
         penalty=_r1_penalty,
     ),
     "relativistic_hinge": Adversarial(
