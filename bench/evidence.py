@@ -17,9 +17,9 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from bench import plans
-from bench.metrics.base import NotMeasured
 from bench.protocol import Protocol
 from bench.rows import Row, SourceRow
+from bench.score import NotMeasured
 from bench.views import VIEWS, Judges, Seen
 from ganmut.data import FaceSet
 from ganmut.data.base import digest

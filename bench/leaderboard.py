@@ -6,26 +6,50 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bench.board import (
+    ENDS,
+    Board,
+    cell,
+    equal_table,
+    heading,
+    main_tables,
+    number,
+    parts_tables,
+    remarks,
+)
 from bench.metrics.base import METRICS
-from bench.report import ENDS, Board, cell, heading, main_table, number, parts_table, remarks
 
 NOTES = (
     "FED is never read alone: the row identity edits nothing and scores 0 by construction. Read it "
-    "beside accuracy.",
+    "beside accuracy. The same goes for identity distance, oracle error and concentration: who "
+    "changes little keeps much.",
     "The row real sets as many other real faces in the place of the edited ones: what is left is "
     "the noise of the sample.",
     "Accuracy above real is not better: it is more prototypical than real faces are.",
-    "ERE in the main table searches each paper's own grid (441 codes for GANmut and GGANmut, the "
+    "ERE in the main table searches each paper's own grid (441 codes for GANmut and GGANmut, 63 "
+    "styles an emotion for SMIT and StarGAN v2, 441 real faces' units where codes are units, the "
     "labels alone for StarGAN); the equal-budget table gives every method as many codes.",
-    "Intervals are 95 % bootstrap intervals over the source faces. Every method was trained once, "
-    "from one seed: what another training would give is not in them.",
+    "AU error asks every method for the same: the units of the emotion's prototype. What the row "
+    "oracle has left is people's own manners and the regressor's error.",
+    "Concentration of a change spread evenly over the picture is the part area. Real neighbours "
+    "are 50 % where edits and real faces cannot be told apart; neither more nor less is better.",
     "The classifier that measures was trained on people whom no editor saw.",
+)
+ONE_SEED = (
+    "Intervals are 95 % bootstrap intervals over the source faces. Every method was trained once, "
+    "from one seed: what another training would give is not in them."
+)
+MORE_SEEDS = (
+    "Intervals are 95 % bootstrap intervals over the source faces, of one training each. Claims "
+    "were judged again on trainings from other seeds ({}) and hold only where all agree."
 )
 RENDERED = (
     "These faces are rendered, not photographed. What holds here is a statement about these "
     "methods on these faces."
 )
 CAPTIONS = {
+    "sheet": "One rendered person under each emotion, a method a line; above them the same person "
+    "rendered with the expression.",
     "gamut": "Label distribution over the gamut, as in figures 1 and 3 of GANmut: the classifier's "
     "mean softmax over edited test faces; colour: most probable emotion, shade: its probability. "
     "Marks: learned directions or modes.",
@@ -34,13 +58,20 @@ CAPTIONS = {
     "person, a method a line.",
     "wheel": "Emotion wheel, as in figures 9 to 11 of GANmut's supplement: angles around, radii "
     ".33, .66 and 1.",
+    "sweep": "Single action units from 0 to 1, the others as in neutral.",
+    "change": "What an edit changes, as in figures 5, 13 and 14 of DefGAN: absolute difference "
+    "from the source, four times amplified.",
+    "flow": "Flow: arrows from each pixel to where its colour is taken from.",
+    "boxes": "What the local branches see and edit.",
+    "tsne": "Real faces (grey) and edits under the evaluation prior (by what the classifier sees) "
+    "in one t-SNE embedding of the classifier's features each, as in figure 5 of GANmut.",
 }
 
 
 def markdown(found: Board, folder: Path) -> str:
     """The text of LEADERBOARD.md; figures are those that lie in folder/figures."""
     parts = [
-        _head(found), _table(*main_table(found)), _equal(found), _claims(found), _beside(found),
+        _head(found), _main(found), _equal(found), _claims(found), _beside(found),
         _by_part(found), _notes(found), _figures(folder), _provenance(found),
     ]  # fmt: skip
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -60,13 +91,16 @@ def _table(head: list[str], lines: list[list[str]]) -> str:
     return "\n".join(body)
 
 
+def _main(found: Board) -> str:
+    parts = []
+    for title, head, lines in main_tables(found):
+        parts += [f"**{title.capitalize()}**", _table(head, lines)]
+    return "\n\n".join(parts)
+
+
 def _equal(found: Board) -> str:
-    names = [name for name in found.metrics if name.startswith("ere@")]
-    rows = [[row, *(cell(found.cells.get((row, m)), "equal") for m in names)] for row in found.rows]
-    rows = [line for line in rows if any(line[1:])]
-    if not names or not rows:
-        return ""
-    return "## ERE, equal budget\n\n" + _table(["row", *(heading(name) for name in names)], rows)
+    head, lines = equal_table(found)
+    return f"## ERE, equal budget\n\n{_table(head, lines)}" if lines else ""
 
 
 def _claims(found: Board) -> str:
@@ -114,14 +148,17 @@ def _ours(record: dict, theirs: str) -> str:
 def _by_part(found: Board) -> str:
     sections = []
     for name in found.metrics:
-        head, lines = parts_table(found, name)
-        if lines and len(head) > 2:
-            sections.append(f"### {heading(name)}\n\n{_table(head, lines)}")
+        tables = [(head, lines) for head, lines in parts_tables(found, name) if len(head) > 2]
+        if tables:
+            text = "\n\n".join(_table(head, lines) for head, lines in tables)
+            sections.append(f"### {heading(name)}\n\n{text}")
     return "## By emotion\n\n" + "\n\n".join(sections) if sections else ""
 
 
 def _notes(found: Board) -> str:
-    lines = [f"* {text}" for text in (*NOTES, *remarks(found))]
+    again = sorted({row for c in found.claims for row in c["weights"] if "@" in row})
+    seeds = MORE_SEEDS.format(", ".join(again)) if again else ONE_SEED
+    lines = [f"* {text}" for text in (*NOTES, seeds, *remarks(found))]
     if found.left_out:
         lines.append(
             f"* {found.left_out} older or differently measured results are in the file but not in "

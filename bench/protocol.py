@@ -20,10 +20,10 @@ class Protocol:
 
     n_test: source faces of FED, one edit each (as many others stand in for the row "real"). n_fid:
     how many of them FID sees (Inception is the slowest network here). n_accuracy: faces that are
-    edited to every emotion (accuracy, identity, oracle). n_smooth: faces whose way from neutral to
-    every emotion is walked in `steps` pictures. n_ere: faces of ERE, whole batches of `ere_batch`;
-    `budget`: the codes everybody may search in the equal-budget half of ERE. replicates: bootstrap
-    draws. chart_faces, chart_side: faces and grid of the gamut maps.
+    edited to every emotion (accuracy, AU error, identity, oracle, concentration). n_smooth: faces
+    whose way from neutral to every emotion is walked in `steps` pictures. n_ere: faces of ERE,
+    whole batches of `ere_batch`; `budget`: the codes everybody may search in the equal-budget half
+    of ERE. replicates: bootstrap draws. chart_faces, chart_side: faces and grid of the gamut maps.
     """
 
     name: str

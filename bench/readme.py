@@ -10,12 +10,13 @@ BEGIN, END = "<!-- leaderboard:begin -->", "<!-- leaderboard:end -->"
 
 
 def summary(leaderboard: str) -> str:
-    """The main table and each claim's verdict (without its reasons), in Markdown."""
+    """The main tables and each claim's verdict (without its reasons), in Markdown."""
     blocks = [b for b in leaderboard.split("\n\n") if b.startswith("|")]
+    main = [b for b in leaderboard.split("\n\n## ")[0].split("\n\n") if b.startswith(("|", "**"))]
     claims = next(b for b in blocks if "| claim |" in b.splitlines()[0])
     verdicts = ["|".join(line.split("|")[:5]) + "|" for line in claims.splitlines()]
     head = next(b for b in leaderboard.split("\n\n") if b.startswith("Protocol:"))
-    return "\n\n".join([head, blocks[0], "\n".join(verdicts)])
+    return "\n\n".join([head, *main, "\n".join(verdicts)])
 
 
 def filled(readme: str, leaderboard: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from bench.metrics.base import Score
+from bench.score import Score
 from ganmut import device as hardware
 
 FILE = "results.jsonl"

@@ -80,10 +80,13 @@ def _config(spec: str | Path) -> dict[str, Any]:
 
 
 def pick_methods(text: str, found: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    """The asked-for editors, and the ablations of them that claims need (which "all" leaves out of
-    the table).
+    """The asked-for editors, and what claims need beside them and "all" leaves out of the table:
+    their ablations, and trainings of the same from other seeds (folders such as ganmut@1).
     """
-    base = {name: _config(spec).get("ablation_of") for name, spec in found.items()}
+    base = {
+        name: _config(spec).get("ablation_of") or (name.partition("@")[0] if "@" in name else None)
+        for name, spec in found.items()
+    }
     whole = [name for name in found if not base[name]]
     names = whole if text == "all" else choose(text, list(found), "method")
     if not names:

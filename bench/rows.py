@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bench.answers import Answers
-from bench.metrics.base import NotMeasured
+from bench.score import NotMeasured
 from ganmut.codes import CodeSpace, OneHot
 from ganmut.data import FaceSet
 from ganmut.editor import Editor

@@ -20,13 +20,14 @@ if __package__ in (
 
 from rich.console import Console
 
-from bench import figures, leaderboard, report, results
-from bench.claims import Claim, claims, judge
+from bench import board, figures, leaderboard, report, results
+from bench.claims import Claim, claims
 from bench.evidence import Evidence
 from bench.metrics import METRICS, NotMeasured, Score
 from bench.protocol import PROTOCOLS
 from bench.roster import UserError
-from bench.session import Session, open_session
+from bench.session import ROLES, Session, open_session
+from bench.verdicts import over_seeds
 from ganmut.images import write_atomic
 
 # What a metric, an editor or an extractor may fail with: the row gets the message, the run goes on.
@@ -53,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
         help="procedural, folder:PATH or hub:ID@REV (default procedural)")  # fmt: skip
     add("--metrics", default="all", metavar="A,B", help=f"of {', '.join(METRICS)} (default all)")
     add("--protocol", default="default", metavar="NAME", help=f"one of {', '.join(PROTOCOLS)}")
-    for role, what in (("emotion", "classifier"), ("identity", "face embedder")):
+    for role, what in ROLES.items():
         add(
             f"--{role}",
             metavar="SPEC",
@@ -112,10 +113,10 @@ def run(session: Session, console: Console) -> int:
             results.append(session.out, [record for record, _ in found])
             if evidence.row.name in session.methods:
                 methods.append(evidence)
-    verdicts = [judge(claim, scores) for claim in wanted]
+    verdicts = [over_seeds(claim, scores) for claim in wanted]
     results.append(session.out, [session.claim_record(verdict) for verdict in verdicts])
     drawn = _figures(session, methods)
-    found = report.board(results.read(session.out))
+    found = board.board(results.read(session.out))
     write_atomic(session.out / "LEADERBOARD.md", leaderboard.markdown(found, session.out))
     report.show(console, found)
     failed = [r for r in records if r.status == "error"] or not drawn
@@ -129,15 +130,18 @@ def run(session: Session, console: Console) -> int:
 def _claims(session: Session) -> list[Claim]:
     if not session.methods:
         return []
-    return claims(session.faces.emotions, tuple(session.methods))
+    return claims(session.faces.emotions, (*session.methods, *session.ablations))
 
 
 def _metrics(session: Session, evidence: Evidence, wanted: list[Claim]) -> list[str]:
-    """What a row is measured on: what was asked for, and of an ablation only what a claim reads."""
+    """What a row is measured on: what was asked for, and of an ablation or one more seed only what
+    a claim reads.
+    """
     row = evidence.row
     asked = [name for name in session.metrics if row.kind in METRICS[name].rows]
     if row.name in session.ablations:
-        read = set().union(*(claim.rows.get(row.name, set()) for claim in wanted))
+        name = row.name.partition("@")[0]
+        read = set().union(*(claim.rows.get(name, set()) for claim in wanted))
         asked = [name for name in asked if name in read]
     return asked
 
@@ -147,7 +151,7 @@ def measure(
 ) -> list[tuple[results.Result, Score | None]]:
     """One Result a metric; a metric that fails becomes a row with its error."""
     for name in metrics:
-        evidence.want(METRICS[name].needs)
+        evidence.want(METRICS[name].reads(evidence.row))
     found = []
     for name in metrics:
         start, score, status, note = time.perf_counter(), None, "ok", ""
@@ -168,7 +172,8 @@ def _figures(session: Session, methods: list[Evidence]) -> bool:
         return True
     try:
         with session.progress:
-            figures.draw(methods, session.out / "figures", session.protocol.seed)
+            embedded = "tsne" in session.metrics
+            figures.draw(methods, session.out / "figures", session.protocol.seed, embedded)
     except (NotMeasured, *FAILURES) as error:
         print(f"figures failed: {type(error).__name__}: {error}", file=sys.stderr)
         return False

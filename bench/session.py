@@ -22,13 +22,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 import ganmut
 from bench import inception, results
 from bench.answers import Answers
-from bench.claims import Verdict
 from bench.evidence import Evidence, source_evidence
 from bench.metrics import METRICS, NotMeasured, Score
 from bench.protocol import Protocol, protocol
 from bench.roster import UserError, choose, discover, one_size, pick_methods
 from bench.rows import EditorRow, IdentityRow, OracleRow, RealRow, Row
-from bench.views import VIEWS, Judges
+from bench.verdicts import Verdict
+from bench.views import NETWORKLESS, VIEWS, Judges
 from ganmut import device as hardware
 from ganmut import extractors
 from ganmut.data import FaceSet, open_source
@@ -43,11 +43,16 @@ TRAINING = (
     "data_fingerprint",
     "commit",
 )
-BUNDLED = "{role} extractor for rendered faces only; for {data} pass --{role} SPEC{hint}"
+BUNDLED = (
+    "the bundled {role} extractor is for rendered faces only; for {data} pass --{role} SPEC{hint}"
+)
 HINT = {
     "emotion": " (train one: python -m ganmut train-extractor emotion --data {data})",
     "identity": " (a trained folder, or onnx:PATH of a face recognition model)",
+    "units": " (train one on faces with action units: "
+    "python -m ganmut train-extractor units --data ...)",
 }
+ROLES = {"emotion": "classifier", "identity": "face embedder", "units": "action-unit regressor"}
 
 
 @dataclass
@@ -120,7 +125,7 @@ class Session:
         known = results.measured(score) if score is not None else dict(
             value=None, interval=None, n=0, note=note, parts={}, intervals={}
         )  # fmt: skip
-        plans = {need.split(":")[0] for need in kind.needs}
+        plans = {need.split(":")[0] for need in kind.reads(row)}
         return results.Result(
             row=row.name, metric=metric, metric_version=kind.version, status=status, unit=kind.unit,
             higher_is_better=kind.higher_is_better, weights=self.weights, weights_sha256=row.sha256,
@@ -131,7 +136,7 @@ class Session:
         )  # fmt: skip
 
     def _used(self, metric: str) -> dict[str, str]:
-        roles = {VIEWS[need.split(":")[1]][1] for need in METRICS[metric].needs} - {"", "answers"}
+        roles = {VIEWS[need.split(":")[1]][1] for need in METRICS[metric].needs} - NETWORKLESS
         return {
             role: self.judges.sha256(role) for role in sorted(roles) if role in self.judges.networks
         }
@@ -209,11 +214,11 @@ def open_networks(
         roles.add("emotion")  # gamut maps
     networks: dict[str, Any] = {}
     missing: dict[str, str] = {}
-    for role in sorted(roles - {"", "answers", "inception"}):
+    for role in sorted(roles - NETWORKLESS - {"inception"}):
         given = getattr(args, role, None)
         if given is None and not args.data.startswith("procedural"):
             hint = HINT.get(role, "").format(data=args.data)
-            reason = "the bundle has an " + BUNDLED.format(role=role, data=args.data, hint=hint)
+            reason = BUNDLED.format(role=role, data=args.data, hint=hint)
             if role == "emotion":
                 raise UserError(reason)
             missing[role] = reason

@@ -31,9 +31,9 @@ from bench.baseline import PARTS, Plain, Switches
 from ganmut import device as hardware
 from ganmut import recipe as recipes
 from ganmut.data import procedural
-from ganmut.data.base import Batch
+from ganmut.data.base import Batch, FaceSet
 from ganmut.editor import Editor
-from ganmut.emotions import EMOTIONS
+from ganmut.emotions import EMOTIONS, UNITS
 from ganmut.models.base import METHODS, Method
 from ganmut.train import Game
 
@@ -71,13 +71,29 @@ def build(name: str, size: int, batch: int, network: dict[str, int]) -> tuple[An
     """The recipe and the method as published, but for what `network` says."""
     recipe, config = recipes.assemble(name, "paper", size=size, batch=batch, **network)
     torch.manual_seed(0)
-    return recipe, METHODS[name](config, EMOTIONS, size)
+    method = METHODS[name](config, EMOTIONS, size)
+    method.prime(faces_of(size, len(EMOTIONS)))
+    return recipe, method
 
 
 def batch_of(size: int, n: int) -> Batch:
     rng = hardware.generator(0)
     x = torch.rand(n, 3, size, size, generator=rng) * 2 - 1
-    return Batch(x, torch.randint(len(EMOTIONS), (n,), generator=rng))
+    emotion = torch.randint(len(EMOTIONS), (n,), generator=rng)
+    return Batch(x, emotion, torch.rand(n, len(UNITS), generator=rng))
+
+
+def faces_of(size: int, n: int) -> FaceSet:
+    """Noise for faces, each with units: what methods ask to know before they start."""
+    batch = batch_of(size, n)
+    return FaceSet(
+        source="noise", split="train", emotions=EMOTIONS, images=bytes_of(batch.x),
+        emotion=torch.arange(n) % len(EMOTIONS), units=batch.units, fingerprint="noise",
+    )  # fmt: skip
+
+
+def bytes_of(x: torch.Tensor) -> torch.Tensor:
+    return (x * 127.5 + 127.5).round().to(torch.uint8)
 
 
 def cycle_of(game: Any, batch: Batch, interval: int) -> Turn:
@@ -122,7 +138,7 @@ def training(name: str, size: int, args: argparse.Namespace) -> dict[str, Any]:
 def editing(name: str, size: int, n: int, args: argparse.Namespace) -> dict[str, Any]:
     """Milliseconds from prepared faces and a code to uint8 pictures, for n faces at once."""
     _, method = build(name, size, args.batch, args.network)
-    x = (batch_of(size, n).x * 127.5 + 127.5).round().to(torch.uint8)
+    x = bytes_of(batch_of(size, n).x)
     twin = Plain(method) if name in PARTS else None
     editor = Editor(method, {})
     faces, code = editor.prepare(x), editor.space.of("happy")
@@ -235,11 +251,11 @@ def measure(args: argparse.Namespace, say: Callable[[str], None]) -> dict[str, A
         for name in args.names:
             row = training(name, size, args)
             result["training"].append(row)
-            say(f"{name:10s} {size:4d} px  training {line(row, 'img_s', 'img/s')}")
+            say(f"{name:13s} {size:4d} px  training {line(row, 'img_s', 'img/s')}")
             for n in EDIT_BATCHES:
                 row = editing(name, size, n, args)
                 result["edit"].append(row)
-                say(f"{name:10s} {size:4d} px  edit of {n:2d}  {line(row, 'ms', 'ms')}")
+                say(f"{name:13s} {size:4d} px  edit of {n:2d}  {line(row, 'ms', 'ms')}")
     if args.steps:
         result["steps"] = ladder(args.names[0], args.sizes[0], args)
         for row in result["steps"]:

@@ -13,8 +13,9 @@ import torch
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
+from bench import regions
 from bench.answers import Answers
-from bench.metrics.base import NotMeasured
+from bench.score import NotMeasured
 from ganmut import images as pictures
 
 LUMA = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
@@ -22,7 +23,8 @@ LUMA = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
 
 @dataclass
 class Judges:
-    """The frozen networks by role ("emotion", "identity", "units", "inception") and the answers.
+    """The frozen networks by role ("emotion", "identity", "units", "inception") and the answers,
+    with the test faces. Two roles are no networks: "answers" and "regions".
 
     `missing` says why a role is empty; asking for it raises NotMeasured with that sentence.
     """
@@ -44,6 +46,8 @@ class Judges:
         """What names the network of a role in caches and results; raises NotMeasured where there is
         none.
         """
+        if role == "regions":
+            return f"{'rendered' if self.answers.known else 'boxes'} {regions.VERSION}"
         if role != "answers":
             return str(self[role].sha256)
         if not self.answers.known:
@@ -111,21 +115,61 @@ def answer(seen: Seen) -> np.ndarray:
     """m x 2: mean absolute difference (grey levels, 0..255) and SSIM of the luma, against the
     rendered truth.
     """
-    if (seen.wanted < 0).any():
-        raise ValueError("the view 'answer' needs a plan that asks for an emotion, such as labels")
-    truth = torch.empty(0)
-    for which in seen.wanted.unique().tolist():
-        rows = (seen.wanted == which).nonzero()[:, 0]
-        rendered = seen.judges.answers.render(seen.faces[rows], seen.judges.emotions[which])
-        if not len(truth):
-            truth = rendered.new_empty(len(seen.faces), *rendered.shape[1:])
-        truth[rows] = rendered
+    truth = _truth(seen, "answer").float()
     edited = pictures.resize(seen.images.float(), truth.shape[-1]).round().clamp(0, 255)
-    truth = truth.float()
     l1 = (edited - truth).abs().mean((1, 2, 3)).numpy()
     return np.stack([l1, _ssim((edited * LUMA).sum(1), (truth * LUMA).sum(1))], 1).astype(
         np.float32
     )
+
+
+def change(seen: Seen) -> np.ndarray:
+    """m x 2: the share of the absolute pixel change, from the source, that lies where the
+    expression needs it (bench/regions.py), and the share of the picture that this is.
+
+    NaN in the first where the edit changes nothing, in both where nothing need change.
+    """
+    known = seen.judges.answers.faces
+    source = known.faces(seen.faces).float()
+    edited = pictures.resize(seen.images.float(), source.shape[-1]).round().clamp(0, 255)
+    moved = (edited - source).abs().sum(1)
+    if seen.judges.answers.known:
+        needed = regions.rendered(source, _truth(seen, "change"))
+    else:
+        needed = _boxes(seen, source.shape[-1])
+    inside, whole = (moved * needed).sum((1, 2)), moved.sum((1, 2))
+    area = needed.float().mean((1, 2))
+    nothing, gap = area == 0, torch.tensor(float("nan"))
+    share = torch.where(nothing | (whole == 0), gap, inside / whole.clamp(min=1))
+    return _array(torch.stack([share, torch.where(nothing, gap, area)], 1))
+
+
+def _boxes(seen: Seen, size: int) -> Tensor:
+    """bool m x S x S: the boxes of the emotion asked for and of the one that the source shows."""
+    _asked(seen, "change")
+    shown = seen.judges.answers.faces.emotion[seen.faces]
+    every = torch.stack([regions.boxes(emotion, size) for emotion in seen.judges.emotions])
+    return every[seen.wanted] | every[shown]
+
+
+def _asked(seen: Seen, view: str) -> None:
+    if (seen.wanted < 0).any():
+        raise ValueError(f"the view {view!r} needs a plan that asks for an emotion, such as labels")
+
+
+def _truth(seen: Seen, view: str) -> Tensor:
+    """uint8 m x 3 x S x S: the same people rendered with the emotions asked for."""
+    if "truth" not in seen._kept:
+        _asked(seen, view)
+        truth = torch.empty(0)
+        for which in seen.wanted.unique().tolist():
+            rows = (seen.wanted == which).nonzero()[:, 0]
+            rendered = seen.judges.answers.render(seen.faces[rows], seen.judges.emotions[which])
+            if not len(truth):
+                truth = rendered.new_empty(len(seen.faces), *rendered.shape[1:])
+            truth[rows] = rendered
+        seen._kept["truth"] = truth
+    return seen._kept["truth"]
 
 
 def _ssim(a: Tensor, b: Tensor) -> np.ndarray:
@@ -144,6 +188,7 @@ def _array(values: Any) -> np.ndarray:
     return torch.as_tensor(values).detach().float().cpu().numpy()
 
 
+NETWORKLESS = frozenset({"", "answers", "regions"})  # roles that no network fills
 VIEWS: dict[str, tuple[Callable[[Seen], np.ndarray], str]] = {
     "features": (features, "emotion"),
     "softmax": (softmax, "emotion"),
@@ -151,5 +196,6 @@ VIEWS: dict[str, tuple[Callable[[Seen], np.ndarray], str]] = {
     "units": (units, "units"),
     "inception": (inception, "inception"),
     "answer": (answer, "answers"),
+    "change": (change, "regions"),
     "images": (images, ""),
 }

@@ -15,20 +15,23 @@ import torch
 from torch import Tensor
 
 import bench.metrics
+from bench import board, regions
 from bench.answers import Answers
 from bench.evidence import Evidence, source_evidence
 from bench.metrics import METRICS, NotMeasured, TooFew
 from bench.metrics.ere import smallest_error, targets
 from bench.metrics.smoothness import largest_step
+from bench.metrics.tsne import real_nearest
 from bench.protocol import Protocol
 from bench.rows import IdentityRow, OracleRow, RealRow, Row, read
 from bench.views import Judges
-from ganmut.codes import OneHot
-from ganmut.data import FaceSet
-from ganmut.emotions import EMOTIONS
+from ganmut.codes import ActionUnits, OneHot
+from ganmut.data import FaceSet, open_source
+from ganmut.emotions import EMOTIONS, prototype
 from ganmut.registry import Registry
 
 SIDE = 8
+UNITS = torch.tensor([prototype(emotion) for emotion in EMOTIONS])
 PROTOCOL = Protocol(
     "toy", n_test=64, n_fid=64, n_accuracy=32, n_smooth=8, n_ere=32,
     replicates=60, budget=70, chart_faces=2, chart_side=5,
@@ -92,6 +95,8 @@ class Judge:
             return SimpleNamespace(
                 features=person, outputs=person / person.norm(dim=1, keepdim=True)
             )
+        if self.role == "units":
+            return SimpleNamespace(features=shown, outputs=shown.double() @ UNITS.double())
         return SimpleNamespace(features=torch.cat([shown, person[:, :3] / 255], 1))
 
 
@@ -128,8 +133,23 @@ class ToyRow(Row):
         return edited.round().clamp(0, 255).to(torch.uint8)
 
 
+class UnitRow(ToyRow):
+    """The toy editor, asked in action units: it shows the emotions that they are made of."""
+
+    def __init__(self, faces: FaceSet, **knobs: float):
+        super().__init__(faces, **knobs)
+        mixed = torch.rand(50, 7, generator=torch.Generator().manual_seed(0))
+        bank = mixed / mixed.sum(1, keepdim=True) @ UNITS
+        self.space = ActionUnits(EMOTIONS, UNITS, bank)
+
+    def edit(self, faces: Tensor, codes: Tensor) -> Tensor:
+        shown = codes @ torch.linalg.pinv(UNITS)
+        shown[:, 0] = 1 - shown[:, 1:].sum(1)  # neutral is no unit at all
+        return super().edit(faces, shown)
+
+
 def judges(faces: FaceSet, cache: Path, protocol: Protocol = PROTOCOL) -> Judges:
-    networks = {role: Judge(role) for role in ("emotion", "identity", "inception")}
+    networks = {role: Judge(role) for role in ("emotion", "identity", "units", "inception")}
     answers = Answers(faces, protocol.n_accuracy, cache / "answers")
     return Judges(networks, faces.emotions, answers)
 
@@ -185,6 +205,10 @@ def test_the_oracle_is_right_and_keeps_everything(faces, tmp_path):
     assert error.value == 0
     assert error.parts["ssim"] == pytest.approx(1)
     assert score("smoothness", row, tmp_path, faces).value < 0.5
+    assert score("au_error", row, tmp_path, faces).value == pytest.approx(0, abs=1e-6)
+    focus = score("concentration", row, tmp_path, faces)
+    assert focus.value == pytest.approx(1, abs=0.01)  # changes of a few grey levels do not count
+    assert 0 < focus.parts["area"] < 0.7
 
 
 def test_real_against_real_is_small_and_its_accuracy_the_classifiers(faces, tmp_path):
@@ -213,6 +237,7 @@ def test_real_without_a_second_half_is_not_measured(faces, tmp_path):
         ("fid", "noise", (0, 60, 150)),
         ("identity", "noise", (0, 20, 60)),
         ("oracle", "noise", (0, 20, 60)),
+        ("au_error", "lost", (0, 2, 5)),
         ("ere@1", "lost", (0, 4, 6)),
         ("ere@2", "lost", (0, 4, 6)),
         ("smoothness", "steps", (0, 3, 1)),
@@ -226,6 +251,15 @@ def test_worse_edits_score_worse(name, spoilt, levels, faces, tmp_path):
         values = values[1:]
     assert values == sorted(values)
     assert len(set(values)) == len(values)
+
+
+def test_concentration_falls_with_noise(faces, tmp_path):
+    values = [
+        score("concentration", ToyRow(faces, noise=noise), tmp_path, faces).value
+        for noise in (0, 20, 60)
+    ]
+    assert values[0] == pytest.approx(1, abs=0.01)
+    assert values[0] > values[1] > values[2]
 
 
 def test_accuracy_falls_with_noise(faces, tmp_path):
@@ -271,6 +305,101 @@ def test_ere_reports_the_papers_budget_and_the_equal_one(faces, tmp_path):
     assert set(found.draws) == {"", "equal"}
 
 
+def test_neighbours_tell_real_from_edited():
+    real = np.random.default_rng(0).normal(size=(60, 3))
+    assert (real_nearest(real, real) == 0.5).all()  # returning the input: every neighbour is a tie
+    apart = real_nearest(real, real + 100)
+    assert (apart == 0).all()  # a cloud of its own
+    others = np.random.default_rng(1).normal(size=(2000, 3))
+    more = np.random.default_rng(2).normal(size=(2000, 3))
+    assert real_nearest(others, more).mean() == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_source_is_not_its_edits_neighbour():
+    real, edited = np.array([[0.0], [100.0], [200.0]]), np.array([[1.0], [5.0], [9.0]])
+    assert real_nearest(real, edited).tolist() == [0, 0, 0]  # 0 is nearest to 1, but its source
+    assert real_nearest(real, edited + 92).tolist() == [0, 0, 1]  # 101: 100 is another's source
+
+
+def test_real_neighbours_at_the_ends(faces, tmp_path):
+    same = score("tsne", IdentityRow(faces), tmp_path, faces)
+    assert same.value == pytest.approx(50, abs=1e-9)
+    assert score("tsne", ToyRow(faces, reach=0.0), tmp_path, faces).value == 0
+    real = score("tsne", RealRow(faces, world(64, 1)), tmp_path, faces)
+    assert real.value == pytest.approx(50, abs=25)
+
+
+def test_units_are_asked_of_all_alike_and_codes_only_where_they_are_units(faces, tmp_path):
+    by_label = score("au_error", ToyRow(faces), tmp_path / "a", faces)
+    by_units = score("au_error", UnitRow(faces), tmp_path / "b", faces)
+    assert by_units.value == pytest.approx(by_label.value, abs=0.01)
+    assert "units" not in by_label.parts
+    assert by_units.parts["units"] == pytest.approx(0, abs=0.02)
+    assert by_units.intervals["units"][1] < 0.02
+    assert {"AU 12", "AU 45", "happy"} <= set(by_units.parts)
+    assert "AU 12" not in by_units.intervals  # values alone: seventeen columns of them
+
+
+def test_units_of_an_emotion_without_a_prototype_are_left_out(faces, tmp_path):
+    class Contempt(ToyRow):
+        pass
+
+    names = (*EMOTIONS[:-1], "contempt")
+    other = replace(faces, emotions=names)
+    row = Contempt(other)
+    row.space, row.emotions = OneHot(names), names
+    found = score("au_error", row, tmp_path, other)
+    assert np.isnan(found.parts["contempt"])
+    assert found.value == pytest.approx(0, abs=1e-6)
+
+
+def test_an_edit_that_changes_nothing_has_no_concentration(faces, tmp_path):
+    class Idle(ToyRow):
+        def edit(self, faces, codes):
+            return self.faces.images[faces]
+
+    with pytest.raises(NotMeasured, match="no edit changes any pixel"):
+        score("concentration", Idle(faces), tmp_path, faces)
+
+
+def test_an_even_change_scores_the_regions_area(faces, tmp_path):
+    class Even(ToyRow):
+        def edit(self, faces, codes):
+            return (self.faces.images[faces].int() + 10).clamp(0, 255).to(torch.uint8)
+
+    found = score("concentration", Even(faces), tmp_path, faces)
+    assert found.value == pytest.approx(found.parts["area"], abs=0.02)
+
+
+def test_without_a_truth_fixed_boxes_say_where(faces, tmp_path):
+    blind = replace(faces, answer=None)
+    found = score("concentration", ToyRow(blind), tmp_path, blind)
+    assert "fixed boxes" in found.note
+    assert 0 < found.value <= 1
+
+
+def test_regions_are_where_the_answer_differs():
+    source = torch.full((2, 3, 64, 64), 100, dtype=torch.uint8)
+    answer = source.clone()
+    answer[0, :, 40:50, 20:40] += 30
+    answer[1, :, :1, :1] += 30  # too small to be an expression
+    needed = regions.rendered(source, answer)
+    assert needed[0].sum() == 12 * 22  # one pixel of margin
+    assert not needed[1].any()
+
+
+def test_boxes_hold_what_the_renderer_moves():
+    people = open_source("procedural").load("test", 64, 15, seed=0, progress=False)
+    rows = torch.arange(0, 15, 7)  # every first face of a person is labelled neutral
+    assert not regions.boxes("neutral", 64).any()
+    for emotion in EMOTIONS[1:]:
+        answer = people.answer(rows, emotion, 1.0)
+        moved = (answer.float() - people.answer(rows, "neutral", 1.0).float()).abs().sum((0, 1))
+        box = regions.boxes(emotion, 64)
+        assert (moved * box).sum() / moved.sum() > 0.7, emotion
+        assert box.float().mean() < 0.6, emotion
+
+
 def test_the_oracle_reads_codes_as_they_were_meant():
     space = OneHot(EMOTIONS)
     asked = [("neutral", 1.0), ("sad", 0.3), ("angry", 1.0)]
@@ -283,7 +412,19 @@ def test_the_oracle_reads_codes_as_they_were_meant():
 
 
 @pytest.mark.parametrize(
-    "name", ["accuracy", "ere@1", "fed", "fid", "identity", "oracle", "smoothness"]
+    "name",
+    [
+        "accuracy",
+        "au_error",
+        "concentration",
+        "ere@1",
+        "fed",
+        "fid",
+        "identity",
+        "oracle",
+        "smoothness",
+        "tsne",
+    ],
 )
 def test_batch_size_does_not_matter(name, faces, tmp_path):
     found = []
@@ -296,7 +437,9 @@ def test_batch_size_does_not_matter(name, faces, tmp_path):
     assert found[0].interval == pytest.approx(found[2].interval, rel=1e-9)
 
 
-@pytest.mark.parametrize("name", ["accuracy", "fed", "identity", "oracle", "smoothness"])
+@pytest.mark.parametrize(
+    "name", ["accuracy", "au_error", "concentration", "fed", "identity", "oracle", "smoothness"]
+)
 def test_order_of_faces_does_not_matter(name, faces, tmp_path):
     whole = replace(PROTOCOL, n_accuracy=64, n_smooth=64)
     turned = faces.select(torch.arange(63, -1, -1))
@@ -307,7 +450,20 @@ def test_order_of_faces_does_not_matter(name, faces, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", sorted({"accuracy", "ere@1", "ere@2", "fed", "fid", "identity", "oracle", "smoothness"})
+    "name",
+    [
+        "accuracy",
+        "au_error",
+        "concentration",
+        "ere@1",
+        "ere@2",
+        "fed",
+        "fid",
+        "identity",
+        "oracle",
+        "smoothness",
+        "tsne",
+    ],
 )
 def test_too_few_faces_says_how_many(name, tmp_path):
     few = world(1, 0)
@@ -343,6 +499,7 @@ def test_every_metric_says_what_it_is():
         assert metric.minimum >= 2
         assert metric.higher_is_better in (True, False, None)
         assert metric.rows <= {"editor", "identity", "oracle", "real"}
+        assert metric.about in board.TABLES
 
 
 TOY_METRIC = '''

@@ -5,6 +5,7 @@ rendered-like faces.
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import urllib.error
@@ -15,6 +16,7 @@ import torch
 from test_bench_metrics import world
 
 from bench import figures, protocol, results, roster, rows, run, session
+from bench.figures import canvas
 from bench.metrics import METRICS
 from bench.metrics.identity import Identity
 from bench.protocol import Protocol
@@ -60,7 +62,7 @@ def bundle(tmp_path_factory) -> Path:
         method = kind(kind.Config(width=8, blocks=1), EMOTIONS, SIZE, training=False)
         meta = {"ablation_of": "ganmut"} if "_" in name else {"kimg": 0}
         weights.save(root / "procedural" / name, method, meta, faces)
-    for name in ("emotion", "identity"):
+    for name in ("emotion", "identity", "units"):
         network = EXTRACTORS[name](EMOTIONS, SIZE)
         config = {"extractor": name, "version": network.version, "emotions": EMOTIONS, "size": SIZE}
         folder = root / "procedural" / name
@@ -81,7 +83,8 @@ def bench_run(bundle, tmp_path, monkeypatch):
     monkeypatch.setattr(session, "open_source", lambda spec: Toy())
     monkeypatch.setitem(rows.BATCH, "cpu", 256)  # toy pictures: small batches are all overhead
     monkeypatch.setitem(protocol.PROTOCOLS, "tiny", TINY)
-    person = world(1, 3).images.repeat(1, 1, 4, 4)
+    picture = world(1, 3).images.repeat(1, 1, 4, 4)
+    person = canvas.Person(picture, lambda emotion: 255 - picture)
     monkeypatch.setattr(figures, "rendered_person", lambda size, seed=0: person)
 
     def call(*arguments: str, out: str = "out"):
@@ -110,13 +113,14 @@ def test_all_methods_all_metrics(bench_run, tmp_path, capsys):
     assert ere["interval"][0] <= ere["value"] <= ere["interval"][1]
     assert scores["identity", "fed"]["value"] == pytest.approx(0, abs=1e-6)
     assert scores["oracle", "oracle"]["value"] == 0
-    assert sum(r["kind"] == "claim" for r in records) == 7
+    assert sum(r["kind"] == "claim" for r in records) == 13
     text = (tmp_path / "out" / "LEADERBOARD.md").read_text()
     assert "ganmut_rho1 |" not in text.split("## ")[0]
     drawn = sorted(path.name for path in (tmp_path / "out" / "figures").iterdir())
-    assert {"gamut_ganmut.png", "gamut_gganmut.png", "wheel_ganmut.png", "strip_happy.png"} <= set(
-        drawn
-    )
+    assert {
+        "gamut_ganmut.png", "gamut_gganmut.png", "wheel_ganmut.png", "strip_happy.png", "sheet.png",
+        "change.png", "tsne.png",
+    } <= set(drawn)  # fmt: skip
     assert "wheel_gganmut.png" not in drawn
     assert all(f"figures/{name}" in text for name in drawn)
     assert "Claims of the papers" in capsys.readouterr().out
@@ -226,6 +230,22 @@ def test_all_leaves_ablations_to_the_claims(bundle, monkeypatch):
     assert (list(methods), ablations) == (["stargan"], {})
 
 
+def test_more_seeds_are_measured_for_the_claims(bundle, tmp_path, bench_run):
+    """A training of another seed has no row of its own; every claim that reads it asks it too."""
+    root = tmp_path / "seeds"
+    for name in ("ganmut", "stargan", "ganmut@1"):
+        shutil.copytree(bundle / "procedural" / name.partition("@")[0], root / name)
+    methods, others = roster.pick_methods("all", roster.discover(str(root)))
+    assert (set(methods), list(others)) == ({"ganmut", "stargan"}, ["ganmut@1"])
+    code, records = bench_run("--weights", str(root), "--no-figures", "--metrics", "accuracy,fid")
+    assert code == 0
+    measured = {r["metric"] for r in records if r.get("row") == "ganmut@1"}
+    assert measured == {"accuracy"}  # no claim reads the FID of GANmut
+    verdicts = {r["number"]: r["why"] for r in records if r["kind"] == "claim"}
+    assert "trainings: the first" in verdicts["5b"] and "@1" in verdicts["5b"]
+    assert "ganmut@1 |" not in (tmp_path / "out" / "LEADERBOARD.md").read_text().split("## ")[0]
+
+
 def test_runs_as_a_script_from_anywhere(tmp_path):
     script = Path(run.__file__)
     told = subprocess.run(
@@ -245,8 +265,9 @@ def test_photographs_are_never_drawn(monkeypatch):
     class Renderer(Toy):
         pass
 
-    monkeypatch.setattr(figures, "open_source", lambda spec: asked.append(spec) or Renderer())
-    assert figures.rendered_person(32).shape == (1, 3, 32, 32)
+    monkeypatch.setattr(canvas, "open_source", lambda spec: asked.append(spec) or Renderer())
+    person = figures.rendered_person(32)
+    assert person.picture.shape == person.answer("happy").shape == (1, 3, 32, 32)
     assert asked == ["procedural"]
 
 

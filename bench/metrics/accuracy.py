@@ -19,12 +19,15 @@ if TYPE_CHECKING:
 @METRICS.register("accuracy")
 class Accuracy(Metric):
     title = "accuracy"
+    about = "expression"
     needs = ("source:softmax", "labels:softmax")
     unit = "%"
     higher_is_better = None
     rows = frozenset({"editor", "identity", "oracle", "real"})
     reference: ClassVar = {
         "real": "76.4 93.4 57.8 46.0 46.4 30.4 57.2",
+        "ganimation_labels": "78.4 96.4 76.0 76.0 59.7 52.4 79.6",
+        "smit": "87.4 98.7 87.5 85.5 80.0 78.8 84.6",
         "stargan": "92.6 96.1 96.9 95.4 94.7 95.1 95.8",
         "ganmut": "87.8 99.2 96.5 91.6 87.5 77.4 97.9",
         "gganmut": "95.8 99.6 99.9 99.1 97.6 97.8 99.5",

@@ -5,44 +5,21 @@ another metric.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from bench import bootstrap
+from bench.score import NotMeasured, Score, TooFew
 from ganmut.registry import Registry
 
 if TYPE_CHECKING:
     from bench.evidence import Evidence
+    from bench.rows import Row
+
+__all__ = ["METRICS", "Metric", "NotMeasured", "Score", "TooFew", "by_face", "by_set"]
 
 METRICS = Registry("metric", "bench.metrics")
-
-
-class TooFew(ValueError):
-    """Fewer samples than the metric needs; the message says how many it needs."""
-
-
-class NotMeasured(Exception):
-    """Why a cell stays empty without anything being wrong, in one sentence for the table."""
-
-
-@dataclass(frozen=True)
-class Score:
-    """value over n faces, 95 % interval over faces; parts and intervals by name (emotions,
-    budgets).
-
-    draws: bootstrap draws of the value (under "") and of the parts, paired over rows: what claims
-    are judged on. note: what a reader must know beside the number.
-    """
-
-    value: float
-    n: int
-    parts: dict[str, float] = field(default_factory=dict)
-    interval: tuple[float, float] | None = None
-    intervals: dict[str, tuple[float, float] | None] = field(default_factory=dict)
-    draws: dict[str, np.ndarray] = field(default_factory=dict)
-    note: str = ""
 
 
 class Metric(ABC):
@@ -51,7 +28,9 @@ class Metric(ABC):
     needs: evidence it reads, as "plan:view" (bench/plans.py, bench/views.py). version: raised
     whenever the number changes its meaning. minimum: least number of faces. rows: the kinds of rows
     it can be asked for ("editor", "identity", "oracle", "real"). higher_is_better: None where
-    neither is. reference: the papers' figures, by row.
+    neither is. about: what it is read for, and so in which of the tables it stands ("expression":
+    what is shown; "picture": what is kept and how real it looks). reference: the papers' figures,
+    by row.
     """
 
     name: ClassVar[str]
@@ -62,7 +41,13 @@ class Metric(ABC):
     higher_is_better: ClassVar[bool | None] = False
     minimum: ClassVar[int] = 2
     rows: ClassVar[frozenset[str]] = frozenset({"editor", "identity", "oracle"})
+    about: ClassVar[str] = "picture"
     reference: ClassVar[dict[str, str]] = {}
+
+    @classmethod
+    def reads(cls, row: Row) -> tuple[str, ...]:
+        """The evidence it reads of a row: `needs`, and more where a row has more to be asked."""
+        return cls.needs
 
     @abstractmethod
     def compute(self, evidence: Evidence) -> Score:

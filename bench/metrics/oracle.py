@@ -28,7 +28,4 @@ class Oracle(Metric):
         self.enough(len(compared))
         error = by_face(dict(zip(evidence.emotions, compared[..., 0].T, strict=True)), evidence)
         alike = by_face({"ssim": compared[..., 1].mean(1)}, evidence)
-        return Score(
-            error.value, error.n, {**error.parts, **alike.parts}, error.interval,
-            {**error.intervals, **alike.intervals}, {**alike.draws, **error.draws},
-        )  # fmt: skip
+        return error.join(alike)

@@ -24,6 +24,7 @@ RANGE = 0.05
 @METRICS.register("smoothness")
 class Smoothness(Metric):
     title = "smoothness"
+    about = "expression"
     needs = ("paths:softmax",)
     higher_is_better = False
     reference: ClassVar = {

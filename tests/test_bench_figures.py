@@ -1,0 +1,158 @@
+"""Figures of what methods publish beside their edits: flows, boxes, units; and of features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bench.figures import canvas, changes, lines, tsne
+from ganmut.codes import ActionUnits, OneHot
+from ganmut.emotions import EMOTIONS, UNITS, prototype
+from ganmut.models.base import Edit
+
+SIDE = 32
+PROTOTYPES = torch.tensor([prototype(emotion) for emotion in EMOTIONS])
+
+
+class ToyEditor:
+    """Brightens a face by 100 times the sum of its code; publishes what it is given."""
+
+    emotions, size = EMOTIONS, SIDE
+
+    def __init__(self, space=None, flow=None, boxes=None):
+        self.space = space or OneHot(EMOTIONS)
+        self.flow, self.method, self.name = flow, SimpleNamespace(boxes=boxes), "toy"
+        self.asked: list[torch.Tensor] = []
+
+    def prepare(self, images):
+        return images
+
+    def pair(self, faces, rows):
+        return faces[rows]
+
+    def edit(self, faces, code):
+        return self.details(faces, code).images
+
+    def details(self, faces, code):
+        self.asked.append(code)
+        brighter = faces.float() + 100 * code.sum(1)[:, None, None, None]
+        flow = None if self.flow is None else self.flow.expand(len(faces), -1, -1, -1)
+        return Edit(brighter.clamp(0, 255).to(torch.uint8), None, flow)
+
+
+@dataclass
+class Box:
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+@pytest.fixture
+def person() -> canvas.Person:
+    picture = torch.full((1, 3, SIDE, SIDE), 50, dtype=torch.uint8)
+    return canvas.Person(picture, lambda emotion: picture + 10)
+
+
+def test_differences_are_white_where_nothing_changed(person):
+    edited = person.picture.repeat(2, 1, 1, 1)
+    edited[1, :, :16] += 20
+    shown = changes.difference(edited, person)
+    assert (shown[0] == 255).all()
+    assert (shown[1, :, :16] == 255 - 20 * changes.GAIN).all() and (shown[1, :, 16:] == 255).all()
+
+
+def test_a_flow_is_drawn_where_there_is_one(person):
+    flow = torch.zeros(1, 2, SIDE, SIDE)
+    flow[:, 0] = 3.0
+    editors = {"still": ToyEditor(), "defgan": ToyEditor(flow=flow)}
+    made = changes.figures(editors, person, EMOTIONS[1:])
+    assert set(made) == {"change", "flow_defgan"}
+    assert "up to 3.0 px" in made["flow_defgan"].get_suptitle()
+    arrows = made["flow_defgan"].axes[0].collections[0]
+    assert np.allclose(arrows.U, 3) and np.allclose(arrows.V, 0)
+
+
+def test_ganimation_and_defgan_are_set_side_by_side(person):
+    editors = {"ganimation": ToyEditor(), "defgan": ToyEditor(), "stargan": ToyEditor()}
+    made = changes.figures(editors, person, EMOTIONS[1:])
+    assert set(made) == {"change", "change_ganimation_defgan"}
+    names = [axes.get_ylabel() for axes in made["change_ganimation_defgan"].axes]
+    assert names == ["ganimation", "ganimation, change", "defgan", "defgan, change"]
+
+
+def test_local_boxes_are_drawn_where_a_method_publishes_them(person):
+    boxes = {"eyes": Box(top=4, left=6, height=8, width=20)}
+    editors = {"plain": ToyEditor(), "efgan": ToyEditor(boxes=boxes)}
+    made = changes.figures(editors, person, EMOTIONS)
+    (axes,) = made["boxes"].axes
+    (drawn,) = axes.patches
+    assert (drawn.get_x(), drawn.get_y()) == (5.5, 3.5)
+    assert (drawn.get_width(), drawn.get_height()) == (20, 8)
+    assert axes.texts[0].get_text() == "eyes"
+
+
+def test_a_sweep_moves_one_unit_from_zero_to_one(person):
+    editor = ToyEditor(ActionUnits(EMOTIONS, PROTOTYPES, PROTOTYPES))
+    figure = lines.sweep(editor, person, 11)
+    assert len(figure.axes) == len(editor.asked) == len(lines.SWEPT) == 6
+    for unit, codes in zip(lines.SWEPT, editor.asked, strict=True):
+        column = UNITS.index(unit)
+        assert torch.allclose(codes[:, column], torch.linspace(0, 1, 11))
+        codes[:, column] = 0
+        assert (codes == editor.space.of("neutral")).all()
+
+
+def test_the_sheet_holds_every_method_under_every_emotion(person):
+    editors = {f"method {i}": ToyEditor() for i in range(9)}
+    figure = lines.sheet(editors, person, EMOTIONS[1:])
+    assert [axes.get_ylabel() for axes in figure.axes] == ["truth", *editors]
+    assert all(editor.asked[0].shape == (6, 7) for editor in editors.values())
+    head = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert head == ["source", *EMOTIONS[1:]]
+
+
+def test_what_cannot_be_rendered_stays_white(person):
+    shown = person.answers(("happy", "contempt"))
+    assert (shown[0] == 60).all() and (shown[1] == 255).all()
+
+
+def test_figures_stay_small(person, tmp_path):
+    noise = torch.randint(0, 256, (11, 3, 128, 128), generator=torch.Generator().manual_seed(0))
+    rows = {f"line {i}": noise.to(torch.uint8) for i in range(4)}
+    path = canvas.write(tmp_path / "noise.png", canvas.lined_up("noise", rows))
+    assert path.stat().st_size <= canvas.LIMIT
+    with Image.open(path) as picture:
+        assert picture.width > 300
+
+
+def test_what_is_alike_is_embedded_together_and_the_same_every_time():
+    g = np.random.default_rng(0)
+    real, edited = g.normal(size=(30, 8)), g.normal(size=(30, 8)) + 20
+    points = tsne.embed(real, edited)
+    assert points.shape == (60, 2)
+    middle = points.reshape(2, 30, 2).mean(1)
+    spread = points.reshape(2, 30, 2).std(1).max()
+    assert np.linalg.norm(middle[0] - middle[1]) > 2 * spread
+    assert (tsne.embed(real, edited) == points).all()
+
+
+def test_a_panel_a_method(person):
+    g = np.random.default_rng(0)
+
+    class Known(dict):
+        emotions = EMOTIONS
+        row = SimpleNamespace(name="toy")
+
+    softmax = np.eye(7)[np.arange(20) % 7]
+    views = {"source:features": g.normal(size=(30, 4)), "prior:features": g.normal(size=(20, 4)),
+             "prior:softmax": softmax}  # fmt: skip
+    figure = tsne.panels([Known(views), Known(views)])
+    assert [axes.get_title() for axes in figure.axes] == ["toy", "toy"]
+    told = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert told == ["real", *EMOTIONS]
