@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ganmut.models import unitwise
 from ganmut.models.attention import AttentionGenerator
-from ganmut.models.layers import Conv, Critic, Trunk
+from ganmut.models.layers import Conv, Critic, Trunk, change
 from ganmut.models.spectral import constrain
 from ganmut.models.unitwise import Reader
 from ganmut.parts import Box, part_boxes
@@ -100,6 +100,7 @@ class Stage(nn.Module):
         self.refiner = Trunk(config.scaled(config.refiner_share), 0, channels=6)
         for part, box in list(self.boxes.items())[1:]:
             self.register_buffer(f"feather_{part}", feather(box, size), persistent=False)
+        self.smooth = config.output == "residual"
         heads = [branch.trunk.head for branch in self.branches.values()]
         constrain(self, (*heads, self.refiner.head), config.spectral)
         nn.init.zeros_(self.refiner.head.weight)  # it begins by adding nothing
@@ -119,11 +120,11 @@ class Stage(nn.Module):
             rim = getattr(self, f"feather_{part}")
             pasted = paste(pasted, patch.images, box, rim)
             changed = paste(changed, patch.mask, box, rim)
-        (change,) = self.refiner.decode(
-            self.refiner.encode(torch.cat([face.images, pasted], 1)), code[:, :0]
-        )
+        seams = self.refiner.encode(torch.cat([face.images, pasted], 1))
+        (head,) = self.refiner.decode(seams, code[:, :0])
+        refined = pasted + torch.tanh(change(head) if self.smooth else head)
         parts, colours, masks, _ = (tuple(field) for field in zip(*painted, strict=True))
-        return Made(pasted + torch.tanh(change), parts, colours, masks, changed)
+        return Made(refined, parts, colours, masks, changed)
 
     def forward(self, x: Tensor, code: Tensor) -> Made:
         return self.decode(self.encode(x), code)

@@ -29,6 +29,7 @@ from ganmut.losses import cycle
 from ganmut.models import branches, unitwise
 from ganmut.models.base import METHODS, Edit, Method
 from ganmut.models.branches import Chain, Critics, Made
+from ganmut.parts import part_boxes
 
 
 @dataclass(frozen=True)
@@ -72,14 +73,15 @@ class EFGAN(unitwise.Unitwise):
     # 100 epochs; the size of an epoch is that of CFEED, the larger of its two sets
     PAPER_RECIPE: ClassVar[dict[str, Any]] = {"batch": 2, "kimg": 100 * 5.06, "decay": 0.5}
     LEAN: ClassVar[dict[str, Any]] = unitwise.LEAN | {
-        "lambda_cond": 80.0, "lambda_cont": 1.0, "local_share": 0.75, "refiner_share": 0.5,
+        "lambda_cond": 40.0, "lambda_cont": 1.0, "local_share": 0.75, "refiner_share": 0.5,
     }  # fmt: skip
 
     def build(self, training: bool) -> None:
         self.G = Chain(self.config, self.dim, self.size)
         self.hold()
         self.D = Critics(self.config, self.size, self.dim) if training else None
-        self.boxes = branches.boxes(self.size)
+        self.boxes = part_boxes(self.size)  # for whoever wants to show them
+        self.seen = branches.boxes(self.size)  # by the branches and their critics
         self.masks: list[list[Tensor]] = []  # of every stage in the last step, for the log
 
     def start(self, donor: Method) -> None:
@@ -120,7 +122,7 @@ class EFGAN(unitwise.Unitwise):
         rec = [
             cycle(box.crop(x), colours)
             for x, made in zip(sources, target.made, strict=False)
-            for box, colours in zip(self.boxes.values(), made.colours, strict=True)
+            for box, colours in zip(self.seen.values(), made.colours, strict=True)
         ]
         return {"rec": torch.stack(rec).mean(), "read": self.misread(batch)}
 
@@ -146,7 +148,7 @@ class EFGAN(unitwise.Unitwise):
         made = self.stages(target, x_fake)
         scores, outputs = self.see(torch.cat([batch.x, *(m.image.detach() for m in made)]))
         regions = []
-        for i, (name, box) in enumerate(self.boxes.items()):
+        for i, (name, box) in enumerate(self.seen.items()):
             x = torch.cat([box.crop(batch.x), *(m.parts[i].detach() for m in made)])
             score = self.D.regions[name](x)
             regions.append(game.critic(score[:n], score[n:]))
@@ -174,7 +176,7 @@ class EFGAN(unitwise.Unitwise):
             return self.adversarial.penalty(self.config, score, real, fake, generator)
 
         terms = penalty(self.D.score, batch.x, [m.image for m in made])
-        for i, (name, box) in enumerate(self.boxes.items()):
+        for i, (name, box) in enumerate(self.seen.items()):
             found = penalty(self.D.regions[name], box.crop(batch.x), [m.parts[i] for m in made])
             terms |= {f"{k}_init": terms.get(f"{k}_init", 0) + v for k, v in found.items()}
         with torch.no_grad():
@@ -189,7 +191,7 @@ class EFGAN(unitwise.Unitwise):
         score, outputs = self.see(torch.cat(pictures))
         regions = [
             game.generator(self.D.regions[name](torch.cat([stage.parts[i] for stage in made])))
-            for i, name in enumerate(self.boxes)
+            for i, name in enumerate(self.seen)
         ]
         masks = torch.stack([rms(mask) for stage in made for mask in stage.masks])
         between, straight = self.interpolated(batch, target)
