@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -46,7 +47,8 @@ def test_an_editor_tells_how_it_was_trained(folder):
     config = json.loads((folder / "config.json").read_text())
     for fact in ("recipe_hash", "data_fingerprint", "commit", "kimg", "hardware", "minutes"):
         assert config[fact], fact
-    assert set(METHODS[config["method"]].Config.__dataclass_fields__) == set(config["config"])
+    fields = dataclasses.fields(METHODS[config["method"]].Config)
+    assert {field.name for field in fields} == set(config["config"])
 
 
 def test_the_methods_of_one_set_had_the_same_terms():
