@@ -47,7 +47,8 @@ BUNDLED = (
     "the bundled {role} extractor is for rendered faces only; for {data} pass --{role} SPEC{hint}"
 )
 HINT = {
-    "emotion": " (train one: python -m ganmut train-extractor emotion --data {data})",
+    "emotion": " (train one: python -m ganmut train-extractor emotion --data {data}; or "
+    "onnx:PATH:EMOTION,EMOTION,... of an expression classifier)",
     "identity": " (a trained folder, or onnx:PATH of a face recognition model)",
     "units": " (train one on faces with action units: "
     "python -m ganmut train-extractor units --data ...)",
