@@ -176,6 +176,13 @@ class Method(nn.Module, ABC):
         light = x.mean(1, keepdim=True)
         return (light + losses.octaves(light, self.config.noise, self.rng)).expand_as(x)
 
+    def contest(self, x: Tensor, x_fake: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """A Critic's adversarial loss, weighted, and its head outputs for real and for edited
+        images, seen together."""
+        scores, outputs = self.see(torch.cat([x, x_fake]))
+        lost = self.adversarial.critic(scores[: len(x)], scores[len(x) :])
+        return self.config.lambda_adv * lost, outputs[: len(x)], outputs[len(x) :]
+
     def d_penalty(
         self, batch: Batch, target: Any, x_fake: Tensor, generator: torch.Generator
     ) -> dict[str, Tensor]:

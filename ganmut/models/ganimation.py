@@ -81,12 +81,10 @@ class GANimation(unitwise.Unitwise):
         return self.made.images
 
     def d_loss(self, batch: Batch, target: Tensor, x_fake: Tensor) -> dict[str, Tensor]:
-        c = self.config
-        scores, outputs = self.see(torch.cat([batch.x, x_fake]))
-        real, fake = scores.chunk(2)
+        lost, real, _ = self.contest(batch.x, x_fake)
         return {
-            "adv": c.lambda_adv * self.adversarial.critic(real, fake),
-            "units": c.lambda_y * F.mse_loss(outputs[: len(batch)], self.source(batch)),
+            "adv": lost,
+            "units": self.config.lambda_y * F.mse_loss(real, self.source(batch)),
         }
 
     def g_loss(self, batch: Batch, target: Tensor, x_fake: Tensor) -> dict[str, Tensor]:

@@ -123,15 +123,12 @@ class GANmut(Method):
         return self.split(self.see(x)[1])[0]
 
     def d_loss(self, batch: Batch, target: Target, x_fake: Tensor) -> dict[str, Tensor]:
-        c = self.config
-        scores, outputs = self.see(torch.cat([batch.x, x_fake]))
-        real, fake = scores.chunk(2)
-        logits, coordinates = self.split(outputs)
-        code = self.code(target).detach()
+        c, code = self.config, self.code(target).detach()
+        lost, real, fake = self.contest(batch.x, x_fake)
         return {
-            "adv": c.lambda_adv * self.adversarial.critic(real, fake),
-            "cls": c.lambda_cls * F.cross_entropy(logits[: len(batch)], batch.emotion),
-            "info": c.lambda_info * F.mse_loss(coordinates[len(batch) :], code),
+            "adv": lost,
+            "cls": c.lambda_cls * F.cross_entropy(self.split(real)[0], batch.emotion),
+            "info": c.lambda_info * F.mse_loss(self.split(fake)[1], code),
         }
 
     def source_code(self, x: Tensor) -> Tensor:

@@ -134,15 +134,12 @@ class GGANmut(Method):
         return self.split(self.see(x)[1])[0]
 
     def d_loss(self, batch: Batch, target: Target, x_fake: Tensor) -> dict[str, Tensor]:
-        c = self.config
-        scores, outputs = self.see(torch.cat([batch.x, x_fake]))
-        real, fake = scores.chunk(2)
-        logits, coordinates = self.split(outputs)
-        code = self.code(target).detach()
+        c, code = self.config, self.code(target).detach()
+        lost, real, fake = self.contest(batch.x, x_fake)
         return {
-            "adv": c.lambda_adv * self.adversarial.critic(real, fake),
-            "cls": c.lambda_cls_real * F.cross_entropy(logits[: len(batch)], batch.emotion),
-            "coor": c.lambda_coor * F.mse_loss(coordinates[len(batch) :], code),
+            "adv": lost,
+            "cls": c.lambda_cls_real * F.cross_entropy(self.split(real)[0], batch.emotion),
+            "coor": c.lambda_coor * F.mse_loss(self.split(fake)[1], code),
         }
 
     def g_loss(self, batch: Batch, target: Target, x_fake: Tensor) -> dict[str, Tensor]:

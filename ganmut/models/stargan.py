@@ -61,13 +61,9 @@ class StarGAN(Method):
         return self.see(x)[1]
 
     def d_loss(self, batch: Batch, target: Tensor, x_fake: Tensor) -> dict[str, Tensor]:
-        scores, logits = self.see(torch.cat([batch.x, x_fake]))
-        real, fake = scores.chunk(2)
-        c = self.config
-        return {
-            "adv": c.lambda_adv * self.adversarial.critic(real, fake),
-            "cls": c.lambda_cls * F.cross_entropy(logits[: len(batch)], batch.emotion),  # eq. 2
-        }
+        lost, real, _ = self.contest(batch.x, x_fake)
+        cls = self.config.lambda_cls * F.cross_entropy(real, batch.emotion)  # eq. 2
+        return {"adv": lost, "cls": cls}
 
     def g_loss(self, batch: Batch, target: Tensor, x_fake: Tensor) -> dict[str, Tensor]:
         c = self.config
