@@ -97,7 +97,7 @@ def bench_run(bundle, tmp_path, monkeypatch):
 
 
 def test_all_methods_all_metrics(bench_run, tmp_path, capsys):
-    code, records = bench_run()
+    code, records = bench_run("--no-figures")
     scores = {(r["row"], r["metric"]): r for r in records if r["kind"] == "score"}
     assert code == 0
     assert {row for row, _ in scores} == {"real", "identity", "oracle", "ganmut_rho1", *ALL}
@@ -116,14 +116,34 @@ def test_all_methods_all_metrics(bench_run, tmp_path, capsys):
     assert sum(r["kind"] == "claim" for r in records) == 13
     text = (tmp_path / "out" / "LEADERBOARD.md").read_text()
     assert "ganmut_rho1 |" not in text.split("## ")[0]
-    drawn = sorted(path.name for path in (tmp_path / "out" / "figures").iterdir())
-    assert {
-        "gamut_ganmut.png", "gamut_gganmut.png", "wheel_ganmut.png", "strip_happy.png", "sheet.png",
-        "change.png", "tsne.png",
-    } <= set(drawn)  # fmt: skip
-    assert "wheel_gganmut.png" not in drawn
-    assert all(f"figures/{name}" in text for name in drawn)
     assert "Claims of the papers" in capsys.readouterr().out
+
+
+def test_every_registered_method_is_measured_and_drawn(bench_run, tmp_path):
+    """Whatever its codes: labels, a gamut, styles or units; with its mask, flow and boxes."""
+    faces = world(2, 0).images.repeat(1, 1, 4, 4)
+    for name in METHODS:
+        kind = METHODS[name]
+        method = kind(kind.Config(width=8, blocks=1), EMOTIONS, SIZE, training=False)
+        weights.save(tmp_path / "nine" / name, method, {"kimg": 0}, faces)
+    code, records = bench_run(
+        "--weights", str(tmp_path / "nine"), "--metrics", "au_error,concentration,tsne"
+    )
+    assert code == 0
+    cells = {(r["row"], r["metric"]): r for r in records if r["kind"] == "score"}
+    for name in METHODS:
+        assert {cells[name, m]["status"] for m in ("au_error", "concentration", "tsne")} == {"ok"}
+    by_units = {name for name in METHODS if "units" in cells[name, "au_error"]["parts"]}
+    assert by_units == {"ganimation", "defgan", "efgan", "efgan_cascade"}
+    drawn = {path.stem for path in (tmp_path / "out" / "figures").iterdir()}
+    assert {
+        "sheet", "gamut_ganmut", "faces_gganmut", "wheel_ganmut", "strip_happy", "change",
+        "change_ganimation_defgan", "flow_defgan", "boxes", "tsne",
+    } <= drawn  # fmt: skip
+    assert {name for name in drawn if "sweep" in name} == {f"sweep_{name}" for name in by_units}
+    assert "wheel_gganmut" not in drawn
+    text = (tmp_path / "out" / "LEADERBOARD.md").read_text()
+    assert all(f"figures/{name}.png" in text for name in drawn)
 
 
 def test_a_second_run_makes_nothing_again(bench_run, monkeypatch):

@@ -74,7 +74,8 @@ def lined_up(title: str, lines: dict[str, Tensor], columns: list[str] | None = N
     """Pictures in lines under a title: name -> uint8 m x 3 x S x S; names of the columns above."""
     m = max(len(line) for line in lines.values())
     high = INCH * len(lines) + (0.6 if columns else 0.4)
-    figure = Figure(figsize=(INCH * m + 1.1, high), layout="constrained")
+    beside = 0.3 + 0.08 * max(map(len, lines))  # inches for the names, at 8 points
+    figure = Figure(figsize=(INCH * m + beside, high), layout="constrained")
     figure.suptitle(title, fontsize=10)
     for number, (name, line) in enumerate(lines.items()):
         axes = figure.add_subplot(len(lines), 1, number + 1)
