@@ -7,7 +7,6 @@ two heads (METHODS.md section 8).
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -38,10 +37,6 @@ class Config(unitwise.Config):
         super().__post_init__()
         if self.stages < 1:
             raise ValueError(f"stages must be at least 1, got {self.stages}")
-
-    def scaled(self, part: float) -> Config:
-        """These settings for a network whose width is a share of `width`, at least 4."""
-        return dataclasses.replace(self, width=max(4, round(self.width * part)))
 
 
 def boxes(size: int) -> dict[str, Box]:

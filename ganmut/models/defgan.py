@@ -48,10 +48,12 @@ class Config(unitwise.Config):
     edited and in the bent face; lambda_face: identity of the bent face, as the extractor `embedder`
     sees it (no such term where it is not there); lambda_comp: the flows there and back cancel;
     lambda_eye_G, lambda_TV_G: the flow is small and smooth; lambda_eye_M, lambda_TV_M: so is the
-    mask. flow: "residual" or "integral".
+    mask. flow: "residual" or "integral". deformer_share: width of the deformation generator, as a
+    share of `width`.
     """
 
     flow: str = "residual"
+    deformer_share: float = 1.0
     lambda_exp_comp: float = 160.0
     lambda_exp_def: float = 40.0
     lambda_cyc: float = 100.0
@@ -115,7 +117,7 @@ class DeformingGenerator(nn.Module):
 
     def __init__(self, config: Config, dim: int, size: int):
         super().__init__()
-        self.deformer = Deformer(config, dim)
+        self.deformer = Deformer(config.scaled(config.deformer_share), dim)
         self.texture = AttentionGenerator(config, dim, keep_mask=False)
         self.reader = unitwise.Reader(size, dim)
 
@@ -149,7 +151,7 @@ class DefGAN(unitwise.Unitwise):
     # the mask's stays, so that texture is the dearer way.
     LEAN: ClassVar = unitwise.LEAN | {
         "lambda_exp_comp": 40.0, "lambda_exp_def": 10.0, "lambda_cyc": 10.0,
-        "lambda_comp": 0.25, "lambda_eye_G": 0.025,
+        "lambda_comp": 0.25, "lambda_eye_G": 0.025, "deformer_share": 0.5,
     }  # fmt: skip
 
     def build(self, training: bool) -> None:

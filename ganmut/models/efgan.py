@@ -73,7 +73,7 @@ class EFGAN(unitwise.Unitwise):
     # 100 epochs; the size of an epoch is that of CFEED, the larger of its two sets
     PAPER_RECIPE: ClassVar[dict[str, Any]] = {"batch": 2, "kimg": 100 * 5.06, "decay": 0.5}
     LEAN: ClassVar[dict[str, Any]] = unitwise.LEAN | {
-        "lambda_cond": 40.0, "lambda_cont": 1.0, "local_share": 0.75, "refiner_share": 0.5,
+        "lambda_cond": 40.0, "lambda_cont": 1.0, "local_share": 0.5, "refiner_share": 0.25,
     }  # fmt: skip
 
     def build(self, training: bool) -> None:

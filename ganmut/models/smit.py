@@ -231,7 +231,8 @@ class SMIT(Method):
     PAPER_RECIPE: ClassVar = {"batch": 20, "kimg": 800 * 4.824, "lr_g": 2e-4, "lr_d": 2e-4}
     # Its own game, which needs no penalty; three passes of the generator a step instead of two.
     LEAN: ClassVar = {
-        "width": 24, "lambda_rec": 1.0, "lambda_idt": 1.0, "adversarial": "relativistic_hinge",
+        "width": 24, "blocks": 3, "lambda_rec": 1.0, "lambda_idt": 1.0,
+        "adversarial": "relativistic_hinge",
     }  # fmt: skip
 
     def build(self, training: bool) -> None:

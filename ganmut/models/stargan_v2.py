@@ -58,7 +58,7 @@ class StarGANv2(Method):
     # The published networks cost fifty times GANmut's small ones, these about as much. More of the
     # cycle keeps the person. No noise on what D sees: it has no heads that could be fooled.
     LEAN: ClassVar = {
-        "width": 24, "limit": 128, "blocks": 1, "d_width": 16, "d_limit": 256, "hidden": 128,
+        "width": 24, "limit": 128, "blocks": 1, "d_width": 16, "d_limit": 192, "hidden": 128,
         "lambda_cyc": 2.0, "lambda_ds": 1.0, "noise": 0.0,
     }  # fmt: skip
     lr_scale: ClassVar = {"mapping": 0.01}

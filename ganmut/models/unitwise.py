@@ -7,6 +7,7 @@ units. The critic's head regresses the same numbers.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -43,6 +44,10 @@ class Config(base.Config):
         super().__post_init__()
         if not 0 <= self.named_share <= 1:
             raise ValueError(f"named_share must be in 0..1, got {self.named_share}")
+
+    def scaled(self, part: float) -> Config:
+        """These settings for a network whose width is a share of `width`, at least 4."""
+        return dataclasses.replace(self, width=max(4, round(self.width * part)))
 
 
 # What the presets other than "paper" change for all of these methods.
@@ -164,7 +169,7 @@ class Reader(nn.Module):
     when they edit, and learns by regression beside them; no other loss reaches it.
     """
 
-    def __init__(self, size: int, dim: int, widths: tuple[int, ...] = (24, 48, 96, 192)):
+    def __init__(self, size: int, dim: int, widths: tuple[int, ...] = (16, 32, 64, 128)):
         super().__init__()
         side = size >> len(widths)
         if side << len(widths) != size or side == 0:
