@@ -31,7 +31,7 @@ def mask(value: float) -> torch.Tensor:
 
 @pytest.fixture
 def method():
-    return toy("ganimation")
+    return toy("ganimation", lambda_A=0.1)
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_lambda_A_rises_from_nothing(method):
 
 
 def test_a_saturated_attention_raises_lambda_A_up_to_its_cap(batch):
-    method = toy("ganimation", attention_patience=3, attention_rise=0.0)
+    method = toy("ganimation", lambda_A=0.1, attention_patience=3, attention_rise=0.0)
     steps = [float(method.tune(mask(0.97))) for _ in range(7)]
     assert steps == pytest.approx([0.1, 0.1, 0.15, 0.15, 0.15, 0.225, 0.225])
     method.tune(mask(0.5))  # a step that is not saturated starts the count anew
