@@ -127,6 +127,8 @@ class Game:
         self.meter = Meter()
         self.step = self.g_steps = 0
         self.seconds = 0.0
+        # The commit it began with, and what the weight that it started from had been through.
+        self.origin: dict[str, Any] = {"commit": commit(), "kimg": 0, "g_steps": 0, "minutes": 0}
 
     @property
     def kimg(self) -> float:
@@ -140,7 +142,10 @@ class Game:
         )  # fmt: skip
 
     def meta(self) -> dict[str, Any]:
-        return {"step": self.step, "g_steps": self.g_steps, "seconds": self.seconds}
+        return {
+            "step": self.step, "g_steps": self.g_steps, "seconds": self.seconds,
+            "origin": self.origin,
+        }  # fmt: skip
 
     def restore(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
         restore_module("method", self.method, tensors)
@@ -149,6 +154,7 @@ class Game:
         restore_optimizer("opt_d", self.opt_d, tensors)
         self.rng.set_state(tensors["rng"])
         self.step, self.g_steps, self.seconds = meta["step"], meta["g_steps"], meta["seconds"]
+        self.origin = meta["origin"]
 
     def schedule(self) -> None:
         """Constant learning rate, then linear to zero over the last `decay` of the training, step
@@ -264,13 +270,17 @@ def train(
     )  # parameters are drawn from the global generator, as torch.nn does
     method = METHODS[recipe.method](config, faces.emotions, recipe.size)
     method.prime(faces)
+    donor = None
     if recipe.start and not resume:
-        method.start(weights.restore(weights.read(weights.find(recipe.start), "editor")))
+        donor = weights.read(weights.find(recipe.start), "editor")
+        method.start(weights.restore(donor))
     need = (
         6 * 4 * sum(p.numel() for p in method.parameters())
     )  # two snapshots: weights, two moments each
     run = RunDir.open(resume) if resume else RunDir.create(out, recipe, config, need)
     game = Game(method, recipe, target)
+    if donor:
+        game.origin |= {k: donor.config.get(k, 0) for k in ("kimg", "g_steps", "minutes")}
     state = run.latest() if resume else None
     if state:
         game.restore(*state)
@@ -376,14 +386,17 @@ def commit() -> str:
 
 
 def facts(game: Game, faces: FaceSet) -> dict[str, Any]:
-    """What a weight's config says of its training."""
-    recipe, config = game.recipe, game.method.config
+    """What a weight's config says of its training: kimg, g_steps and minutes with those of the
+    weight that it started from."""
+    recipe, config, origin = game.recipe, game.method.config, game.origin
     return {
         "recipe": dataclasses.asdict(recipe), "recipe_hash": digest(recipe, config),
         "data": recipe.data.partition(":")[0], "data_fingerprint": faces.fingerprint,
-        "crop": faces.crop, "grey": faces.grey, "commit": commit(),
-        "kimg": round(game.kimg, 3), "g_steps": game.g_steps,
-        "hardware": hardware.describe(game.device), "minutes": round(game.seconds / 60, 1),
+        "crop": faces.crop, "grey": faces.grey, "commit": origin["commit"],
+        "kimg": round(origin["kimg"] + game.kimg, 3),
+        "g_steps": origin["g_steps"] + game.g_steps,
+        "hardware": hardware.describe(game.device),
+        "minutes": round(origin["minutes"] + game.seconds / 60, 1),
         "torch": torch.__version__,
     }  # fmt: skip
 

@@ -52,12 +52,12 @@ def test_an_editor_tells_how_it_was_trained(folder):
 
 
 def test_the_methods_of_one_set_had_the_same_terms():
-    """Same data, crop, size and generator training within 10 %: else no leaderboard."""
+    """Same data, crop, size and steps of the generator within 10 %: else no leaderboard."""
     configs = [weights.read_config(f) for f in EDITORS if f.parent.name == "procedural"]
     for fact in ("data_fingerprint", "crop", "size"):
         assert len({c[fact] for c in configs}) <= 1, fact
-    kimg = [c["kimg"] for c in configs]
-    assert not kimg or max(kimg) <= 1.1 * min(kimg)
+    steps = [c["g_steps"] * c["recipe"]["batch"] for c in configs]
+    assert not steps or max(steps) <= 1.1 * min(steps)
 
 
 def test_the_weights_know_the_faces_that_the_renderer_draws():

@@ -51,6 +51,14 @@ def test_a_run_leaves_what_it_says(tmp_path):
     assert run(tmp_path).name.startswith("00001-")
 
 
+def test_a_training_that_goes_on_from_a_weight_counts_all_of_its_way(tmp_path):
+    first = run(tmp_path, "efgan") / "weights"
+    both = run(tmp_path, "efgan_cascade", start=str(first), kimg=0.128, warm_g=0.0)
+    one, two = (ganmut.load(folder).config for folder in (first, both / "weights"))
+    assert two["kimg"] == pytest.approx(one["kimg"] + 0.128) and two["minutes"] >= one["minutes"]
+    assert two["g_steps"] == one["g_steps"] + (0.128 - 0.032) * 1000 / two["recipe"]["batch"]
+
+
 def test_an_autoencoder_warm_up_learns(tmp_path):
     folder = run(
         tmp_path,
