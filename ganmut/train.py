@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ganmut import device as hardware
-from ganmut import images, weights
+from ganmut import images, samples, weights
 from ganmut.data.base import Batch, FaceSet, open_source
 from ganmut.models.base import METHODS, Config, Method
 from ganmut.recipe import Recipe, digest
@@ -296,7 +296,7 @@ def train(
 def loop(game: Game, run: RunDir, faces: FaceSet, progress: bool) -> None:
     """Steps until the recipe's kimg, a report and a snapshot every tick."""
     recipe, sampler = game.recipe, Sampler(faces, game.recipe, game.device)
-    shown = pick_shown(faces)
+    shown = samples.pick(faces)
     start, since = time.perf_counter() - game.seconds, (time.perf_counter(), game.kimg)
     total = round(recipe.kimg * 1000 / recipe.batch)
     next_tick = (math.floor(game.kimg / recipe.tick) + 1) * recipe.tick
@@ -323,7 +323,7 @@ def loop(game: Game, run: RunDir, faces: FaceSet, progress: bool) -> None:
             }  # fmt: skip
             run.log(record)
             bar.write(status(record))
-            run.sample(game.kimg, sample_sheet(game.shipped(), shown, faces.grey, game.device))
+            run.sample(game.kimg, samples.sheet(game.shipped(), shown, faces.grey, game.device))
             run.snapshot(game.step, game.tensors(), game.meta())
 
 
@@ -337,35 +337,6 @@ def status(record: dict[str, Any]) -> str:
     known = ("kimg", "step", "sec_per_kimg", "seconds", "left", "lr_g", "memory_gib")
     tail = "  ".join(f"{k} {v:.3f}" for k, v in record.items() if k not in known)
     return f"{head}  mem {record['memory_gib']:.1f}G  {tail}"
-
-
-def pick_shown(faces: FaceSet, n: int = 6) -> Tensor:
-    """uint8 n x 3 x S x S: the faces of the sample grid, neutral ones where there are enough."""
-    neutral = (faces.emotion == 0).nonzero()[:, 0].cpu()
-    rows = neutral[:n] if len(neutral) >= n else torch.arange(min(n, len(faces)))
-    return faces.faces(rows).cpu()
-
-
-def sample_sheet(method: Method, shown: Tensor, grey: bool, device: torch.device) -> Tensor:
-    """3 x H x W uint8: a row per face: the source, then every emotion at full intensity; then mask
-    and flow of the first, where the method has them."""
-    from ganmut.editor import Editor
-
-    editor = Editor(method, {"grey": grey}, device)
-    faces = editor.prepare(shown)
-    edits = [editor.details(faces, editor.space.of(e)) for e in editor.emotions]
-    rows = torch.stack([shown, *(edit.images for edit in edits)], 1)
-    for field in ("mask", "flow"):  # of the first face, below it: white is new, or far
-        if getattr(edits[0], field) is not None:
-            marks = torch.stack([heat(getattr(edit, field)[:1]) for edit in edits], 1)
-            rows = torch.cat([rows, torch.cat([shown[:1, None], marks.cpu()], 1)])
-    return images.grid(rows.flatten(0, 1), rows.shape[1])
-
-
-def heat(values: Tensor) -> Tensor:
-    """uint8 B x 3 x S x S of a mask (0..1) or of the length of a flow (0..4 pixels)."""
-    grey = values.float() if values.shape[1] == 1 else values.float().norm(dim=1, keepdim=True) / 4
-    return (grey.clamp(0, 1) * 255).round().to(torch.uint8).expand(-1, 3, -1, -1)
 
 
 def commit() -> str:

@@ -143,6 +143,7 @@ class DefGAN(unitwise.Unitwise):
     """DefGAN (eqs. 1-16)."""
 
     title = "DefGAN"
+    lambda_head = "lambda_exp_comp"
     paper = "Athar et al., 2019, arXiv 1911.00735"
     Config = Config
     PAPER = Config(g_interval=10)
@@ -169,7 +170,7 @@ class DefGAN(unitwise.Unitwise):
         lost, real, _ = self.contest(batch.x, x_fake)
         return {
             "adv": lost,
-            "units": self.config.lambda_exp_comp * F.mse_loss(real, self.source(batch)),
+            "units": self.misjudged(real, self.source(batch)),
         }
 
     def g_loss(self, batch: Batch, target: Tensor, x_fake: Tensor) -> dict[str, Tensor]:
@@ -181,7 +182,7 @@ class DefGAN(unitwise.Unitwise):
         back = self.G(x_fake, target, shown)
         terms = {
             "adv": c.lambda_adv * self.adversarial.generator(score),
-            "units": c.lambda_exp_comp * F.mse_loss(outputs, target),  # eq. 8
+            "units": self.misjudged(outputs, target),  # eq. 8
             "units_bent": c.lambda_exp_def * F.mse_loss(bent_outputs, target),  # eq. 9
             "rec": c.lambda_cyc * cycle(batch.x, back.images),
             "comp": c.lambda_comp * self.length(compose(made.flow, back.flow)),

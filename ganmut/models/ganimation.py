@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ganmut.data.base import Batch
@@ -58,6 +57,7 @@ class GANimation(unitwise.Unitwise):
     """GANimation with units, or with emotion labels as the GANmut paper benchmarks it."""
 
     title = "GANimation"
+    lambda_head = "lambda_y"
     paper = "Pumarola et al., ECCV 2018, arXiv 1807.09251"
     Config = Config
     PAPER = Config()
@@ -87,7 +87,7 @@ class GANimation(unitwise.Unitwise):
         lost, real, _ = self.contest(batch.x, x_fake)
         return {
             "adv": lost,
-            "units": self.config.lambda_y * F.mse_loss(real, self.source(batch)),
+            "units": self.misjudged(real, self.source(batch)),
         }
 
     def g_loss(self, batch: Batch, target: Tensor, x_fake: Tensor) -> dict[str, Tensor]:
@@ -99,7 +99,7 @@ class GANimation(unitwise.Unitwise):
         outline = total_variation(made.mask) + total_variation(back.mask)
         return {
             "adv": c.lambda_adv * self.adversarial.generator(score),
-            "units": c.lambda_y * F.mse_loss(outputs, target),
+            "units": self.misjudged(outputs, target),
             "rec": c.lambda_idt * cycle(batch.x, back.images),
             "attention": self.tune(made.mask) * (made.mask.mean() + back.mask.mean()),
             "TV": c.lambda_TV * 128 / self.size * outline,

@@ -62,6 +62,8 @@ class Unitwise(Method):
     """
 
     Config = Config
+    # Which lambda weighs the critic's head, as wrong about real faces as about edited ones.
+    lambda_head: ClassVar[str]
 
     @property
     def by_units(self) -> bool:
@@ -157,8 +159,14 @@ class Unitwise(Method):
         outputs = self.see(x)[1]
         return -torch.cdist(outputs, self.G.prototypes).square() if self.by_units else outputs
 
+    def misjudged(self, outputs: Tensor, shown: Tensor) -> Tensor:
+        """How wrong the critic's head is about what faces show, both B x dim: the weighted mean
+        square."""
+        return getattr(self.config, self.lambda_head) * F.mse_loss(outputs, shown)
+
     def warm_d(self, batch: Batch) -> dict[str, Tensor]:
-        return {"units": F.mse_loss(self.see(batch.x)[1], self.source(batch))}
+        # weighted as in the game: Adam takes long steps where gradients grow all at once
+        return {"units": self.misjudged(self.see(batch.x)[1], self.source(batch))}
 
 
 class Reader(nn.Module):
