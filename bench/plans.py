@@ -32,14 +32,11 @@ class Plan:
         return len(self.faces)
 
 
-def _product(
-    n: int, codes: Tensor, wanted: Tensor | None = None, shape: tuple[int, ...] = ()
-) -> Plan:
-    """n faces under the same list of codes, face by face."""
-    m = len(codes)
-    wanted = torch.full((m,), -1) if wanted is None else wanted
-    faces = torch.arange(n).repeat_interleave(m)
-    return Plan(faces, codes.repeat(n, 1), wanted.repeat(n), (n, *(shape or (m,))))
+def _product(faces: Tensor, codes: Tensor, shape: tuple[int, ...] = ()) -> Plan:
+    """Faces (positions, `[n]`) under the same list of codes, face by face."""
+    n, m = len(faces), len(codes)
+    wanted = torch.full((n * m,), -1)
+    return Plan(faces.repeat_interleave(m), codes.repeat(n, 1), wanted, (n, *(shape or (m,))))
 
 
 def source(row: Row, n: int, protocol: Protocol) -> Plan:
@@ -80,36 +77,29 @@ def paths(row: Row, n: int, protocol: Protocol) -> Plan:
     codes = torch.cat(
         [space.path(neutral, space.of(emotion), protocol.steps) for emotion in others]
     )
-    return _product(
-        min(n, row.most.get("paths", n), protocol.n_smooth),
-        codes,
-        shape=(len(others), protocol.steps),
-    )
+    n = min(n, row.most.get("paths", n), protocol.n_smooth)
+    return _product(torch.arange(n), codes, (len(others), protocol.steps))
 
 
 def paper_grid(row: Row, n: int, protocol: Protocol) -> Plan:
     """(faces, codes): the codes that the papers search for ERE."""
-    return _product(_whole_batches(n, protocol), row.space.grid(None))
+    return _product(torch.from_numpy(protocol.ere_faces(n)), row.space.grid(None))
 
 
 def equal_grid(row: Row, n: int, protocol: Protocol) -> Plan:
     """(faces, codes): as many codes for everybody."""
-    return _product(_whole_batches(n, protocol), row.space.grid(protocol.budget))
+    return _product(torch.from_numpy(protocol.ere_faces(n)), row.space.grid(protocol.budget))
 
 
 def chart(row: Row, n: int, protocol: Protocol) -> Plan:
     """(faces, valid codes of the chart): the gamut map; only for spaces that are a plane."""
     sheet = row.space.chart(protocol.chart_side)
-    return _product(min(n, protocol.chart_faces), sheet.codes[sheet.valid])
+    return _product(torch.arange(min(n, protocol.chart_faces)), sheet.codes[sheet.valid])
 
 
 def _first(plan: Plan, n: int) -> Plan:
     n = min(n, len(plan))
     return Plan(plan.faces[:n], plan.codes[:n], plan.wanted[:n], (n,))
-
-
-def _whole_batches(n: int, protocol: Protocol) -> int:
-    return min(n, protocol.n_ere) // protocol.ere_batch * protocol.ere_batch
 
 
 PLANS: dict[str, Callable[[Row, int, Protocol], Plan]] = {

@@ -9,9 +9,11 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 
+import numpy as np
+
 from ganmut.registry import Unknown
 
-VERSION = 1  # raised whenever the meaning of a field, or how faces and codes are drawn, changes
+VERSION = 2  # raised whenever the meaning of a field, or how faces and codes are drawn, changes
 
 
 @dataclass(frozen=True)
@@ -21,9 +23,10 @@ class Protocol:
     n_test: source faces of FED, one edit each (as many others stand in for the row "real"). n_fid:
     how many of them FID sees (Inception is the slowest network here). n_accuracy: faces that are
     edited to every emotion (accuracy, AU error, identity, oracle, concentration). n_smooth: faces
-    whose way from neutral to every emotion is walked in `steps` pictures. n_ere: faces of ERE,
-    whole batches of `ere_batch`; `budget`: the codes everybody may search in the equal-budget half
-    of ERE. replicates: bootstrap draws. chart_faces, chart_side: faces and grid of the gamut maps.
+    whose way from neutral to every emotion is walked in `steps` pictures. n_ere: faces that ERE
+    takes its targets from, whole batches of `ere_batch`, one target a batch; the first `ere_edited`
+    of every batch are edited. budget: the codes everybody may search in the equal-budget half of
+    ERE. replicates: bootstrap draws. chart_faces, chart_side: faces and grid of the gamut maps.
     """
 
     name: str
@@ -35,6 +38,7 @@ class Protocol:
     replicates: int = 500
     steps: int = 11
     ere_batch: int = 16
+    ere_edited: int = 16
     budget: int = 441
     chart_faces: int = 6
     chart_side: int = 21
@@ -43,11 +47,22 @@ class Protocol:
     def __post_init__(self) -> None:
         if self.n_ere % self.ere_batch:
             raise ValueError(f"n_ere must be a multiple of {self.ere_batch}, got {self.n_ere}")
+        if not 1 <= self.ere_edited <= self.ere_batch:
+            raise ValueError(f"ere_edited must be in 1..{self.ere_batch}, got {self.ere_edited}")
         largest = max(self.n_fid, self.n_accuracy, self.n_smooth, self.n_ere, self.chart_faces)
         if largest > self.n_test:
             raise ValueError(
                 f"n_test must be the largest number of faces, got {self.n_test} < {largest}"
             )
+
+    def ere_batches(self, n: int) -> np.ndarray:
+        """batches x ere_batch: positions of ERE's faces among n test faces."""
+        whole = min(n, self.n_ere) // self.ere_batch * self.ere_batch
+        return np.arange(whole).reshape(-1, self.ere_batch)
+
+    def ere_faces(self, n: int) -> np.ndarray:
+        """Positions of the faces that ERE edits."""
+        return self.ere_batches(n)[:, : self.ere_edited].ravel()
 
     @property
     def hash(self) -> str:
@@ -61,18 +76,21 @@ class Protocol:
         return (
             f"{self.name} (version {VERSION}, {self.hash}): {self.n_test} faces for FED, "
             f"{self.n_fid} for FID, {self.n_accuracy} under "
-            f"every emotion, {self.n_smooth} for smoothness, {self.n_ere} for ERE, seed {self.seed}"
+            f"every emotion, {self.n_smooth} for smoothness, "
+            f"{len(self.ere_faces(self.n_ere))} for ERE, seed {self.seed}"
         )
 
 
-# "paper" is GANmut's section 5: 500 test images an emotion. "default" keeps three methods at 128 px
+# "paper" is GANmut's section 5: 500 test images an emotion. "default" keeps nine methods at 64 px
 # under ten minutes on two CPU cores; ERE (faces x 441 codes) is most of it.
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
-        Protocol("default", n_test=700, n_fid=200, n_accuracy=140, n_smooth=48, n_ere=32),
         Protocol(
-            "quick", n_test=140, n_fid=32, n_accuracy=14, n_smooth=6, n_ere=16,
+            "default", n_test=700, n_fid=200, n_accuracy=140, n_smooth=24, n_ere=64, ere_edited=4,
+        ),
+        Protocol(
+            "quick", n_test=140, n_fid=32, n_accuracy=14, n_smooth=4, n_ere=32, ere_edited=2,
             replicates=200, budget=81, chart_faces=2, chart_side=11,
         ),
         Protocol(

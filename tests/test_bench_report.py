@@ -413,6 +413,14 @@ def test_the_papers_protocol_has_the_papers_sizes():
     )  # fmt: skip
 
 
+def test_ere_may_edit_the_first_faces_of_every_batch():
+    few = replace(PROTOCOLS["default"], n_ere=32, ere_edited=3)
+    assert few.ere_faces(700).tolist() == [0, 1, 2, 16, 17, 18] and len(few.ere_faces(20)) == 3
+    assert few.hash != replace(few, ere_edited=4).hash
+    with pytest.raises(ValueError, match="ere_edited"):
+        replace(few, ere_edited=17)
+
+
 def test_ere_takes_whole_batches():
     with pytest.raises(ValueError, match="multiple of 16"):
         replace(PROTOCOLS["default"], n_ere=30)

@@ -2,8 +2,9 @@
 5.2).
 
 In batches of 16 test faces the classifier's softmax of one face is the target: the face whose k-th
-largest score is the highest (setting 1: k = 3, setting 2: k = 2), so the most ambiguous one. Every
-face of the batch is edited under all codes of a grid; its error is the smallest mean squared
+largest score is the highest (setting 1: k = 3, setting 2: k = 2), so the most ambiguous one. The
+faces of the batch (where the protocol says so, the first few) are edited under all codes of a grid;
+a face's error is the smallest mean squared
 difference between its softmax and the target. The value is over the papers' own grids (441 codes
 for GANmut, GGANmut and SMIT, the 7 labels for StarGAN and GANimation); the part "equal" gives every
 method the same budget. The interval is over faces, with the targets as they were drawn.
@@ -32,14 +33,14 @@ class ERE(Metric):
     k: ClassVar[int]
 
     def compute(self, evidence: Evidence) -> Score:
-        self.enough(len(evidence.faces), evidence.protocol.ere_batch)
-        errors = {}
-        for part in ("paper", "equal"):
-            reached = evidence[f"{part}_grid:softmax"]
-            target = targets(
-                evidence["source:softmax"][: len(reached)], self.k, evidence.protocol.ere_batch
-            )
-            errors[part] = smallest_error(reached, target)
+        protocol, n = evidence.protocol, len(evidence.faces)
+        self.enough(n, protocol.ere_batch)
+        seen = evidence["source:softmax"][protocol.ere_batches(n).ravel()]
+        target = targets(seen, self.k, protocol.ere_batch)[protocol.ere_faces(n)]
+        errors = {
+            part: smallest_error(evidence[f"{part}_grid:softmax"], target)
+            for part in ("paper", "equal")
+        }
         both = by_face(errors, evidence)
         return Score(
             both.parts["paper"], both.n, {"equal": both.parts["equal"]}, both.intervals["paper"],
