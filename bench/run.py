@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -102,12 +103,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(session: Session, console: Console) -> int:
     """Measures every row, writes results, leaderboard and figures; returns the exit code."""
     start = time.perf_counter()
-    records, scores, methods = [], {}, []
+    records, scores, methods, spent = [], {}, [], Counter()
     wanted = _claims(session)
     with session.progress:
         for evidence in session.evidence():
             metrics = _metrics(session, evidence, wanted)
             found = measure(session, evidence, metrics)
+            spent.update(evidence.seconds)
             records += [record for record, _ in found]
             scores |= {(r.row, r.metric): score for r, score in found if score is not None}
             results.append(session.out, [record for record, _ in found])
@@ -121,6 +123,8 @@ def run(session: Session, console: Console) -> int:
     report.show(console, found)
     failed = [r for r in records if r.status == "error"] or not drawn
     minutes = (time.perf_counter() - start) / 60
+    parts = ", ".join(f"{plan} {seconds:.0f} s" for plan, seconds in spent.most_common())
+    console.print(f"making and looking at edits, kept evidence included: {parts}", markup=False)
     console.print(
         f"{minutes:.1f} minutes; results, LEADERBOARD.md and figures in {session.out}", markup=False
     )
