@@ -90,6 +90,26 @@ def resample(pixels: np.ndarray, matrix: np.ndarray, height: int, width: int) ->
     return found[0].permute(1, 2, 0).numpy()
 
 
+def bend(pixels: np.ndarray, flow: np.ndarray, corner: tuple[int, int] = (0, 0)) -> np.ndarray:
+    """float32 h x w x C: the part of `pixels` (H x W x C) at `corner` (top, left) bent by a flow.
+
+    flow: float32 h x w x 2 in pixels, right and down; a pixel shows what was at its place plus its
+    flow, bilinear; beyond the picture its border goes on. A flow of zero changes nothing.
+    """
+    height, width = flow.shape[:2]
+    rows, columns = np.mgrid[:height, :width]
+    x = (columns + corner[1] + flow[..., 0]).clip(0, pixels.shape[1] - 1)
+    y = (rows + corner[0] + flow[..., 1]).clip(0, pixels.shape[0] - 1)
+    left, top = np.floor(x).astype(int), np.floor(y).astype(int)
+    right, down = (x - left).astype(np.float32), (y - top).astype(np.float32)
+    after = np.minimum(left + 1, pixels.shape[1] - 1)
+    below = np.minimum(top + 1, pixels.shape[0] - 1)
+    right, down = right[..., None], down[..., None]
+    upper = pixels[top, left] * (1 - right) + pixels[top, after] * right
+    lower = pixels[below, left] * (1 - right) + pixels[below, after] * right
+    return (upper * (1 - down) + lower * down).astype(np.float32)
+
+
 def _needed(
     pixels: np.ndarray, matrix: np.ndarray, height: int, width: int
 ) -> tuple[int, int, np.ndarray]:

@@ -81,8 +81,11 @@ def edit_picture(
     numbers = choose(faces, face)
     views = [crop(picture, faces[number - 1], editor.size) for number in numbers]
     sources = [view for view, _ in views]
-    edits = list(images.array(editor.edit(editor.prepare(sources), code)))
+    made = editor.details(editor.prepare(sources), code)
+    edits, flows = list(images.array(made.images)), [None] * len(views)
+    if made.flow is not None:
+        flows = list(made.flow.float().movedim(1, -1).cpu().numpy())
     pixels = picture
-    for (source, transform), edited in zip(views, edits, strict=True):
-        pixels = paste(pixels, source, edited, transform)
+    for (source, transform), edited, flow in zip(views, edits, flows, strict=True):
+        pixels = paste(pixels, source, edited, transform, flow)
     return EditedPicture(pixels, faces, numbers, sources, edits)

@@ -7,21 +7,24 @@ import math
 import numpy as np
 from skimage.transform import SimilarityTransform
 
-from ganmut.faces.align import resample
+from ganmut.faces.align import bend, resample
 
 # Share of the crop, measured from its border, over which the change fades in.
 FEATHER = 0.25
 
 
 def paste(
-    picture: np.ndarray, source: np.ndarray, edited: np.ndarray, transform: SimilarityTransform
-) -> np.ndarray:
+    picture: np.ndarray, source: np.ndarray, edited: np.ndarray, transform: SimilarityTransform,
+    flow: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
     """H x W x 3 uint8: the picture plus the change from `source` to `edited` (S x S x 3 uint8).
 
     `transform` maps picture to crop pixels, as `crop` returned it. The change (edited minus source)
     is brought to the picture's resolution and added under a feathered mask: no change gives the
-    same picture, bit for bit, and nothing outside the crop is touched. Raises ValueError where the
-    crops differ in shape.
+    same picture, bit for bit, and nothing outside the crop is touched. Where the edit bends the
+    face (`flow`: S x S x 2 float32, crop pixels, right and down, as Edit.flow), the photograph
+    itself is bent by the enlarged flow, so that skin keeps its detail, and the change is what the
+    edit adds to the bent crop. Raises ValueError where the crops differ in shape.
     """
     if source.shape != edited.shape or source.ndim != 3 or source.shape[0] != source.shape[1]:
         raise ValueError(
@@ -33,11 +36,17 @@ def paste(
         return result
     top, left, height, width = place
     to_crop = transform.params @ np.array([[1, 0, left], [0, 1, top], [0, 0, 1.0]])
-    change = edited.astype(np.float32) - source.astype(np.float32)
-    change = resample(change, to_crop, height, width)
-    change *= mask(to_crop, len(source), height, width)[..., None]
+    fade = mask(to_crop, len(source), height, width)[..., None]
     part = result[top : top + height, left : left + width]
-    part[...] = (part + change).round().clip(0, 255).astype(np.uint8)
+    ground, start = part, source.astype(np.float32)
+    if flow is not None:
+        start = bend(start, flow)
+        offset = resample(flow, to_crop, height, width) * fade
+        # From crop to picture pixels: the inverse of the transform's rotation and scale.
+        offset = offset @ np.linalg.inv(transform.params[:2, :2]).T
+        ground = bend(picture, offset.astype(np.float32), (top, left))
+    change = resample(edited.astype(np.float32) - start, to_crop, height, width) * fade
+    part[...] = (ground + change).round().clip(0, 255).astype(np.uint8)
     return result
 
 
