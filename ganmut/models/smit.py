@@ -229,8 +229,9 @@ class SMIT(Method):
     PAPER = Config()
     # 800 passes over the 4824 pictures of RafD's three middle cameras
     PAPER_RECIPE: ClassVar = {"batch": 20, "kimg": 800 * 4.824, "lr_g": 2e-4, "lr_d": 2e-4}
-    # Its own game, which needs no penalty; three passes of the generator a step instead of two. With
-    # the cycle go the labels, of which every scale has its own, and, as in GANimation, the mask.
+    # Its own game, which needs no penalty; three passes of the generator a step instead of two. The
+    # labels, of which every scale has its own, go down with the cycle; so does the mask, as in
+    # GANimation.
     LEAN: ClassVar = {
         "width": 24, "blocks": 3, "lambda_rec": 1.0, "lambda_idt": 1.0, "lambda_cls": 0.5,
         "lambda_mask": 0.01, "adversarial": "relativistic_hinge",
