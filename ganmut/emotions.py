@@ -4,6 +4,7 @@ prototypes."""
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 
 # AffectNet's ids 0..6; "neutral first" is what every CodeSpace relies on. Seven is the default, not
 # a constant:
@@ -38,8 +39,10 @@ PROTOTYPES: dict[str, dict[int, float]] = {
 ALIASES = {
     "happiness": "happy", "joy": "happy", "smile": "happy", "sadness": "sad",
     "surprise": "surprised", "fear": "fearful", "afraid": "fearful", "disgust": "disgusted",
-    "anger": "angry", "neutrality": "neutral",
+    "anger": "angry", "neutrality": "neutral", "contemptuous": "contempt",
 }  # fmt: skip
+
+AT_REST = 0.25  # share of a prototype below which a face shows nothing
 
 
 def canonical(name: str) -> str:
@@ -64,3 +67,18 @@ def prototype(name: str) -> list[float]:
     """The seventeen unit values (0..1, order of UNITS) of an emotion at full intensity."""
     units = PROTOTYPES[canonical(name)]
     return [units.get(number, 0.0) for number in UNITS]
+
+
+def named_by_units(units: Sequence[float]) -> str:
+    """The emotion that seventeen unit values (0..1) show: the nearest line from rest to a
+    prototype, neutral where less than a quarter of the way is gone. A stand-in for a label, no
+    judge: faces show mixtures."""
+    best, name = sum(value * value for value in units), "neutral"
+    for emotion in EMOTIONS[1:]:
+        full = prototype(emotion)
+        way = sum(u * f for u, f in zip(units, full, strict=True)) / sum(f * f for f in full)
+        way = min(way, 1.0)
+        off = sum((u - way * f) ** 2 for u, f in zip(units, full, strict=True))
+        if way >= AT_REST and off < best:
+            best, name = off, emotion
+    return name

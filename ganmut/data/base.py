@@ -4,6 +4,7 @@ sources."""
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -134,12 +135,21 @@ class Source(Protocol):
 
 def open_source(spec: str, **options: Any) -> Source:
     """The source of a spec: "procedural", "folder:PATH", "hub:OWNER/NAME@REVISION"; options are the
-    source's own.
+    source's own, also written into the spec: "folder:PATH?on_bad=skip&min_fill=0.8".
 
     Raises Unknown for a source that no file registers, BadData for an argument it cannot use.
     """
     name, _, argument = spec.partition(":")
-    return SOURCES[name](argument, **options)
+    if found := re.fullmatch(r"(.*?)\?(\w+=[^?]*)", f"{name}:{argument}" if argument else name):
+        name, _, argument = found[1].partition(":")
+        options |= dict(pair.partition("=")[::2] for pair in found[2].split("&"))
+    try:
+        return SOURCES[name](argument, **options)
+    except TypeError as error:
+        if "unexpected keyword argument" not in str(error):
+            raise
+        unknown = str(error).rpartition("argument ")[2]
+        raise BadData(f"{name} has no option {unknown}; see docs/datasets.md") from None
 
 
 def carve(keys: list[str], share: float, salt: str) -> np.ndarray:

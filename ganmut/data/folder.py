@@ -14,11 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ganmut import images
-from ganmut.data.base import SOURCES, BadData
-from ganmut.data.table import SPLIT_WORDS, Row, Sieve, TableSource, read_units
+from ganmut.data.base import CROP, SOURCES, BadData
+from ganmut.data.table import SPLIT_WORDS, Row, Sieve, read_units
+from ganmut.data.tree import Tree, pictures, row_at
 
 METADATA = ("metadata.csv", "metadata.jsonl")
 LABELS = ("emotion", "label", "expression")
@@ -29,27 +27,14 @@ EXPECTED = (
 
 
 @SOURCES.register("folder")
-class Folder(TableSource):
-    """Aligned faces in a folder; the options are those of TableSource."""
+class Folder(Tree):
+    """Aligned faces in a folder; the options are those of Tree."""
 
-    def __init__(self, argument: str, *, on_bad: str = "refuse", **options: Any):
-        if not argument:
-            raise BadData(f"folder: needs a path, folder:PATH; {EXPECTED}")
-        self.root = Path(argument).expanduser().resolve()
-        if not self.root.is_dir():
-            raise BadData(f"{argument}: there is no such folder; {EXPECTED}")
-        name = f"folder:{self.root.name}"
-        sieve = Sieve(name, on_bad)
-        rows = list(read_rows(self.root, sieve))
-        if not rows and not sieve.bad:
-            raise BadData(f"{argument} holds no labelled pictures; {EXPECTED}")
-        super().__init__(name, rows, sieve, **options)
+    expected = EXPECTED
+    crop_found = CROP
 
-    def picture(self, row: Row) -> np.ndarray:
-        return images.read(self.root / row.key)
-
-    def identity(self) -> str:
-        return str(self.root)
+    def scan(self, sieve: Sieve) -> Iterator[Row]:
+        return read_rows(self.root, sieve)
 
 
 def read_rows(root: Path, sieve: Sieve) -> Iterator[Row]:
@@ -77,18 +62,16 @@ def _metadata(folder: Path) -> Path | None:
 
 def _classes(root: Path, folder: Path, split: str, sieve: Sieve) -> Iterator[Row]:
     for group in sorted(path for path in folder.iterdir() if path.is_dir()):
-        for path in sorted(group.rglob("*")):
-            picture = path.suffix.lower() in images.SUFFIXES and not path.name.startswith(".")
-            if picture:
-                key = path.relative_to(root).as_posix()
-                if row := _row(root, key, sieve, label=group.name, split=split):
-                    yield row
+        for path in pictures(group):
+            yield from row_at(
+                root, path.relative_to(root).as_posix(), sieve, group.name, split=split
+            )
 
 
 def _described(root: Path, metadata: Path, split: str, sieve: Sieve) -> Iterator[Row]:
     base = metadata.parent.relative_to(root)
     label = None
-    for number, columns in _table(metadata):
+    for number, columns in read_table(metadata):
         label = label or _label_column(metadata, columns)
         name = str(columns.get("file_name") or "")
         if not name:
@@ -100,24 +83,13 @@ def _described(root: Path, metadata: Path, split: str, sieve: Sieve) -> Iterator
             sieve.drop(name, str(error))
             continue
         person = str(columns["person"] or "") if "person" in columns else None
-        row = _row(
-            root, (base / name).as_posix(), sieve, label=str(columns.get(label) or ""),
+        yield from row_at(
+            root, (base / name).as_posix(), sieve, str(columns.get(label) or ""),
             split=str(columns.get("split") or split), person=person, units=units, fill=fill,
         )  # fmt: skip
-        if row:
-            yield row
 
 
-def _row(root: Path, key: str, sieve: Sieve, **known: Any) -> Row | None:
-    try:
-        state = (root / key).stat()
-    except (FileNotFoundError, NotADirectoryError):
-        sieve.drop(key, "missing file")
-        return None
-    return Row(key, bytes=state.st_size, stamp=state.st_mtime_ns, **known)
-
-
-def _table(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_table(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """(line number, columns) of a csv or jsonl file."""
     with open(path, encoding="utf-8-sig", newline="") as file:
         if path.suffix == ".csv":

@@ -1,6 +1,6 @@
 """A table of labelled pictures becomes FaceSets: emotions, splits, people, and what cannot be used.
 
-Shared by the sources that read other people's data (folder, hub). Rows that cannot be used are
+Shared by the sources that read other people's data. Rows that cannot be used are
 listed, counted, and refused, or skipped where `on_bad="skip"` says so; never dropped in silence.
 """
 
@@ -58,28 +58,32 @@ class Sieve:
             raise BadData(f'on_bad must be "refuse" or "skip", got {on_bad!r}')
         self.source, self.on_bad = source, on_bad
         self.bad: list[tuple[str, str]] = []
+        self.aside: Counter[str] = Counter()
 
     def drop(self, key: str, reason: str) -> None:
         """Notes a row that cannot be used."""
         self.bad.append((key, reason))
 
+    def leave(self, reason: str) -> None:
+        """Counts a row that the data itself does not offer: no emotion, another angle."""
+        self.aside[reason] += 1
+
     def counts(self) -> dict[str, int]:
-        """Reason -> number of rows."""
+        """Reason -> number of rows that cannot be used."""
         return dict(Counter(reason for _, reason in self.bad))
 
     def settle(self) -> None:
         """Raises BadData with the count and the first rows, or prints one line to skip them."""
-        if not self.bad:
-            return
         counts = ", ".join(f"{n} x {reason}" for reason, n in self.counts().items())
-        if self.on_bad == "skip":
+        if self.on_bad == "skip" and self.bad:
             print(f"{self.source}: left out {len(self.bad)} rows: {counts}")
+        if self.on_bad == "skip" or not self.bad:
             return
         shown = "; ".join(f"{key}: {reason}" for key, reason in self.bad[:SHOWN])
         more = f"; and {len(self.bad) - SHOWN} more" if len(self.bad) > SHOWN else ""
         raise BadData(
             f"{self.source}: {len(self.bad)} rows cannot be used ({counts}): {shown}{more}. "
-            'Mend them, or leave them out with on_bad="skip"'
+            'Mend them, or leave them out with on_bad="skip" (SOURCE?on_bad=skip)'
         )
 
 
@@ -88,7 +92,8 @@ class TableSource(ABC):
 
     on_bad: "refuse" or "skip" rows that cannot be used. min_fill: leaves out pictures that cover
     less of their crop (the data must say `fill`). emotions: the only ones wanted, comma-separated.
-    crop: the name of the crop of the pictures, where it is not the project's. Raises BadData.
+    crop: the name of the crop of the pictures, where it is not the project's. Options may be text,
+    as a spec carries them. Raises BadData.
     """
 
     def __init__(
@@ -104,7 +109,7 @@ class TableSource(ABC):
         self.source, self.crop, self.sieve = name, crop, sieve
         labelled = [row for row in map(self._label, rows) if row is not None]
         sieve.settle()
-        self.left_out = sieve.counts()
+        self.left_out = {**sieve.counts(), **sieve.aside}
         rows = self._wanted(self._filled(labelled, float(min_fill)), emotions)
         self.emotions = order(name, Counter(row.label for row in rows))
         self.rows = allot(rows)
@@ -265,3 +270,14 @@ def _units(rows: list[Row]) -> Tensor | None:
     if any(row.units is None for row in rows):
         return None
     return torch.tensor([row.units for row in rows], dtype=torch.float32)
+
+
+def positive(name: str, value: int | str) -> int:
+    """A whole number above 0, given as text or number; raises BadData."""
+    try:
+        number = int(value)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise BadData(f"{name} must be a whole number above 0, got {value!r}")
+    return number
