@@ -120,6 +120,41 @@ def run_edit(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def add_units(verbs: argparse._SubParsersAction) -> None:
+    from ganmut.units import PROVIDERS
+
+    parser = verbs.add_parser("units", help="write action units into a folder's metadata")
+    parser.add_argument("folder", metavar="FOLDER", help="aligned faces, with metadata or without")
+    parser.add_argument(
+        "--provider", default="mediapipe", help=f"{', '.join(PROVIDERS)} (default mediapipe)"
+    )
+    parser.add_argument(
+        "--model", default="", metavar="PATH", help="the provider's model (face_landmarker.task)"
+    )
+    parser.add_argument("--again", action="store_true", help="also where it has been done")
+    parser.set_defaults(run=run_units)
+
+
+def run_units(args: argparse.Namespace) -> int:
+    from ganmut.units import write_units
+
+    report = write_units(args.folder, args.provider, args.model, again=args.again)
+    listed(report.failed)
+    print(
+        f"{report.done} pictures have units now, {report.before} had them before, "
+        f"{len(report.failed)} without: {report.file}"
+    )
+    return 1 if report.failed else 0
+
+
+def listed(reasons: dict[str, str], most: int = 20) -> None:
+    """Prints file: reason, a line each; of many the first."""
+    for name, reason in list(reasons.items())[:most]:
+        print(f"{name}: {reason}", file=sys.stderr)
+    if len(reasons) > most:
+        print(f"and {len(reasons) - most} more", file=sys.stderr)
+
+
 def add_faces(verbs: argparse._SubParsersAction) -> None:
     parser = verbs.add_parser(
         "faces", help="render faces: NNN_<emotion>.png, same NNN = same person"
@@ -236,7 +271,7 @@ def run_methods(args: argparse.Namespace) -> int:
 
 
 VERBS: tuple[Callable[[argparse._SubParsersAction], None], ...] = (
-    add_train, add_edit, add_faces, add_train_extractor, add_bundle, add_methods,
+    add_train, add_edit, add_units, add_faces, add_train_extractor, add_bundle, add_methods,
 )  # fmt: skip
 
 

@@ -79,7 +79,7 @@ def test_methods_do_not_know_each_other_nor_the_loop_a_method():
 
 
 def test_heavy_libraries_are_imported_where_they_are_used():
-    lazy = ("datasets", "insightface", "onnxruntime", "onnx")
+    lazy = ("datasets", "insightface", "mediapipe", "onnxruntime", "onnx")
     assert offenders(room("ganmut"), *lazy, top_level_only=True) == []
 
 

@@ -39,13 +39,13 @@ class Folder(Tree):
 
 def read_rows(root: Path, sieve: Sieve) -> Iterator[Row]:
     """The rows of a folder in whichever layout it has; files that are not there go to the sieve."""
-    if metadata := _metadata(root):
+    if metadata := metadata_of(root):
         yield from _described(root, metadata, "", sieve)
         return
     folders = sorted(path for path in root.iterdir() if path.is_dir())
     splits = [path for path in folders if path.name.lower() in SPLIT_WORDS]
     for part in splits:
-        if metadata := _metadata(part):
+        if metadata := metadata_of(part):
             yield from _described(root, metadata, part.name, sieve)
         else:
             yield from _classes(root, part, part.name, sieve)
@@ -53,7 +53,8 @@ def read_rows(root: Path, sieve: Sieve) -> Iterator[Row]:
         yield from _classes(root, root, "", sieve)
 
 
-def _metadata(folder: Path) -> Path | None:
+def metadata_of(folder: Path) -> Path | None:
+    """The folder's metadata file; raises BadData where it has two."""
     found = [folder / name for name in METADATA if (folder / name).is_file()]
     if len(found) > 1:
         raise BadData(f"{folder} has both {' and '.join(METADATA)}; keep one")
@@ -95,8 +96,9 @@ def read_table(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         if path.suffix == ".csv":
             for columns in (reader := csv.DictReader(file, skipinitialspace=True)):
                 columns.pop(None, None)  # cells beyond the header
-                if columns.get("units"):
-                    columns["units"] = _parse(columns["units"], path, reader.line_num)
+                for name in ("units", "blendshapes"):
+                    if name in columns:
+                        columns[name] = _parse(columns[name] or "null", path, reader.line_num)
                 yield reader.line_num, columns
             return
         for number, line in enumerate(file, 1):

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganmut import blendshapes
 from ganmut.data import cache
 from ganmut.data.base import CROP, BadData, FaceSet, carve, digest
 from ganmut.emotions import EMOTIONS, UNITS, canonical
@@ -232,19 +233,23 @@ def allot(rows: list[Row]) -> list[Row]:
 
 
 def read_units(columns: dict[str, object]) -> tuple[float, ...] | None:
-    """17 values in 0..1 from a `units` list, AU01 .. AU45 (0..1) or OpenFace's AU01_r (0..5).
+    """17 values in 0..1 from a `units` list, AU01 .. AU45 (0..1), OpenFace's AU01_r (0..5), or
+    `blendshapes` (52 in MediaPipe's order, or by name): the first of them that is there.
 
     None where the row has no such column; raises ValueError where it cannot be used.
     """
     if columns.get("units") is not None:
         values = [float(value) for value in columns["units"]]
+        if not values:  # what `python -m ganmut units` writes where it saw no face
+            raise ValueError("no action units")
     else:
         named = {name.strip().upper(): value for name, value in columns.items()}
         plain = [named.get(f"AU{unit:02d}") for unit in UNITS]
         openface = [named.get(f"AU{unit:02d}_R") for unit in UNITS]
         cells, top = (plain, 1) if any(v is not None for v in plain) else (openface, 5)
         if all(value is None for value in cells):
-            return None
+            shapes = columns.get("blendshapes")
+            return None if shapes is None else blendshapes.units(shapes)
         if any(value in (None, "") for value in cells):
             raise ValueError("action units missing")
         values = [float(value) / top for value in cells]
