@@ -31,21 +31,23 @@ def choose(text: str, names: list[str], kind: str) -> list[str]:
 
 
 def discover(spec: str) -> dict[str, str]:
-    """Name -> what `ganmut.load` takes, for a bundled set, a weight or run folder, a folder of
-    such, or a Hub id.
+    """Name -> what `ganmut.load` takes, for a set, a weight or run folder, a folder of such, or a
+    repository of the Hub (one weight, or a set of them).
     """
-    if spec.startswith("hub:"):
-        return {_config(spec)["method"]: spec}
-    root = weights.bundled_root() / spec
-    if not root.is_dir():
-        root = Path(spec)
-    if not root.is_dir():
-        sets = [path.name for path in weights.bundled_root().glob("*/") if path.is_dir()]
+    try:
+        root = weights.place(spec)
+    except weights.BadWeights as error:
+        raise UserError(str(error)) from None
+    if root is None:
+        sets = weights.sets()
         near = difflib.get_close_matches(spec, sets, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else "."
         raise UserError(
-            f"no weights {spec!r}{hint} Bundled sets: {', '.join(sets) or 'none'}. Or give a folder"
+            f"no weights {spec!r}{hint} Bundled sets: {', '.join(sets) or 'none'}. "
+            "Or give a folder, or hub:OWNER/NAME@REVISION"
         )
+    if spec.startswith("hub:") and (root / "config.json").is_file():
+        return {_config(root)["method"]: str(root)}  # its folder is called by its commit
     folders = [root, root / "weights", *sorted(root.iterdir())]
     found: dict[str, str] = {}
     for folder in folders:
@@ -55,9 +57,9 @@ def discover(spec: str) -> dict[str, str]:
             if config.get("kind") == "editor":
                 found[_name(folder, config)] = str(folder)
     if not found:
-        raise UserError(
-            f"{root} holds no trained editors (folders with config.json); train some first"
-        )
+        inner = sorted({path.parents[1].name for path in root.glob("*/*/config.json")})
+        hint = f"say which of its sets: {spec}/{inner[0]}" if inner else "train some first"
+        raise UserError(f"{root} holds no trained editors (folders with config.json); {hint}")
     return found
 
 
@@ -71,7 +73,7 @@ def _name(folder: Path, config: dict[str, Any]) -> str:
 
 def _config(spec: str | Path) -> dict[str, Any]:
     """config.json of a weight; FileNotFoundError where a folder has none."""
-    folder = weights.find(spec) if str(spec).startswith("hub:") else Path(spec)
+    folder = Path(spec)
     inner = folder / "weights" / "config.json"
     path = inner if inner.is_file() else folder / "config.json"
     if not path.is_file():

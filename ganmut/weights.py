@@ -1,5 +1,8 @@
 """Weights: find, load, save and verify editors, from `weights/`, a run folder or the Hub.
 
+Names such as "procedural/ganmut" mean the bundled weights; with GANMUT_HUB=OWNER/NAME@REVISION they
+mean the published ones of that repository first, as "hub/procedural/ganmut" does (WEIGHTS.md).
+
 `storage.py` knows the folder; here a folder becomes an Editor and a trained method a folder.
 """
 
@@ -7,9 +10,9 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import json
 import os
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,7 @@ import torch
 from torch import Tensor
 
 from ganmut import device as hardware
-from ganmut import storage
+from ganmut import hub, storage
 from ganmut.card import editor_card
 from ganmut.data.base import CROP
 from ganmut.editor import Editor
@@ -39,8 +42,10 @@ from ganmut.storage import (
 
 __all__ = [
     "BadWeights", "Weights", "available", "build", "bundled_root", "find", "golden", "load",
-    "read", "restore", "save", "sha256", "verify",
+    "place", "read", "restore", "save", "sets", "sha256", "verify",
 ]  # fmt: skip
+
+WANTED = ["*.safetensors", "*.json", "README.md"]  # of a repository: nothing else is fetched
 
 
 def bundled_root() -> Path:
@@ -48,12 +53,35 @@ def bundled_root() -> Path:
     return Path(os.environ.get("GANMUT_WEIGHTS") or Path(__file__).resolve().parents[1] / "weights")
 
 
+def published_root() -> Path:
+    """Where the published weights lie that GANMUT_HUB names, fetched once; raises BadWeights."""
+    spec = os.environ.get("GANMUT_HUB", "")
+    if not spec:
+        raise BadWeights(
+            "hub means the weights that somebody published: say which with "
+            "GANMUT_HUB=OWNER/NAME@REVISION (WEIGHTS.md)"
+        )
+    return download(spec if spec.startswith("hub:") else f"hub:{spec}")
+
+
+def roots() -> tuple[Path, ...]:
+    """The folders of sets that a bundled name is looked up in: the published ones, then ours."""
+    return (*([published_root()] if os.environ.get("GANMUT_HUB") else []), bundled_root())
+
+
+def sets() -> list[str]:
+    """Names of the sets of weights that there are, such as "procedural"."""
+    found = {path.name for root in roots() if root.is_dir() for path in root.iterdir()}
+    return sorted(name for name in found if any((root / name).is_dir() for root in roots()))
+
+
 def available(set: str = "procedural", kind: str = "editor", ablations: bool = False) -> list[str]:
     """Names of the bundled weights of a set and kind, sorted; empty where there are none.
 
     Ablations (weights that exist for one comparison of the bench) only where they are asked for.
     """
-    folders = sorted(path.parent for path in (bundled_root() / set).glob("*/config.json"))
+    group = place(set, roots())
+    folders = sorted(path.parent for path in group.glob("*/config.json")) if group else []
     configs = {folder.name: read_config(folder) for folder in folders}
     return [
         name
@@ -62,54 +90,83 @@ def available(set: str = "procedural", kind: str = "editor", ablations: bool = F
     ]
 
 
-def find(spec: str | Path, kind: str = "editor") -> Path:
-    """The weight folder of a spec: bundled "set/name", a run folder, "hub:OWNER/NAME@REV".
+def place(spec: str | Path, within: tuple[Path, ...] | None = None) -> Path | None:
+    """The folder that a spec means, whatever it holds, or None: a weight, a run, a set, sets.
 
-    Raises Unknown (what is near, what exists) or BadWeights (a folder that holds no weight).
+    "hub:OWNER/NAME@REVISION[/FOLDER]", "hub[/SET[/NAME]]" (the published ones; the set procedural
+    where none is named), SET[/NAME], or a path. Raises BadWeights for what the Hub does not give.
     """
     spec = str(spec)
     if spec.startswith("hub:"):
         return download(spec)
-    for folder in (bundled_root() / spec, Path(spec), Path(spec) / "weights"):
+    if spec == "hub" or spec.startswith("hub/"):
+        return place(spec.partition("/")[2] or "procedural", (published_root(),))
+    candidates = [root / spec for root in within or roots()]
+    candidates += [] if within else [Path(spec)]
+    return next((folder for folder in candidates if folder.is_dir()), None)
+
+
+def find(spec: str | Path, kind: str = "editor", member: str = "") -> Path:
+    """The weight folder of a spec: bundled "set/name", a run folder, or the Hub's (see `place`).
+
+    member: which weight, where the spec is a set of them. Raises Unknown (what is near, what
+    exists) or BadWeights (a folder that holds no weight).
+    """
+    spec, there = str(spec), place(spec)
+    folders = (there, there / "weights", there / (member or "weights")) if there else ()
+    for folder in folders:
         if (folder / "config.json").is_file():
             return folder
-    if Path(spec).is_dir():
+    groups: list[str] = []
+    if there:
+        inner = [*there.glob("*/config.json"), *there.glob("*/*/config.json")]
+        groups = sorted(path.parent.relative_to(there).as_posix() for path in inner)
+    if groups and not member:
+        raise BadWeights(f"{spec} holds several weights: add one of /{', /'.join(groups)}")
+    if there and not groups:
         raise BadWeights(f"{spec} has no config.json: neither a weight folder nor a finished run")
-    root = bundled_root()
-    sets = sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
-    names = [f"{group}/{name}" for group in sets for name in available(group, kind, True)]
+    names = [f"{group}/{name}" for group in sets() for name in available(group, kind, True)]
+    asked = f"{spec}/{member}" if there else spec
     by_end = [name for name in names if name.rsplit("/")[-1] == spec]
-    near = by_end or difflib.get_close_matches(spec, names, n=1)
+    near = by_end or difflib.get_close_matches(asked, names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else "."
     raise Unknown(
-        f"unknown weight {spec!r}{hint} Bundled in {root}: {', '.join(names) or 'none'}. "
+        f"unknown weight {asked!r}{hint} Bundled in {roots()[0]}: {', '.join(names) or 'none'}. "
         "Or give a folder, or hub:OWNER/NAME@REVISION"
     )
 
 
+@functools.lru_cache
 def download(spec: str) -> Path:
-    """The local folder of "hub:OWNER/NAME@REVISION", fetched once; raises BadWeights."""
-    match = re.fullmatch(r"hub:([\w.-]+/[\w.-]+)@([0-9a-f]{40})", spec)
-    if not match:
-        raise BadWeights(
-            f"{spec!r}: write hub:OWNER/NAME@REVISION with the 40 hex digits of a commit, "
-            "so that the weight cannot change under you"
-        )
-    from huggingface_hub import errors, snapshot_download
-
-    name, revision = match.groups()
-    wanted = ["*.safetensors", "*.json", "README.md"]
+    """The local folder of "hub:OWNER/NAME@REVISION[/FOLDER]", fetched once, every weight in it
+    checked against its sha256; raises BadWeights."""
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
-    except errors.RevisionNotFoundError:
-        raise BadWeights(f"{name} on the Hub has no revision {revision}") from None
-    except errors.RepositoryNotFoundError:
-        raise BadWeights(f"the Hub has no model {name}, or it is private: log in first") from None
-    except (errors.LocalEntryNotFoundError, errors.HfHubHTTPError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise BadWeights(
-            f"{name} could not be fetched from the Hub ({reason}); try again later"
-        ) from None
+        address = hub.parse(spec)
+        folder = hub.cached(address, WANTED)
+        if folder is None or _damaged(folder):
+            folder = hub.fetch(address, WANTED, again=folder is not None)
+    except hub.HubError as error:
+        raise BadWeights(str(error)) from None
+    if damage := _damaged(folder):
+        raise BadWeights(f"{address} on the Hub cannot be used: {damage}")
+    return folder
+
+
+def _damaged(folder: Path) -> str:
+    """What is wrong with the first bad weight in a folder, as a sentence, or ""."""
+    configs = sorted(folder.rglob("config.json"))
+    if not configs:
+        return f"it has no config.json, so there is no weight in it; it has {_listed(folder)}"
+    for path in configs:
+        try:
+            read(path.parent)
+        except BadWeights as error:
+            return str(error)
+    return ""
+
+
+def _listed(folder: Path) -> str:
+    return ", ".join(sorted(path.name for path in folder.glob("*"))) or "no file that is wanted"
 
 
 def save(
@@ -203,12 +260,14 @@ def restore(weights: Weights) -> Method:
     return method
 
 
-def load(spec: str | Path, device: torch.device | str | None = None) -> Editor:
-    """The editor of a spec: "procedural/ganmut" (bundled), a run folder, "hub:OWNER/NAME@REV".
+def load(spec: str | Path, device: torch.device | str | None = None, member: str = "") -> Editor:
+    """The editor of a spec: "procedural/ganmut" (bundled), a run folder, "hub:OWNER/NAME@REV" with
+    "/FOLDER" where a repository holds several, "hub/procedural/ganmut" (GANMUT_HUB's).
 
-    device: CUDA where there is one by default. Raises Unknown or BadWeights.
+    device: CUDA where there is one by default. member: which one, where the spec is a set. Raises
+    Unknown or BadWeights.
     """
-    return build(read(find(spec), "editor"), device)
+    return build(read(find(spec, member=member), "editor"), device)
 
 
 def verify(folder: str | Path) -> float:

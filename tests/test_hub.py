@@ -1,0 +1,211 @@
+"""Weights of the Hub: the real client, a loopback server, every way in which a fetch can fail."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from conftest import TOY, toy
+from hub_server import TOKEN, ask, serve
+
+from bench import roster
+from ganmut import hub, weights
+from ganmut.weights import BadWeights
+
+A, B, C, D, E, NONE = (letter * 40 for letter in "abcdef")
+
+# One line a spec: what was loaded, or why not; and whether that took longer than it may.
+LOAD = """
+import sys, time
+import ganmut
+from ganmut import extractors, hub
+hub.PATIENCE = 1.0
+for spec in sys.argv[1:]:
+    start = time.monotonic()
+    try:
+        editor = ganmut.load(spec, "cpu")
+        said = f"{editor.name} {editor.config['sha256']}"
+    except ValueError as error:
+        said = f"refused: {error}"
+    print(said.replace(chr(10), " // "), "" if time.monotonic() - start < 6 else "SLOW")
+"""
+
+
+@pytest.fixture(scope="module")
+def weight(tmp_path_factory) -> Path:
+    """A toy GANmut as a weight folder, with a file beside it that nobody should fetch."""
+    faces = torch.randint(0, 256, (2, 3, TOY["size"], TOY["size"]), dtype=torch.uint8)
+    folder = weights.save(tmp_path_factory.mktemp("w") / "ganmut", toy("ganmut"), {}, faces)
+    (folder / "train.pkl").write_bytes(b"must not be fetched")
+    return folder
+
+
+def sha(folder: Path) -> str:
+    return json.loads((folder / "config.json").read_text())["sha256"]
+
+
+def copy(weight: Path, to: Path) -> Path:
+    return Path(shutil.copytree(weight, to))
+
+
+def damaged(weight: Path, to: Path) -> Path:
+    folder = copy(weight, to)
+    data = bytearray((folder / "generator.safetensors").read_bytes())
+    data[-1] ^= 1
+    (folder / "generator.safetensors").write_bytes(data)
+    return folder
+
+
+def misnamed(weight: Path, to: Path) -> Path:
+    """A weight whole by its hash, one of whose keys is another's."""
+    folder = copy(weight, to)
+    tensors = weights.read(folder).tensors
+    tensors["module.directions"] = tensors.pop("directions")
+    path = folder / "generator.safetensors"
+    path.write_bytes(safetensors.torch.save(tensors))
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"sha256": weights.sha256(path), "bytes": path.stat().st_size}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def without(weight: Path, to: Path, name: str) -> Path:
+    folder = copy(weight, to)
+    (folder / name).unlink()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(weight, tmp_path_factory) -> dict:
+    base = tmp_path_factory.mktemp("repository")
+    revisions = {
+        A: weight, B: damaged(weight, base / "b"), C: misnamed(weight, base / "c"),
+        D: without(weight, base / "d", "generator.safetensors"),
+        E: without(weight, base / "e", "config.json"),
+    }  # fmt: skip
+    return {("models", "me/editor"): revisions}
+
+
+def test_a_pinned_weight_is_fetched_once_and_every_damage_has_its_sentence(weight, model, tmp_path):
+    specs = [f"hub:me/editor@{revision}" for revision in (A, B, C, D, E, NONE)]
+    with serve(model) as endpoint:
+        told = ask(LOAD, endpoint, tmp_path, *specs, f"hub:me/nothing@{A}").splitlines()
+    assert told[0] == f"ganmut {sha(weight)} "
+    assert told[1].startswith(f"refused: me/editor@{B} on the Hub cannot be used: ")
+    assert "generator.safetensors was altered: its sha256 is" in told[1]
+    assert "generator.safetensors lacks the tensor 'directions'" in told[2]
+    assert "generator.safetensors is missing" in told[3]
+    assert "has no config.json, so there is no weight in it; it has README.md, g" in told[4]
+    assert told[5].startswith(f"refused: me/editor on the Hub has no revision {NONE}; ")
+    assert told[6].startswith("refused: the Hub has no model me/nothing, or it is private: check")
+    assert not [line for line in told if "SLOW" in line or " // " in line]
+    assert not list(tmp_path.rglob("*.pkl"))
+    # Nobody answers any more: what was fetched is used, the rest has its sentence within seconds.
+    told = ask(LOAD, endpoint, tmp_path, specs[0], f"hub:me/other@{A}").splitlines()
+    assert told[0] == f"ganmut {sha(weight)} "
+    assert f"me/other@{A} is not in the cache, and {endpoint} cannot be reached (" in told[1]
+    assert "check the network" in told[1] and "SLOW" not in told[1]
+    told = ask(LOAD, endpoint, tmp_path, specs[0], specs[5], HF_HUB_OFFLINE="1").splitlines()
+    assert told[0] == f"ganmut {sha(weight)} "
+    assert "is not in the cache, and HF_HUB_OFFLINE forbids to fetch it: unset it" in told[1]
+
+
+def test_a_server_that_says_nothing_and_a_name_that_leads_nowhere_are_quick_to_tell(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        told = ask(LOAD, endpoint, tmp_path, f"hub:me/editor@{A}")
+    assert f"{endpoint} cannot be reached (" in told and "SLOW" not in told
+
+
+def test_a_private_weight_needs_a_token_and_a_gated_one_consent(weight, tmp_path):
+    repositories = {("models", "me/editor"): {A: weight}, ("models", "you/shy"): {A: weight}}
+    specs = [f"hub:me/editor@{A}", f"hub:you/shy@{A}"]
+    with serve(repositories, private=("me/editor",), gated=("you/shy",)) as endpoint:
+        told = ask(LOAD, endpoint, tmp_path / "none", *specs).splitlines()
+        wrong = ask(LOAD, endpoint, tmp_path / "wrong", specs[0], HF_TOKEN="hf_wrong")
+        right = ask(LOAD, endpoint, tmp_path / "right", specs[0], HF_TOKEN=TOKEN)
+    assert "or it is private: check the name, or log in with `hf auth login` or HF_TOKEN" in told[0]
+    assert f"you/shy asks for consent: accept its terms on {endpoint}/you/shy" in told[1]
+    assert "the Hub refuses your token for me/editor (401): make one" in wrong
+    assert right == f"ganmut {sha(weight)} \n"
+
+
+def test_a_download_that_breaks_off_is_told_and_goes_on_later(weight, model, tmp_path):
+    spec = f"hub:me/editor@{A}"
+    with serve(model, cut=("generator.safetensors",)) as endpoint:
+        told = ask(LOAD, endpoint, tmp_path, spec)
+    assert f"refused: me/editor@{A}: the download broke off (" in told
+    assert "run it again, it goes on from there" in told
+    with serve(model) as endpoint:
+        assert ask(LOAD, endpoint, tmp_path, spec) == f"ganmut {sha(weight)} \n"
+
+
+def test_a_damaged_cache_is_fetched_again(weight, model, tmp_path):
+    spec = f"hub:me/editor@{A}"
+    with serve(model) as endpoint:
+        ask(LOAD, endpoint, tmp_path, spec)
+        (stored,) = (tmp_path / "hub").rglob("snapshots/*/generator.safetensors")
+        stored.resolve().write_bytes(stored.read_bytes()[:-100])
+        assert ask(LOAD, endpoint, tmp_path, spec) == f"ganmut {sha(weight)} \n"
+    assert weights.sha256(stored) == sha(weight)
+
+
+SETS = """
+from bench import roster
+from ganmut import weights
+import sys
+for spec in sys.argv[1:]:
+    try:
+        print(sorted(roster.discover(spec)), weights.find(spec, member="second").name)
+    except ValueError as error:
+        print("refused:", error)
+print(weights.available(), weights.available("hub"), weights.load("hub/mine/ganmut").name)
+print(weights.find("procedural/second") == weights.find("hub/procedural/second"))
+"""
+
+
+def test_a_repository_of_sets_is_what_names_mean_where_ganmut_hub_says_so(weight, tmp_path):
+    for name in ("procedural/ganmut", "procedural/second", "mine/ganmut"):
+        copy(weight, tmp_path / "all" / name)
+    repositories = {("models", "me/all"): {A: tmp_path / "all"}}
+    spec = f"hub:me/all@{A}"
+    with serve(repositories) as endpoint:
+        one = ask(LOAD, endpoint, tmp_path / "one", f"{spec}/mine/ganmut", spec).splitlines()
+        told = ask(
+            SETS, endpoint, tmp_path / "home", "hub", "procedural", f"{spec}/procedural", spec,
+            GANMUT_HUB=f"me/all@{A}",
+        ).splitlines()  # fmt: skip
+    assert one[0] == f"ganmut {sha(weight)} "
+    assert len(list((tmp_path / "one").rglob("snapshots/*/*/*/config.json"))) == 3
+    several = "holds several weights: add one of /mine/ganmut, /procedural/ganmut, /procedural/s"
+    assert f"{spec} {several}" in one[1]
+    assert told[:3] == 3 * ["['ganmut', 'second'] second"]
+    assert f"say which of its sets: {spec}/mine" in told[3]
+    assert told[4] == "['ganmut', 'second'] ['ganmut', 'second'] ganmut"
+    assert told[5] == "True"
+
+
+def test_hub_without_an_owner_says_what_to_set(monkeypatch):
+    monkeypatch.delenv("GANMUT_HUB", raising=False)
+    for ask_for in (weights.find, roster.discover):
+        with pytest.raises(ValueError, match="say which with GANMUT_HUB=OWNER/NAME@REVISION"):
+            ask_for("hub")
+
+
+@pytest.mark.parametrize(
+    "spec", ["someone/ganmut", "someone/ganmut@main", f"ganmut@{A}", f"a/b@{A}/../c"]
+)
+def test_a_hub_spec_is_pinned(spec):
+    with pytest.raises(BadWeights, match="40 hex digits of a commit"):
+        weights.load(f"hub:{spec}")
+
+
+def test_a_spec_is_its_parts():
+    address = hub.parse(f"hub:me/all@{A}/procedural/ganmut")
+    assert (address.name, address.revision, address.inside) == ("me/all", A, "procedural/ganmut")
+    assert str(address) == f"me/all@{A}/procedural/ganmut"
