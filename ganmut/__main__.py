@@ -76,9 +76,13 @@ def add_edit(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--out", required=True, help="a picture file for one picture, else a folder"
     )
-    parser.add_argument("--method", default="ganmut", help="a bundled method (default ganmut)")
+    parser.add_argument("--method", default="ganmut", help="which of a set (default ganmut)")
     parser.add_argument(
-        "--weights", metavar="SPEC", help="SET/NAME, a folder, or hub:OWNER/NAME@REVISION instead"
+        "--weights",
+        metavar="SPEC",
+        default="procedural",
+        help="a set (procedural, hub), SET/NAME, a folder, or hub:OWNER/NAME@REVISION "
+        "(default procedural)",
     )
     parser.add_argument("--emotion", help="a named emotion, with --intensity 0..1")
     parser.add_argument("--intensity", type=float, default=1.0)
@@ -103,7 +107,7 @@ def run_edit(args: argparse.Namespace) -> int:
 
     if (args.emotion is None) == (args.code is None):
         raise ValueError("say what to show: --emotion NAME [--intensity 0..1], or --code NUMBERS")
-    editor = weights.load(args.weights or f"procedural/{args.method}", args.device)
+    editor = weights.load(args.weights, args.device, member=args.method)
     code = (
         editor.space.of(args.emotion, args.intensity) if args.emotion else torch.tensor(args.code)
     )
