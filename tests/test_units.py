@@ -21,7 +21,6 @@ from ganmut.registry import Unknown
 from ganmut.units import PROVIDERS, ProviderMissing, write_units
 from ganmut.units.mediapipe import aired
 
-
 SMILE = {"mouthSmileLeft": 1, "mouthSmileRight": 1}
 
 
