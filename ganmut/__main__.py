@@ -119,9 +119,42 @@ def run_edit(args: argparse.Namespace) -> int:
         detector=args.detector,
         face=args.face,
     )
-    failed = sum("error" in record for record in records)
-    print(f"{len(records) - failed} faces edited, {failed} pictures left out: {args.out}")
+    failed = [record["error"] for record in records if "error" in record]
+    listed(failed)
+    print(f"{len(records) - len(failed)} faces edited, {len(failed)} pictures left out: {args.out}")
     return 1 if failed else 0
+
+
+def add_align(verbs: argparse._SubParsersAction) -> None:
+    parser = verbs.add_parser(
+        "align", help="cut the faces of pictures as training needs them; run again to go on"
+    )
+    parser.add_argument(
+        "source", metavar="FOLDER", help="a folder of pictures, or a data source such as rafd:PATH"
+    )
+    parser.add_argument("--out", required=True, metavar="DIR")
+    parser.add_argument("--size", type=int, default=128, help="pixels of the crop (default 128)")
+    parser.add_argument(
+        "--detector", default="builtin", help="builtin, yunet:PATH, insightface[:PATH]"
+    )
+    parser.add_argument(
+        "--face", default="largest", help="largest, all, or a number from 1 (default largest)"
+    )
+    parser.set_defaults(run=run_align)
+
+
+def run_align(args: argparse.Namespace) -> int:
+    from ganmut.faces import align_files
+
+    report = align_files(
+        args.source, args.out, detector=args.detector, face=args.face, size=args.size
+    )
+    listed([f"{name}: {reason}" for name, reason in report.left.items()])
+    print(
+        f"{report.faces} faces of {report.pictures} pictures now, {report.before} before, "
+        f"{len(report.left)} pictures left out: {report.out}"
+    )
+    return 1 if report.left else 0
 
 
 def add_units(verbs: argparse._SubParsersAction) -> None:
@@ -143,7 +176,7 @@ def run_units(args: argparse.Namespace) -> int:
     from ganmut.units import write_units
 
     report = write_units(args.folder, args.provider, args.model, again=args.again)
-    listed(report.failed)
+    listed([f"{name}: {reason}" for name, reason in report.failed.items()])
     print(
         f"{report.done} pictures have units now, {report.before} had them before, "
         f"{len(report.failed)} without: {report.file}"
@@ -151,10 +184,10 @@ def run_units(args: argparse.Namespace) -> int:
     return 1 if report.failed else 0
 
 
-def listed(reasons: dict[str, str], most: int = 20) -> None:
-    """Prints file: reason, a line each; of many the first."""
-    for name, reason in list(reasons.items())[:most]:
-        print(f"{name}: {reason}", file=sys.stderr)
+def listed(reasons: list[str], most: int = 20) -> None:
+    """Prints why pictures were left out, a line each; of many the first."""
+    for reason in reasons[:most]:
+        print(reason, file=sys.stderr)
     if len(reasons) > most:
         print(f"and {len(reasons) - most} more", file=sys.stderr)
 
@@ -275,7 +308,8 @@ def run_methods(args: argparse.Namespace) -> int:
 
 
 VERBS: tuple[Callable[[argparse._SubParsersAction], None], ...] = (
-    add_train, add_edit, add_units, add_faces, add_train_extractor, add_bundle, add_methods,
+    add_train, add_edit, add_align, add_units, add_faces, add_train_extractor, add_bundle,
+    add_methods,
 )  # fmt: skip
 
 
@@ -302,7 +336,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         print(
-            "stopped; nothing is lost: `python -m ganmut train resume RUN` goes on", file=sys.stderr
+            "stopped; nothing is lost: a training goes on with `python -m ganmut train resume "
+            "RUN`, align and units with the same command",
+            file=sys.stderr,
         )
         return 130
 

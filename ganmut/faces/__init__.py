@@ -1,7 +1,7 @@
 """Faces in photographs: find them, cut the aligned crop, edit it and paste the change back.
 
 `find` -> `crop` -> an Editor -> `paste`; `edit_picture` does all four, `edit_files` does them for
-files and folders.
+files and folders. `align_files` makes training data: it finds and crops.
 """
 
 from ganmut.faces.align import BadPoints, crop
@@ -9,8 +9,9 @@ from ganmut.faces.base import DETECTORS, DetectorMissing, Face, NoFace
 from ganmut.faces.edit import EditedPicture, choose, edit_picture, find, open_detector
 from ganmut.faces.files import edit_files
 from ganmut.faces.paste import paste
+from ganmut.faces.prepare import align_files
 
 __all__ = [
     "DETECTORS", "BadPoints", "DetectorMissing", "EditedPicture", "Face", "NoFace",
-    "choose", "crop", "edit_files", "edit_picture", "find", "open_detector", "paste",
+    "align_files", "choose", "crop", "edit_files", "edit_picture", "find", "open_detector", "paste",
 ]  # fmt: skip

@@ -60,8 +60,8 @@ def edit_files(
                 if len(inputs) == 1:
                     raise
                 message = str(error) if str(path) in str(error) else f"{path}: {error}"
-                tqdm.write(message, file=sys.stderr)
                 records.append({"file": str(path), "error": message})
+                bar.set_postfix_str(f"{sum('error' in r for r in records)} left out")
                 continue
             write_picture(target, edited.pixels)
             records += _records(path, target, edited, detector)
@@ -106,7 +106,7 @@ def plan(inputs: list[tuple[Path, Path]], out: Path, single: bool) -> tuple[list
         raise ValueError(f"cannot write {out}: known are {', '.join(FORMATS)}, or give a folder")
     if not one and (out.is_file() or (out.suffix.lower() in FORMATS and not out.is_dir())):
         raise ValueError(f"{out} is one file, but there are {len(inputs)} pictures; give a folder")
-    targets = [out] if one else [out / name for name in _names([name for _, name in inputs])]
+    targets = [out] if one else [out / name for name in png_names([name for _, name in inputs])]
     for (path, _), target in zip(inputs, targets, strict=True):
         beside = target.exists() and target.parent.resolve() == path.parent.resolve()
         if target.resolve() == path.resolve() or (beside and not one):
@@ -117,7 +117,7 @@ def plan(inputs: list[tuple[Path, Path]], out: Path, single: bool) -> tuple[list
     return targets, out.with_suffix(".jsonl") if one else out / "faces.jsonl"
 
 
-def _names(names: list[Path]) -> list[Path]:
+def png_names(names: list[Path]) -> list[Path]:
     """PNG names for pictures; a.jpg and a.bmp of one folder become a.jpg.png and a.bmp.png."""
     plain = Counter(name.with_suffix(".png") for name in names)
     unique = [

@@ -1,0 +1,193 @@
+"""Any pictures in, the one crop out: layouts, several faces, breaking off and going on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data as samples
+
+from ganmut import faces, images
+from ganmut.__main__ import main
+from ganmut.data import BadData, open_source
+from ganmut.faces import prepare
+from ganmut.faces.align import template
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("GANMUT_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def astronaut() -> np.ndarray:
+    return samples.astronaut()[:300, 60:400]
+
+
+def save(path: Path, pixels: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **({"quality": 95} if path.suffix == ".jpg" else {}))
+    return path
+
+
+def lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def align(what, out, **options):
+    return faces.align_files(what, out, progress=False, **options)
+
+
+def test_the_crop_is_the_one_that_editors_know(tmp_path, astronaut):
+    photo = save(tmp_path / "in" / "a.png", astronaut)
+    report = align(tmp_path / "in", tmp_path / "out", size=64)
+    (row,) = lines(tmp_path / "out" / "metadata.jsonl")
+    (face,) = faces.find(astronaut)
+    expected, _ = faces.crop(images.read(photo), face, 64)
+    assert np.array_equal(images.read(tmp_path / "out" / row["file_name"]), expected)
+    assert (report.faces, report.before, report.left) == (1, 0, {})
+    assert row["origin"] == "a.png" and row["fill"] == 1 and "emotion" not in row
+
+
+def test_fill_says_how_much_of_the_crop_the_picture_covers():
+    whole = np.zeros((128, 128, 3), np.uint8)
+    for points, share in ((template(128), 1.0), (template(128) - [64, 0], 0.5)):
+        _, transform = faces.crop(whole, points, 128)
+        assert prepare.covered(whole, transform, 128) == pytest.approx(share, abs=0.01)
+
+
+def test_what_a_source_knows_goes_along(tmp_path, astronaut):
+    words = ("neutral", "happy", "angry")
+    for person in range(4):
+        for word in words:
+            name = f"Rafd090_{person + 1:02}_Caucasian_female_{word}_frontal.jpg"
+            save(tmp_path / "rafd" / name, astronaut)
+    save(tmp_path / "rafd" / "Rafd045_01_Caucasian_female_happy_frontal.jpg", astronaut)
+    save(tmp_path / "rafd" / "stray.jpg", astronaut)
+    report = align(f"rafd:{tmp_path / 'rafd'}", tmp_path / "out")
+    assert report.faces == 12 and report.left == {"stray.jpg": "the name is none of RaFD's"}
+    assert lines(tmp_path / "out" / "left_out.jsonl")[0]["file"] == "stray.jpg"
+    source = open_source(f"folder:{tmp_path / 'out'}?min_fill=0.9")
+    assert source.emotions == ("neutral", "happy", "angry") and len(source.rows) == 12
+    assert source.crop == "arcface128_up7"
+    known = open_source(f"rafd:{tmp_path / 'rafd'}?on_bad=skip")
+    assert [(r.label, r.person, r.split) for r in source.rows] == [
+        (r.label, r.person, r.split) for r in known.rows
+    ]
+
+
+def test_class_folders_and_metadata_stay_known(tmp_path, astronaut):
+    for label in ("neutral", "joy"):
+        save(tmp_path / "classes" / label / "a.jpg", astronaut)
+    align(tmp_path / "classes", tmp_path / "one")
+    assert open_source(f"folder:{tmp_path / 'one'}").emotions == ("neutral", "happy")
+    units = [0.5] * 17
+    rows = [
+        {"file_name": f"classes/{label}/a.jpg", "emotion": label, "person": "x", "units": units}
+        for label in ("neutral", "joy")
+    ]
+    rows.append({"file_name": "gone.jpg", "emotion": "joy"})
+    (tmp_path / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    report = align(tmp_path, tmp_path / "two")
+    assert report.left == {"gone.jpg": "missing file"}
+    row = lines(tmp_path / "two" / "metadata.jsonl")[0]
+    assert (row["person"], row["units"], row["emotion"]) == ("x", units, "neutral")
+
+
+def test_several_faces_as_in_edit(tmp_path, astronaut):
+    small = np.asarray(Image.fromarray(astronaut).resize((238, 210), Image.Resampling.BICUBIC))
+    picture = np.full((300, 340 + 238, 3), 128, np.uint8)
+    picture[:, :340], picture[:210, 340:] = astronaut, small
+    save(tmp_path / "in" / "happy" / "two.png", picture)
+    save(tmp_path / "in" / "happy" / "one.png", astronaut)
+    names = {}
+    for face in ("largest", "all", "2"):
+        report = align(tmp_path / "in", tmp_path / face, face=face)
+        names[face] = [row["file_name"] for row in lines(tmp_path / face / "metadata.jsonl")]
+    assert names["largest"] == ["happy/one.png", "happy/two.png"]
+    assert names["all"] == ["happy/one.png", "happy/two.png", "happy/two.face2.png"]
+    assert names["2"] == ["happy/two.png"] and "this picture has 1 face" in str(report.left)
+    rows = lines(tmp_path / "all" / "metadata.jsonl")
+    assert [row.get("emotion") for row in rows] == ["happy", "happy", None]
+
+
+def test_a_run_goes_on_where_it_stopped(tmp_path, astronaut, monkeypatch):
+    for i in range(4):
+        save(tmp_path / "in" / f"{i}.png", np.roll(astronaut, i, 1))
+    looked = []
+
+    def look(picture, detector):
+        looked.append(picture)
+        if len(looked) == 3:
+            raise KeyboardInterrupt
+        return faces.find(picture, detector)
+
+    monkeypatch.setattr(prepare, "find", look)
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        align(tmp_path / "in", out)
+    assert not (out / "metadata.jsonl").exists()  # a folder that looks done is done
+    with open(out / "align.jsonl", "a") as log:
+        log.write('{"key": "2.png", "fac')  # as a kill leaves it
+    report = align(tmp_path / "in", out)
+    assert (report.before, report.faces, len(looked)) == (2, 2, 5)
+    assert [row["origin"] for row in lines(out / "metadata.jsonl")] == [
+        f"{i}.png" for i in range(4)
+    ]
+    written = {path: path.read_bytes() for path in out.iterdir()}
+    assert align(tmp_path / "in", out).before == 4 and len(looked) == 5
+    assert {path: path.read_bytes() for path in out.iterdir()} == written
+    # A crop that was lost and a picture that changed are made again, and new ones are found.
+    (out / "0.png").unlink()
+    save(tmp_path / "in" / "1.png", samples.coffee())
+    save(tmp_path / "in" / "9.png", astronaut)
+    report = align(tmp_path / "in", out)
+    assert (report.before, report.faces, set(report.left)) == (2, 2, {"1.png"})
+    assert not list(out.glob(".*"))
+
+
+def test_results_are_not_aligned_again(tmp_path, astronaut):
+    save(tmp_path / "a.png", astronaut)
+    for _ in range(2):
+        report = align(tmp_path, tmp_path / "out")
+    assert (report.pictures, report.before) == (1, 1)
+
+
+def test_what_cannot_be_done_is_said_before_the_work(tmp_path, astronaut):
+    save(tmp_path / "in" / "a.png", astronaut)
+    (tmp_path / "empty").mkdir()
+    save(tmp_path / "full" / "b.png", astronaut)
+    cases = [
+        (tmp_path / "gone", "out", {}, "no such folder, and no such data source"),
+        (tmp_path / "empty", "out", {}, "holds no pictures"),
+        (tmp_path / "in", "in", {}, "holds the pictures themselves"),
+        (tmp_path / "in", "full", {}, "is not empty and was not made by align"),
+        (tmp_path / "in", "out", {"size": 3}, "at least 16"),
+        (tmp_path / "in", "out", {"detector": "yunet"}, "yunet needs its network"),
+        ("procedural", "out", {}, "has no pictures to align"),
+        (f"rafd:{tmp_path / 'in'}", "out", {}, "neutral and at least one"),
+    ]
+    for what, out, options, message in cases:
+        with pytest.raises(ValueError, match=message):
+            align(what, tmp_path / out, **options)
+    assert not (tmp_path / "out").exists()
+    align(tmp_path / "in", tmp_path / "out", size=64)
+    with pytest.raises(ValueError, match="was made with crop arcface128_up7, size 64, detector"):
+        align(tmp_path / "in", tmp_path / "out", size=128)
+    row = {"file_name": "../full/b.png", "emotion": "happy"}
+    (tmp_path / "in" / "metadata.jsonl").write_text(json.dumps(row))
+    with pytest.raises(BadData, match="leads out of"):
+        align(tmp_path / "in", tmp_path / "other")
+
+
+def test_the_command(tmp_path, astronaut, capsys):
+    save(tmp_path / "in" / "a.png", astronaut)
+    assert main(["align", str(tmp_path / "in"), "--out", str(tmp_path / "out")]) == 0
+    assert "1 faces of 1 pictures now, 0 before, 0 pictures left out" in capsys.readouterr().out
+    save(tmp_path / "in" / "coffee.png", samples.coffee())
+    assert main(["align", str(tmp_path / "in"), "--out", str(tmp_path / "out")]) == 1
+    told = capsys.readouterr()
+    assert "coffee.png: no face was found" in told.err and "1 before, 1 pictures" in told.out
