@@ -54,8 +54,9 @@ def read(path: str | Path) -> np.ndarray:
     """
     try:
         with warnings.catch_warnings():
+            # Damaged EXIF, odd palettes: what Pillow only complains of does not harm the pixels.
+            warnings.simplefilter("ignore", UserWarning)
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            warnings.filterwarnings("ignore", message="Palette images with Transparency")
             with Image.open(path) as file:
                 return rgb(ImageOps.exif_transpose(file))
     except FileNotFoundError:
@@ -75,7 +76,7 @@ def rgb(picture: Image.Image) -> np.ndarray:
     if picture.mode.startswith(
         ("I", "F")
     ):  # 16-bit grey: Pillow's own conversion clips instead of scaling
-        values = np.asarray(picture, np.float64)
+        values = np.nan_to_num(np.asarray(picture, np.float64), nan=0, posinf=0, neginf=0)
         top = 65535.0 if values.max() > 255 else 255.0
         grey = np.clip(values / top * 255, 0, 255).round().astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)

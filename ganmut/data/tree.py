@@ -101,5 +101,5 @@ def pictures(folder: Path) -> Iterator[Path]:
     """The picture files in and below a folder, sorted; without hidden ones and OpenFace's own."""
     for path in sorted(folder.rglob("*")):
         hidden = path.name.startswith(".") or OPENFACE in path.relative_to(folder.parent).parts
-        if path.suffix.lower() in images.SUFFIXES and not hidden:
+        if path.suffix.lower() in images.SUFFIXES and not hidden and not path.is_dir():
             yield path

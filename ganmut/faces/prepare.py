@@ -18,7 +18,7 @@ from ganmut import images
 from ganmut.data.base import CROP, SOURCES, BadData, open_source
 from ganmut.data.folder import metadata_of, read_rows
 from ganmut.data.table import Row, Sieve, TableSource
-from ganmut.data.tree import pictures
+from ganmut.data.tree import pictures, row_at
 from ganmut.faces.align import SIDE, BadPoints, crop
 from ganmut.faces.base import NoFace
 from ganmut.faces.edit import choose, find, open_detector
@@ -127,15 +127,12 @@ def rows_of(root: Path, left: dict[str, str]) -> list[Row]:
     """The rows of a folder, with labels where its layout says any: metadata or class folders."""
     sieve = Sieve(root.name, "skip")
     rows = list(read_rows(root, sieve))
-    left.update(sieve.bad)
-    if metadata_of(root):
-        return rows
-    named = {row.key: row for row in rows}
     bare = [path.relative_to(root).as_posix() for path in pictures(root)]
-    if set(bare) <= set(named):
-        return rows
-    states = {key: (root / key).stat() for key in bare}
-    return [Row(k, "", bytes=s.st_size, stamp=s.st_mtime_ns) for k, s in states.items()]
+    accounted = {row.key for row in rows} | {key for key, _ in sieve.bad}
+    if not metadata_of(root) and not set(bare) <= accounted:  # pictures outside any class folder
+        rows = [row for key in bare for row in row_at(root, key, sieve, "")]
+    left.update(sieve.bad)
+    return rows
 
 
 def resume(out: Path, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
