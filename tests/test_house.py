@@ -16,6 +16,11 @@ ROOMS = ("ganmut", "bench", "demo")
 FILES = [*sorted(p for room in ROOMS for p in (ROOT / room).rglob("*.py")), ROOT / "app.py"]
 
 
+# The one file that reads what torch.save wrote: for who converts an authors' checkpoint, and only
+# with weights_only=True, which refuses whatever is not a tensor.
+CHECKPOINTS = ROOT / "ganmut" / "convert" / "base.py"
+
+
 def imports(path: Path, top_level_only: bool = False) -> set[str]:
     """Dotted names that a file imports."""
     tree = ast.parse(path.read_text())
@@ -91,6 +96,11 @@ def test_nothing_unpickles_and_no_error_is_swallowed():
                 assert node.type is not None, f"bare except at {where}"
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 owner = node.func.value.id if isinstance(node.func.value, ast.Name) else ""
+                if path == CHECKPOINTS and (owner, node.func.attr) == ("torch", "load"):
+                    assert ("weights_only", True) in {
+                        (k.arg, getattr(k.value, "value", None)) for k in node.keywords
+                    }, where
+                    continue
                 assert (owner, node.func.attr) not in {("torch", "load"), ("torch", "save")}, where
             if isinstance(node, ast.Import):
                 assert not {"pickle", "joblib", "dill"} & {a.name for a in node.names}, where

@@ -1,0 +1,19 @@
+"""StarGAN's generator (`*-G.ckpt` of yunjey/stargan, MIT licence; RGB, one-hot labels)."""
+
+from __future__ import annotations
+
+from ganmut.convert import trunk
+from ganmut.convert.base import FORMATS, Checkpoint, Format, ordered
+from ganmut.models.base import Method
+
+
+@FORMATS.register("stargan")
+class StarGAN(Format):
+    """Trained on emotions alone: neither attributes of CelebA nor two sets of labels at once."""
+
+    licence = "other"
+    terms = "Converted from a checkpoint of StarGAN's authors; their licence of it applies."
+
+    def method(self, checkpoint: Checkpoint, labels: tuple[str, ...], size: int) -> Method:
+        emotions, order = ordered(labels, trunk.planes(checkpoint), checkpoint.path)
+        return trunk.build("stargan", checkpoint, emotions, size, {}, order)

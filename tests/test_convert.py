@@ -1,0 +1,422 @@
+"""Checkpoints of the published networks, made here, edit as the published forward passes do.
+
+The forward passes are restated plainly, from the papers' architectures, over the very tensors of
+the checkpoint; layers are small, shapes and names are those of the released files where they are
+known (StarGAN, GANmut) and invented where they are not (GANimation, StarGAN v2).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from ganmut import weights
+from ganmut.__main__ import main
+from ganmut.convert import FORMATS, convert
+from ganmut.emotions import EMOTIONS
+from ganmut.registry import Unknown
+from ganmut.storage import BadWeights
+
+W, BLOCKS, SIZE = 8, 2, 32
+
+
+class Rng:
+    """Random tensors of sizes that keep signals at their size."""
+
+    def __init__(self, seed: int = 0):
+        self.rng = torch.Generator().manual_seed(seed)
+
+    def normal(self, *shape: int) -> torch.Tensor:
+        spread = math.sqrt(math.prod(shape[1:])) if len(shape) > 1 else 3.0
+        return torch.randn(shape, generator=self.rng) / spread
+
+    def norm(self, name: str, channels: int, tracked: bool = False) -> dict:
+        tensors = {
+            f"{name}.weight": 1 + self.normal(channels),
+            f"{name}.bias": self.normal(channels),
+        }
+        if tracked:  # statistics that would break every picture if they were used
+            tensors |= {
+                f"{name}.running_mean": torch.full((channels,), 50.0),
+                f"{name}.running_var": torch.full((channels,), 1e-4),
+                f"{name}.num_batches_tracked": torch.tensor(1000),
+            }
+        return tensors
+
+
+def sequential(inputs: int, rng: Rng, tracked: bool = True) -> dict:
+    """The trunk of StarGAN and GANmut as their files name it."""
+    shapes = {0: (W, inputs, 7, 7), 3: (2 * W, W, 4, 4), 6: (4 * W, 2 * W, 4, 4)}
+    tensors = {}
+    for at, shape in shapes.items():
+        tensors[f"main.{at}.weight"] = rng.normal(*shape)
+        tensors |= rng.norm(f"main.{at + 1}", shape[0], tracked)
+    for at in range(9, 9 + BLOCKS):
+        for inner in (0, 3):
+            tensors[f"main.{at}.main.{inner}.weight"] = rng.normal(4 * W, 4 * W, 3, 3)
+            tensors |= rng.norm(f"main.{at}.main.{inner + 1}", 4 * W, tracked)
+    for at, width in ((9 + BLOCKS, 4 * W), (12 + BLOCKS, 2 * W)):
+        tensors[f"main.{at}.weight"] = rng.normal(width, width // 2, 4, 4)
+        tensors |= rng.norm(f"main.{at + 1}", width // 2, tracked)
+    tensors[f"main.{15 + BLOCKS}.weight"] = rng.normal(3, W, 7, 7)
+    return tensors
+
+
+def instance(x: torch.Tensor, weight=None, bias=None) -> torch.Tensor:
+    """Instance norm, in the words of its definition."""
+    centred = x - x.mean((2, 3), keepdim=True)
+    x = centred / (centred.square().mean((2, 3), keepdim=True) + 1e-5).sqrt()
+    return x if weight is None else x * weight[:, None, None] + bias[:, None, None]
+
+
+def run(t: dict, x: torch.Tensor, code: torch.Tensor) -> torch.Tensor:
+    """What comes out of the trunk before its heads, by the names of `sequential`."""
+
+    def norm(x, at):
+        return instance(x, t[f"{at}.weight"], t[f"{at}.bias"])
+
+    planes = code[:, :, None, None].expand(-1, -1, *x.shape[2:])
+    x = F.relu(norm(F.conv2d(torch.cat([x, planes], 1), t["main.0.weight"], padding=3), "main.1"))
+    for at in (3, 6):
+        x = F.conv2d(x, t[f"main.{at}.weight"], stride=2, padding=1)
+        x = F.relu(norm(x, f"main.{at + 1}"))
+    for at in range(9, 9 + BLOCKS):
+        h = F.conv2d(x, t[f"main.{at}.main.0.weight"], padding=1)
+        h = F.relu(norm(h, f"main.{at}.main.1"))
+        h = F.conv2d(h, t[f"main.{at}.main.3.weight"], padding=1)
+        x = x + norm(h, f"main.{at}.main.4")
+    for at in (9 + BLOCKS, 12 + BLOCKS):
+        x = F.conv_transpose2d(x, t[f"main.{at}.weight"], stride=2, padding=1)
+        x = F.relu(norm(x, f"main.{at + 1}"))
+    return x
+
+
+def published(t: dict, x: torch.Tensor, code: torch.Tensor) -> torch.Tensor:
+    return torch.tanh(F.conv2d(run(t, x, code), t[f"main.{15 + BLOCKS}.weight"], padding=3))
+
+
+def faces(n: int = 3, size: int = SIZE) -> torch.Tensor:
+    return torch.rand(n, 3, size, size, generator=torch.Generator().manual_seed(9)) * 2 - 1
+
+
+def converted(tmp_path, tensors: dict, format: str, **options):
+    """The method of a checkpoint after its way through a file and a weight folder."""
+    torch.save(tensors, tmp_path / "theirs.ckpt")
+    folder = convert(tmp_path / "theirs.ckpt", format, tmp_path / "ours", size=SIZE, **options)
+    assert weights.verify(folder) == 0
+    return weights.restore(weights.read(folder)).eval()
+
+
+def edit(method, x: torch.Tensor, code: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        return method.edit(method.encode(x), code).images
+
+
+def test_the_formats_are_these():
+    assert FORMATS.names() == ["ganimation", "ganmut", "stargan", "stargan_v2"]
+
+
+def test_stargan(tmp_path):
+    theirs = sequential(3 + 7, Rng())
+    method = converted(tmp_path, theirs, "stargan")
+    code = torch.eye(7)[[1, 0, 6]]
+    assert torch.allclose(edit(method, faces(), code), published(theirs, faces(), code), atol=1e-5)
+    assert method.config.width == W and method.config.blocks == BLOCKS
+    assert "track" not in json.dumps(method.config.__dict__)
+
+
+def test_stargan_s_labels_come_in_any_order(tmp_path):
+    theirs = sequential(3 + 4, Rng())
+    method = converted(tmp_path, theirs, "stargan", labels=("Anger", "happy", "neutral", "fear"))
+    assert method.emotions == ("neutral", "angry", "happy", "fearful")
+    ours, same = torch.eye(4)[[0, 1, 3]], torch.eye(4)[[2, 0, 3]]
+    assert torch.allclose(edit(method, faces(), ours), published(theirs, faces(), same), atol=1e-5)
+
+
+def flip(x: torch.Tensor) -> torch.Tensor:
+    return x.flip(1)
+
+
+def test_ganmut_s_linear_model_sees_blue_first(tmp_path):
+    rng = Rng()
+    axes = rng.normal(6, 2)
+    theirs = {"axes.weight": axes, "axes.bias": rng.normal(6), **sequential(3 + 2, rng)}
+    method = converted(tmp_path, theirs, "ganmut")
+    code = torch.tensor([[0.3, -0.4], [0.0, 0.0], [-0.6, 0.8]])
+    want = flip(published(theirs, flip(faces()), code))
+    assert torch.allclose(edit(method, faces(), code), want, atol=1e-5)
+    assert not torch.allclose(edit(method, faces(), code), flip(want), atol=1e-2)
+    directions = axes / axes.norm(dim=1, keepdim=True)
+    assert torch.allclose(method.space().of("sad", 0.5), 0.5 * directions[1], atol=1e-6)
+    assert method.name == "ganmut" and method.emotions == EMOTIONS
+
+
+def test_ganmut_s_gaussian_model_keeps_its_modes_and_densities(tmp_path):
+    rng = Rng()
+    theirs = {
+        "covariance_angles.weight": 3 * rng.normal(1, 7),
+        "covariance_axes.weight": 0.3 + rng.normal(7, 2).abs(), "mu.weight": 2 * rng.normal(7, 2),
+        **sequential(3 + 2, rng),
+    }  # fmt: skip
+    theirs["covariance_axes.weight"][2] *= -1  # only the magnitude counts
+    method = converted(tmp_path, theirs, "ganmut")
+    code = torch.tensor([[0.3, -0.4], [1.0, -1.0], [-0.6, 0.8]])
+    want = flip(published(theirs, flip(faces()), code))
+    assert torch.allclose(edit(method, faces(), code), want, atol=1e-5)
+    space, modes = method.space(), torch.tanh(theirs["mu.weight"])
+    assert torch.allclose(space.of("surprised"), modes[3], atol=1e-6)
+    angle, (a, b) = theirs["covariance_angles.weight"][0], theirs["covariance_axes.weight"].abs().T
+    cos, sin = angle.cos(), angle.sin()
+    spread = torch.stack([
+        torch.stack([a * cos**2 + b * sin**2, (a - b) * cos * sin], -1),
+        torch.stack([(a - b) * cos * sin, a * sin**2 + b * cos**2], -1),
+    ], -2)  # fmt: skip
+    offset = code[:, None] - modes
+    squared = torch.einsum("nci,cij,ncj->nc", offset, torch.linalg.inv(spread), offset)
+    assert torch.allclose(space.density(code), torch.softmax(-squared, 1), atol=1e-5)
+
+
+def ganimation(values: int, rng: Rng) -> dict:
+    """Names of our own: the order of layers, their shapes and kinds are the published ones."""
+    theirs = sequential(3 + values, rng, tracked=False)
+    colours = theirs.pop(f"main.{15 + BLOCKS}.weight")
+    return {
+        **{f"body.{name}": value for name, value in theirs.items()},
+        "mask.0.weight": rng.normal(1, W, 7, 7), "rgb.0.weight": colours,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("values", [17, 7])
+def test_ganimation_by_units_or_labels(tmp_path, values):
+    theirs = ganimation(values, Rng())
+    method = converted(tmp_path, theirs, "ganimation")
+    code = torch.rand(3, values, generator=torch.Generator().manual_seed(1))
+    inner = {name.removeprefix("body."): value for name, value in theirs.items()}
+    h = run(inner, faces(), code)
+    keep = torch.sigmoid(F.conv2d(h, theirs["mask.0.weight"], padding=3))
+    colours = torch.tanh(F.conv2d(h, theirs["rgb.0.weight"], padding=3))
+    want = keep * faces() + (1 - keep) * colours
+    with torch.no_grad():
+        made = method.edit(method.encode(faces()), code)
+    assert torch.allclose(made.images, want, atol=1e-5)
+    assert torch.allclose(made.mask, 1 - keep, atol=1e-5)
+    assert method.config.conditions == ("units" if values == 17 else "labels")
+
+
+# StarGAN v2 ---------------------------------------------------------------------------------------
+
+LOW, HIGH, STYLE, HIDDEN, KINDS = 16, 32, 6, 10, 3  # for 32 px: one halving; widths, not 512
+
+
+def conv(rng: Rng, name: str, inputs: int, outputs: int, side: int, bias: bool = True) -> dict:
+    tensors = {f"{name}.weight": rng.normal(outputs, inputs, side, side)}
+    return tensors | ({f"{name}.bias": rng.normal(outputs)} if bias else {})
+
+
+def lin(rng: Rng, name: str, inputs: int, outputs: int) -> dict:
+    return {f"{name}.weight": rng.normal(outputs, inputs), f"{name}.bias": rng.normal(outputs)}
+
+
+def resblock(rng: Rng, name: str, a: int, b: int, style: bool, normed: bool) -> dict:
+    """Published: encoders keep the width in conv1 and change it in conv2, decoders the reverse."""
+    middle = b if style else a
+    tensors = conv(rng, f"{name}.c1", a, middle, 3) | conv(rng, f"{name}.c2", middle, b, 3)
+    if style:
+        tensors |= lin(rng, f"{name}.n1.map", STYLE, 2 * a)
+        tensors |= lin(rng, f"{name}.n2.map", STYLE, 2 * middle)
+    elif normed:
+        tensors |= rng.norm(f"{name}.n1", a) | rng.norm(f"{name}.n2", middle)
+    return tensors | (conv(rng, f"{name}.short", a, b, 1, bias=False) if a != b else {})
+
+
+ENCODER = [(LOW, HIGH), (HIGH, HIGH), (HIGH, HIGH)]  # one down, two at 16 px
+DECODER = [(HIGH, HIGH), (HIGH, HIGH), (HIGH, LOW)]
+READER = [(LOW, HIGH), (HIGH, HIGH), (HIGH, HIGH)]  # of the style encoder: 32 -> 4 px
+
+
+def stargan_v2(rng: Rng, head_first: bool = True) -> dict:
+    head = rng.norm("out.0", LOW) | conv(rng, "out.2", LOW, 3, 1)
+    stem = conv(rng, "in", 3, LOW, 3)
+    body = {}
+    for i, (a, b) in enumerate(ENCODER):
+        body |= resblock(rng, f"enc.{i}", a, b, False, True)
+    for i, (a, b) in enumerate(DECODER):
+        body |= resblock(rng, f"dec.{i}", a, b, True, True)
+    mapping = {}
+    for i in range(4):
+        mapping |= lin(rng, f"all.{2 * i}", 16 if i == 0 else HIDDEN, HIDDEN)
+    for k in range(KINDS):
+        for i in range(4):
+            mapping |= lin(rng, f"each.{k}.{2 * i}", HIDDEN, STYLE if i == 3 else HIDDEN)
+    reader = conv(rng, "down.0", 3, LOW, 3)
+    for i, (a, b) in enumerate(READER):
+        reader |= resblock(rng, f"down.{i + 1}", a, b, False, False)
+    reader |= conv(rng, "down.5", HIGH, HIGH, 4)
+    critic = dict(reader) | conv(rng, "down.7", HIGH, KINDS, 1)
+    for k in range(KINDS):
+        reader |= lin(rng, f"heads.{k}", HIGH, STYLE)
+    generator = {**stem, **head, **body} if head_first else {**stem, **body, **head}
+    return {"generator": generator, "critic": critic, "mapping": mapping, "styles": reader}
+
+
+def act(x):
+    return F.leaky_relu(x, 0.2)
+
+
+def conv2d(t: dict, name: str, x: torch.Tensor) -> torch.Tensor:
+    weight = t[f"{name}.weight"]
+    padding = 1 if weight.shape[-1] == 3 else 0
+    return F.conv2d(x, weight, t.get(f"{name}.bias"), padding=padding)
+
+
+def block(t: dict, name: str, x: torch.Tensor, scale: str = "", style=None) -> torch.Tensor:
+    """Published order: pooling behind the shortcut's convolution, enlarging before it."""
+
+    def norm(h, which):
+        if style is not None:
+            made = F.linear(style, t[f"{name}.{which}.map.weight"], t[f"{name}.{which}.map.bias"])
+            gain, offset = made[:, :, None, None].chunk(2, 1)
+            return (1 + gain) * instance(h) + offset
+        if f"{name}.{which}.weight" in t:
+            return instance(h, t[f"{name}.{which}.weight"], t[f"{name}.{which}.bias"])
+        return h
+
+    def resized(h, when):
+        if scale != when:
+            return h
+        return F.avg_pool2d(h, 2) if scale == "down" else F.interpolate(h, scale_factor=2)
+
+    h = conv2d(t, f"{name}.c1", resized(act(norm(x, "n1")), "up"))
+    h = conv2d(t, f"{name}.c2", act(norm(resized(h, "down"), "n2")))
+    side = resized(x, "up")
+    side = conv2d(t, f"{name}.short", side) if f"{name}.short.weight" in t else side
+    return (h + resized(side, "down")) / math.sqrt(2)
+
+
+def generate(t: dict, x: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
+    x = conv2d(t, "in", x)
+    for i in range(3):
+        x = block(t, f"enc.{i}", x, "down" if i == 0 else "")
+    for i in range(3):
+        x = block(t, f"dec.{i}", x, "up" if i == 2 else "", style)
+    return conv2d(t, "out.2", act(instance(x, t["out.0.weight"], t["out.0.bias"])))
+
+
+def styles(t: dict, latent: torch.Tensor, kind: int) -> torch.Tensor:
+    h = latent
+    for name in [f"all.{2 * i}" for i in range(4)] + [f"each.{kind}.{2 * i}" for i in range(3)]:
+        h = F.relu(F.linear(h, t[f"{name}.weight"], t[f"{name}.bias"]))
+    return F.linear(h, t[f"each.{kind}.6.weight"], t[f"each.{kind}.6.bias"])
+
+
+def read_style(t: dict, x: torch.Tensor, kind: int) -> torch.Tensor:
+    x = conv2d(t, "down.0", x)
+    for i in range(3):
+        x = block(t, f"down.{i + 1}", x, "down")
+    h = act(conv2d(t, "down.5", act(x))).flatten(1)
+    return F.linear(h, t[f"heads.{kind}.weight"], t[f"heads.{kind}.bias"])
+
+
+@pytest.mark.parametrize("head_first", [True, False])
+def test_stargan_v2(tmp_path, head_first):
+    theirs = stargan_v2(Rng(), head_first)
+    labels = ("happy", "neutral", "sad")
+    method = converted(tmp_path, theirs, "stargan_v2", labels=labels)
+    assert method.emotions == ("neutral", "happy", "sad") and method.size == SIZE
+    style = torch.randn(3, STYLE, generator=torch.Generator().manual_seed(1))
+    want = generate(theirs["generator"], faces(), style)
+    assert torch.allclose(edit(method, faces(), style), want, atol=1e-5)
+    latent = torch.randn(3, 16, generator=torch.Generator().manual_seed(2))
+    for ours, kind in enumerate((1, 0, 2)):
+        made = method.mapped(torch.full((3,), ours), latent).detach()
+        assert torch.allclose(made, styles(theirs["mapping"], latent, kind), atol=1e-5)
+        with torch.no_grad():
+            seen = method.G.encoder(faces(), torch.full((3,), ours))
+        assert torch.allclose(seen, read_style(theirs["styles"], faces(), kind), atol=1e-5)
+
+
+def test_stargan_v2_with_a_landmark_network_is_refused(tmp_path):
+    theirs = stargan_v2(Rng())
+    for name in [n for n in theirs["generator"] if n.startswith("dec.0")]:  # one block more, less
+        del theirs["generator"][name]
+    with pytest.raises(
+        BadWeights, match=r"not the one without face landmarks \(w_hpf 0\) for 32 px"
+    ):
+        converted(tmp_path, theirs, "stargan_v2", labels=("happy", "neutral", "sad"))
+    del theirs["mapping"]
+    with pytest.raises(BadWeights, match="holds no mapping of StarGAN v2"):
+        converted(tmp_path, theirs, "stargan_v2", labels=("happy", "neutral", "sad"))
+
+
+# What can be wrong --------------------------------------------------------------------------------
+
+
+class Harm:
+    """Unpickled, it would write a file."""
+
+    def __reduce__(self):
+        import pathlib
+
+        return pathlib.Path.touch, (pathlib.Path("harm"),)
+
+
+def test_a_checkpoint_with_code_is_not_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"main.0.weight": torch.zeros(1), "more": Harm()}, "bad.ckpt")
+    with pytest.raises(BadWeights, match="holds more than tensors, which could be code: it is not"):
+        convert("bad.ckpt", "stargan", "out")
+    assert not (tmp_path / "harm").exists() and not (tmp_path / "out").exists()
+
+
+WRONG = [
+    ("stargan", lambda t: t.pop("main.4.weight"), r"lacks the tensor 'main\.4\.weight'"),
+    ("stargan", lambda t: t.update({"new.weight": torch.ones(2)}), r"1 tensors .* 'new\.weight'"),
+    ("stargan", lambda t: t.update({"main.3.weight": torch.ones(2, 2)}), r"'trunk\.down1\.0\.weig"),
+    ("ganmut", lambda t: None, r"codes of 7 values, not 2"),
+    ("ganimation", lambda t: None, r"theirs\.ckpt has no conv7 of shape 1"),
+    ("stargan_v2", lambda t: None, "holds no generator of StarGAN v2"),
+    ("stargan", lambda t: t.clear() or t.update(note=torch.tensor(3)), "no tensors by name"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("format", "alter", "message"), WRONG)
+def test_another_network_is_refused_by_name(tmp_path, format, alter, message):
+    theirs = sequential(3 + 7, Rng())
+    alter(theirs)
+    with pytest.raises(BadWeights, match=message):
+        converted(tmp_path, theirs, format)
+    assert not (tmp_path / "ours").exists()
+
+
+def test_labels_are_asked_for_where_the_file_has_other_than_seven(tmp_path):
+    theirs = sequential(3 + 5, Rng())
+    with pytest.raises(
+        BadWeights, match=r"knows 5 labels: name them with --labels.*not in the fil"
+    ):
+        converted(tmp_path, theirs, "stargan")
+    with pytest.raises(BadWeights, match=r"neutral among them; got happy, sad"):
+        converted(tmp_path, theirs, "stargan", labels=("happy", "sad"))
+    rng = Rng()
+    linear = {"axes.weight": rng.normal(1, 2), "axes.bias": rng.normal(1), **sequential(5, rng)}
+    with pytest.raises(BadWeights, match="has neutral first"):
+        converted(tmp_path, linear, "ganmut", labels=("happy", "neutral"))
+    with pytest.raises(Unknown, match="unknown format 'stargam'; did you mean 'stargan'"):
+        converted(tmp_path, theirs, "stargam")
+
+
+def test_the_command_writes_a_weight_that_says_where_it_is_from(tmp_path, capsys):
+    torch.save(sequential(3 + 7, Rng()), tmp_path / "200000-G.ckpt")
+    out = str(tmp_path / "out")
+    asked = ["convert", str(tmp_path / "200000-G.ckpt"), "--from", "stargan", "--out", out]
+    assert main([*asked, "--size", str(SIZE)]) == 0
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["converted_from"].startswith("200000-G.ckpt, sha256 ")
+    assert config["crop"] == "the authors' own" and config["licence"] == "other"
+    assert weights.load(out, "cpu").size == SIZE
+    assert "their licence of it applies" in (tmp_path / "out" / "README.md").read_text()
+    assert main(["convert", str(tmp_path / "no.ckpt"), "--from", "stargan", "--out", out]) == 2
+    assert "there is no such checkpoint" in capsys.readouterr().err
