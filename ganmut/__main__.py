@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from ganmut import maintain
 from ganmut.data.base import SOURCES
 from ganmut.models.base import METHODS
 
@@ -310,6 +311,7 @@ def run_methods(args: argparse.Namespace) -> int:
 VERBS: tuple[Callable[[argparse._SubParsersAction], None], ...] = (
     add_train, add_edit, add_align, add_units, add_faces, add_train_extractor, add_bundle,
     add_methods,
+    maintain.add_push, maintain.add_convert,
 )  # fmt: skip
 
 

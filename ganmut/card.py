@@ -29,9 +29,13 @@ def training_facts(config: dict[str, Any]) -> str:
     return table({k: round(v, 2) if isinstance(v, float) else v for k, v in known.items()})
 
 
-def editor_card(config: dict[str, Any], method: Any, name: str) -> str:
-    """The card of an editor: what it is, how to use it, how it was trained, its limits."""
-    spec = f"{config['set']}/{name}" if config.get("set") else "FOLDER"
+def editor_card(config: dict[str, Any], method: Any, name: str, spec: str = "") -> str:
+    """The card of an editor: what it is, how to use it, how it was trained, its limits.
+
+    spec: what `ganmut.load` takes, where it is not the bundled name.
+    """
+    spec = spec or (f"{config['set']}/{name}" if config.get("set") else "FOLDER")
+    pinned = " # REVISION: a commit, 40 hex digits" if "@REVISION" in spec else ""
     strongest = config["emotions"][1]
     tags = ["facial-expression", "image-editing", "gan", config["method"]]
     note = f"\n{config['note']}\n" if config.get("note") else ""
@@ -45,7 +49,7 @@ Method: {method.paper}
 ```python
 import ganmut
 
-editor = ganmut.load("{spec}")
+editor = ganmut.load("{spec}"){pinned}
 faces = editor.prepare(images)  # uint8 N x H x W x 3, aligned
 edited = editor.edit(faces, editor.space.of("{strongest}", 0.8))  # uint8 N x 3 x S x S
 ```

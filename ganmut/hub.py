@@ -74,7 +74,7 @@ def fetch(address: Address, wanted: list[str], again: bool = False) -> Path:
     contents(address)
     try:
         return _snapshot(address, wanted, force_download=again)
-    except (*_failures(), errors.EntryNotFoundError) as error:
+    except (*failures(), errors.EntryNotFoundError) as error:
         raise HubError(
             f"{address}: the download broke off ({line(error)}); "
             "run it again, it goes on from there"
@@ -89,9 +89,22 @@ def contents(address: Address) -> list[str]:
     ask = {"model": HfApi().model_info, "dataset": HfApi().dataset_info}[address.kind]
     try:
         found = ask(address.name, revision=address.revision, timeout=PATIENCE)
-    except _failures() as error:
+    except failures() as error:
         raise HubError(why(error, address)) from None
     return sorted(sibling.rfilename for sibling in found.siblings or [])
+
+
+def reach() -> None:
+    """Raises HubError within seconds where the Hub does not answer at all."""
+    from huggingface_hub import constants, get_session
+
+    try:
+        get_session().head(constants.ENDPOINT, timeout=PATIENCE)
+    except failures() as error:
+        raise HubError(
+            f"{constants.ENDPOINT} cannot be reached ({line(error)}): "
+            "check the network, or the proxy, and HF_HUB_OFFLINE"
+        ) from None
 
 
 def why(error: Exception, address: Address) -> str:
@@ -151,7 +164,7 @@ def _snapshot(address: Address, wanted: list[str], **how: bool) -> Path:
     return Path(folder) / address.inside
 
 
-def _failures() -> tuple[type[Exception], ...]:
+def failures() -> tuple[type[Exception], ...]:
     """What the client raises: its own errors, and those of the httpx it brings (their base)."""
     from huggingface_hub import errors
 

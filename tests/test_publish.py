@@ -1,0 +1,180 @@
+"""Publishing: what would go, and what comes back from the Hub it went to, by the real client."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import TOY, toy
+from hub_server import TOKEN, ask, serve
+
+from bench.results import Result
+from ganmut import publish, weights
+from ganmut.__main__ import main
+from ganmut.storage import BadWeights
+
+RUN = """
+import sys
+from ganmut.__main__ import main
+print("exit", main(sys.argv[1:]))
+"""
+
+
+def make(folder: Path, method: str = "ganmut", **facts) -> Path:
+    faces = torch.randint(0, 256, (2, 3, TOY["size"], TOY["size"]), dtype=torch.uint8)
+    return weights.save(folder, toy(method), {"kimg": 1.0, **facts}, faces)
+
+
+def score(sha256: str, metric: str, value: float | None, **changes) -> dict:
+    blank = {field.name: "" for field in dataclasses.fields(Result)}
+    return blank | {
+        "kind": "score", "status": "ok", "metric": metric, "value": value, "interval": [1.0, 3.5],
+        "n": 20, "unit": "px", "data": "procedural", "split": "test", "size": 64,
+        "protocol": "default", "weights_sha256": sha256, "data_fingerprint": "f00d", **changes,
+    }  # fmt: skip
+
+
+def sha(folder: Path) -> str:
+    return weights.read_config(folder)["sha256"]
+
+
+@pytest.fixture(scope="module")
+def bundled(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("weights")
+    for name in ("ganmut", "stargan"):
+        make(root / "procedural" / name, name, set="procedural")
+    return root
+
+
+@pytest.fixture
+def results(bundled, tmp_path) -> Path:
+    own = sha(bundled / "procedural" / "ganmut")
+    lines = [
+        score(own, "fed", 9.0), score(own, "fed", 2.5), score(own, "ere@1", None),
+        score(own, "identity", 0.25, data="folder:/somewhere/private/photos"),
+        score("another", "fed", 77.0), score(own, "fid", 66.0, status="error"),
+    ]  # fmt: skip
+    (tmp_path / "deep").mkdir()
+    text = "".join(json.dumps(line) + "\n" for line in lines) + '{"cut short'
+    (tmp_path / "deep" / "results.jsonl").write_text(text)
+    return tmp_path
+
+
+def text_of(items: list[publish.Item], path: str) -> str:
+    return next(item.content for item in items if item.path == path).decode()
+
+
+def test_a_plan_is_the_weight_and_a_card_with_what_was_measured_of_it(bundled, results):
+    from huggingface_hub import ModelCard
+
+    items = publish.plan(bundled / "procedural" / "ganmut", "me/editor", results)
+    assert [item.path for item in items] == [
+        "generator.safetensors", "config.json", "golden.safetensors", "README.md",
+    ]  # fmt: skip
+    card = ModelCard(text_of(items, "README.md"))
+    found = {(r.metric_type, r.metric_value, r.dataset_name) for r in card.data.eval_results}
+    assert found == {
+        ("fed", 2.5, "procedural, test split, 64 px"),
+        ("identity", 0.25, "folder:photos, test split, 64 px"),
+    }
+    assert card.data.model_name == "editor" and card.data.license == "apache-2.0"
+    assert 'ganmut.load("hub:me/editor@REVISION")' in card.text
+    assert "| fed | 2.5 | 1, 3.5 | px | 20 | procedural, test split, 64 px |" in card.text
+    assert "somewhere" not in str(card)
+
+
+def test_a_weight_that_nobody_measured_has_a_card_without_numbers(bundled, results):
+    items = publish.plan(bundled / "procedural" / "stargan", "me/editor", results)
+    card = text_of(items, "README.md")
+    assert "model-index" not in card and "Measured" not in card
+
+
+def test_what_is_not_ours_is_not_published(tmp_path):
+    theirs = make(tmp_path / "w", converted_from="linear.ckpt")
+    with pytest.raises(BadWeights, match=r"converted from .*linear\.ckpt.*publish what you train"):
+        publish.plan(theirs, "me/editor", tmp_path)
+
+
+def test_damage_and_wrong_names_are_found_before_anything_is_sent(bundled, tmp_path):
+    folder = make(tmp_path / "w")
+    with pytest.raises(ValueError, match="say --to OWNER/NAME"):
+        publish.plan(folder, "editor", tmp_path)
+    (folder / "golden.safetensors").unlink()
+    with pytest.raises(BadWeights, match=r"golden\.safetensors is missing"):
+        publish.plan(folder, "me/editor", tmp_path)
+    with pytest.raises(ValueError, match="unknown weight"):
+        publish.plan("procedural/none", "me/editor", tmp_path)
+    (folder / "config.json").unlink()
+    with pytest.raises(BadWeights, match="holds no weight"):
+        publish.plan(folder, "me/editor", tmp_path)
+
+
+def test_a_dry_run_prints_what_would_go_and_asks_nobody(bundled, results, capsys):
+    asked = ["push", str(bundled), "--to", "me/all", "--results", str(results), "--dry-run"]
+    assert main(asked) == 0
+    told = capsys.readouterr().out
+    for path in ("procedural/ganmut/config.json", "procedural/stargan/generator.safetensors"):
+        assert f"  {path}\n" in told
+    assert "GANMUT_HUB=me/all@REVISION" in told and "value: 2.5" in told
+    assert told.endswith("nothing was sent: this was a dry run\n")
+
+
+USE = """
+import sys, ganmut
+from ganmut import weights
+from huggingface_hub import HfApi, ModelCard
+for spec in sys.argv[1:]:
+    folder = weights.find(spec)
+    print(spec, ganmut.load(spec, "cpu").name, weights.verify(folder))
+print(weights.available())
+"""
+
+
+def test_what_was_pushed_is_what_others_load(bundled, results, tmp_path):
+    repositories: dict = {}
+    common = ["--to", "me/all", "--results", str(results)]
+    with serve(repositories, store=tmp_path / "store") as endpoint:
+        home = tmp_path / "home"
+        told = ask(RUN, endpoint, home, "push", str(bundled), *common, HF_TOKEN=TOKEN)
+        revision = told.split("export GANMUT_HUB=me/all@")[1][:40]
+        assert f"{endpoint}/me/all/tree/{revision}" in told and told.endswith("exit 0\n")
+        used = ask(
+            USE, endpoint, tmp_path / "other", f"hub:me/all@{revision}/procedural/stargan",
+            "hub/procedural/ganmut", "procedural/ganmut", GANMUT_HUB=f"me/all@{revision}",
+        ).splitlines()  # fmt: skip
+        one = str(bundled / "procedural" / "ganmut")
+        told = ask(RUN, endpoint, home, "push", one, "--to", "me/one", HF_TOKEN=TOKEN)
+        single = told.split("hub:me/one@")[1][:40]
+        alone = ask(USE, endpoint, tmp_path / "other", f"hub:me/one@{single}")
+    assert [line.split()[1:] for line in used[:3]] == [
+        ["stargan", "0.0"], ["ganmut", "0.0"], ["ganmut", "0.0"],
+    ]  # fmt: skip
+    assert used[3] == "['ganmut', 'stargan']"
+    assert alone.splitlines()[0].endswith("ganmut 0.0")
+    folder = repositories["models", "me/all"][revision]
+    assert {p.name for p in (folder / "procedural" / "ganmut").iterdir()} == {
+        "generator.safetensors", "config.json", "golden.safetensors", "README.md",
+    }  # fmt: skip
+
+
+def test_without_a_token_a_right_or_a_network_nothing_goes_and_one_sentence_says_why(
+    bundled, tmp_path
+):
+    one = str(bundled / "procedural" / "ganmut")
+    program = RUN.replace("print(", "sys.stderr = sys.stdout\nprint(")
+    with serve({}, store=tmp_path / "store") as endpoint:
+        none = ask(program, endpoint, tmp_path / "h", "push", one, "--to", "me/one")
+        wrong = ask(program, endpoint, tmp_path / "h", "push", one, "--to", "me/one", HF_TOKEN="no")
+        other = ask(
+            program, endpoint, tmp_path / "h", "push", one, "--to", "you/one", HF_TOKEN=TOKEN
+        )
+    away = ask(program, endpoint, tmp_path / "h", "push", one, "--to", "me/one", HF_TOKEN=TOKEN)
+    assert "error: nobody is logged in: `hf auth login` with a token that may write" in none
+    assert "error: the Hub refuses your token for me/one (401): make one that may" in wrong
+    assert "error: the Hub refuses your token for you/one (403)" in other
+    assert f"error: {endpoint} cannot be reached (" in away
+    assert all(told.endswith("exit 2\n") for told in (none, wrong, other, away))
+    assert list((tmp_path / "store").iterdir()) == []
