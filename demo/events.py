@@ -1,24 +1,31 @@
-"""What happens on the page, and behind its API: values in, through the guard, pictures out."""
+"""What happens on the Edit tab: values in, through the guard, pictures out."""
 
 from __future__ import annotations
 
 import functools
-import math
-from collections.abc import Callable
+import html
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 import numpy as np
-from PIL import Image
 
-from demo import guard
-from demo.pad import data_uri, labels, sheet
+from demo import guard, spots, views
+from demo.pad import labels, sheet
 from demo.service import Service
-from demo.visit import Choice
+from demo.settings import Setting, checked, link, of_link, snippet, words
+from demo.sliders import mix_rows, unit_rows
+from demo.views import jpeg
+from demo.visit import Choice, Spot, recipe_of
+from ganmut.emotions import UNITS
 from ganmut.faces import NoFace
 
 START = 0.8  # intensity of the first edit
-NO_FACE = "no face was found in this picture; try one where it is larger and seen from the front"
+NO_FACE = (
+    "no face was found. Draw a square over it in the picture, from the brows to the chin, "
+    "or try a picture where it is larger and seen from the front"
+)
 
 
 def plainly(event: Callable) -> Callable:
@@ -38,33 +45,16 @@ def plainly(event: Callable) -> Callable:
 
 def sentence(error: ValueError) -> str:
     """What a visitor reads; one cannot choose another detector here, hence NO_FACE."""
-    text = NO_FACE if isinstance(error, NoFace) else str(error)
-    return text[:1].upper() + text[1:].rstrip(".") + "."
-
-
-def jpeg(pixels: np.ndarray) -> str:
-    return data_uri(Image.fromarray(pixels), "JPEG", quality=90)
+    text = NO_FACE if isinstance(error, NoFace) and "no face" in str(error) else str(error)
+    text = text.replace("--face takes", "choose")
+    return html.escape(text[:1].upper() + text[1:].rstrip(".") + ".", quote=False)
 
 
 class Events:
-    """What happens when the visitor does something; each is the API endpoint of the same name."""
+    """What the page does when the visitor does something; faces go by the id that `open` gave."""
 
     def __init__(self, service: Service, shelf: list[tuple[str, np.ndarray]]):
         self.service, self.choices, self.shelf = service, service.choices, shelf
-
-    def methods(self) -> list[dict[str, Any]]:
-        """The methods that can be chosen, what each takes, and where its emotions lie."""
-        return [
-            {
-                "name": choice.name,
-                "title": choice.title,
-                "paper": choice.paper,
-                "takes": "point" if choice.shape else "emotion",
-                "emotions": list(choice.emotions),
-                "places": {mark.name: [mark.x, mark.y] for mark in choice.marks},
-            }
-            for choice in self.choices.values()
-        ]
 
     @plainly
     def example(self, name: str) -> np.ndarray:
@@ -74,148 +64,229 @@ class Events:
             raise ValueError(f"there is no example {name!r}; there are: {', '.join(known)}")
         return known[name]
 
-    def open(
-        self, path: str | None, method: str, point: tuple, emotion: str, intensity: float
-    ) -> list:
-        """Takes a picture: its face, that face's gamut, the first edit; or a sentence why not."""
+    def open(self, path: str | None, *controls: Any) -> list:
+        """Takes a picture: its faces, the edit of the largest; or a sentence why not."""
+        return self.face(path, 1, *controls)
+
+    def face(self, path: str | None, spot: Spot, *controls: Any) -> list:
+        """The same with another face of the picture, or with a square that the visitor drew."""
+        if path is None:
+            return self._nothing(controls[0], "", {"number": 1})
+        picture = None
         try:
-            if path is None:
-                return self._nothing(method, "Give a face to begin.")
-            face = self.service.open(guard.read(path))
-            return self._opened(face, method, point, emotion, intensity)
+            picture = guard.read(path)
+            return self.opened(self.service.open(picture, spot), *controls)
+        except NoFace as error:
+            return self._nothing(controls[0], sentence(error), spots.blank(picture))
         except ValueError as error:
-            return self._nothing(method, sentence(error))
+            return self._nothing(controls[0], sentence(error), {"number": 1})
 
-    def _opened(self, face: str, method: str, point: tuple, emotion: str, intensity: float) -> list:
-        code, setting = self._code(method, point, emotion, intensity)
-        source = jpeg(self.service.source(face))
-        edited = jpeg(self.service.move(face, method, code))
-        whole, facts = self._whole(face, method, code, setting)
-        pad, cast = (
-            gr.update(**self._pad(face, method)),
-            gr.update(items=self._cast(face, method), named=True),
-        )
-        return [face, "", pad, cast, source, edited, whole, facts]
+    def opened(self, face: str, method: str, point: tuple, mix: Any, seed: Any, units: Any) -> list:
+        """Everything the page shows of a face: the values of the components in `desk.SHOWN`."""
+        choice = self.choice(method)
+        own = self._own(face, choice)
+        setting = checked(choice, point, mix, seed, own)
+        if choice.kind == "units":  # a new face begins at a clear expression of its own
+            setting = self._preset(face, choice, choice.favourite, START)
+            own = {str(unit): value for unit, value in setting.units.items()}
+        source = jpeg(self.service.visit(face).view)
+        edited, readings = self._moved(face, setting)
+        drawn = spots.of_visit(self.service.visit(face))
+        cast = gr.update(items=self.cast(face, method), named=True)
+        return [face, "", drawn, cast, own, source, edited, readings]
 
-    def _nothing(self, method: str, why: str) -> list:
+    def _nothing(self, method: str, why: str, drawn: dict) -> list:
         # An update names every property of its component: what it leaves out is lost.
-        pad = gr.update(**self._pad("", method))
-        cast = gr.update(items=self._cast("", method), named=True)
-        return ["", notice(why), pad, cast, "", "", None, {}]
+        cast = gr.update(items=self.cast("", method), named=True)
+        return ["", notice(why), drawn, cast, {}, "", "", {}]
 
     @plainly
     def choose(self, face: str, method: str) -> list:
-        """Another method: its pad or its emotions, its own starting point, and the edit there."""
-        choice = self._choice(method)
-        emotion, point, edited = favourite(choice), start(choice), ""
-        pad = {"value": point} | self._pad(face, method)
-        if face:
-            code, _ = self._code(method, point, emotion, START)
-            edited = jpeg(self.service.move(face, method, code))
+        """Another method: what one moves for it, its own starting point, and the edit there."""
+        choice = self.choice(method)
+        return self.shown(face, choice, self.first(face, choice))
+
+    def shown(self, face: str, choice: Choice, setting: Setting) -> list:
+        """What the page shows of a setting: the values of the components in `desk.CHOSEN`."""
+        edited, readings = self._moved(face, setting) if face else ("", {})
+        units = {str(u): v for u, v in setting.units.items()}
+        mixed = choice.kind in ("labels", "styles")
         return [
-            gr.update(visible=bool(choice.shape), **pad),
-            gr.update(visible=not choice.shape),
-            gr.update(items=self._cast(face, method), named=True, value=emotion),
+            gr.update(visible=choice.kind == "gamut", value=setting.point, **self.pad(choice)),
+            gr.update(visible=choice.kind == "gamut"),
+            gr.update(visible=choice.kind != "gamut"),
+            gr.update(items=self.cast(face, choice.key), named=True, value=choice.favourite),
             START,
+            gr.update(visible=mixed),
+            gr.update(value=dict(setting.mix), rows=mix_rows(choice)),
+            gr.update(visible=choice.kind == "styles"),
+            setting.seed,
+            gr.update(visible=choice.kind == "units"),
+            gr.update(value=units, rows=unit_rows()),
             edited,
+            readings,
             heading(choice),
             about(choice),
         ]
 
-    @plainly
-    def move(self, face: str, method: str, point: tuple, emotion: str, intensity: float) -> str:
-        """The face (an id that /open gave) edited, as a JPEG data URI; small and quick."""
-        if not face:
-            raise ValueError("give a face first")
-        code, _ = self._code(method, point, emotion, intensity)
-        return jpeg(self.service.move(face, method, code))
+    def first(self, face: str, choice: Choice) -> Setting:
+        """The setting that a method begins with: most of the way to its favourite emotion."""
+        point = choice.towards(choice.favourite, START)
+        if choice.kind == "units":
+            return self._preset(face, choice, choice.favourite, START)
+        return Setting(choice.key, point, {choice.favourite: START})
 
     @plainly
-    def edit(
-        self, path: str | None, method: str, point: tuple, emotion: str, intensity: float
-    ) -> tuple:
-        """The photograph at its own resolution with its largest face edited, and what was done to
-        it.
-
-        GANmut and GGANmut take the point, methods without a gamut the emotion and its intensity
-        (0..1).
-        """
-        if path is None:
-            raise ValueError("give a picture first")
-        code, setting = self._code(method, point, emotion, intensity)
-        return self._whole(self.service.open(guard.read(path)), method, code, setting)
-
-    def _whole(self, face: str, method: str, code: Any, setting: str) -> tuple[Image.Image, dict]:
-        picture = guard.signed(self.service.edit(face, method, code))
-        return picture, self.service.facts(face, method, code) | {"setting": setting}
-
-    def _choice(self, method: str) -> Choice:
-        if method not in self.choices:
-            raise ValueError(f"unknown method {method!r}; there are: {', '.join(self.choices)}")
-        return self.choices[method]
-
-    def _code(self, method: str, point: tuple, emotion: str, intensity: float) -> tuple[Any, str]:
-        choice = self._choice(method)
+    def preset(self, face: str, method: str, emotion: str, intensity: float, seed: Any) -> list:
+        """An emotion button: the mix or the units that it stands for, and the edit."""
+        choice = self.choice(method)
         intensity = guard.number(intensity, 0, 1, "intensity")
-        code = self.service.code(method, point, emotion, intensity)
-        if not choice.shape:
-            return code, f"{emotion}, intensity {intensity:.2f}"
-        x, y = code.tolist()
-        return (
-            code,
-            f"angle {math.degrees(math.atan2(y, x)) % 360:.0f}°, radius {math.hypot(x, y):.2f}",
+        setting = self._preset(face, choice, emotion, intensity)
+        setting = replace(setting, seed=checked(choice, None, {}, seed, {}).seed)
+        edited, readings = self._moved(face, setting) if face else ("", {})
+        return [dict(setting.mix), {str(u): v for u, v in setting.units.items()}, edited, readings]
+
+    def _preset(self, face: str, choice: Choice, emotion: str, intensity: float) -> Setting:
+        if choice.kind != "units":
+            return checked(choice, (0.0, 0.0), {emotion: intensity}, 0, {})
+        if emotion not in choice.presets:
+            raise ValueError(
+                f"unknown emotion {emotion!r}; there are: {', '.join(choice.emotions)}"
+            )
+        own = list(self._own(face, choice).values()) if face else [0.0] * len(UNITS)
+        target = choice.presets[emotion]
+        mixed = (o + intensity * (t - o) for o, t in zip(own, target, strict=True))
+        return Setting(
+            choice.key, units=dict(zip(UNITS, (round(v, 2) for v in mixed), strict=True))
         )
 
-    def _pad(self, face: str, method: str) -> dict[str, Any]:
-        """The pad's properties for a face, all of them; without a face or a gamut it stays idle."""
-        choice = self._choice(method)
-        look = {"shape": choice.shape or "disc", "marks": marks(choice), "sheet": "", "idle": True}
-        if face and choice.shape:
-            gamut = self.service.gamut(face, method)
-            look |= {"sheet": sheet(gamut.tiles, gamut.valid), "idle": False}
-        return look
+    @plainly
+    def reset(self, face: str, method: str) -> list:
+        """The face's own units: nothing is asked for, nothing changes."""
+        choice = self.choice(method)
+        own = self._own(face, choice)
+        edited, readings = (
+            self._moved(face, checked(choice, None, {}, 0, own)) if face else ("", {})
+        )
+        return [own, edited, readings]
 
-    def _cast(self, face: str, method: str) -> list[list[str]]:
-        """For the emotion buttons: each name with this person's face under it, or without one."""
-        choice = self._choice(method)
-        if choice.shape or not face:
-            return [[emotion, ""] for emotion in choice.emotions]
-        faces = self.service.cast(face, method)
-        return [[name, jpeg(tile)] for name, tile in zip(choice.emotions, faces, strict=True)]
+    @plainly
+    def move(self, face: str, *controls: Any) -> list:
+        """The face (an id that /open gave) edited, as a JPEG data URI, and what the judges say."""
+        if not face:
+            raise ValueError("give a face first")
+        return list(self._moved(face, self.setting(*controls)))
 
+    @plainly
+    def another(self, face: str, method: str, point: Any, mix: Any, seed: Any, units: Any) -> list:
+        """Another style of the same mix."""
+        seed = int(guard.number(seed, 0, guard.SEEDS, "seed")) % guard.SEEDS + 1
+        return [seed, *self._moved(face, self.setting(method, point, mix, seed, units))]
 
-def marks(choice: Choice) -> list[dict[str, Any]]:
-    return labels(choice.shape or "disc", [(mark.name, mark.x, mark.y) for mark in choice.marks])
+    @plainly
+    def rest(self, face: str, *controls: Any) -> list:
+        """When the hand rests: the whole photograph, what was done, and the views of the change."""
+        if not face:
+            return [None, {}, {}]
+        setting = self.setting(*controls)
+        picture, facts = self.whole(face, setting)
+        code = self.service.code(setting, face)
+        made, to_crop = self.service.made(face, setting.method, code)
+        before = self.service.visit(face).view
+        after, _ = self.service.move(face, setting.method, code)
+        return [picture, facts, views.of_change(before, after, made, to_crop)]
 
+    def whole(self, face: str, setting: Setting) -> tuple:
+        """(the photograph with the edit and its mark, what was done) of a face and a setting."""
+        choice, code = self.choice(setting.method), self.service.code(setting, face)
+        facts = self.service.facts(face, setting.method, code)
+        facts |= {"setting": words(setting, choice), "link": link(setting, choice)}
+        facts["python"] = snippet(choice, code, facts["face"])
+        _, readings = self.service.move(face, setting.method, code)
+        picture = guard.signed(self.service.edit(face, setting.method, code))
+        return picture, facts | readings
 
-def favourite(choice: Choice) -> str:
-    """The emotion of the first edit: happy where the method knows it."""
-    return "happy" if "happy" in choice.emotions else choice.emotions[-1]
+    def ground(self, face: str, method: str) -> Iterator[dict[str, Any]]:
+        """The faces behind the pad, a few at a time, with how many there are to be."""
+        yield {"sheet": "", "done": 0, "of": 0}
+        if not face or self.choice(method).kind != "gamut":
+            return
+        for made in self.service.gamut(face, method):
+            tiles = sheet(made.tiles, made.valid, made.done)
+            yield {"sheet": tiles, "done": made.done, "of": int(made.valid.sum())}
 
+    def linked(self, face: str, request: gr.Request) -> list | None:
+        """The setting of the page's own link, or None where it has none."""
+        setting = of_link(dict(request.query_params), self.choices)
+        if setting is None:
+            return None
+        choice = self.choice(setting.method)
+        if choice.kind == "units" and face:
+            own = self._own(face, choice)
+            setting = replace(setting, units={int(u): v for u, v in own.items()} | setting.units)
+        return [setting.method, *self.shown(face, choice, setting)]
 
-def start(choice: Choice) -> tuple[float, float]:
-    """Where the point stands at first: most of the way from neutral to the favourite emotion."""
-    places = {mark.name: (mark.x, mark.y) for mark in choice.marks}
-    if not places:
-        return (0.0, 0.0)
-    (ax, ay), (bx, by) = places[choice.emotions[0]], places[favourite(choice)]
-    return (ax + START * (bx - ax), ay + START * (by - ay))
+    def choice(self, method: str) -> Choice:
+        """The method of a key; raises ValueError."""
+        if method not in self.choices:
+            raise ValueError(
+                f"unknown method {str(method)[:40]!r}; there are: {', '.join(self.choices)}"
+            )
+        return self.choices[method]
+
+    def setting(self, method: str, point: tuple, mix: Any, seed: Any, units: Any) -> Setting:
+        """The checked setting of what the page or a program sent."""
+        return checked(self.choice(method), point, mix, seed, units)
+
+    def _moved(self, face: str, setting: Setting) -> tuple[str, dict]:
+        code = self.service.code(setting, face)
+        pixels, readings = self.service.move(face, setting.method, code)
+        return jpeg(pixels), readings
+
+    def _own(self, face: str, choice: Choice) -> dict[str, float]:
+        if choice.kind != "units" or not face:
+            return {}
+        own = self.service.units(face, choice.key) or choice.presets[choice.emotions[0]]
+        return {str(unit): round(value, 2) for unit, value in zip(UNITS, own, strict=True)}
+
+    def pad(self, choice: Choice) -> dict[str, Any]:
+        """The pad's properties for a method, all of them."""
+        places = [(mark.name, mark.x, mark.y) for mark in choice.marks]
+        shape = choice.shape or "disc"
+        return {"shape": shape, "marks": labels(shape, places)}
+
+    def cast(self, face: str, method: str) -> list[list[str]]:
+        """For the emotion buttons: each name, this person's face under it, what it is made of."""
+        choice = self.choice(method)
+        if choice.kind == "gamut":
+            return []
+        faces = [jpeg(f) for f in self.service.cast(face, method)] if face else []
+        hints = {n: f"{n} = AU {recipe_of(v)}" for n, v in choice.presets.items()}
+        return [
+            [name, faces[i] if faces else "", hints.get(name, name)]
+            for i, name in enumerate(choice.emotions)
+        ]
 
 
 def notice(text: str) -> str:
-    return f"<p class='notice' role='status'>{text}</p>"
+    return f"<p class='notice' role='status'>{text}</p>" if text else ""
 
 
 def heading(choice: Choice) -> str:
-    if choice.shape:
-        return "<h2>Move the point <span>drag, click or use the arrow keys</span></h2>"
-    return "<h2>Choose an emotion <span>and how much of it</span></h2>"
+    what = {
+        "gamut": "Move the point <span>drag, click or use the arrow keys</span>",
+        "units": "Move the muscles <span>17 action units of the face</span>",
+    }.get(choice.kind, "Choose an emotion <span>how much, and mixed with what</span>")
+    return f"<h2>{what}</h2>"
 
 
 def about(choice: Choice) -> str:
     how = {
         "disc": "direction is the emotion, distance from the middle its strength",
         "square": "each emotion has its own region, and blends lie between them",
-        None: "one emotion at a time, mixed with neutral",
-    }[choice.shape]
+    }.get(choice.shape or "") or {
+        "labels": "emotions, mixed with each other and with neutral",
+        "styles": "every emotion in many styles",
+        "units": "each muscle on its own; the face's own expression changes nothing",
+    }[choice.kind]
     return f"<p class='about'>{choice.title}: {how}.<span>{choice.paper}</span></p>"

@@ -17,6 +17,7 @@ TYPES = ("JPEG", "PNG", "WEBP")
 MAX_BYTES = 20 * 2**20
 MAX_PIXELS = 24_000_000
 LONGEST, SHORTEST = 2048, 64  # px
+SEEDS = 9999  # styles that a visitor can ask for by number
 MARK = "expression edited with ganmut"
 
 

@@ -1,12 +1,7 @@
-// Runs once when the pad appears. The template is drawn anew at every move, so listeners sit on `element`, and the
-// picture of the faces is a CSS variable: it would be a lot of text to draw again.
+// Runs once when the pad appears. The template is drawn anew at every move, so listeners sit on `element`.
 const WIDTH = 2.9, HEIGHT = 2.44; // the drawing's viewBox; the middle is (0, 0)
 const STEP = 0.02, LEAP = 0.1;
 let held = null; // where the pointer went down, and whether it has moved since
-
-const show = () => element.style.setProperty('--faces', props.sheet ? `url("${props.sheet}")` : 'none');
-watch('sheet', show);
-show();
 
 function bounded(x, y) {
   if (props.shape === 'disc') {
@@ -33,7 +28,7 @@ function put(x, y) {
 
 element.addEventListener('pointerdown', (event) => {
   const pad = event.target.closest('.pad');
-  if (!pad || props.idle || event.button > 0) return;
+  if (!pad || event.button > 0) return;
   event.preventDefault();
   pad.focus({ preventScroll: true });
   element.setPointerCapture(event.pointerId);
@@ -58,11 +53,20 @@ element.addEventListener('pointercancel', drop);
 const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
 element.addEventListener('keydown', (event) => {
   const move = MOVES[event.key];
-  if (!move || props.idle || !event.target.closest('.pad')) return;
+  if (!move || !event.target.closest('.pad')) return;
   event.preventDefault();
   const step = event.shiftKey ? LEAP : STEP;
   put(props.value.x + step * move[0], props.value.y + step * move[1]);
 });
 element.addEventListener('keyup', (event) => {
-  if (MOVES[event.key] && !props.idle && event.target.closest('.pad')) trigger('release');
+  if (MOVES[event.key] && event.target.closest('.pad')) trigger('release');
+});
+
+element.addEventListener('dblclick', (event) => {
+  if (!event.target.closest('.pad')) return;
+  const [x, y] = under(event);
+  const far = (mark) => Math.hypot(mark.x - x, mark.y - y);
+  const near = props.marks.reduce((a, b) => (far(b) < far(a) ? b : a));
+  put(near.x, near.y);
+  trigger('release');
 });

@@ -7,7 +7,6 @@ import html
 import io
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -15,9 +14,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from demo.guard import number
-from demo.parts import Quiet
+from demo.parts import HERE, Plate, Quiet
 
-HERE = Path(__file__).parent
 TILE = 72  # px of a mini face in the drawing
 RIM = 0.07  # share of a face's sides that its mini leaves out: the expression is what counts
 COLOURS = {
@@ -50,14 +48,17 @@ def colour(name: str) -> str:
     return COLOURS.get(name) or OTHERS[sum(name.encode()) % len(OTHERS)]
 
 
-def sheet(tiles: np.ndarray, valid: np.ndarray) -> str:
-    """The mini faces (n x n x S x S x 3 uint8, top row first), round, as one WebP data URI."""
+def sheet(tiles: np.ndarray, valid: np.ndarray, done: int | None = None) -> str:
+    """The mini faces (n x n x S x S x 3 uint8, top row first), round, as one WebP data URI.
+
+    done: how many of the valid ones are there; the others stay clear.
+    """
     n = len(tiles)
     whole = Image.new("RGBA", (n * TILE, n * TILE))
     stencil = Image.new("L", (4 * TILE, 4 * TILE))
     ImageDraw.Draw(stencil).ellipse((6, 6, 4 * TILE - 7, 4 * TILE - 7), fill=255)
     stencil = stencil.resize((TILE, TILE), Image.Resampling.LANCZOS)
-    for row, column in np.argwhere(valid):
+    for row, column in np.argwhere(valid)[:done]:
         face = Image.fromarray(tiles[row, column])
         rim = face.width * RIM
         box = (rim, rim, face.width - rim, face.height - rim)
@@ -141,11 +142,10 @@ def _beside(marks: Sequence[tuple[str, float, float]]) -> list[tuple[float, floa
 
 class GamutPad(gr.HTML, metaclass=Quiet):
     """A pad whose value is {"x", "y"} in -1..1. Drag, click, tap, or move it with the arrow keys
-    (Shift: larger steps).
+    (Shift: larger steps); a double click goes to the nearest emotion.
 
     `input` fires while the point moves, `release` when it has come to rest. shape: "disc" or
-    "square"; marks: what
-    `labels` returned; sheet: what `sheet` returned; idle: nothing to move yet.
+    "square"; marks: what `labels` returned.
     """
 
     def __init__(
@@ -154,8 +154,6 @@ class GamutPad(gr.HTML, metaclass=Quiet):
         *,
         shape: str = "disc",
         marks: list | None = None,
-        sheet: str = "",
-        idle: bool = False,
         **options: Any,
     ):
         super().__init__(
@@ -165,8 +163,6 @@ class GamutPad(gr.HTML, metaclass=Quiet):
             js_on_load=(HERE / "pad.js").read_text("utf-8"),
             shape=shape,
             marks=marks or [],
-            sheet=sheet,
-            idle=idle,
             **options,
         )
 
@@ -192,3 +188,25 @@ class GamutPad(gr.HTML, metaclass=Quiet):
 
     def example_value(self) -> dict[str, float]:
         return self.example_payload()
+
+
+class Ground(Plate, metaclass=Quiet):
+    """Lays the faces behind the pad of the same column, and tells how many are there already.
+
+    Not a property of the pad: it comes while the point is being dragged. value: {"sheet": data URI,
+    "done", "of"}.
+    """
+
+    def __init__(self, value: dict[str, Any] | None = None, **options: Any):
+        line = (
+            "<p class='progress' role='status'>${value.done < value.of ? `Drawing this face all "
+            "over the pad: ${value.done} of ${value.of}` : ''}</p>"
+        )
+        show = (
+            "const column = element.closest('.steer');\n"
+            "const show = () => column.style.setProperty('--faces', "
+            "props.value.sheet ? `url(\"${props.value.sheet}\")` : 'none');\n"
+            "watch('value', show);\nshow();"
+        )
+        value = value or {"sheet": "", "done": 0, "of": 0}
+        super().__init__(value, html_template=line, js_on_load=show, **options)

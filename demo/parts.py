@@ -1,20 +1,52 @@
-"""Small parts of the page: the upload, pictures as buttons, the live picture, the caption."""
+"""Small parts of the page: the upload, pictures as buttons, live pictures, what judges say."""
 
 from __future__ import annotations
 
 import html
 from abc import ABCMeta
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.component_meta import ComponentMeta, updateable
 
+HERE = Path(__file__).parent
 PICK = """
 element.addEventListener('click', (event) => {
   const item = event.target.closest('button');
   if (!item) return;
   props.value = item.dataset.name;
   trigger('input');
+});
+"""
+# The divider between before and after: a range over the picture, so that keys and readers find it.
+SLIT = """
+const stage = element.closest('.stage');
+const put = () => stage.style.setProperty('--cut', element.querySelector('input').value + '%');
+element.addEventListener('input', put);
+put();
+"""
+# What is looked at stays chosen while the pictures under it change: it is kept on the element.
+VIEWS = """
+element.addEventListener('click', (event) => {
+  const item = event.target.closest('button');
+  if (!item) return;
+  element.dataset.view = item.dataset.name;
+  element.querySelectorAll('button').forEach((b) => b.setAttribute('aria-pressed', b === item));
+});
+"""
+COPY = """
+element.addEventListener('click', async (event) => {
+  const item = event.target.closest('button');
+  if (!item) return;
+  const link = location.origin + location.pathname + props.value.link;
+  try {
+    await navigator.clipboard.writeText(item.dataset.copy === 'link' ? link : props.value.python);
+    item.classList.add('done');
+    setTimeout(() => item.classList.remove('done'), 1600);
+  } catch (error) {
+    item.closest('.repeat').classList.add('shown');
+  }
 });
 """
 
@@ -47,6 +79,31 @@ class Photograph(gr.Image, metaclass=Quiet):
         return payload.path if payload else None
 
 
+class Plate(gr.HTML, metaclass=Quiet):
+    """HTML drawn from a value that is any JSON; the value is an object for the API."""
+
+    schema: dict[str, Any] = {"type": "object", "additionalProperties": True}  # noqa: RUF012
+
+    def __init__(self, value: Any = None, *, html_template: str = "${value}", **options: Any):
+        options = {"js_on_load": None, "apply_default_css": False} | options
+        super().__init__(value, html_template=html_template, **options)
+
+    def get_block_name(self) -> str:
+        return "html"
+
+    def api_info(self) -> dict[str, Any]:
+        return self.schema
+
+    def postprocess(self, value: Any) -> Any:
+        return {} if value is None else value
+
+    def example_payload(self) -> Any:
+        return self.value
+
+    def example_value(self) -> Any:
+        return self.value
+
+
 class Live(gr.HTML, metaclass=Quiet):
     """A square picture given as a data URI: it is shown as it changes and never lies on a disk."""
 
@@ -65,10 +122,21 @@ class Live(gr.HTML, metaclass=Quiet):
         return "html"
 
 
+class Slit(Plate, metaclass=Quiet):
+    """The divider between two Live pictures that lie on each other in one `.stage`."""
+
+    def __init__(self, **options: Any):
+        line = (
+            "<label class='slit'><input type='range' min='0' max='100' value='50' "
+            "aria-label='how much of the edited picture is shown'><i></i></label>"
+        )
+        super().__init__("", html_template=line, js_on_load=SLIT, **options)
+
+
 class Shelf(gr.HTML, metaclass=Quiet):
     """Pictures as buttons; the value is the name of the one last taken.
 
-    items: [(name, data URI or "")]; named: whether the names stand under the pictures.
+    items: [(name, data URI or "", hint)]; named: whether the names stand under the pictures.
     """
 
     def __init__(
@@ -76,7 +144,7 @@ class Shelf(gr.HTML, metaclass=Quiet):
     ):
         buttons = (
             "<div class='shelf ${named ? 'named' : ''}'>${items.map(i => `<button type='button' "
-            "data-name='${i[0]}' aria-pressed='${i[0] === value}' title='${i[0]}'>"
+            "data-name='${i[0]}' aria-pressed='${i[0] === value}' title='${i[2] || i[0]}'>"
             "${i[1] ? `<img src='${i[1]}' alt=''>` : '<i></i>'}"
             "${named ? `<span>${i[0]}</span>` : ''}</button>`).join('')}</div>"
         )
@@ -92,24 +160,54 @@ class Shelf(gr.HTML, metaclass=Quiet):
         return self.value or ""
 
 
-class Facts(gr.HTML, metaclass=Quiet):
-    """What was done, as an object for the API and a line of text for the eye."""
+class Views(Plate, metaclass=Quiet):
+    """What changed, as pictures over the stage: value {"difference", "mask", "flow"}, each a data
+    URI, or "" where the method has none."""
+
+    def __init__(self, value: dict[str, str] | None = None, **options: Any):
+        pictures = (
+            "${['difference', 'mask', 'flow'].map(v => value[v] ? `<img class='${v}' "
+            "src='${value[v]}' alt='${v}'>` : `<p class='${v}'>${v === 'difference' ? "
+            "'Give a face to see what changes.' : `This method has no ${v}: it repaints the "
+            "whole crop.`}</p>`).join('')}"
+        )
+        names = ("edited", "difference", "mask", "flow")
+        buttons = "".join(
+            f"<button type='button' data-name='{n}' aria-pressed='{str(n == 'edited').lower()}'>"
+            f"{n}</button>"
+            for n in names
+        )
+        template = (
+            f"<div class='frame'>{pictures}</div><nav aria-label='what is shown'>{buttons}</nav>"
+        )
+        super().__init__(value or {}, html_template=template, js_on_load=VIEWS, **options)
+
+
+class Readings(Plate, metaclass=Quiet):
+    """What the judges say: bars of the emotions, and how far the person is from the source."""
+
+    def __init__(self, value: dict[str, Any] | None = None, **options: Any):
+        bars = (
+            "<div class='readings'>${value.emotions ? `<ul>${Object.entries(value.emotions).map("
+            "([n, p]) => `<li style='--p:${p}'><span>${n}</span><i></i><b>${Math.round(100 * p)}"
+            "</b></li>`).join('')}</ul>` : ''}"
+            "${value.distance != null ? `<p title='1 - cosine between the embeddings of the "
+            "source and of the edit'>identity distance <b>${value.distance.toFixed(3)}</b></p>`"
+            " : ''}</div>"
+        )
+        super().__init__(value or {}, html_template=bars, **options)
+
+
+class Facts(Plate, metaclass=Quiet):
+    """What was done: an object for the API; a line of text, a link and Python for the page."""
 
     def __init__(self, value: dict[str, Any] | None = None, **options: Any):
         line = (
-            "<p class='facts'>${value.title ? `<b>${value.title}</b> ${value.setting} · "
-            "${value.width} × ${value.height} px` + (value.faces > 1 ? "
-            "` · face ${value.face} of ${value.faces}, the largest` : '') : ''}</p>"
+            "${value.title ? `<p class='facts'><b>${value.title}</b> ${value.setting} · "
+            "${value.width} × ${value.height} px` + (value.faces > 1 && value.face ? "
+            "` · face ${value.face} of ${value.faces}` : '') + `</p>"
+            "<div class='repeat'><button type='button' data-copy='link'>Copy the link</button>"
+            "<button type='button' data-copy='python'>Copy as Python</button>"
+            "<pre tabindex='0'>${value.python}</pre></div>` : ''}"
         )
-        super().__init__(
-            value or {}, html_template=line, apply_default_css=False, js_on_load=None, **options
-        )
-
-    def get_block_name(self) -> str:
-        return "html"
-
-    def postprocess(self, value: dict[str, Any] | None) -> dict[str, Any]:
-        return value or {}
-
-    def api_info(self) -> dict[str, Any]:
-        return {"type": "object", "additionalProperties": True}
+        super().__init__(value or {}, html_template=line, js_on_load=COPY, **options)

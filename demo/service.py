@@ -6,7 +6,9 @@ import hashlib
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,20 +16,38 @@ import torch
 from skimage.transform import SimilarityTransform
 from torch import Tensor
 
-from demo.visit import Crop, Gamut, Visit, choice, window
+from demo import settings
+from demo.judges import Judges, readings
+from demo.settings import Setting
+from demo.visit import Choice, Crop, Gamut, Spot, Visit, choice, chosen, window
 from ganmut import faces as photographs
 from ganmut import images, load, weights
 from ganmut.editor import Editor
 
 GRID = 8  # mini faces along a side of the gamut
+CHUNK = 8  # of them that are made before anybody else may have the network
+# Units closer than this to what the face shows already fade the edit out: no change asked for, no
+# change made, and no step on the way there.
+NEAR = 0.1
 
 
 class Forgotten(ValueError):
     """A face that is no longer, or never was, in memory."""
 
 
+@dataclass(frozen=True)
+class Made:
+    """An edited crop: edited S x S x 3 uint8, mask S x S in 0..1 and flow S x S x 2 in crop pixels
+    (float32), or None where the method has none."""
+
+    crop: Crop
+    edited: np.ndarray
+    mask: np.ndarray | None
+    flow: np.ndarray | None
+
+
 class Service:
-    """The editors of one set of bundled weights, and the faces of the last few visitors.
+    """The editors of the bundled sets of weights, and the faces of the last few visitors.
 
     Faces live in memory only: at most `seats` of them, each for `minutes` after its last use.
     `problems` says by name why a weight could not be loaded.
@@ -35,23 +55,21 @@ class Service:
 
     def __init__(
         self,
-        group: str = "procedural",
+        groups: tuple[str, ...] | None = None,
         detector: Any = "builtin",
-        seats: int = 24,
+        seats: int = 64,
         minutes: float = 15,
         clock: Callable[[], float] = time.monotonic,
     ):
         self.detector, self.seats, self.seconds, self.clock = detector, seats, 60 * minutes, clock
         self.editors: dict[str, Editor] = {}
+        self.choices: dict[str, Choice] = {}
+        self.judges: dict[str, Judges] = {}
         self.problems: dict[str, str] = {}
         self.visits: OrderedDict[str, Visit] = OrderedDict()
         self.lock = threading.RLock()
-        for name in self._found(group):
-            try:
-                self.editors[name] = load(f"{group}/{name}")
-            except ValueError as error:
-                self.problems[name] = str(error)
-        self.choices = {name: choice(editor) for name, editor in self.editors.items()}
+        for group in groups or sets():
+            self._load(group)
         self.blocked = False  # without a detector no picture can be opened at all
         try:
             if isinstance(detector, str):
@@ -59,80 +77,138 @@ class Service:
         except ValueError as error:
             self.problems["face detector"], self.blocked = str(error), True
 
-    def _found(self, group: str) -> list[str]:
+    def _load(self, group: str) -> None:
+        """The editors and judges of one set; methods of the first set go by their plain name."""
         try:
-            return weights.available(group)
+            names = weights.available(group)
         except ValueError as error:  # one unreadable config.json hides the others' kinds
             self.problems[group] = str(error)
-            return []
+            return
+        first = not self.judges
+        for name in names:
+            key = name if first else f"{group}/{name}"
+            try:
+                self.editors[key] = load(f"{group}/{name}", "cpu")
+                self.choices[key] = choice(self.editors[key], key, group)
+            except ValueError as error:
+                self.problems[key] = str(error)
+        if names:
+            self.judges[group] = Judges(group)
+            self.problems |= self.judges[group].problems
 
-    def open(self, picture: np.ndarray, number: int = 1, pinned: bool = False) -> str:
-        """The id under which a face of an H x W x 3 uint8 picture is now known: the largest, or the
-        given number.
+    def open(self, picture: np.ndarray, spot: Spot = 1, pinned: bool = False) -> str:
+        """The id under which a face of an H x W x 3 uint8 picture is now known.
 
         The same picture has the same id and is searched once. Raises NoFace, BadPoints or
         DetectorMissing.
         """
-        known = hashlib.sha256(f"{picture.shape}/{number}".encode() + picture.tobytes()).hexdigest()
+        whole = hashlib.sha256(f"{picture.shape}".encode() + picture.tobytes()).hexdigest()
+        known = hashlib.sha256(f"{whole}/{spot}".encode()).hexdigest()
         with self.lock:
-            self.forget()
             if known not in self.visits:
-                found = photographs.find(picture, self.detector)
-                chosen = found[photographs.choose(found, number)[0] - 1]
-                view, to_picture = window(picture, chosen.box)
+                faces = next((v.faces for v in self.visits.values() if v.whole == whole), None)
+                if faces is None:
+                    faces = photographs.find(picture, self.detector)
+                face, number = chosen(picture, faces, spot)
+                view, to_picture = window(picture, face.box)
+                self.forget()
                 self.visits[known] = Visit(
-                    picture, found, number, view, to_picture, self.clock(), pinned
+                    picture, whole, faces, face, number, view, to_picture, self.clock(), pinned
                 )
             self._visit(known)
         return known
 
-    def code(
-        self, method: str, point: tuple[float, float], emotion: str, intensity: float
-    ) -> Tensor:
-        """The code `[dim]` of a point, or of an emotion at an intensity where there is no gamut."""
-        space = self._editor(method).space
-        if self.choices[method].shape:
-            return space.clamp(torch.tensor(point, dtype=torch.float32))
-        return space.of(emotion, intensity)
-
-    def source(self, face: str) -> np.ndarray:
-        """VIEW x VIEW x 3 uint8: the photograph around the face, as it came."""
+    def visit(self, face: str) -> Visit:
+        """What is known of a face; raises Forgotten."""
         with self.lock:
-            return self._visit(face).view
+            return self._visit(face)
 
-    def move(self, face: str, method: str, code: Tensor) -> np.ndarray:
-        """VIEW x VIEW x 3 uint8: the same part of the photograph with the face edited."""
+    def code(self, setting: Setting, face: str | None = None) -> Tensor:
+        """The code `[dim]` of a setting; units that it does not name are the face's own."""
+        space = self._editor(setting.method).space
+        own = self.units(face, setting.method) if face and space.kind == "units" else None
+        return settings.code_of(space, setting, own)
+
+    def named(self, method: str, emotion: str, intensity: float) -> Tensor:
+        """The code `[dim]` of an emotion at an intensity 0..1: the same wish put to any method."""
+        return self._editor(method).space.of(emotion, intensity)
+
+    def path(self, method: str, stops: list[Tensor], steps: int) -> Tensor:
+        """`[steps, dim]` codes through the stops, the first and the last included, as the method
+        itself goes from one to the next."""
+        space = self._editor(method).space
+        # The stops' places among the steps, and from each to the next the method's own path.
+        places = torch.linspace(0, steps - 1, len(stops)).round().int().tolist()
+        legs = [
+            space.path(a, b, end - start + 1)[1:] if end > start else b[None][:0]
+            for (a, b), start, end in zip(pairwise(stops), places, places[1:], strict=False)
+        ]
+        return torch.cat([stops[0][None], *legs])
+
+    def units(self, face: str, method: str) -> list[float] | None:
+        """The seventeen units that the face shows, or None where nothing here can see them."""
+        with self.lock:
+            visit, group = self._visit(face), self.choices[method].group
+            if group not in visit.units:
+                seen = self.judges[group].units(self._crop(visit, method).source)
+                if seen is None:
+                    return None
+                visit.units[group] = seen
+            return visit.units[group]
+
+    def move(
+        self, face: str, method: str, code: Tensor, read: bool = True
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """(VIEW x VIEW x 3 uint8, readings): the part around the face with the edit, and what the
+        judges say of it, if they are to be asked."""
         with self.lock:
             visit = self._visit(face)
-            crop, edited = self._edited(visit, method, code)
-            to_crop = SimilarityTransform(matrix=crop.transform.params @ visit.to_picture)
-            return photographs.paste(visit.view, crop.source, edited, to_crop)
+            made = self._made(visit, method, code)
+            return self._pasted(visit, made), self._read(visit, method, made) if read else {}
 
     def edit(self, face: str, method: str, code: Tensor) -> np.ndarray:
         """H x W x 3 uint8: the whole photograph, at its own resolution, with the face edited."""
         with self.lock:
             visit = self._visit(face)
-            crop, edited = self._edited(visit, method, code)
-            return photographs.paste(visit.picture, crop.source, edited, crop.transform)
+            made = self._made(visit, method, code)
+            crop = made.crop
+            return photographs.paste(
+                visit.picture, crop.source, made.edited, crop.transform, made.flow
+            )
 
-    def gamut(self, face: str, method: str) -> Gamut:
-        """This person's face all over the method's gamut; raises ValueError where it has none."""
+    def made(self, face: str, method: str, code: Tensor) -> tuple[Made, np.ndarray]:
+        """(the edited crop, 3 x 3 from view to crop pixels): what the views of a change show."""
         with self.lock:
-            visit, editor = self._visit(face), self._editor(method)
-            if method not in visit.gamuts:
-                chart = editor.space.chart(2 * GRID + 1)
-                if chart is None:
-                    raise ValueError(f"{editor.name} has no gamut to draw; choose an emotion")
-                # A chart reaches from border to border: every second of its points is the middle of
-                # a cell.
-                valid = chart.valid[1::2, 1::2]
-                codes = chart.codes[1::2, 1::2][valid]
-                crop = self._crop(visit, method)
-                many = editor.pair(crop.ready, torch.zeros(len(codes), dtype=torch.long))
-                tiles = np.zeros((GRID, GRID, editor.size, editor.size, 3), np.uint8)
-                tiles[valid.numpy()] = images.array(editor.edit(many, codes))
-                visit.gamuts[method] = Gamut(tiles, valid.numpy())
-            return visit.gamuts[method]
+            visit = self._visit(face)
+            made = self._made(visit, method, code)
+            return made, made.crop.transform.params @ visit.to_picture
+
+    def gamut(self, face: str, method: str) -> Iterator[Gamut]:
+        """This person's face all over the method's gamut: grows a few cells at a time, and once it
+        is complete comes at once. Raises ValueError where the method has none."""
+        chart = self._editor(method).space.chart(2 * GRID + 1)
+        if chart is None:
+            raise ValueError(f"{method} has no gamut to draw; choose an emotion")
+        # A chart reaches from border to border: every second of its points is the middle of a cell.
+        valid = chart.valid[1::2, 1::2].numpy()
+        codes = chart.codes[1::2, 1::2][torch.from_numpy(valid)]
+        cells = np.argwhere(valid)
+        while True:
+            with self.lock:
+                visit, editor = self._visit(face), self._editor(method)
+                made = visit.gamuts.get(method)
+                if made is None:
+                    empty = np.zeros((GRID, GRID, editor.size, editor.size, 3), np.uint8)
+                    made = Gamut(empty, valid, 0)
+                if made.done < len(codes):
+                    some = slice(made.done, made.done + CHUNK)
+                    rows, columns = cells[some].T
+                    made.tiles[rows, columns] = self._many(visit, method, codes[some])
+                    made = Gamut(made.tiles, valid, min(made.done + CHUNK, len(codes)))
+                    visit.gamuts[method] = made
+            yield made
+            if made.done == len(codes):
+                return
 
     def cast(self, face: str, method: str) -> np.ndarray:
         """emotions x S x S x 3 uint8: this person under each emotion at full intensity."""
@@ -140,42 +216,69 @@ class Service:
             visit, editor = self._visit(face), self._editor(method)
             if method not in visit.casts:
                 codes = torch.stack([editor.space.of(emotion) for emotion in editor.emotions])
-                rows = torch.zeros(len(codes), dtype=torch.long)
-                many = editor.pair(self._crop(visit, method).ready, rows)
-                visit.casts[method] = images.array(editor.edit(many, codes))
+                visit.casts[method] = self._many(visit, method, codes)
             return visit.casts[method]
 
     def facts(self, face: str, method: str, code: Tensor) -> dict[str, Any]:
         """What was done, for the caption and the API: method, code, face of faces, picture size."""
         with self.lock:
-            visit = self._visit(face)
+            visit, what = self._visit(face), self.choices[method]
             height, width = visit.picture.shape[:2]
             return {
-                "method": method,
-                "title": self.choices[method].title,
+                "method": method, "title": what.title, "weights": what.group,
                 "code": [round(value, 4) for value in code.tolist()],
-                "face": visit.number,
-                "faces": len(visit.faces),
-                "width": width,
-                "height": height,
-            }
+                "face": visit.number, "faces": len(visit.faces), "width": width, "height": height,
+            }  # fmt: skip
 
-    def _edited(self, visit: Visit, method: str, code: Tensor) -> tuple[Crop, np.ndarray]:
-        crop = self._crop(visit, method)
-        return crop, images.array(self._editor(method).edit(crop.ready, code))[0]
+    def many(self, face: str, method: str, codes: Tensor) -> np.ndarray:
+        """n x S x S x 3 uint8: a face's crop under n codes."""
+        with self.lock:
+            return self._many(self._visit(face), method, codes)
+
+    def _made(self, visit: Visit, method: str, code: Tensor) -> Made:
+        crop, editor = self._crop(visit, method), self._editor(method)
+        edit = editor.details(crop.ready, code)
+        edited = images.array(edit.images)[0]
+        mask, flow = (
+            None if x is None else x[0].float().cpu().movedim(0, -1).numpy()
+            for x in (edit.mask, edit.flow)
+        )
+        own = visit.units.get(self.choices[method].group) if editor.space.kind == "units" else None
+        if own is not None and (share := float((code - torch.tensor(own)).abs().max()) / NEAR) < 1:
+            change = edited.astype(np.float32) - crop.source
+            edited = (crop.source + share * change).round().clip(0, 255).astype(np.uint8)
+            mask, flow = (None if x is None else share * x for x in (mask, flow))
+        return Made(crop, edited, None if mask is None else mask[..., 0], flow)
+
+    def _pasted(self, visit: Visit, made: Made) -> np.ndarray:
+        to_crop = SimilarityTransform(matrix=made.crop.transform.params @ visit.to_picture)
+        return photographs.paste(visit.view, made.crop.source, made.edited, to_crop, made.flow)
+
+    def _read(self, visit: Visit, method: str, made: Made) -> dict[str, Any]:
+        group = self.choices[method].group
+        judges = self.judges[group]
+        if group not in visit.people and (person := judges.person(made.crop.source)) is not None:
+            visit.people[group] = person
+        return readings(judges, visit.people.get(group), made.edited)
+
+    def _many(self, visit: Visit, method: str, codes: Tensor) -> np.ndarray:
+        """n x S x S x 3 uint8: one face under n codes."""
+        editor, ready = self._editor(method), self._crop(visit, method).ready
+        many = editor.pair(ready, torch.zeros(len(codes), dtype=torch.long))
+        return images.array(editor.edit(many, codes))
 
     def _crop(self, visit: Visit, method: str) -> Crop:
         if method not in visit.crops:
             editor = self._editor(method)
-            face = visit.faces[visit.number - 1]
-            source, transform = photographs.crop(visit.picture, face, editor.size)
+            source, transform = photographs.crop(visit.picture, visit.face, editor.size)
             visit.crops[method] = Crop(source, transform, editor.prepare([source]))
         return visit.crops[method]
 
     def _editor(self, method: str) -> Editor:
         if method not in self.editors:
             raise ValueError(
-                f"unknown method {method!r}. There are: {', '.join(self.editors) or 'none'}"
+                f"unknown method {str(method)[:40]!r}. There are: "
+                f"{', '.join(self.editors) or 'none'}"
             )
         return self.editors[method]
 
@@ -206,3 +309,10 @@ class Service:
                 self.forget()
 
         threading.Thread(target=sweep, daemon=True, name="forget").start()
+
+
+def sets() -> tuple[str, ...]:
+    """The sets of bundled weights, rendered faces first."""
+    root = weights.bundled_root()
+    names = sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+    return tuple(sorted(names, key=lambda name: name != "procedural")) or ("procedural",)

@@ -13,10 +13,17 @@ from ganmut import faces as photographs
 from ganmut import images
 from ganmut.data.procedural import express, render, sample
 from ganmut.editor import Editor, Faces
+from ganmut.emotions import UNIT_NAMES, UNITS
+from ganmut.faces import Face
+from ganmut.faces.align import template
 
-VIEW = 336  # px: the part of the photograph around the face that is shown live
+VIEW = 400  # px: the part of the photograph around the face that is shown live
 AROUND = 1.75  # sides of that part in sides of the face's box
+LEAST = 24  # px: sides of a crop that a visitor draws
 EXAMPLES = (4, 14, 12, 17, 7)  # people of the rendered test split who stand on the front page
+
+# Where a face is: a number (largest first, from 1), or a square that a visitor drew: x, y, side.
+Spot = int | tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -30,14 +37,36 @@ class Mark:
 
 @dataclass(frozen=True)
 class Choice:
-    """A method to choose; `shape`: "disc" or "square" for a gamut, None for named emotions."""
+    """A method to choose, in one set of weights.
 
-    name: str
+    key: what chooses it, "ganmut", or "set/ganmut" outside the first set. kind: that of its code
+    space. shape: "disc" or "square" where it has a gamut, with marks. presets: emotion -> the
+    seventeen units it means, where units are what one moves.
+    """
+
+    key: str
+    group: str
     title: str
     paper: str
+    size: int
     emotions: tuple[str, ...]
-    shape: str | None
+    kind: str
+    shape: str | None = None
     marks: tuple[Mark, ...] = ()
+    presets: dict[str, tuple[float, ...]] = field(default_factory=dict)
+
+    @property
+    def favourite(self) -> str:
+        """The emotion of the first edit: happy where the method knows it."""
+        return "happy" if "happy" in self.emotions else self.emotions[-1]
+
+    def towards(self, emotion: str, intensity: float) -> tuple[float, float]:
+        """The point of a gamut that far from neutral to an emotion; the middle without a gamut."""
+        places = {mark.name: (mark.x, mark.y) for mark in self.marks}
+        if emotion not in places:
+            return (0.0, 0.0)
+        (ax, ay), (bx, by) = places[self.emotions[0]], places[emotion]
+        return (ax + intensity * (bx - ax), ay + intensity * (by - ay))
 
 
 @dataclass(frozen=True)
@@ -45,11 +74,12 @@ class Gamut:
     """One person's face at the middle of each of GRID x GRID cells of a gamut, top row first.
 
     tiles: GRID x GRID x S x S x 3 uint8; valid: GRID x GRID bool, whether that cell's middle is a
-    code at all.
+    code at all; done: how many of the valid ones are there already, the first ones.
     """
 
     tiles: np.ndarray
     valid: np.ndarray
+    done: int
 
 
 @dataclass(frozen=True)
@@ -69,8 +99,10 @@ class Visit:
     """
 
     picture: np.ndarray
-    faces: list[photographs.Face]
-    number: int
+    whole: str  # what tells this picture from others
+    faces: list[Face]
+    face: Face
+    number: int  # of the face, from 1; 0 where the visitor drew the crop
     view: np.ndarray
     to_picture: np.ndarray  # 3 x 3, view pixels -> picture pixels
     seen: float
@@ -78,17 +110,44 @@ class Visit:
     crops: dict[str, Crop] = field(default_factory=dict)
     gamuts: dict[str, Gamut] = field(default_factory=dict)
     casts: dict[str, np.ndarray] = field(default_factory=dict)
+    people: dict[str, np.ndarray] = field(default_factory=dict)  # set -> the source's embedding
+    units: dict[str, list[float]] = field(default_factory=dict)  # set -> what the source shows
 
 
-def choice(editor: Editor) -> Choice:
+def choice(editor: Editor, key: str, group: str) -> Choice:
     """What a visitor needs to know of an editor; asks its code space, never which method it is."""
-    chart = editor.space.chart(3)
-    about = (editor.name, editor.method.title, editor.method.paper, tuple(editor.emotions))
-    if chart is None:
-        return Choice(*about, None)
-    places = ((name, editor.space.of(name).tolist()) for name in editor.emotions)
-    shape = "square" if bool(chart.valid.all()) else "disc"
-    return Choice(*about, shape, tuple(Mark(name, *place) for name, place in places))
+    space, method, emotions = editor.space, editor.method, tuple(editor.emotions)
+    about = (key, group, method.title, method.paper, editor.size, emotions, space.kind)
+    chart = space.chart(3)
+    if chart is not None:
+        places = ((name, space.of(name).tolist()) for name in emotions)
+        shape = "square" if bool(chart.valid.all()) else "disc"
+        return Choice(*about, shape, tuple(Mark(name, *place) for name, place in places))
+    if space.kind == "units":
+        presets = {name: tuple(space.of(name).tolist()) for name in emotions}
+        return Choice(*about, presets=presets)
+    return Choice(*about)
+
+
+def unit_label(unit: int) -> str:
+    """What a slider is called: "AU12 lip corner puller"."""
+    return f"AU{unit} {UNIT_NAMES[unit]}"
+
+
+def recipe_of(values: tuple[float, ...], least: float = 0.35) -> str:
+    """The units that make an emotion, "6 + 12 + 25"; "none" where no unit reaches `least`."""
+    return " + ".join(str(u) for u, v in zip(UNITS, values, strict=True) if v >= least) or "none"
+
+
+def drawn(picture: np.ndarray, spot: tuple[float, float, float]) -> Face:
+    """The face that a visitor says is in a square: its points are where they are in every crop.
+
+    x, y, side in pixels; brought inside the picture.
+    """
+    height, width = picture.shape[:2]
+    side = min(max(spot[2], LEAST), height, width)
+    x, y = min(max(spot[0], 0), width - side), min(max(spot[1], 0), height - side)
+    return Face(template(1) * side + [x, y], (x, y, side, side), 0.0)
 
 
 def window(
@@ -113,3 +172,11 @@ def examples() -> list[tuple[str, np.ndarray]]:
     rendered = images.array(render(truth, 256, "cpu"))
     people = [(f"rendered {i}", face) for i, face in enumerate(rendered, 1)]
     return [*people, ("astronaut", samples.astronaut())]
+
+
+def chosen(picture: np.ndarray, faces: list[Face], spot: Spot) -> tuple[Face, int]:
+    """(the face at a spot, its number or 0); raises NoFace where it is not there."""
+    if isinstance(spot, tuple):
+        return drawn(picture, spot), 0
+    number = photographs.choose(faces, spot)[0]
+    return faces[number - 1], number

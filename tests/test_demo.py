@@ -19,6 +19,7 @@ from skimage import data as samples
 
 from demo import guard, pad
 from demo.service import Forgotten, Service
+from demo.settings import Setting
 from demo.visit import window
 from ganmut import EMOTIONS, weights
 from ganmut.faces import Face, NoFace
@@ -165,18 +166,19 @@ def test_a_point_is_two_finite_numbers(value):
         pad.point(value)
 
 
+def at(service, method, x, y):
+    """The code of a point of a gamut."""
+    return service.code(Setting(method, pad.point({"x": x, "y": y})))
+
+
 def test_points_become_codes_and_stay_in_the_space(service):
-    assert service.code(
-        "ganmut", pad.point({"x": 0.4, "y": -0.6}), "", 0
-    ).tolist() == pytest.approx([0.4, -0.6])
-    assert service.code("gganmut", pad.point({"x": 9, "y": -1}), "", 0).tolist() == [1, -1]
-    assert service.code(
-        "ganmut", pad.point({"x": 1, "y": 1}), "", 0
-    ).norm().item() == pytest.approx(1)
+    assert at(service, "ganmut", 0.4, -0.6).tolist() == pytest.approx([0.4, -0.6])
+    assert at(service, "gganmut", 9, -1).tolist() == [1, -1]
+    assert at(service, "ganmut", 1, 1).norm().item() == pytest.approx(1)
     for mark in service.choices["ganmut"].marks:
-        code = service.code("ganmut", pad.point({"x": mark.x, "y": mark.y}), "", 0)
-        assert torch.allclose(code, service.editors["ganmut"].space.of(mark.name), atol=1e-6)
-    label = service.code("stargan", (0.0, 0.0), "happy", 0.25)
+        code = at(service, "ganmut", mark.x, mark.y)
+        assert torch.allclose(code, service.named("ganmut", mark.name, 1.0), atol=1e-6)
+    label = service.code(Setting("stargan", mix={"happy": 0.25}))
     assert label.tolist() == pytest.approx([0.75, 0.25, 0, 0, 0, 0, 0])
 
 
@@ -191,10 +193,11 @@ def test_a_face_is_found_once_and_edited_where_it_is(service):
     picture = samples.astronaut()
     face = service.open(picture)
     assert service.open(picture) == face and service.detector.looks == 1
-    code = service.code("ganmut", (0.9, 0.1), "", 0)
-    whole, view = service.edit(face, "ganmut", code), service.move(face, "ganmut", code)
-    assert whole.shape == picture.shape and view.shape == service.source(face).shape
-    assert (view != service.source(face)).any()
+    code = at(service, "ganmut", 0.9, 0.1)
+    whole, (view, _) = service.edit(face, "ganmut", code), service.move(face, "ganmut", code)
+    before = service.visit(face).view
+    assert whole.shape == picture.shape and view.shape == before.shape
+    assert (view != before).any()
     changed = np.argwhere((whole != picture).any(-1))
     assert (
         len(changed) and changed.min(0)[0] > 20 and changed.max(0)[0] < 220
@@ -203,34 +206,36 @@ def test_a_face_is_found_once_and_edited_where_it_is(service):
 
 def test_the_live_view_shows_what_the_photograph_will(service):
     face = service.open(samples.astronaut())
-    code = service.code("ganmut", (0.0, -1.0), "", 0)
-    visit = service.visits[face]
+    code = at(service, "ganmut", 0.0, -1.0)
+    visit = service.visit(face)
     whole, _ = window(service.edit(face, "ganmut", code), visit.faces[0].box)
-    assert np.abs(whole.astype(int) - service.move(face, "ganmut", code)).mean() < 1.5
+    live, _ = service.move(face, "ganmut", code)
+    assert np.abs(whole.astype(int) - live).mean() < 1.5
 
 
 @pytest.mark.parametrize("method, cells", [("ganmut", 52), ("gganmut", 64)])
 def test_the_gamut_shows_each_cell_under_its_own_code(service, method, cells):
     face = service.open(samples.astronaut())
-    gamut = service.gamut(face, method)
-    assert gamut.valid.sum() == cells and gamut.tiles.shape == (8, 8, 32, 32, 3)
-    crop = service._crop(service.visits[face], method)
+    steps = [(gamut.done, gamut.tiles) for gamut in service.gamut(face, method)]
+    assert steps[0][0] == 8 and steps[-1][0] == cells  # it grows, and is complete at the end
+    gamut = next(service.gamut(face, method))
+    assert gamut.done == gamut.valid.sum() == cells  # the second time it is there at once
+    assert gamut.tiles.shape == (8, 8, 32, 32, 3)
     code = torch.tensor([0.125, 0.875])  # first row, fifth cell
-    alone = service.editors[method].edit(crop.ready, code)[0].permute(1, 2, 0).numpy()
+    alone = service.many(face, method, code[None])[0]
     assert np.abs(gamut.tiles[0, 4].astype(int) - alone).max() <= 2
-    drawing = pad.sheet(gamut.tiles, gamut.valid)
-    assert drawing.startswith("data:image/webp;base64,")
+    assert pad.sheet(gamut.tiles, gamut.valid).startswith("data:image/webp;base64,")
 
 
 def test_refusals_are_sentences(service):
     with pytest.raises(NoFace, match="no face was found"):
         service.open(np.zeros((100, 100, 3), np.uint8))
     with pytest.raises(Forgotten, match="give the picture again"):
-        service.source("0" * 64)
+        service.visit("0" * 64)
     with pytest.raises(ValueError, match="There are: ganmut, gganmut, stargan"):
-        service.code("stylegan", (0.0, 0.0), "", 0)
+        service.code(Setting("stylegan"))
     with pytest.raises(ValueError, match="has no gamut"):
-        service.gamut(service.open(samples.astronaut()), "stargan")
+        next(service.gamut(service.open(samples.astronaut()), "stargan"))
 
 
 def test_faces_are_forgotten_in_time_and_when_there_are_too_many(bundled, monkeypatch):
@@ -245,7 +250,7 @@ def test_faces_are_forgotten_in_time_and_when_there_are_too_many(bundled, monkey
     service.forget()
     assert list(service.visits) == [pinned]
     with pytest.raises(Forgotten):
-        service.source(first)
+        service.visit(first)
 
 
 def test_a_damaged_weight_leaves_the_others_and_is_named(bundled, tmp_path, monkeypatch):
@@ -286,39 +291,45 @@ def upload(folder, pixels: np.ndarray):
 def ask(client, tmp_path: Path) -> None:
     named = {method["name"]: method for method in client.predict(api_name="/methods")}
     assert {name: method["takes"] for name, method in named.items()} == {
-        "ganmut": "point", "gganmut": "point", "stargan": "emotion",
+        "ganmut": "point", "gganmut": "point", "stargan": "mix",
     }  # fmt: skip
     signature = client.view_api(return_format="dict")["named_endpoints"]
-    assert {"/methods", "/edit", "/open", "/move", "/choose", "/example"} <= signature.keys()
+    assert signature.keys() == {"/methods", "/edit", "/compare", "/animate"}
     face = upload(tmp_path, samples.astronaut())
     path, facts = client.predict(
-        face, "ganmut", {"x": 0.3, "y": -0.4}, "happy", 0.5, api_name="/edit"
+        picture=face, method="ganmut", point={"x": 0.3, "y": -0.4}, api_name="/edit"
     )
     with Image.open(path) as edited:
-        assert (
-            edited.format == "PNG"
-            and edited.size == (512, 512)
-            and "ganmut" in edited.info["Comment"]
-        )
+        assert edited.format == "PNG" and edited.size == (512, 512)
+        assert "ganmut" in edited.info["Comment"]
         assert (np.asarray(edited) != samples.astronaut()).any()
     assert facts["code"] == pytest.approx([0.3, -0.4]) and facts["faces"] == 1
+    assert facts["link"] == "?method=ganmut&x=0.300&y=-0.400"
+    cards = client.predict(picture=face, emotion="happy", intensity=0.8, api_name="/compare")
+    assert [card["method"] for card in cards["cards"]] == list(named)
+    gif, film = client.predict(
+        picture=face, method="ganmut", way="wheel", frames=9, rate=10, api_name="/animate"
+    )
+    with Image.open(gif) as moving:
+        assert moving.format == "GIF" and moving.n_frames == 9 and moving.info["duration"] == 100
+    film = film["video"] if isinstance(film, dict) else film
+    assert b"ftyp" in Path(film).read_bytes()[:16]
 
-    def refused(*values) -> str:
+    def refused(**values) -> str:
+        values = {"picture": face, "method": "ganmut"} | values
         with pytest.raises(Exception) as refusal:
-            client.predict(*values, api_name="/edit")
+            client.predict(**values, api_name="/edit")
         assert "Traceback" not in str(refusal.value)
         return str(refusal.value)
 
-    assert "No face was found" in refused(
-        upload(tmp_path, np.zeros((90, 90, 3), np.uint8)), "ganmut", {"x": 0, "y": 0}, "happy", 1
-    )
-    assert "number" in refused(face, "ganmut", "0.3,0.4", "happy", 1)
-    assert "number" in refused(face, "ganmut", {"x": "0.3", "y": 0}, "happy", 1)
-    assert refused(face, "ganmut", {"x": float("nan"), "y": 0}, "happy", 1)
-    assert refused(face, "stylegan", {"x": 0, "y": 0}, "happy", 1)
-    assert refused(face, "stargan", {"x": 0, "y": 0}, "bored", 1)
-    assert refused(face, "stargan", {"x": 0, "y": 0}, "happy", 7)
-    assert "picture" in refused(None, "ganmut", {"x": 0, "y": 0}, "happy", 1)
+    assert "No face was found" in refused(picture=upload(tmp_path, np.zeros((90, 90, 3), np.uint8)))
+    assert "number" in refused(point="0.3,0.4")
+    assert "number" in refused(point={"x": "0.3", "y": 0})
+    assert refused(point={"x": float("nan"), "y": 0})
+    assert "stylegan" in refused(method="stylegan")
+    assert "bored" in refused(method="stargan", mix={"bored": 1})
+    assert "must be a number from 0 to 1" in refused(method="stargan", mix={"happy": "7"})
+    assert "picture" in refused(picture=None)
 
 
 def page_answers(bundled: str, folder: str) -> None:

@@ -1,0 +1,132 @@
+"""For programs: /methods, /edit, /compare and /animate, each with typed, named, optional inputs.
+
+A picture goes in as a file; what chooses the code is named as on the page; README.md has an
+example.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from demo import guard
+from demo.animate import FRAMES, RATES, WAYS, Animate, Gif, Mp4, Stops
+from demo.compare import Cards, Compare
+from demo.desk import NET
+from demo.events import START, Events, plainly, sentence
+from demo.pad import GamutPad
+from demo.parts import Facts, Photograph
+from demo.sliders import Sliders
+from demo.spots import Spots
+from demo.views import jpeg
+from demo.visit import Spot
+
+
+class Api:
+    """The page's own functions, for pictures instead of faces that it remembers."""
+
+    def __init__(self, events: Events):
+        self.events, self.service = events, events.service
+        self.comparing, self.animating = Compare(events), Animate(events)
+
+    def methods(self) -> list[dict[str, Any]]:
+        """The methods that can be chosen, what each takes, and where its emotions lie."""
+        takes = {"gamut": "point", "labels": "mix", "styles": "mix and seed", "units": "units"}
+        return [
+            {
+                "name": choice.key, "title": choice.title, "paper": choice.paper,
+                "weights": choice.group, "size": choice.size, "takes": takes[choice.kind],
+                "emotions": list(choice.emotions),
+                "places": {mark.name: [mark.x, mark.y] for mark in choice.marks},
+                "presets": {name: list(units) for name, units in choice.presets.items()},
+            }
+            for choice in self.events.choices.values()
+        ]  # fmt: skip
+
+    def face(self, picture: str | None, face: Spot) -> str:
+        """The id of a face in an uploaded file; raises ValueError with a sentence."""
+        if picture is None:
+            raise ValueError("give a picture first")
+        return self.service.open(guard.read(picture), face)
+
+    @plainly
+    def edit(
+        self, picture: str | None, method: str, point: tuple, mix: Any, seed: Any, units: Any,
+        face: Spot,
+    ) -> tuple:  # fmt: skip
+        """The photograph at its own resolution with one face edited, and what was done to it.
+
+        `/methods` says which of point, mix (with seed) and units a method takes. Units that are not
+        named stay as the face has them.
+        """
+        setting = self.events.setting(method, point, mix, seed, units)
+        return self.events.whole(self.face(picture, face), setting)
+
+    @plainly
+    def compare(
+        self, picture: str | None, emotion: str, intensity: float, weights: str, face: Spot
+    ) -> dict[str, Any]:
+        """One face under one emotion by every method of a set: picture (a data URI), probability of
+        the emotion and identity distance as the judges see them, milliseconds of the network."""
+        known = list(self.service.judges)
+        if weights not in known:
+            raise ValueError(f"unknown weights {weights!r}; there are: {', '.join(known)}")
+        opened = self.face(picture, face)
+        intensity = guard.number(intensity, 0, 1, "intensity")
+        made = self.comparing.each(opened, weights, emotion, intensity)
+        return {
+            "emotion": emotion, "cards": [numbers | {"picture": jpeg(p)} for numbers, p in made]
+        }  # fmt: skip
+
+    def animate(
+        self, picture: str | None, method: str, way: str, emotion: str, stops: Any, radius: float,
+        frames: int, rate: int, face: Spot,
+    ) -> tuple:  # fmt: skip
+        """(GIF, MP4) of one face along a way: "emotion" (neutral, emotion, neutral), "stops" (a
+        list such as [{"point": [0.4, -0.6]}, {"point": [0, 1]}]) or "wheel" (at a radius)."""
+        try:
+            opened = self.face(picture, face)
+        except ValueError as error:
+            raise gr.Error(
+                sentence(error), title="That did not work", print_exception=False
+            ) from None
+        values = (way, emotion, stops, radius, frames, rate)
+        return self.animating.film(opened, method, *values, progress=gr.Progress())
+
+
+def build(events: Events) -> None:
+    """The endpoints, on components that the page does not show."""
+    api = Api(events)
+    first = next(iter(events.choices.values()))
+    gr.api(api.methods, api_name="methods", api_description=Api.methods.__doc__)
+    with gr.Column(visible=False):
+        picture = Photograph(type="filepath", image_mode=None, format="png", label="picture")
+        method = gr.Textbox(first.key, label="method: " + ", ".join(events.choices))
+        point = GamutPad({"x": 0.0, "y": 0.0}, label="point")
+        mix = Sliders({first.favourite: START}, label="mix")
+        seed = gr.Number(0, label="seed of the style", precision=0)
+        units = Sliders({}, label="units")
+        face = Spots({"number": 1}, label="face")
+        emotion = gr.Textbox(first.favourite, label="emotion")
+        intensity = gr.Number(1.0, label="intensity, 0 to 1")
+        weights = gr.Textbox(first.group, label="weights: " + ", ".join(events.service.judges))
+        way = gr.Textbox("emotion", label="way: " + ", ".join(WAYS))
+        stops = Stops({"stops": []}, label="stops")
+        radius = gr.Number(START, label="radius, 0 to 1")
+        frames = gr.Number(24, label=f"frames, {FRAMES[0]} to {FRAMES[1]}", precision=0)
+        rate = gr.Number(12, label=f"frames a second, {RATES[0]} to {RATES[1]}", precision=0)
+        edited, facts, cards = gr.Image(format="png"), Facts(), Cards()
+        gif, mp4 = Gif(), Mp4()
+        ask = [gr.Button(name) for name in ("edit", "compare", "animate")]
+    ask[0].click(
+        api.edit, [picture, method, point, mix, seed, units, face], [edited, facts],
+        api_name="edit", **NET,
+    )  # fmt: skip
+    ask[1].click(
+        api.compare, [picture, emotion, intensity, weights, face], cards, api_name="compare", **NET
+    )
+    ask[2].click(
+        api.animate, [picture, method, way, emotion, stops, radius, frames, rate, face],
+        [gif, mp4], api_name="animate", concurrency_limit=1, concurrency_id="film",
+    )  # fmt: skip

@@ -1,0 +1,106 @@
+"""The Compare tab: one face, one emotion and intensity, every method in a row, with numbers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+
+from demo import guard
+from demo.desk import LIVE, NET, PAGE, Face
+from demo.events import START, Events, plainly
+from demo.parts import Plate, Quiet
+from demo.views import jpeg
+
+CARD = (
+    "<div class='cards'>${(value.cards || []).map(c => `<figure class='card'>"
+    "<img src='${c.picture}' alt='${c.title}'><figcaption><b>${c.title}</b>"
+    "${c.probability != null ? `<span class='meter' style='--p:${c.probability}'><i></i>"
+    "${Math.round(100 * c.probability)} % ${value.emotion}</span>` : ''}"
+    "${c.distance != null ? `<span>identity distance <em>${c.distance.toFixed(3)}</em></span>`"
+    " : ''}"
+    "${c.ms != null ? `<span>network <em>${c.ms} ms</em></span>` : "
+    "'<span>what was given</span>'}</figcaption></figure>`).join('') || "
+    "'<p class=\"hint\">Give a face, and every method shows what it makes of it.</p>'}</div>"
+)
+
+
+class Cards(Plate, metaclass=Quiet):
+    """A row of pictures with numbers: {"emotion", "cards": [{"title", "picture", ...}]}."""
+
+    def __init__(self, value: dict[str, Any] | None = None, **options: Any):
+        super().__init__(value or {"cards": []}, html_template=CARD, **options)
+
+
+class Compare:
+    """Every method of one set on one target."""
+
+    def __init__(self, events: Events):
+        self.events, self.service = events, events.service
+
+    @plainly
+    def rows(self, face: str, method: str, emotion: str, intensity: float) -> dict[str, Any]:
+        """The cards of all methods in the set of `method` that know the emotion, source first."""
+        if not face:
+            return {"cards": []}
+        group = self.events.choice(method).group
+        intensity = guard.number(intensity, 0, 1, "intensity")
+        cards = [{"title": "source", "picture": jpeg(self.service.visit(face).view)}]
+        for numbers, pixels in self.each(face, group, emotion, intensity):
+            cards.append(numbers | {"picture": jpeg(pixels)})
+        return {"emotion": emotion, "cards": cards}
+
+    def each(
+        self, face: str, group: str, emotion: str, intensity: float
+    ) -> Iterator[tuple[dict[str, Any], Any]]:
+        """(numbers, VIEW x VIEW x 3 uint8) of each method of a set under one emotion."""
+        known = [c for c in self.events.choices.values() if c.group == group]
+        if not any(emotion in c.emotions for c in known):
+            names = dict.fromkeys(name for c in known for name in c.emotions)
+            raise ValueError(
+                f"unknown emotion {str(emotion)[:40]!r}; there are: {', '.join(names)}"
+            )
+        for choice in known:
+            if emotion not in choice.emotions:
+                continue
+            code = self.service.named(choice.key, emotion, intensity)
+            start = time.perf_counter()
+            self.service.made(face, choice.key, code)
+            ms = round(1000 * (time.perf_counter() - start))
+            pixels, seen = self.service.move(face, choice.key, code)
+            yield {
+                "method": choice.key, "title": choice.title, "distance": seen["distance"],
+                "probability": (seen["emotions"] or {}).get(emotion), "ms": ms,
+            }, pixels  # fmt: skip
+
+
+def build(events: Events, face: Face, method: gr.Radio, tab: gr.Tab) -> None:
+    """The tab; it is filled when it is opened, and when its emotion changes."""
+    compare = Compare(events)
+    names = list(dict.fromkeys(n for c in events.choices.values() for n in c.emotions))
+    first = next(iter(events.choices.values())).favourite
+    with gr.Column(elem_classes="card"):
+        gr.HTML(
+            "<h2>One face, one wish, every method <span>what the judge sees in each</span></h2>",
+            apply_default_css=False,
+        )
+        with gr.Row(elem_classes="bar"):
+            emotion = gr.Radio(
+                names, value=first, show_label=False, container=False, elem_classes="pills",
+                elem_id="compare-emotion", scale=3,
+            )  # fmt: skip
+            intensity = gr.Slider(
+                0, 1, START, step=0.01, label="Intensity", elem_id="compare-intensity", scale=1
+            )
+        cards = Cards(elem_id="cards")
+    inputs = [face.known, method, emotion, intensity]
+    gr.on(
+        [emotion.input, intensity.release], compare.rows, inputs, cards, api_name="compared",
+        **LIVE | PAGE,
+    )  # fmt: skip
+    gr.on(
+        [tab.select, face.known.change], compare.rows, inputs, cards, api_name="compared_again",
+        show_progress="hidden", trigger_mode="always_last", **NET | PAGE,
+    )  # fmt: skip

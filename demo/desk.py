@@ -1,0 +1,247 @@
+"""The face card and the Edit tab: their layout, and which event each part starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from PIL import Image
+
+from demo import guard, spots
+from demo.events import START, Events, about, heading
+from demo.pad import GamutPad, Ground, data_uri
+from demo.parts import Facts, Live, Photograph, Readings, Shelf, Slit, Views
+from demo.sliders import Sliders, mix_rows, unit_rows
+from demo.spots import Spots
+from demo.visit import Choice
+
+HINT = (
+    "<p class='hint'>Faces are found on their own. JPEG, PNG or WebP up to 20 MB; "
+    "nothing is kept.</p>"
+)
+NET = {"concurrency_limit": 1, "concurrency_id": "net"}  # one edit at a time
+LIVE = NET | {"trigger_mode": "always_last", "show_progress": "hidden"}
+PAGE = {"api_visibility": "undocumented"}  # programs use the endpoints of demo/api.py
+
+
+@dataclass
+class Face:
+    """The components of the face card, and the id of the face that is being edited."""
+
+    photo: Photograph
+    spots: Spots
+    shelf: Shelf
+    said: gr.HTML
+    known: gr.Textbox
+
+
+@dataclass
+class Controls:
+    """What chooses a code, and the parts of the page that go with one kind of it."""
+
+    method: gr.Radio
+    pad: GamutPad
+    ground: Ground
+    named: gr.Column
+    emotion: Shelf
+    intensity: gr.Slider
+    mixing: gr.Accordion
+    mix: Sliders
+    styling: gr.Row
+    seed: gr.Number
+    another: gr.Button
+    moving: gr.Column
+    units: Sliders
+    reset: gr.Button
+    heading: gr.HTML
+    about: gr.HTML
+    readings: Readings
+
+    @property
+    def setting(self) -> list:
+        """The inputs that `Events.setting` takes."""
+        return [self.method, self.pad, self.mix, self.seed, self.units]
+
+
+@dataclass
+class Result:
+    """Where the edit is shown."""
+
+    before: Live
+    after: Live
+    views: Views
+    whole: gr.Image
+    facts: Facts
+
+
+@dataclass(frozen=True)
+class Start:
+    """What the page shows before anybody has done anything: the first example, edited."""
+
+    face: str
+    choice: Choice
+    values: dict[str, Any]
+
+
+def begin(events: Events) -> Start:
+    """Opens the first example; also the edit that warms the networks up."""
+    gamuts = [c for c in events.choices.values() if c.kind == "gamut"]
+    choice = next(iter([*gamuts, *events.choices.values()]))
+    known = events.service.open(events.shelf[0][1], pinned=True)
+    setting = events.first(known, choice)
+    units = {str(u): v for u, v in setting.units.items()}
+    controls = [choice.key, setting.point, dict(setting.mix), setting.seed, units]
+    edited, readings = events.move(known, *controls)
+    whole, facts, views = events.rest(known, *controls)
+    return Start(known, choice, {
+        "setting": setting, "units": units, "edited": edited, "readings": readings, "whole": whole,
+        "facts": facts, "views": views, "cast": events.cast(known, choice.key),
+        "spots": spots.of_visit(events.service.visit(known)),
+        "source": events.opened(known, *controls)[5],
+    })  # fmt: skip
+
+
+def face_card(events: Events, start: Start) -> Face:
+    """Upload, webcam or example; the boxes of the faces lie over the photograph."""
+    gr.HTML("<h2>Give a face</h2>", apply_default_css=False)
+    with gr.Column(elem_classes="portrait"):
+        photo = Photograph(
+            events.shelf[0][1], type="filepath", image_mode=None, format="png",
+            sources=["upload", "webcam", "clipboard"], show_label=False, container=False,
+            height=250, buttons=[], elem_id="photo", placeholder="Drop a picture, or click",
+        )  # fmt: skip
+        over = Spots(start.values["spots"], elem_id="spots")
+    said = gr.HTML("", apply_default_css=False, elem_id="said")
+    thumbs = [(n, data_uri(_thumb(p), "JPEG", quality=85)) for n, p in events.shelf]
+    shelf = Shelf(events.shelf[0][0], items=thumbs, elem_id="shelf")
+    gr.HTML(HINT, apply_default_css=False, elem_classes="aside")
+    known = gr.Textbox(start.face, visible=False, label="face")
+    return Face(photo, over, shelf, said, known)
+
+
+def steer(events: Events, start: Start) -> Controls:
+    """Method, and what it takes: a point, emotions, or seventeen units."""
+    choice, setting = start.choice, start.values["setting"]
+    title = gr.HTML(heading(choice), apply_default_css=False)
+    method = gr.Radio(
+        [(c.title, c.key) for c in events.choices.values()], value=choice.key, show_label=False,
+        container=False, elem_classes="pills", elem_id="method",
+    )  # fmt: skip
+    gamut, mixed = choice.kind == "gamut", choice.kind in ("labels", "styles")
+    pad = GamutPad(
+        dict(zip("xy", setting.point, strict=True)), visible=gamut, elem_id="pad",
+        **events.pad(choice),
+    )  # fmt: skip
+    ground = Ground(visible=gamut, elem_id="ground")
+    with gr.Column(visible=not gamut, elem_classes="named") as named:
+        emotion = Shelf(choice.favourite, items=start.values["cast"], named=True, elem_id="emotion")
+        intensity = gr.Slider(0, 1, START, step=0.01, label="Intensity", elem_id="intensity")
+    with gr.Accordion("Mix emotions", open=False, visible=mixed, elem_id="mixing") as mixing:
+        mix = Sliders(dict(setting.mix), rows=mix_rows(choice), elem_id="mix")
+    with gr.Row(visible=choice.kind == "styles", elem_classes="styling") as styling:
+        seed = gr.Number(
+            0, label="Style", minimum=0, maximum=guard.SEEDS, precision=0, elem_id="seed"
+        )
+        another = gr.Button("Another style", size="sm", elem_id="another")
+    with gr.Column(visible=choice.kind == "units", elem_classes="moving") as moving:
+        units = Sliders(start.values["units"], rows=unit_rows(), elem_id="units")
+        reset = gr.Button("Reset to this face", size="sm", elem_id="reset")
+    told = gr.HTML(about(choice), apply_default_css=False)
+    readings = Readings(start.values["readings"], elem_id="readings")
+    return Controls(
+        method, pad, ground, named, emotion, intensity, mixing, mix, styling, seed, another,
+        moving, units, reset, title, told, readings,
+    )  # fmt: skip
+
+
+def result(start: Start) -> Result:
+    """Before and after on each other, the views of the change, the judges, the photograph."""
+    values = start.values
+    gr.HTML("<h2>See it there <span>slide to compare</span></h2>", apply_default_css=False)
+    with gr.Column(elem_classes="stage", elem_id="stage"):
+        after = Live(values["edited"], caption="edited", elem_id="after")
+        before = Live(values["source"], caption="source", elem_id="before")
+        Slit(elem_id="slit")
+        views = Views(values["views"], elem_id="views")
+    with gr.Accordion("The photograph, at its own size", open=True, elem_id="photograph"):
+        whole = gr.Image(
+            values["whole"], format="png", interactive=False, show_label=False, container=False,
+            buttons=["download", "fullscreen"], elem_id="whole", height=260,
+        )  # fmt: skip
+        facts = Facts(values["facts"], elem_id="facts")
+    return Result(before, after, views, whole, facts)
+
+
+def wire(page: gr.Blocks, events: Events, face: Face, do: Controls, out: Result) -> None:
+    """Every event of the face card and the Edit tab."""
+    known, live = face.known, [out.after, do.readings]
+    rest = {"fn": events.rest, "inputs": [known, *do.setting], "outputs": [
+        out.whole, out.facts, out.views]}  # fmt: skip
+    rest |= NET | PAGE | {"show_progress": "hidden", "trigger_mode": "always_last"}
+    draw = {"fn": events.ground, "inputs": [known, do.method], "outputs": do.ground}
+    draw |= PAGE | {"show_progress": "hidden", "concurrency_limit": 4}
+    shown = [
+        known, face.said, face.spots, do.emotion, do.units, out.before, out.after, do.readings,
+    ]  # fmt: skip
+    slow = NET | PAGE | {"show_progress": "minimal", "show_progress_on": [out.after]}
+    chosen = [
+        do.pad, do.ground, do.named, do.emotion, do.intensity, do.mixing, do.mix, do.styling,
+        do.seed, do.moving, do.units, out.after, do.readings, do.heading, do.about,
+    ]  # fmt: skip
+
+    face.shelf.input(
+        events.example, face.shelf, face.photo, api_name="example", show_progress="hidden", **PAGE
+    )
+    opened = [
+        face.photo.change(
+            events.open, [face.photo, *do.setting], shown, api_name="open", **slow
+        ),
+        face.spots.input(
+            events.face, [face.photo, face.spots, *do.setting], shown, api_name="face", **slow
+        ),
+        do.method.input(
+            events.choose, [known, do.method], chosen, api_name="choose", **LIVE | PAGE
+        ),
+    ]  # fmt: skip
+    for event in opened:
+        event.then(**rest).then(**draw)
+    gr.on(
+        [do.pad.input, do.mix.input, do.units.input, do.seed.input],
+        events.move, [known, *do.setting], live, api_name="move", **LIVE | PAGE,
+    )  # fmt: skip
+    buttons = [
+        gr.on(
+            [do.emotion.input, do.intensity.input], events.preset,
+            [known, do.method, do.emotion, do.intensity, do.seed], [do.mix, do.units, *live],
+            api_name="preset", **LIVE | PAGE,
+        ),
+        do.another.click(
+            events.another, [known, *do.setting], [do.seed, *live], api_name="another",
+            **LIVE | PAGE,
+        ),
+        do.reset.click(
+            events.reset, [known, do.method], [do.units, *live], api_name="reset", **LIVE | PAGE
+        ),
+    ]  # fmt: skip
+    for event in buttons:
+        event.then(**rest)
+    gr.on([do.pad.release, do.mix.release, do.units.release, do.seed.change], **rest)
+
+    def load(face: str, request: gr.Request) -> list:
+        return events.linked(face, request) or [gr.skip()] * (1 + len(chosen))
+
+    page.load(
+        load, known, [do.method, *chosen], api_visibility="private", show_progress="hidden", **NET
+    ).then(**rest).then(**draw)
+
+
+def _thumb(pixels: np.ndarray) -> Image.Image:
+    """A square thumbnail; of a larger photograph its upper middle, where a portrait's face is."""
+    picture = Image.fromarray(pixels)
+    if picture.width > 300:
+        side = picture.width // 2
+        left, top = (picture.width - side) // 2 - side // 8, 0
+        picture = picture.crop((left, top, left + side, top + side))
+    return picture.resize((96, 96), Image.Resampling.LANCZOS)

@@ -1,0 +1,162 @@
+"""The Gamut tab: which emotion a judge sees at each place of a learned space, and where valence and
+arousal grow."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from PIL import Image
+
+from demo.desk import PAGE
+from demo.events import Events
+from demo.pad import colour, data_uri, labels
+from demo.parts import HERE, Plate, Quiet
+from demo.visit import Choice
+
+SIDE = 41  # codes along a side of the map, an odd number: neutral is one of them
+PEOPLE = 3  # rendered faces whose judgements are averaged
+SCALE = 8  # px of the drawing per code
+# Where emotions lie on the circumplex (Russell, 1980, figure 2; disgust: Posner et al., 2005):
+# valence and arousal, -1..1.
+AFFECT = {
+    "neutral": (0.0, 0.0), "happy": (0.89, 0.17), "sad": (-0.81, -0.4), "surprised": (0.2, 0.85),
+    "fearful": (-0.12, 0.79), "disgusted": (-0.68, 0.35), "angry": (-0.4, 0.79),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Map:
+    """share: SIDE x SIDE x emotions, mean probabilities (rows top first); valid: SIDE x SIDE bool;
+    emotions: the judge's. axes: name -> unit vector (x, y) along which it grows most."""
+
+    share: np.ndarray
+    valid: np.ndarray
+    emotions: tuple[str, ...]
+    axes: dict[str, tuple[float, float]]
+
+
+class Maps:
+    """The map of each gamut, computed once from the weights and a few rendered people."""
+
+    def __init__(self, events: Events):
+        self.events, self.service = events, events.service
+        self.done: dict[str, Map | None] = {}
+        self.lock = threading.Lock()
+
+    def map(self, choice: Choice) -> Map | None:
+        """The map of one gamut, or None where its set of weights has no judge of emotions."""
+        with self.lock:  # the first visitor waits for it, the others with him
+            if choice.key not in self.done:
+                self.done[choice.key] = self._judged(choice)
+            return self.done[choice.key]
+
+    def _judged(self, choice: Choice) -> Map | None:
+        judges = self.service.judges[choice.group]
+        if "emotion" not in judges.by_role:
+            return None
+        chart = self.service.editors[choice.key].space.chart(SIDE)
+        valid, codes = chart.valid.numpy(), chart.codes[chart.valid]
+        rows = []
+        for _, picture in self.events.shelf[:PEOPLE]:
+            face = self.service.open(picture, pinned=True)
+            for some in codes.split(64):
+                seen = judges.emotions(self.service.many(face, choice.key, some))
+                rows += [list(row.values()) for row in seen]
+        emotions = tuple(judges.by_role["emotion"].emotions)
+        mean = np.array(rows).reshape(-1, len(codes), len(emotions)).mean(0)
+        share = np.zeros((*valid.shape, len(emotions)))
+        share[valid] = mean
+        return Map(share, valid, emotions, axes(codes.numpy(), mean, emotions))
+
+    def drawn(self, *_: Any) -> list[dict[str, Any]]:
+        """What the tab shows of each gamut, in the order of the methods."""
+        gamuts = [c for c in self.events.choices.values() if c.kind == "gamut"]
+        return [self._shown(choice) for choice in gamuts]
+
+    def _shown(self, choice: Choice) -> dict[str, Any]:
+        found = self.map(choice)
+        if found is None:
+            return {
+                "title": choice.title,
+                "why": f"there is no judge of emotions for {choice.group}",
+            }
+        seen = [
+            e
+            for i, e in enumerate(found.emotions)
+            if (found.share.argmax(-1)[found.valid] == i).any()
+        ]
+        return {
+            "title": choice.title, "shape": choice.shape, "picture": picture(found),
+            "marks": labels(choice.shape, [(m.name, m.x, m.y) for m in choice.marks]),
+            "axes": [[name, *axis] for name, axis in found.axes.items()],
+            "seen": [[name, colour(name)] for name in seen],
+        }  # fmt: skip
+
+
+def axes(
+    codes: np.ndarray, share: np.ndarray, emotions: tuple[str, ...]
+) -> dict[str, tuple[float, float]]:
+    """Unit vectors along which valence and arousal grow: of the plane fitted to their means over
+    the codes (n x 2), which follow from the shares (n x emotions). Emotions of no known place are
+    left out."""
+    known = [i for i, name in enumerate(emotions) if name in AFFECT]
+    places = np.array([AFFECT[emotions[i]] for i in known])
+    means = share[:, known] @ places
+    design = np.column_stack([codes, np.ones(len(codes))])
+    slopes = np.linalg.lstsq(design, means, rcond=None)[0][:2].T
+    lengths = np.linalg.norm(slopes, axis=1)
+    return {
+        name: (float(slope[0] / length), float(slope[1] / length))
+        for name, slope, length in zip(("valence", "arousal"), slopes, lengths, strict=True)
+        if length > 1e-6
+    }
+
+
+def picture(found: Map) -> str:
+    """The map as a data URI: the colour is the most probable emotion, its strength how probable."""
+    tints = np.array([_rgb(colour(name)) for name in found.emotions])
+    best = found.share.argmax(-1)
+    least = 1 / len(found.emotions)
+    strength = ((found.share.max(-1) - least) / (1 - least)).clip(0, 1) ** 0.7
+    ground = np.array([44.0, 40.0, 37.0])
+    pixels = ground + strength[..., None] * (tints[best] - ground)
+    alpha = 255.0 * found.valid[..., None]
+    flat = np.concatenate([pixels, alpha], -1).round().clip(0, 255).astype(np.uint8)
+    side = SCALE * len(flat)
+    return data_uri(
+        Image.fromarray(flat, "RGBA").resize((side, side), Image.Resampling.NEAREST), "PNG"
+    )
+
+
+def _rgb(name: str) -> list[int]:
+    return [int(name[i : i + 2], 16) for i in (1, 3, 5)]
+
+
+class Chart(Plate, metaclass=Quiet):
+    """A row of label maps: what `Maps.drawn` returned."""
+
+    def __init__(self, value: list | None = None, **options: Any):
+        template = (HERE / "maps.html").read_text("utf-8")
+        super().__init__({"maps": value or []}, html_template=template, **options)
+
+
+def build(events: Events, tab: gr.Tab) -> None:
+    """The tab; it is filled when it is opened for the first time."""
+    maps = Maps(events)
+    with gr.Column(elem_classes="card"):
+        gr.HTML(
+            "<h2>What the networks drew <span>the label map of each learned space</span></h2>"
+            "<p class='hint'>Colour: the emotion that a classifier sees most in the edited faces, "
+            "stronger where it is surer. Dots: where the method says that emotions are. Arrows: "
+            "where valence and arousal grow, fitted to what is seen.</p>",
+            apply_default_css=False,
+        )
+        chart = Chart(elem_id="maps")
+    tab.select(
+        lambda: {"maps": maps.drawn()}, None, chart, api_name="maps", show_progress="minimal",
+        concurrency_limit=1, concurrency_id="maps", **PAGE,
+    )  # fmt: skip

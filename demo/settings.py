@@ -1,0 +1,163 @@
+"""A setting: a method and what the visitor moved; as a code, in words, as a link, as Python."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import urlencode
+
+import torch
+from torch import Tensor
+
+from demo.guard import SEEDS, number
+from demo.visit import Choice
+from ganmut.codes import CodeSpace
+from ganmut.device import generator
+from ganmut.emotions import UNITS, index
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a visitor asks of a method; of point, mix and units it reads what its kind of code is.
+
+    point: x, y of a gamut. mix: emotion -> share, 0..1, of labels and styles. seed: of a style, 0
+    is the one at rest. units: action unit -> 0..1; units that are not named stay as the face has
+    them.
+    """
+
+    method: str
+    point: tuple[float, float] = (0.0, 0.0)
+    mix: Mapping[str, float] = field(default_factory=dict)
+    seed: int = 0
+    units: Mapping[int, float] = field(default_factory=dict)
+
+
+def shares(value: Any, emotions: tuple[str, ...]) -> dict[str, float]:
+    """{emotion: share} of what a browser or an API call sent, at most 1 together; else ValueError.
+
+    Neutral is what the others leave; it may be named, and need not be.
+    """
+    if not isinstance(value, Mapping):
+        raise ValueError(f'a mix is {{"happy": 0.8}}, got {str(value)[:60]!r}')
+    named = {emotions[index(str(name), emotions)]: share for name, share in value.items()}
+    mix = {name: number(share, 0, 1, name) for name, share in named.items()}
+    mix.pop(emotions[0], None)
+    total = max(sum(mix.values()), 1.0)
+    return {name: share / total for name, share in mix.items() if share > 0}
+
+
+def intensities(value: Any) -> dict[int, float]:
+    """{unit: 0..1} of what a browser or an API call sent, {"12": 0.8}; else ValueError."""
+    if not isinstance(value, Mapping):
+        raise ValueError(f'action units are {{"12": 0.8}}, got {str(value)[:60]!r}')
+    units = {}
+    for name, intensity in value.items():
+        unit = str(name).upper().removeprefix("AU")
+        if not unit.isdecimal() or int(unit) not in UNITS:
+            raise ValueError(
+                f"unknown action unit {str(name)[:20]!r}; there are: {', '.join(map(str, UNITS))}"
+            )
+        units[int(unit)] = number(intensity, 0, 1, f"AU{int(unit)}")
+    return units
+
+
+def checked(choice: Choice, point: Any, mix: Any, seed: Any, units: Any) -> Setting:
+    """The setting of one method, of what a browser or an API call sent; what its kind of code does
+    not read is not looked at. Raises ValueError with a sentence."""
+    setting = Setting(choice.key)
+    if choice.kind == "gamut":
+        return replace(setting, point=point)
+    if choice.kind == "units":
+        return replace(setting, units=intensities(units))
+    setting = replace(setting, mix=shares(mix, choice.emotions))
+    if choice.kind == "styles":
+        setting = replace(setting, seed=int(number(seed, 0, SEEDS, "seed")))
+    return setting
+
+
+def code_of(space: CodeSpace, setting: Setting, own: list[float] | None = None) -> Tensor:
+    """The code `[dim]` of a setting; own: the units that the face shows, neutral's by default."""
+    if space.kind == "gamut":
+        return space.clamp(torch.tensor(setting.point, dtype=torch.float32))
+    if space.kind == "units":
+        code = space.of(space.emotions[0]) if own is None else torch.tensor(own)
+        for unit, value in setting.units.items():
+            code[UNITS.index(unit)] = value
+        return space.clamp(code)
+    code = (1 - sum(setting.mix.values())) * space.of(space.emotions[0])
+    for emotion, share in setting.mix.items():
+        code = code + share * end(space, emotion, setting.seed)
+    return space.clamp(code)
+
+
+def end(space: CodeSpace, emotion: str, seed: int) -> Tensor:
+    """The code of an emotion at full intensity, in the style of a seed; 0 is the one at rest."""
+    if space.kind != "styles" or not seed:
+        return space.of(emotion)
+    return space.several(emotion, 1, generator(seed))[0]
+
+
+def words(setting: Setting, choice: Choice) -> str:
+    """The setting as a line of text."""
+    if choice.kind == "gamut":
+        x, y = setting.point
+        angle, radius = math.degrees(math.atan2(y, x)) % 360, math.hypot(x, y)
+        return f"angle {angle:.0f}°, radius {radius:.2f}"
+    if choice.kind == "units":
+        moved = [f"AU{unit} {value:.2f}" for unit, value in sorted(setting.units.items())]
+        return ", ".join(moved) or "as it is"
+    mixed = [f"{name} {share:.2f}" for name, share in setting.mix.items()] or [choice.emotions[0]]
+    return ", ".join(mixed) + (f", style {setting.seed}" if setting.seed else "")
+
+
+def link(setting: Setting, choice: Choice) -> str:
+    """The query of a setting: "?method=ganmut&x=0.4&y=-0.6"; never anything of a picture."""
+    terms: dict[str, Any] = {"method": setting.method}
+    if choice.kind == "gamut":
+        terms |= {axis: f"{v:.3f}" for axis, v in zip("xy", setting.point, strict=True)}
+    elif choice.kind == "units":
+        terms |= {f"au{unit}": f"{value:.2f}" for unit, value in setting.units.items()}
+    else:
+        terms |= {name: f"{share:.2f}" for name, share in setting.mix.items()}
+        terms |= {"seed": setting.seed} if setting.seed else {}
+    return "?" + urlencode(terms)
+
+
+def of_link(query: Mapping[str, str], choices: Mapping[str, Choice]) -> Setting | None:
+    """The setting that a link carries, or None where it names none; what it spells wrong is left
+    out: a link is no place for an error."""
+    choice = choices.get(query.get("method", ""))
+    if choice is None:
+        return None
+    values = {name: value for name, text in query.items() if (value := _value(text)) is not None}
+    units = {n[2:]: v for n, v in values.items() if n[:2] == "au" and n[2:].isdecimal()}
+    units = {unit: v for unit, v in units.items() if int(unit) in UNITS}
+    mix = {name: value for name, value in values.items() if name in choice.emotions}
+    point = (values.get("x", 0.0), values.get("y", 0.0))
+    point = tuple(min(max(v, -1.0), 1.0) for v in point)
+    return checked(choice, point, mix, values.get("seed", 0.0), units)
+
+
+def _value(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def snippet(choice: Choice, code: Tensor, number_of_face: int) -> str:
+    """Python that makes the same edit of a photograph on any machine with this project."""
+    numbers = ", ".join(f"{value:.4g}" for value in code.tolist())
+    face = f", face={number_of_face}" if number_of_face > 1 else ""
+    name = choice.key.rpartition("/")[2]
+    return f"""import ganmut, torch
+from ganmut import faces, images
+
+editor = ganmut.load("{choice.group}/{name}")
+picture = images.read("photo.jpg")
+code = torch.tensor([{numbers}])
+edited = faces.edit_picture(picture, editor, code{face})
+images.write_png("edited.png", edited.pixels)"""

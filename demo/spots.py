@@ -1,0 +1,72 @@
+"""Where the faces are: numbered boxes over the picture, or a square that the visitor draws."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from demo.guard import LONGEST, number
+from demo.parts import HERE, Plate, Quiet
+from demo.visit import Spot, Visit
+
+
+def spot(value: Any) -> Spot:
+    """The spot that a browser or an API call sent: {"number": 2} or {"square": [x, y, side]} in
+    pixels; anything else raises ValueError."""
+    if not isinstance(value, dict):
+        raise ValueError(f'a face is {{"number": 1}}, got {str(value)[:60]!r}')
+    square = value.get("square")
+    if square is not None:
+        if not isinstance(square, list | tuple) or len(square) != 3:
+            raise ValueError(f"a square is [x, y, side] in pixels, got {str(square)[:60]!r}")
+        sides = (number(v, -LONGEST, LONGEST, "a side of the square") for v in square)
+        return tuple(round(side, 1) for side in sides)
+    which = number(value.get("number", 1), 1, 999, "number of the face")
+    return int(which)
+
+
+def of_visit(visit: Visit) -> dict[str, Any]:
+    """What is drawn over a picture whose faces are known."""
+    x, y, w, _ = visit.face.box
+    return blank(visit.picture) | {
+        "number": visit.number,
+        "boxes": [[round(v, 1) for v in face.box] for face in visit.faces],
+        "square": None if visit.number else [x, y, w],
+    }
+
+
+def blank(picture: np.ndarray) -> dict[str, Any]:
+    """What is drawn over a picture without a face: a square in its middle, to be moved."""
+    height, width = picture.shape[:2]
+    side = round(0.4 * min(height, width))
+    square = [(width - side) // 2, (height - side) // 2, side]
+    return {"width": width, "height": height, "number": 0, "boxes": [], "square": square}
+
+
+class Spots(Plate, metaclass=Quiet):
+    """Lies over the photograph. A click on a box chooses that face; where there is no box, a drag
+    draws the crop. `input` fires on either."""
+
+    schema = {  # noqa: RUF012
+        "type": "object",
+        "properties": {
+            "number": {"type": "integer", "minimum": 0},
+            "square": {"type": "array", "items": {"type": "number"}},
+        },
+    }
+
+    def __init__(self, value: dict[str, Any] | None = None, **options: Any):
+        super().__init__(
+            value or {"number": 1},
+            html_template=(HERE / "spots.html").read_text("utf-8"),
+            js_on_load=(HERE / "spots.js").read_text("utf-8"),
+            **options,
+        )
+
+    def preprocess(self, payload: Any) -> Spot:
+        try:
+            return spot(payload)
+        except ValueError as error:
+            raise gr.Error(str(error), title="Not a face", print_exception=False) from None

@@ -1,0 +1,181 @@
+"""The Study tab: DefGAN's user study (arXiv 1911.00735, section 4), on rendered people only.
+
+Stage 1: how plausible is this face, 1 to 4? Stage 2: which of two shows the emotion more plausibly?
+The order is random and the methods are hidden. Votes go to a JSON-lines file; what they say is told
+by `python bench/run.py --study FILE`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import secrets
+import time
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from demo.desk import PAGE
+from demo.events import Events
+from demo.parts import HERE, Plate, Quiet
+from demo.views import jpeg
+from ganmut import images
+from ganmut.data.procedural import express, render, sample
+
+PEOPLE = range(20, 44)  # of the rendered test split; nobody of the front page is among them
+SIDE = 256  # px of their pictures
+RATED, PAIRS = 8, 8  # questions of the two stages
+ORACLE = "oracle"  # the person rendered with the expression: how good an edit could be
+Vote = dict[str, Any]
+
+
+def box() -> Path:
+    """The file that votes are appended to: GANMUT_STUDY, or out/study.jsonl."""
+    return Path(os.environ.get("GANMUT_STUDY") or "out/study.jsonl")
+
+
+def cast(vote: Vote) -> None:
+    """Appends one vote as one line, whole: a single write to a file opened for appending."""
+    path = box()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(file, (json.dumps(vote, allow_nan=False) + "\n").encode())
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def share_votes() -> None:
+    """Sends the file to the Hub data set GANMUT_STUDY_HUB every ten minutes, where that is set and
+    there is a token; else does nothing."""
+    name, token = os.environ.get("GANMUT_STUDY_HUB"), os.environ.get("HF_TOKEN")
+    if name and token:
+        from huggingface_hub import CommitScheduler
+
+        path = box()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        CommitScheduler(
+            repo_id=name, repo_type="dataset", folder_path=path.parent, every=10, token=token,
+            allow_patterns=path.name,
+        )  # fmt: skip
+
+
+class Study:
+    """Questions, one visitor's at a time; the visitor's page never learns which method it sees."""
+
+    def __init__(self, events: Events):
+        self.service = events.service
+        first = next(iter(events.choices.values()))
+        self.methods = [c for c in events.choices.values() if c.group == first.group]
+        self.emotions = [
+            e for e in first.emotions[1:] if all(e in c.emotions for c in self.methods)
+        ]
+
+    def begin(self, voter: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """(the visitor's state, the first question): a new round, or the open one again."""
+        if not voter.get("questions"):
+            voter = {"voter": secrets.token_hex(8), "at": 0, "questions": self._round()}
+        return voter, self.shown(voter)
+
+    def vote(self, voter: dict[str, Any], answer: int | None) -> tuple[dict, dict]:
+        """Notes the answer to the question that is open and asks the next."""
+        questions, at = voter.get("questions", []), voter.get("at", 0)
+        if at >= len(questions):
+            return self.begin({})
+        question = questions[at]
+        if answer not in question["answers"]:
+            raise gr.Error("That is none of the answers.", print_exception=False)
+        noted = {k: question[k] for k in ("stage", "emotion", "person")}
+        noted |= {"voter": voter["voter"], "time": round(time.time(), 1)}
+        if question["stage"] == 1:
+            noted |= {"method": question["methods"][0], "rating": answer}
+        else:
+            left, right = question["methods"]
+            noted |= {"left": left, "right": right, "chosen": question["methods"][answer - 1]}
+        cast(noted)
+        voter = voter | {"at": at + 1}
+        return voter, self.shown(voter)
+
+    def _round(self) -> list[dict[str, Any]]:
+        """RATED questions of stage 1 and PAIRS of stage 2, all drawn anew."""
+        draw = random.SystemRandom()
+        keys = [choice.key for choice in self.methods]
+
+        def question(stage: int, methods: list[str]) -> dict[str, Any]:
+            about = {"emotion": draw.choice(self.emotions), "person": draw.choice(PEOPLE)}
+            answers = [1, 2, 3, 4] if stage == 1 else [1, 2]
+            return {"stage": stage, "methods": methods, "answers": answers} | about
+
+        rated = [question(1, [draw.choice([*keys, ORACLE])]) for _ in range(RATED)]
+        pairs = [question(2, draw.sample([*keys, ORACLE], 2)) for _ in range(PAIRS)]
+        return rated + pairs
+
+    def shown(self, voter: dict[str, Any]) -> dict[str, Any]:
+        """The question that is open, without what would give its methods away."""
+        questions, at = voter["questions"], voter["at"]
+        count = {"at": at, "of": len(questions)}
+        if at >= len(questions):
+            return count | {"done": True}
+        question = questions[at]
+        faces = [
+            jpeg(self.picture(question["person"], question["emotion"], method))
+            for method in question["methods"]
+        ]
+        return count | {"stage": question["stage"], "emotion": question["emotion"], "faces": faces}
+
+    def picture(self, person: int, emotion: str, method: str) -> np.ndarray:
+        """VIEW x VIEW x 3 uint8: a rendered person under an emotion, by a method or as rendered."""
+        if method == ORACLE:
+            face = self.service.open(portrait(person, emotion), (0.0, 0.0, SIDE))
+            return self.service.visit(face).view
+        face = self.service.open(portrait(person, "neutral"), (0.0, 0.0, SIDE))
+        code = self.service.named(method, emotion, 1.0)
+        return self.service.move(face, method, code, read=False)[0]
+
+
+def portrait(person: int, emotion: str) -> np.ndarray:
+    """SIDE x SIDE x 3 uint8: somebody of the test split with an expression."""
+    truth = express(sample(0, "test", [7 * person]), emotion)
+    return images.array(render(truth, SIDE, "cpu"))[0]
+
+
+class Ballot(Plate, metaclass=Quiet):
+    """A question and its answers as buttons; the value carries the number that was pressed."""
+
+    schema = {  # noqa: RUF012
+        "type": "object", "properties": {"answer": {"type": "integer", "minimum": 1}},
+    }  # fmt: skip
+
+    def __init__(self, value: dict[str, Any] | None = None, **options: Any):
+        press = (
+            "element.addEventListener('click', (event) => {\n"
+            "  const item = event.target.closest('button');\n"
+            "  if (!item) return;\n"
+            "  props.value = { ...props.value, answer: Number(item.dataset.answer) };\n"
+            "  trigger('input');\n});"
+        )
+        template = (HERE / "study.html").read_text("utf-8")
+        super().__init__(value or {}, html_template=template, js_on_load=press, **options)
+
+    def preprocess(self, payload: Any) -> int | None:
+        answer = payload.get("answer") if isinstance(payload, dict) else None
+        return answer if isinstance(answer, int) and not isinstance(answer, bool) else None
+
+
+def build(events: Events, tab: gr.Tab) -> None:
+    """The tab; a round begins when it is opened."""
+    share_votes()
+    study = Study(events)
+    with gr.Column(elem_classes="card ballot"):
+        voter = gr.State({})
+        ballot = Ballot(elem_id="ballot")
+    one = {"concurrency_limit": 1, "concurrency_id": "study", "show_progress": "hidden"}
+    tab.select(study.begin, voter, [voter, ballot], api_visibility="private", **one)
+    ballot.input(
+        study.vote, [voter, ballot], [voter, ballot], api_name="vote", trigger_mode="once", **one,
+        **PAGE,
+    )  # fmt: skip
