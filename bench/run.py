@@ -62,6 +62,16 @@ def parser() -> argparse.ArgumentParser:
             help=f"{what}: bundled name, folder, Hub id (default procedural/{role})",
         )
     add(
+        "--identity-model",
+        metavar="PACK|PATH",
+        help="a face recognition ONNX as --identity: a file, or a pack of insightface (buffalo_l)",
+    )
+    add(
+        "--emotion-model",
+        metavar="PATH",
+        help="an expression ONNX as --emotion, its labels in PATH's .json (docs/judges.md)",
+    )
+    add(
         "--inception",
         metavar="PATH",
         help="Inception-v3 weights for FID (torch-fidelity's file, or .safetensors)",

@@ -47,9 +47,9 @@ BUNDLED = (
     "the bundled {role} extractor is for rendered faces only; for {data} pass --{role} SPEC{hint}"
 )
 HINT = {
-    "emotion": " (train one: python -m ganmut train-extractor emotion --data {data}; or "
-    "onnx:PATH:EMOTION,EMOTION,... of an expression classifier)",
-    "identity": " (a trained folder, or onnx:PATH of a face recognition model)",
+    "emotion": " (train one: python -m ganmut train-extractor emotion --data {data}), or "
+    "--emotion-model PATH, an expression classifier's ONNX file",
+    "identity": " (a trained folder), or --identity-model PACK|PATH, a face recognition ONNX",
     "units": " (train one on faces with action units: "
     "python -m ganmut train-extractor units --data ...)",
 }
@@ -216,7 +216,7 @@ def open_networks(
     networks: dict[str, Any] = {}
     missing: dict[str, str] = {}
     for role in sorted(roles - NETWORKLESS - {"inception"}):
-        given = getattr(args, role, None)
+        given = judge(args, role)
         if given is None and not args.data.startswith("procedural"):
             hint = HINT.get(role, "").format(data=args.data)
             reason = BUNDLED.format(role=role, data=args.data, hint=hint)
@@ -231,6 +231,15 @@ def open_networks(
         except NotMeasured as reason:
             missing["inception"] = str(reason)
     return networks, missing
+
+
+def judge(args: argparse.Namespace, role: str) -> str | None:
+    """The spec of the network that the command line gives for a role, or None; --identity-model and
+    --emotion-model are ONNX files. Raises UserError where there are two."""
+    spec, model = getattr(args, role, None), getattr(args, f"{role}_model", None)
+    if spec and model:
+        raise UserError(f"--{role} and --{role}-model are both given; give one")
+    return f"onnx:{model}{':' if role == 'emotion' else ''}" if model else spec
 
 
 def _patiently(path: str | None, device: torch.device) -> inception.Inception:

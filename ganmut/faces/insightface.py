@@ -16,6 +16,12 @@ LICENCE = (
 )
 
 
+def announce(pack: str) -> None:
+    """Prints the licence of a pack's weights where they are not here yet."""
+    if not (Path("~/.insightface/models") / pack).expanduser().exists():
+        print(LICENCE.format(pack=pack), file=sys.stderr)
+
+
 @DETECTORS.register("insightface")
 class InsightFace:
     """`insightface` (the small pack), `insightface:PACK` or `insightface:FOLDER` of ONNX files.
@@ -39,8 +45,7 @@ class InsightFace:
                 raise DetectorMissing(
                     f"there is no folder {pack!r}; give a folder of ONNX files or a pack's name"
                 )
-            if not (Path("~/.insightface/models") / pack).expanduser().exists():
-                print(LICENCE.format(pack=pack), file=sys.stderr)
+            announce(pack)
         providers = ["CPUExecutionProvider"]
         try:
             self.app = FaceAnalysis(name=pack, allowed_modules=["detection"], providers=providers)
