@@ -77,7 +77,7 @@ def fetch(address: Address, wanted: list[str], again: bool = False) -> Path:
     except (*failures(), errors.EntryNotFoundError) as error:
         raise HubError(
             f"{address}: the download broke off ({line(error)}); "
-            "run it again, it goes on from there"
+            "run it again, it goes on with the files that are not here yet"
         ) from None
 
 

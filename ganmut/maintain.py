@@ -21,25 +21,34 @@ def add_push(verbs: argparse._SubParsersAction) -> None:
         "--results", type=Path, default=RESULTS, metavar="DIR",
         help="results.jsonl files with the numbers for the cards (default bench/results)",
     )  # fmt: skip
+    parser.add_argument(
+        "--default", action="store_true",
+        help="from now on names such as procedural/ganmut mean what was published (WEIGHTS.md)",
+    )  # fmt: skip
     parser.add_argument("--private", action="store_true", help="if it is to be made first")
     parser.add_argument("--dry-run", action="store_true", help="print what would go and stop")
     parser.set_defaults(run=run_push)
 
 
 def run_push(args: argparse.Namespace) -> int:
-    from ganmut import hub, publish
+    from ganmut import hub, publish, weights
 
     items = publish.plan(args.spec, args.to, args.results)
+    alone = any(item.path == "config.json" for item in items)
+    if args.default and alone:
+        raise ValueError("--default is for sets of weights, such as `push weights`: one is no set")
     for item in items:
         print(f"{item.size:>12,}  {item.path}")
-    several = not any(item.path == "config.json" for item in items)
     if args.dry_run:
         card = next(item.content for item in items if item.path == "README.md")
         print(f"\n{card.decode()}\nnothing was sent: this was a dry run")
         return 0
-    revision = publish.push(items, args.to, args.private)
-    print(f"{hub.Address(args.to, revision).page}/tree/{revision}")
-    print(f"export GANMUT_HUB={args.to}@{revision}" if several else f"hub:{args.to}@{revision}")
+    address = hub.Address(args.to, publish.push(items, args.to, args.private))
+    print(f"{address.page}/tree/{address.revision}")
+    if args.default:
+        print(f"{weights.prefer(str(address))} says so from now on: commit it")
+    else:
+        print(f"hub:{address}" if alone else f"export GANMUT_HUB={address}")
     return 0
 
 

@@ -1,7 +1,8 @@
 """Weights: find, load, save and verify editors, from `weights/`, a run folder or the Hub.
 
-Names such as "procedural/ganmut" mean the bundled weights; with GANMUT_HUB=OWNER/NAME@REVISION they
-mean the published ones of that repository first, as "hub/procedural/ganmut" does (WEIGHTS.md).
+Names such as "procedural/ganmut" mean the bundled weights; where GANMUT_HUB=OWNER/NAME@REVISION or
+the file hub.txt beside the bundled ones says so, they mean the published ones of that repository
+first, as "hub/procedural/ganmut" does (WEIGHTS.md).
 
 `storage.py` knows the folder; here a folder becomes an Editor and a trained method a folder.
 """
@@ -46,6 +47,7 @@ __all__ = [
 ]  # fmt: skip
 
 WANTED = ["*.safetensors", "*.json", "README.md"]  # of a repository: nothing else is fetched
+PUBLISHED = "hub.txt"  # among the bundled weights: the line that says where they are published
 
 
 def bundled_root() -> Path:
@@ -53,26 +55,46 @@ def bundled_root() -> Path:
     return Path(os.environ.get("GANMUT_WEIGHTS") or Path(__file__).resolve().parents[1] / "weights")
 
 
+def published() -> str:
+    """OWNER/NAME@REVISION of the published weights, or "": what GANMUT_HUB says (set but empty:
+    none), else the line in `hub.txt` among the bundled ones, which `push --default` writes."""
+    said = os.environ.get("GANMUT_HUB")
+    if said is None and (line := bundled_root() / PUBLISHED).is_file():
+        said = line.read_text(encoding="utf-8")
+    return (said or "").strip().removeprefix("hub:")
+
+
+def prefer(spec: str) -> Path:
+    """Makes the weights of OWNER/NAME@REVISION those that names mean here; returns the file that
+    says so, which is to be committed."""
+    write_atomic(bundled_root() / PUBLISHED, f"{hub.parse(spec)}\n")
+    return bundled_root() / PUBLISHED
+
+
 def published_root() -> Path:
-    """Where the published weights lie that GANMUT_HUB names, fetched once; raises BadWeights."""
-    spec = os.environ.get("GANMUT_HUB", "")
-    if not spec:
+    """Where the published weights lie, fetched once; raises BadWeights."""
+    if not (spec := published()):
         raise BadWeights(
             "hub means the weights that somebody published: say which with "
             "GANMUT_HUB=OWNER/NAME@REVISION (WEIGHTS.md)"
         )
-    return download(spec if spec.startswith("hub:") else f"hub:{spec}")
+    return download(f"hub:{spec}")
 
 
 def roots() -> tuple[Path, ...]:
     """The folders of sets that a bundled name is looked up in: the published ones, then ours."""
-    return (*([published_root()] if os.environ.get("GANMUT_HUB") else []), bundled_root())
+    if not published():
+        return (bundled_root(),)
+    try:
+        return published_root(), bundled_root()
+    except BadWeights as error:
+        raise BadWeights(f"{error}; GANMUT_HUB= (empty) takes the bundled weights") from None
 
 
 def sets() -> list[str]:
     """Names of the sets of weights that there are, such as "procedural"."""
-    found = {path.name for root in roots() if root.is_dir() for path in root.iterdir()}
-    return sorted(name for name in found if any((root / name).is_dir() for root in roots()))
+    inner = (path for root in roots() if root.is_dir() for path in root.iterdir())
+    return sorted({path.name for path in inner if path.is_dir()})
 
 
 def available(set: str = "procedural", kind: str = "editor", ablations: bool = False) -> list[str]:
@@ -142,9 +164,10 @@ def download(spec: str) -> Path:
     checked against its sha256; raises BadWeights."""
     try:
         address = hub.parse(spec)
-        folder = hub.cached(address, WANTED)
-        if folder is None or _damaged(folder):
-            folder = hub.fetch(address, WANTED, again=folder is not None)
+        there = hub.cached(address, WANTED)
+        folder = there if there and not _damaged(there) else hub.fetch(address, WANTED)
+        if there and _damaged(folder):  # a file that the client takes for whole
+            folder = hub.fetch(address, WANTED, again=True)
     except hub.HubError as error:
         raise BadWeights(str(error)) from None
     if damage := _damaged(folder):

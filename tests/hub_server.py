@@ -26,13 +26,15 @@ import yaml
 Repositories = dict[tuple[str, str], dict[str, Path]]
 ROOT = Path(__file__).resolve().parents[1]
 TOKEN = "hf_" + "x" * 34  # the one that may read what is private, and write
+LARGE = (".safetensors", ".bin")  # these lie elsewhere, as files of Git LFS do
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
     """Answers for `repositories`: kind and name -> revision -> folder, the newest last.
 
     private: names that only TOKEN opens; gated: names that nobody may open; cut: names of files
-    whose connection breaks after half of what was asked for; store: where pushed commits go.
+    whose connection breaks after half of what was asked for; store: where pushed commits go; log:
+    gets (verb, path, Range) of every request.
     """
 
     repositories: Repositories
@@ -40,10 +42,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
     gated: frozenset[str]
     cut: frozenset[str]
     store: Path | None
+    log: list[tuple[str, str, str]]
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_):
-        pass
+        self.log.append((self.command, self.route, self.headers.get("Range", "")))
 
     def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
         self.send_response(status)
@@ -173,10 +176,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         name = path.relative_to(folder).as_posix()
         if path.is_dir():
             return {"type": "directory", "path": name, "oid": "0" * 40, "size": 0}
-        return {"type": "file", "path": name, "oid": self.tag(path), "size": path.stat().st_size}
+        size = path.stat().st_size
+        lfs = {"lfs": {"oid": self.tag(path), "size": size, "pointerSize": 134}}
+        told = {"type": "file", "path": name, "oid": self.tag(path), "size": size}
+        return told | (lfs if path.suffix in LARGE else {})
 
     def tag(self, path: Path) -> str:
-        return hashlib.sha1(path.read_bytes()).hexdigest()
+        kind = hashlib.sha256 if path.suffix in LARGE else hashlib.sha1
+        return kind(path.read_bytes()).hexdigest()
 
     def file(self, kind: str, name: str, revision: str, rest: str) -> None:
         folder = self.folder(kind, name, revision)
@@ -187,6 +194,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.missing("Entry")
         data, headers = path.read_bytes(), {"ETag": f'"{self.tag(path)}"'}
         headers["X_Repo_Commit"] = self.commit_of(kind, name, revision)
+        if path.suffix in LARGE and "elsewhere" not in self.path:
+            headers |= {"X_Linked_Etag": headers["ETag"], "X_Linked_Size": str(len(data))}
+            where = f"http://{self.headers['Host']}{self.path}?elsewhere"
+            return self.answer(302, Location=where, **headers)
         wanted = self.headers.get("Range")
         if path.name in self.cut and self.command == "GET":
             return self.break_off(data, int((wanted or "bytes=0-")[6:].partition("-")[0]))
@@ -244,10 +255,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def preupload(self, body: bytes) -> None:
         files = json.loads(body)["files"]
-        large = (".safetensors", ".bin")
         self.json({"files": [
             {"path": f["path"], "shouldIgnore": False,
-             "uploadMode": "lfs" if f["path"].endswith(large) else "regular"} for f in files
+             "uploadMode": "lfs" if f["path"].endswith(LARGE) else "regular"} for f in files
         ]})  # fmt: skip
 
     def batch(self, body: bytes) -> None:
@@ -288,12 +298,18 @@ def serve(
     gated: tuple[str, ...] = (),
     cut: tuple[str, ...] = (),
     store: Path | None = None,
+    log: list[tuple[str, str, str]] | None = None,
 ) -> Iterator[str]:
     """Serves the repositories on 127.0.0.1, see Handler; yields the address."""
-    rules = {"private": frozenset(private), "gated": frozenset(gated), "cut": frozenset(cut)}
+    rules: dict[str, Any] = {
+        "private": frozenset(private),
+        "gated": frozenset(gated),
+        "cut": frozenset(cut),
+    }
     if store is not None:
         store.mkdir(parents=True, exist_ok=True)
-    handler = type("Local", (Handler,), {"repositories": repositories, "store": store, **rules})
+    rules |= {"repositories": repositories, "store": store, "log": [] if log is None else log}
+    handler = type("Local", (Handler,), rules)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,16 @@ def test_a_dry_run_prints_what_would_go_and_asks_nobody(bundled, results, capsys
     assert told.endswith("nothing was sent: this was a dry run\n")
 
 
+FROM = """
+import sys
+from ganmut import weights
+try:
+    for spec in sys.argv[1:]:
+        print(weights.find(spec, member="ganmut"))
+    print(weights.sets())
+except ValueError as error:
+    print("refused:", error)
+"""
 USE = """
 import sys, ganmut
 from ganmut import weights
@@ -178,3 +189,50 @@ def test_without_a_token_a_right_or_a_network_nothing_goes_and_one_sentence_says
     assert f"error: {endpoint} cannot be reached (" in away
     assert all(told.endswith("exit 2\n") for told in (none, wrong, other, away))
     assert list((tmp_path / "store").iterdir()) == []
+
+
+def test_what_was_published_is_the_default_from_one_command_on(bundled, results, tmp_path):
+    """--default leaves one line among the bundled weights; an empty GANMUT_HUB passes it over."""
+    ours = shutil.copytree(bundled, tmp_path / "weights")
+    common = ["push", str(ours), "--to", "me/all", "--default"]
+    here = {"GANMUT_WEIGHTS": str(ours)}
+    with serve({}, store=tmp_path / "store") as endpoint:
+        assert ask(RUN, endpoint, tmp_path / "h", *common, "--dry-run", **here)
+        assert not (ours / "hub.txt").exists()
+        told = ask(RUN, endpoint, tmp_path / "h", *common, HF_TOKEN=TOKEN, **here)
+        assert f"{ours / 'hub.txt'} says so from now on: commit it" in told
+        used = ask(FROM, endpoint, tmp_path / "other", "hub", "procedural", **here).splitlines()
+    assert (ours / "hub.txt").read_text().startswith("me/all@")
+    assert "snapshots" in used[0] and used[0] == used[1]
+    assert used[2] == "['procedural']"
+    # Nobody answers any more: what was fetched goes on being used, and there is a way out.
+    used = ask(FROM, endpoint, tmp_path / "other", "hub", "procedural", **here).splitlines()
+    assert "snapshots" in used[0] and used[0] == used[1]
+    away = ask(FROM, endpoint, tmp_path / "third", "procedural", **here)
+    assert "cannot be reached (" in away and "; GANMUT_HUB= (empty) takes the bundled w" in away
+    used = ask(FROM, endpoint, tmp_path / "third", "procedural", GANMUT_HUB="", **here)
+    assert used.startswith(f"{ours}/procedural/ganmut\n")
+
+
+def test_one_weight_is_no_default(bundled, tmp_path, capsys):
+    one = str(bundled / "procedural" / "ganmut")
+    asked = ["push", one, "--to", "me/one", "--default", "--results", str(tmp_path)]
+    assert main(asked) == 2 and "one is no set" in capsys.readouterr().err
+
+
+def test_a_run_is_published_by_its_folder(bundled, tmp_path):
+    shutil.copytree(bundled / "procedural" / "ganmut", tmp_path / "run" / "weights")
+    items = publish.plan(tmp_path / "run", "me/one", tmp_path)
+    assert [item.path for item in items][:2] == ["generator.safetensors", "config.json"]
+
+
+@pytest.mark.slow
+def test_the_bundled_sets_go_to_the_hub_and_come_back(tmp_path):
+    """All of them, as they lie here: every hash is checked when they are loaded again."""
+    with serve({}, store=tmp_path / "store") as endpoint:
+        told = ask(RUN, endpoint, tmp_path / "h", "push", "weights", "--to", "me/all",
+                   HF_TOKEN=TOKEN)  # fmt: skip
+        revision = told.split("export GANMUT_HUB=me/all@")[1][:40]
+        used = ask(FROM, endpoint, tmp_path / "o", "hub", GANMUT_HUB=f"me/all@{revision}")
+    assert "snapshots" in used
+    assert "'faces'" in used and "'procedural'" in used
