@@ -153,8 +153,9 @@ def build(config: dict[str, Any]) -> Extractor:
 def load(spec: str | Path, device: torch.device | str | None = None) -> Extractor:
     """The frozen extractor of a spec: bundled "procedural/emotion", a folder, "hub:OWNER/NAME@REV".
 
-    "onnx:PATH" is a face recognition model, through insightface; "onnx:PATH:happy,neutral,..." an
-    expression classifier with its outputs in this order. Raises Unknown or BadWeights.
+    "onnx:PATH" is a face recognition model, through insightface, "onnx:buffalo_l" that of one of
+    its packs; "onnx:PATH:" an expression classifier with its labels in a sidecar, and
+    "onnx:PATH:happy,neutral,..." with its outputs in this order. Raises Unknown or BadWeights.
     """
     if str(spec).startswith("onnx:"):
         from ganmut.extractors.onnx_file import open_onnx
