@@ -191,3 +191,6 @@ def test_the_command(tmp_path, astronaut, capsys):
     assert main(["align", str(tmp_path / "in"), "--out", str(tmp_path / "out")]) == 1
     told = capsys.readouterr()
     assert "coffee.png: no face was found" in told.err and "1 before, 1 pictures" in told.out
+    (tmp_path / "in" / "coffee.png").write_bytes(b"text")  # named once, though its reader names it
+    assert main(["align", str(tmp_path / "in"), "--out", str(tmp_path / "out")]) == 1
+    assert capsys.readouterr().err.count("coffee.png") == 1

@@ -187,7 +187,9 @@ def cut(job: Job, out: Path, detector: str, face: str | int, size: int) -> dict[
                 "score": round(faces[number - 1].score, 4),
                 "fill": round(covered(picture, transform, size), 3),
             })  # fmt: skip
-    except (images.BadPicture, NoFace, BadPoints) as error:
+    except images.BadPicture as error:  # its message begins with the file's name
+        return {"faces": [], "error": str(error).partition(": ")[2] or str(error)}
+    except (NoFace, BadPoints) as error:
         return {"faces": [], "error": str(error)}
     return {"faces": made}
 
