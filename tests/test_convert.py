@@ -1,14 +1,18 @@
 """Checkpoints of the published networks, made here, edit as the published forward passes do.
 
 The forward passes are restated plainly, from the papers' architectures, over the very tensors of
-the checkpoint; layers are small, shapes and names are those of the released files where they are
-known (StarGAN, GANmut) and invented where they are not (GANimation, StarGAN v2).
+the checkpoint; names are those of the released files where they are known (StarGAN, GANmut) and
+invented where they are not (GANimation, StarGAN v2). Most layers are small; the released sizes,
+whose numbers of parameters are published, are converted at the end.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,6 +21,7 @@ import torch.nn.functional as F
 from ganmut import weights
 from ganmut.__main__ import main
 from ganmut.convert import FORMATS, convert
+from ganmut.convert.base import Checkpoint
 from ganmut.emotions import EMOTIONS
 from ganmut.registry import Unknown
 from ganmut.storage import BadWeights
@@ -48,22 +53,30 @@ class Rng:
         return tensors
 
 
-def sequential(inputs: int, rng: Rng, tracked: bool = True) -> dict:
+def sequential(
+    inputs: int, rng: Rng, tracked: bool = True, width: int = W, blocks: int = BLOCKS
+) -> dict:
     """The trunk of StarGAN and GANmut as their files name it."""
-    shapes = {0: (W, inputs, 7, 7), 3: (2 * W, W, 4, 4), 6: (4 * W, 2 * W, 4, 4)}
+    shapes = {0: (width, inputs, 7, 7), 3: (2 * width, width, 4, 4)}
+    shapes[6] = (4 * width, 2 * width, 4, 4)
     tensors = {}
     for at, shape in shapes.items():
         tensors[f"main.{at}.weight"] = rng.normal(*shape)
         tensors |= rng.norm(f"main.{at + 1}", shape[0], tracked)
-    for at in range(9, 9 + BLOCKS):
+    for at in range(9, 9 + blocks):
         for inner in (0, 3):
-            tensors[f"main.{at}.main.{inner}.weight"] = rng.normal(4 * W, 4 * W, 3, 3)
-            tensors |= rng.norm(f"main.{at}.main.{inner + 1}", 4 * W, tracked)
-    for at, width in ((9 + BLOCKS, 4 * W), (12 + BLOCKS, 2 * W)):
-        tensors[f"main.{at}.weight"] = rng.normal(width, width // 2, 4, 4)
-        tensors |= rng.norm(f"main.{at + 1}", width // 2, tracked)
-    tensors[f"main.{15 + BLOCKS}.weight"] = rng.normal(3, W, 7, 7)
+            tensors[f"main.{at}.main.{inner}.weight"] = rng.normal(4 * width, 4 * width, 3, 3)
+            tensors |= rng.norm(f"main.{at}.main.{inner + 1}", 4 * width, tracked)
+    for at, wide in ((9 + blocks, 4 * width), (12 + blocks, 2 * width)):
+        tensors[f"main.{at}.weight"] = rng.normal(wide, wide // 2, 4, 4)
+        tensors |= rng.norm(f"main.{at + 1}", wide // 2, tracked)
+    tensors[f"main.{15 + blocks}.weight"] = rng.normal(3, width, 7, 7)
     return tensors
+
+
+def behind(t: dict) -> int:
+    """The number of the first layer behind the residual blocks."""
+    return 9 + sum(name.endswith(".main.0.weight") for name in t)
 
 
 def instance(x: torch.Tensor, weight=None, bias=None) -> torch.Tensor:
@@ -84,19 +97,20 @@ def run(t: dict, x: torch.Tensor, code: torch.Tensor) -> torch.Tensor:
     for at in (3, 6):
         x = F.conv2d(x, t[f"main.{at}.weight"], stride=2, padding=1)
         x = F.relu(norm(x, f"main.{at + 1}"))
-    for at in range(9, 9 + BLOCKS):
+    for at in range(9, behind(t)):
         h = F.conv2d(x, t[f"main.{at}.main.0.weight"], padding=1)
         h = F.relu(norm(h, f"main.{at}.main.1"))
         h = F.conv2d(h, t[f"main.{at}.main.3.weight"], padding=1)
         x = x + norm(h, f"main.{at}.main.4")
-    for at in (9 + BLOCKS, 12 + BLOCKS):
+    for at in (behind(t), behind(t) + 3):
         x = F.conv_transpose2d(x, t[f"main.{at}.weight"], stride=2, padding=1)
         x = F.relu(norm(x, f"main.{at + 1}"))
     return x
 
 
 def published(t: dict, x: torch.Tensor, code: torch.Tensor) -> torch.Tensor:
-    return torch.tanh(F.conv2d(run(t, x, code), t[f"main.{15 + BLOCKS}.weight"], padding=3))
+    head = t[f"main.{behind(t) + 6}.weight"]
+    return torch.tanh(F.conv2d(run(t, x, code), head, padding=3))
 
 
 def faces(n: int = 3, size: int = SIZE) -> torch.Tensor:
@@ -180,14 +194,22 @@ def test_ganmut_s_gaussian_model_keeps_its_modes_and_densities(tmp_path):
     assert torch.allclose(space.density(code), torch.softmax(-squared, 1), atol=1e-5)
 
 
-def ganimation(values: int, rng: Rng) -> dict:
+def ganimation(values: int, rng: Rng, width: int = W, blocks: int = BLOCKS) -> dict:
     """Names of our own: the order of layers, their shapes and kinds are the published ones."""
-    theirs = sequential(3 + values, rng, tracked=False)
-    colours = theirs.pop(f"main.{15 + BLOCKS}.weight")
+    theirs = sequential(3 + values, rng, False, width, blocks)
+    colours = theirs.pop(f"main.{15 + blocks}.weight")
     return {
         **{f"body.{name}": value for name, value in theirs.items()},
-        "mask.0.weight": rng.normal(1, W, 7, 7), "rgb.0.weight": colours,
+        "mask.0.weight": rng.normal(1, width, 7, 7), "rgb.0.weight": colours,
     }  # fmt: skip
+
+
+def attended(t: dict, x: torch.Tensor, code: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(edited, attention) of a file of `ganimation`."""
+    h = run({name.removeprefix("body."): value for name, value in t.items()}, x, code)
+    keep = torch.sigmoid(F.conv2d(h, t["mask.0.weight"], padding=3))
+    colours = torch.tanh(F.conv2d(h, t["rgb.0.weight"], padding=3))
+    return keep * x + (1 - keep) * colours, keep
 
 
 @pytest.mark.parametrize("values", [17, 7])
@@ -195,11 +217,7 @@ def test_ganimation_by_units_or_labels(tmp_path, values):
     theirs = ganimation(values, Rng())
     method = converted(tmp_path, theirs, "ganimation")
     code = torch.rand(3, values, generator=torch.Generator().manual_seed(1))
-    inner = {name.removeprefix("body."): value for name, value in theirs.items()}
-    h = run(inner, faces(), code)
-    keep = torch.sigmoid(F.conv2d(h, theirs["mask.0.weight"], padding=3))
-    colours = torch.tanh(F.conv2d(h, theirs["rgb.0.weight"], padding=3))
-    want = keep * faces() + (1 - keep) * colours
+    want, keep = attended(theirs, faces(), code)
     with torch.no_grad():
         made = method.edit(method.encode(faces()), code)
     assert torch.allclose(made.images, want, atol=1e-5)
@@ -209,7 +227,39 @@ def test_ganimation_by_units_or_labels(tmp_path, values):
 
 # StarGAN v2 ---------------------------------------------------------------------------------------
 
-LOW, HIGH, STYLE, HIDDEN, KINDS = 16, 32, 6, 10, 3  # for 32 px: one halving; widths, not 512
+
+@dataclass(frozen=True)
+class Sizes:
+    """Of a network for `side` px: channels at the picture's own side, at most, of a style, hidden
+    in the mapping network; kinds: emotions."""
+
+    side: int
+    low: int
+    high: int
+    style: int
+    hidden: int
+    kinds: int
+
+    def doubling(self, times: int) -> list[tuple[int, int]]:
+        """Channels in and out of blocks that halve the picture `times` times."""
+        wide = [min(self.low << i, self.high) for i in range(times + 1)]
+        return list(itertools.pairwise(wide))
+
+    @property
+    def encoder(self) -> list[tuple[int, int]]:
+        return [*self.doubling(self.side.bit_length() - 5), *[(self.high, self.high)] * 2]
+
+    @property
+    def decoder(self) -> list[tuple[int, int]]:
+        return [(b, a) for a, b in reversed(self.encoder)]
+
+    @property
+    def reader(self) -> list[tuple[int, int]]:
+        return self.doubling(self.side.bit_length() - 3)
+
+
+SMALL = Sizes(side=SIZE, low=16, high=32, style=6, hidden=10, kinds=3)
+RELEASED = Sizes(side=128, low=128, high=512, style=64, hidden=512, kinds=7)
 
 
 def conv(rng: Rng, name: str, inputs: int, outputs: int, side: int, bias: bool = True) -> dict:
@@ -221,44 +271,42 @@ def lin(rng: Rng, name: str, inputs: int, outputs: int) -> dict:
     return {f"{name}.weight": rng.normal(outputs, inputs), f"{name}.bias": rng.normal(outputs)}
 
 
-def resblock(rng: Rng, name: str, a: int, b: int, style: bool, normed: bool) -> dict:
-    """Published: encoders keep the width in conv1 and change it in conv2, decoders the reverse."""
+def resblock(rng: Rng, name: str, a: int, b: int, style: int = 0, normed: bool = True) -> dict:
+    """Published: encoders keep the width in conv1 and change it in conv2, decoders the reverse.
+    style: its size where it steers the norms."""
     middle = b if style else a
     tensors = conv(rng, f"{name}.c1", a, middle, 3) | conv(rng, f"{name}.c2", middle, b, 3)
     if style:
-        tensors |= lin(rng, f"{name}.n1.map", STYLE, 2 * a)
-        tensors |= lin(rng, f"{name}.n2.map", STYLE, 2 * middle)
+        tensors |= lin(rng, f"{name}.n1.map", style, 2 * a)
+        tensors |= lin(rng, f"{name}.n2.map", style, 2 * middle)
     elif normed:
         tensors |= rng.norm(f"{name}.n1", a) | rng.norm(f"{name}.n2", middle)
     return tensors | (conv(rng, f"{name}.short", a, b, 1, bias=False) if a != b else {})
 
 
-ENCODER = [(LOW, HIGH), (HIGH, HIGH), (HIGH, HIGH)]  # one down, two at 16 px
-DECODER = [(HIGH, HIGH), (HIGH, HIGH), (HIGH, LOW)]
-READER = [(LOW, HIGH), (HIGH, HIGH), (HIGH, HIGH)]  # of the style encoder: 32 -> 4 px
-
-
-def stargan_v2(rng: Rng, head_first: bool = True) -> dict:
-    head = rng.norm("out.0", LOW) | conv(rng, "out.2", LOW, 3, 1)
-    stem = conv(rng, "in", 3, LOW, 3)
+def stargan_v2(rng: Rng, head_first: bool = True, of: Sizes = SMALL) -> dict:
+    head = rng.norm("out.0", of.low) | conv(rng, "out.2", of.low, 3, 1)
+    stem = conv(rng, "in", 3, of.low, 3)
     body = {}
-    for i, (a, b) in enumerate(ENCODER):
-        body |= resblock(rng, f"enc.{i}", a, b, False, True)
-    for i, (a, b) in enumerate(DECODER):
-        body |= resblock(rng, f"dec.{i}", a, b, True, True)
+    for i, (a, b) in enumerate(of.encoder):
+        body |= resblock(rng, f"enc.{i}", a, b)
+    for i, (a, b) in enumerate(of.decoder):
+        body |= resblock(rng, f"dec.{i}", a, b, of.style)
     mapping = {}
     for i in range(4):
-        mapping |= lin(rng, f"all.{2 * i}", 16 if i == 0 else HIDDEN, HIDDEN)
-    for k in range(KINDS):
+        mapping |= lin(rng, f"all.{2 * i}", 16 if i == 0 else of.hidden, of.hidden)
+    for k in range(of.kinds):
         for i in range(4):
-            mapping |= lin(rng, f"each.{k}.{2 * i}", HIDDEN, STYLE if i == 3 else HIDDEN)
-    reader = conv(rng, "down.0", 3, LOW, 3)
-    for i, (a, b) in enumerate(READER):
-        reader |= resblock(rng, f"down.{i + 1}", a, b, False, False)
-    reader |= conv(rng, "down.5", HIGH, HIGH, 4)
-    critic = dict(reader) | conv(rng, "down.7", HIGH, KINDS, 1)
-    for k in range(KINDS):
-        reader |= lin(rng, f"heads.{k}", HIGH, STYLE)
+            last = of.style if i == 3 else of.hidden
+            mapping |= lin(rng, f"each.{k}.{2 * i}", of.hidden, last)
+    reader = conv(rng, "down.0", 3, of.low, 3)
+    for i, (a, b) in enumerate(of.reader):
+        reader |= resblock(rng, f"down.{i + 1}", a, b, normed=False)
+    after = len(of.reader) + 2  # an activation stands between
+    reader |= conv(rng, f"down.{after}", of.high, of.high, 4)
+    critic = dict(reader) | conv(rng, f"down.{after + 2}", of.high, of.kinds, 1)
+    for k in range(of.kinds):
+        reader |= lin(rng, f"heads.{k}", of.high, of.style)
     generator = {**stem, **head, **body} if head_first else {**stem, **body, **head}
     return {"generator": generator, "critic": critic, "mapping": mapping, "styles": reader}
 
@@ -297,12 +345,12 @@ def block(t: dict, name: str, x: torch.Tensor, scale: str = "", style=None) -> t
     return (h + resized(side, "down")) / math.sqrt(2)
 
 
-def generate(t: dict, x: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
+def generate(t: dict, x: torch.Tensor, style: torch.Tensor, of: Sizes = SMALL) -> torch.Tensor:
     x = conv2d(t, "in", x)
-    for i in range(3):
-        x = block(t, f"enc.{i}", x, "down" if i == 0 else "")
-    for i in range(3):
-        x = block(t, f"dec.{i}", x, "up" if i == 2 else "", style)
+    for i in range(len(of.encoder)):
+        x = block(t, f"enc.{i}", x, "down" if i < len(of.encoder) - 2 else "")
+    for i in range(len(of.decoder)):
+        x = block(t, f"dec.{i}", x, "up" if i >= 2 else "", style)
     return conv2d(t, "out.2", act(instance(x, t["out.0.weight"], t["out.0.bias"])))
 
 
@@ -313,11 +361,11 @@ def styles(t: dict, latent: torch.Tensor, kind: int) -> torch.Tensor:
     return F.linear(h, t[f"each.{kind}.6.weight"], t[f"each.{kind}.6.bias"])
 
 
-def read_style(t: dict, x: torch.Tensor, kind: int) -> torch.Tensor:
+def read_style(t: dict, x: torch.Tensor, kind: int, of: Sizes = SMALL) -> torch.Tensor:
     x = conv2d(t, "down.0", x)
-    for i in range(3):
+    for i in range(len(of.reader)):
         x = block(t, f"down.{i + 1}", x, "down")
-    h = act(conv2d(t, "down.5", act(x))).flatten(1)
+    h = act(conv2d(t, f"down.{len(of.reader) + 2}", act(x))).flatten(1)
     return F.linear(h, t[f"heads.{kind}.weight"], t[f"heads.{kind}.bias"])
 
 
@@ -327,7 +375,7 @@ def test_stargan_v2(tmp_path, head_first):
     labels = ("happy", "neutral", "sad")
     method = converted(tmp_path, theirs, "stargan_v2", labels=labels)
     assert method.emotions == ("neutral", "happy", "sad") and method.size == SIZE
-    style = torch.randn(3, STYLE, generator=torch.Generator().manual_seed(1))
+    style = torch.randn(3, SMALL.style, generator=torch.Generator().manual_seed(1))
     want = generate(theirs["generator"], faces(), style)
     assert torch.allclose(edit(method, faces(), style), want, atol=1e-5)
     latent = torch.randn(3, 16, generator=torch.Generator().manual_seed(2))
@@ -350,6 +398,72 @@ def test_stargan_v2_with_a_landmark_network_is_refused(tmp_path):
     del theirs["mapping"]
     with pytest.raises(BadWeights, match="holds no mapping of StarGAN v2"):
         converted(tmp_path, theirs, "stargan_v2", labels=("happy", "neutral", "sad"))
+
+
+# As large as they were released -------------------------------------------------------------------
+
+
+def count(tensors: dict) -> int:
+    """How many parameters a file holds; running statistics are none."""
+    kept = [v for name, v in tensors.items() if "running" not in name and v.is_floating_point()]
+    return sum(value.numel() for value in kept)
+
+
+@pytest.mark.parametrize(("kind", "parameters"), [("linear", 8_421_138), ("gaussian", 8_421_155)])
+def test_ganmut_as_released(tmp_path, kind, parameters):
+    rng = Rng()
+    learned = {
+        "linear": {"axes.weight": rng.normal(6, 2), "axes.bias": rng.normal(6)},
+        "gaussian": {
+            "covariance_angles.weight": rng.normal(1, 7),
+            "covariance_axes.weight": torch.ones(7, 2), "mu.weight": rng.normal(7, 2),
+        },
+    }[kind]  # fmt: skip
+    theirs = {**learned, **sequential(5, rng, width=64, blocks=6)}
+    assert count(theirs) == parameters
+    method = converted(tmp_path, theirs, "ganmut")
+    assert method.name == {"linear": "ganmut", "gaussian": "gganmut"}[kind]
+    code = torch.tensor([[0.3, -0.4]])
+    want = flip(published(theirs, flip(faces(1)), code))
+    assert torch.allclose(edit(method, faces(1), code), want, atol=1e-5)
+
+
+def test_stargan_as_released(tmp_path):
+    theirs = sequential(3 + 7, Rng(), width=64, blocks=6)
+    assert count(theirs) == 8_436_800
+    assert count(sequential(3 + 5, Rng(), width=64, blocks=6)) == 8_430_528  # with five attributes
+    method, code = converted(tmp_path, theirs, "stargan"), torch.eye(7)[2:3]
+    want = published(theirs, faces(1), code)
+    assert torch.allclose(edit(method, faces(1), code), want, atol=1e-5)
+
+
+def test_ganimation_as_released(tmp_path):
+    theirs = ganimation(17, Rng(), width=64, blocks=6)
+    assert count(theirs) == 8_471_296
+    method, code = converted(tmp_path, theirs, "ganimation"), torch.full((1, 17), 0.3)
+    want, _ = attended(theirs, faces(1), code)
+    assert torch.allclose(edit(method, faces(1), code), want, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_stargan_v2_as_released():
+    """At 128 px with seven emotions; straight into a method, without the golden edits' minutes."""
+    theirs = stargan_v2(Rng(), of=RELEASED)
+    sizes = {name: count(network) for name, network in theirs.items()}
+    assert sizes == {
+        "generator": 33_632_003, "mapping": 6_542_272, "styles": 20_963_904, "critic": 20_737_671,
+    }  # fmt: skip
+    flat = {f"{name}.{key}": v for name, network in theirs.items() for key, v in network.items()}
+    checkpoint = Checkpoint(Path("theirs.ckpt"), flat)
+    method = FORMATS["stargan_v2"]().method(checkpoint, EMOTIONS, 128).eval()
+    checkpoint.finish()
+    assert method.size == 128
+    x, style = faces(1, 128), torch.randn(1, 64, generator=torch.Generator().manual_seed(1))
+    want = generate(theirs["generator"], x, style, RELEASED)
+    assert torch.allclose(edit(method, x, style), want, atol=1e-5)
+    with torch.no_grad():
+        seen = method.G.encoder(x, torch.tensor([3]))
+    assert torch.allclose(seen, read_style(theirs["styles"], x, 3, RELEASED), atol=1e-5)
 
 
 # What can be wrong --------------------------------------------------------------------------------
