@@ -23,7 +23,8 @@ class Recipe:
     spent on the discriminator as a plain classifier and the generator as an autoencoder before the
     game. decay: last share of the training over which the learning rate falls to zero. average:
     decay of the averaged generator a step. balanced: every emotion as often as any other, instead
-    of the data's own prior. tick: kimg between reports.
+    of the data's own prior. jitter: how strongly pictures are moved and lit at random (images.py),
+    which a small set needs. tick: kimg between reports.
     """
 
     method: str
@@ -43,6 +44,7 @@ class Recipe:
     average: float = 0.999
     balanced: bool = False
     flip: bool = True
+    jitter: float = 0.0
     dtype: str = "auto"
     tick: float = 4.0
     seed: int = 0
@@ -53,6 +55,8 @@ class Recipe:
         for name in ("size", "batch", "kimg", "tick", "lr_g", "lr_d"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+        if not 0 <= self.jitter <= 3:
+            raise ValueError(f"jitter must be in 0..3, got {self.jitter}")
         if not 0 <= self.average < 1 or not 0 <= self.decay <= 1:
             raise ValueError("average must be in 0..1 (below 1) and decay in 0..1")
         if self.dtype not in ("auto", "bf16", "fp32"):

@@ -68,14 +68,17 @@ class Meter:
 
 
 class Sampler:
-    """Batches of a FaceSet for ever: every face, or every emotion, equally likely; mirrored half of
-    the time."""
+    """Batches of a FaceSet for ever: every face, or every emotion (of every source of a mixture),
+    equally likely; mirrored half of the time, and jittered."""
 
     def __init__(self, faces: FaceSet, recipe: Recipe, device: torch.device):
         self.faces = faces.to(device) if device.type == "cuda" else faces
         self.recipe, self.device = recipe, device
-        self.order = faces.emotion.cpu().argsort(stable=True)
-        self.count = torch.bincount(faces.emotion.cpu(), minlength=len(faces.emotions))
+        kind = faces.emotion.cpu()
+        if faces.part is not None:
+            kind = kind + len(faces.emotions) * faces.part.cpu()
+        self.order = kind.argsort(stable=True)
+        self.count = torch.bincount(kind)
         self.start = self.count.cumsum(0) - self.count
         self.present = self.count.nonzero()[:, 0]
 
@@ -83,9 +86,9 @@ class Sampler:
         n = self.recipe.batch
         if not self.recipe.balanced:
             return torch.randint(len(self.faces), (n,), generator=rng)
-        emotion = self.present[torch.randint(len(self.present), (n,), generator=rng)]
-        offset = (torch.rand(n, generator=rng) * self.count[emotion]).long()
-        return self.order[self.start[emotion] + offset]
+        kind = self.present[torch.randint(len(self.present), (n,), generator=rng)]
+        offset = (torch.rand(n, generator=rng) * self.count[kind]).long()
+        return self.order[self.start[kind] + offset]
 
     def batch(self, rng: torch.Generator) -> Batch:
         rows = self.rows(rng)
@@ -94,6 +97,8 @@ class Sampler:
         x = images.to_float(faces.faces(rows).to(self.device))
         if mirrored is not None:
             x = torch.where(mirrored.to(self.device)[:, None, None, None], x.flip(3), x)
+        if self.recipe.jitter:
+            x = images.jitter(x, self.recipe.jitter, rng)
         x = x.contiguous(memory_format=hardware.memory_format(self.device))
         units = None if faces.units is None else faces.units[rows].to(self.device)
         return Batch(x, faces.emotion[rows].to(self.device), units)

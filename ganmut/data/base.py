@@ -48,8 +48,9 @@ class FaceSet:
     images: uint8 N x 3 x S x S RGB, in memory or memory-mapped; emotion: int64 N, an index into
     `emotions`; units: float N x 17 in [0, 1] (order of ganmut.emotions.UNITS) or None; person:
     int64 N or None. answer(indices, emotion, intensity) -> uint8 images: the same people rendered
-    with another expression, where the source knows the truth (procedural), else None. left_out:
-    reason -> count of rows that an option skipped.
+    with another expression, where the source knows the truth (procedural), else None. part: int64
+    N, which source of a mixture a face is of, else None. left_out: reason -> count of rows that an
+    option skipped.
     """
 
     source: str
@@ -60,6 +61,7 @@ class FaceSet:
     fingerprint: str
     units: Tensor | None = None
     person: Tensor | None = None
+    part: Tensor | None = None
     answer: Callable[[Tensor, str, float], Tensor] | None = None
     left_out: dict[str, int] = field(default_factory=dict)
     crop: str = CROP
@@ -99,7 +101,7 @@ class FaceSet:
         """The FaceSet of some of its faces; the fingerprint names the choice."""
         parts = {
             name: None if getattr(self, name) is None else getattr(self, name)[indices]
-            for name in ("units", "person")
+            for name in ("units", "person", "part")
         }
         answer = self.answer
         chosen = hashlib.sha256(np.asarray(indices, np.int64).tobytes()).hexdigest()[:8]
@@ -114,7 +116,7 @@ class FaceSet:
         """The same set with images and labels on a device (uint8: 49 KB a face at 128 px)."""
         moved = {
             name: None if getattr(self, name) is None else getattr(self, name).to(device)
-            for name in ("emotion", "units", "person")
+            for name in ("emotion", "units", "person", "part")
         }
         return FaceSet(**{**self.__dict__, **moved, "images": self.faces().to(device)})
 
@@ -139,6 +141,8 @@ def open_source(spec: str, **options: Any) -> Source:
 
     Raises Unknown for a source that no file registers, BadData for an argument it cannot use.
     """
+    if " + " in spec:
+        return SOURCES["mix"](spec, **options)
     name, _, argument = spec.partition(":")
     if found := re.fullmatch(r"(.*?)\?(\w+=[^?]*)", f"{name}:{argument}" if argument else name):
         name, _, argument = found[1].partition(":")

@@ -1,0 +1,88 @@
+"""Mixtures: sources side by side as one set; and pictures that are moved and lit at random."""
+
+import pytest
+import torch
+from PIL import Image
+
+from ganmut import images
+from ganmut import recipe as recipes
+from ganmut.data import mix
+from ganmut.data.base import BadData, open_source
+from ganmut.train import Sampler
+
+SIZE = 32
+
+
+def folder(root, emotions, mode="RGB"):
+    for emotion, count in emotions.items():
+        for number in range(count):
+            path = root / emotion / f"{number:02d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (SIZE, SIZE), (200, 3 * number, 40)).convert(mode).save(path)
+    return f"folder:{root}"
+
+
+@pytest.fixture
+def mixture(tmp_path, monkeypatch):
+    monkeypatch.setattr(mix, "LEAST", 8)
+    few = folder(tmp_path / "few", {"neutral": 30, "happy": 30, "sad": 7}, "L")
+    many = folder(tmp_path / "many", {"neutral": 30, "sad": 30, "bored": 30})
+    return f"{few} + {many}"
+
+
+def test_emotions_are_joined_and_rare_ones_left_to_the_other_source(mixture):
+    faces = open_source(mixture).load("train", SIZE, progress=False)
+    assert sorted(faces.emotions) == ["bored", "happy", "neutral", "sad"]
+    assert faces.emotions[0] == "neutral"
+    sad = faces.emotion == faces.emotions.index("sad")
+    assert faces.part[sad].unique().tolist() == [1]
+    neutral = faces.emotion == 0
+    assert faces.part[neutral].unique().tolist() == [0, 1]
+    assert faces.grey and faces.units is None
+
+
+def test_colour_stays_where_all_have_it(tmp_path):
+    count = {"neutral": 40, "happy": 40}
+    spec = " + ".join(folder(tmp_path / name, count) for name in "ab")
+    faces = open_source(spec).load("train", SIZE, progress=False)
+    assert not faces.grey and faces.part.bincount().min() > 15
+
+
+def test_balanced_training_shows_every_emotion_of_every_source_equally_often(mixture):
+    faces = open_source(mixture).load("train", SIZE, progress=False)
+    settings = {"batch": 500, "size": SIZE, "balanced": True}
+    sampler = Sampler(faces, recipes.assemble("ganmut", "cpu", **settings)[0], torch.device("cpu"))
+    rows = sampler.rows(torch.Generator().manual_seed(0))
+    cells = torch.bincount(faces.emotion[rows] + 10 * faces.part[rows])
+    assert cells[cells > 0].min() > 70 and (cells > 0).sum() == 5
+
+
+def test_rendered_faces_join_a_folder_of_a_few_emotions(tmp_path):
+    spec = folder(tmp_path, {"neutral": 40, "happy": 40}) + " + procedural"
+    faces = open_source(spec).load("train", SIZE, 400, progress=False)
+    assert faces.emotions[0] == "neutral" and len(faces.emotions) == 7
+    assert faces.part[faces.emotion > 1].unique().tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"), [("{} + ", "SPEC"), ("{0} + {0}", "too few"), ("{0} + {0}?a=1", "no option")]
+)
+def test_what_is_no_mixture_is_refused(tmp_path, spec, words):
+    source = folder(tmp_path, {"neutral": 3, "sad": 3})
+    with pytest.raises(BadData, match=words):
+        open_source(spec.format(source)).load("train", SIZE, progress=False)
+
+
+def test_jitter_moves_and_lights_a_little_and_the_same_for_the_same_seed():
+    ramp = torch.linspace(-0.8, 0.8, SIZE).expand(6, 3, SIZE, SIZE).contiguous()
+    again = [images.jitter(ramp, 1.0, torch.Generator().manual_seed(3)) for _ in range(2)]
+    assert torch.equal(*again)
+    assert torch.allclose(images.jitter(ramp, 0.0, torch.Generator()), ramp, atol=1e-5)
+    change = (again[0] - ramp).abs().mean(dim=(1, 2, 3))
+    assert change.min() > 0.005 and change.max() < 0.3
+    assert images.jitter(ramp, 3.0, torch.Generator()).abs().max() <= 1
+
+
+def test_a_jitter_beyond_sense_is_refused():
+    with pytest.raises(ValueError, match="jitter"):
+        recipes.assemble("ganmut", "cpu", jitter=4.0)
