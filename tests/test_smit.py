@@ -156,7 +156,7 @@ def test_a_critic_looks_at_three_scales(size, layers):
 
 
 def test_the_critic_is_under_spectral_norm_but_for_its_heads(batch):
-    method = toy("smit")
+    method = toy("smit", spectral=True)
     for _ in range(30):
         method.D(batch.x)  # a pass that could train moves the power iteration
     for critic in method.D.scales:
@@ -184,13 +184,19 @@ def test_relativistic_average_hinge_by_hand():
 
 
 def test_the_game_is_smit_s_alone():
-    assert recipes.assemble("smit", "cpu")[1].adversarial == "relativistic_hinge"
+    assert recipes.assemble("smit")[1].adversarial == "relativistic_hinge"
     with pytest.raises(ValueError, match="adversarial must be one of wgan_gp, nonsaturating"):
         recipes.assemble("stargan", "cpu", adversarial="relativistic_hinge")
 
 
+def test_without_spectral_norm_a_critic_may_grow():
+    critic = toy("smit", spectral=False).D.scales[0]
+    assert not any(hasattr(layer, "parametrizations") for layer in critic.layers)
+
+
 def test_a_step_without_a_penalty_and_a_start_as_an_autoencoder(batch):
-    recipe, config = recipes.assemble("smit", "cpu", **TOY, warm_d=0.0, warm_g=0.016)
+    own = {"spectral": True, "adversarial": "relativistic_hinge"}
+    recipe, config = recipes.assemble("smit", "cpu", **TOY, **own, warm_d=0.0, warm_g=0.016)
     torch.manual_seed(0)
     game = Game(METHODS["smit"](config, EMOTIONS, 32), recipe, torch.device("cpu"))
     mask = game.method.G.head.weight[3].clone()
