@@ -35,7 +35,7 @@ def editor_card(config: dict[str, Any], method: Any, name: str, spec: str = "") 
     spec: what `ganmut.load` takes, where it is not the bundled name.
     """
     spec = spec or (f"{config['set']}/{name}" if config.get("set") else "FOLDER")
-    pinned = " # REVISION: a commit, 40 hex digits" if "@REVISION" in spec else ""
+    pinned = "  # REVISION: a commit, 40 hex digits" if "@REVISION" in spec else ""
     strongest = config["emotions"][1]
     tags = ["facial-expression", "image-editing", "gan", config["method"]]
     note = f"\n{config['note']}\n" if config.get("note") else ""

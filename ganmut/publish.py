@@ -18,7 +18,7 @@ from ganmut.models.base import METHODS
 from ganmut.storage import FILES, BadWeights, golden, read
 
 TOLERANCE = 12  # grey levels between golden edits made on another processor (docs/precision.md)
-TASK = ("image-to-image", "facial expression editing")
+TASK = {"task_type": "image-to-image", "task_name": "facial expression editing"}
 
 
 @dataclass(frozen=True)
@@ -152,10 +152,10 @@ def indexed(text: str, scores: dict[str, list[dict[str, Any]]]) -> str:
     for name, found in scores.items():
         results = [
             EvalResult(
-                *TASK[:1], score["data"].partition(":")[0], dataset(score), score["metric"],
-                score["value"], task_name=TASK[1], dataset_split=score["split"],
-                dataset_config=f"{score['size']} px",
+                **TASK, dataset_type=score["data"].partition(":")[0], dataset_name=dataset(score),
+                dataset_split=score["split"], dataset_config=f"{score['size']} px",
                 dataset_args={"fingerprint": score["data_fingerprint"]},
+                metric_type=score["metric"], metric_value=score["value"],
                 metric_name=f"{score['metric']}, {score['unit']}" if score["unit"] else None,
                 metric_args={"faces": score["n"], "protocol": score["protocol"]},
             )

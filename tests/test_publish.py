@@ -159,12 +159,18 @@ def test_what_was_pushed_is_what_others_load(bundled, results, tmp_path):
         one = str(bundled / "procedural" / "ganmut")
         told = ask(RUN, endpoint, home, "push", one, "--to", "me/one", HF_TOKEN=TOKEN)
         single = told.split("hub:me/one@")[1][:40]
-        alone = ask(USE, endpoint, tmp_path / "other", f"hub:me/one@{single}")
+        # Pushed again it is one commit more, and what was pinned stays what it was.
+        two = str(bundled / "procedural" / "stargan")
+        told = ask(RUN, endpoint, home, "push", two, "--to", "me/one", HF_TOKEN=TOKEN)
+        newer = told.split("hub:me/one@")[1][:40]
+        alone = ask(
+            USE, endpoint, tmp_path / "other", f"hub:me/one@{single}", f"hub:me/one@{newer}"
+        ).splitlines()
     assert [line.split()[1:] for line in used[:3]] == [
         ["stargan", "0.0"], ["ganmut", "0.0"], ["ganmut", "0.0"],
     ]  # fmt: skip
     assert used[3] == "['ganmut', 'stargan']"
-    assert alone.splitlines()[0].endswith("ganmut 0.0")
+    assert newer != single and [line.split()[1] for line in alone[:2]] == ["ganmut", "stargan"]
     folder = repositories["models", "me/all"][revision]
     assert {p.name for p in (folder / "procedural" / "ganmut").iterdir()} == {
         "generator.safetensors", "config.json", "golden.safetensors", "README.md",
