@@ -55,7 +55,8 @@ def run_train(args: argparse.Namespace) -> int:
         print(recipes.to_json(recipe, config), end="")
         return 0
     folder = train(recipe, config, args.out, device=args.device, compiled=args.compile)
-    print(f"weights in {folder / 'weights'}")
+    if folder:  # of several processes one writes
+        print(f"weights in {folder / 'weights'}")
     return 0
 
 
@@ -65,7 +66,8 @@ def run_resume(args: argparse.Namespace) -> int:
 
     recipe, config = RunDir.open(args.folder).recipe()
     folder = train(recipe, config, device=args.device, resume=args.folder, compiled=args.compile)
-    print(f"weights in {folder / 'weights'}")
+    if folder:  # of several processes one writes
+        print(f"weights in {folder / 'weights'}")
     return 0
 
 

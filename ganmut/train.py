@@ -15,12 +15,15 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ganmut import device as hardware
-from ganmut import images, samples, weights
+from ganmut import samples, weights
 from ganmut.data.base import Batch, FaceSet, open_source
+from ganmut.data.sampler import Sampler
 from ganmut.models.base import METHODS, Config, Method
+from ganmut.parallel import ALONE, Crew, join
 from ganmut.recipe import Recipe, digest
 from ganmut.rundir import (
     RunDir,
+    RunError,
     module_tensors,
     optimizer_tensors,
     restore_module,
@@ -35,7 +38,8 @@ class Diverged(RuntimeError):
 class Meter:
     """Means of loss terms over a tick, kept on the device: no term is read before the tick ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, crew: Crew = ALONE) -> None:
+        self.crew = crew
         self.sums: dict[str, Tensor] = {}
         self.bad: dict[str, Tensor] = {}
         self.counts: dict[str, int] = {}
@@ -52,9 +56,11 @@ class Meter:
         return torch.stack([term.float() for term in terms.values()]).sum()
 
     def read(self) -> dict[str, float]:
-        """Means by "phase/term", and a fresh start; raises Diverged at the first step that was not
-        finite."""
-        broken = {key: float(step) for key, step in self.bad.items() if float(step) < math.inf}
+        """Means by "phase/term" over steps and processes, and a fresh start; raises Diverged at the
+        first step that was not finite."""
+        self.crew.average(self.sums.values())
+        broken = {key: float(self.crew.least(step)) for key, step in self.bad.items()}
+        broken = {key: step for key, step in broken.items() if step < math.inf}
         if broken:
             key = min(broken, key=lambda k: broken[k])
             phase, term = key.split("/")
@@ -63,45 +69,8 @@ class Meter:
                 "resume from the last snapshot with a lower --lr_g and --lr_d, or with --dtype fp32"
             )
         means = {key: round(float(total) / self.counts[key], 5) for key, total in self.sums.items()}
-        self.__init__()
+        self.__init__(self.crew)
         return means
-
-
-class Sampler:
-    """Batches of a FaceSet for ever: every face, or every emotion (of every source of a mixture),
-    equally likely; mirrored half of the time, and jittered."""
-
-    def __init__(self, faces: FaceSet, recipe: Recipe, device: torch.device):
-        self.faces = faces.to(device) if device.type == "cuda" else faces
-        self.recipe, self.device = recipe, device
-        kind = faces.emotion.cpu()
-        if faces.part is not None:
-            kind = kind + len(faces.emotions) * faces.part.cpu()
-        self.order = kind.argsort(stable=True)
-        self.count = torch.bincount(kind)
-        self.start = self.count.cumsum(0) - self.count
-        self.present = self.count.nonzero()[:, 0]
-
-    def rows(self, rng: torch.Generator) -> Tensor:
-        n = self.recipe.batch
-        if not self.recipe.balanced:
-            return torch.randint(len(self.faces), (n,), generator=rng)
-        kind = self.present[torch.randint(len(self.present), (n,), generator=rng)]
-        offset = (torch.rand(n, generator=rng) * self.count[kind]).long()
-        return self.order[self.start[kind] + offset]
-
-    def batch(self, rng: torch.Generator) -> Batch:
-        rows = self.rows(rng)
-        mirrored = torch.rand(len(rows), generator=rng) < 0.5 if self.recipe.flip else None
-        faces, rows = self.faces, rows.to(self.faces.emotion.device)
-        x = images.to_float(faces.faces(rows).to(self.device))
-        if mirrored is not None:
-            x = torch.where(mirrored.to(self.device)[:, None, None, None], x.flip(3), x)
-        if self.recipe.jitter:
-            x = images.jitter(x, self.recipe.jitter, rng)
-        x = x.contiguous(memory_format=hardware.memory_format(self.device))
-        units = None if faces.units is None else faces.units[rows].to(self.device)
-        return Batch(x, faces.emotion[rows].to(self.device), units)
 
 
 def by_pace(method: Method) -> list[dict[str, Any]]:
@@ -116,8 +85,8 @@ def by_pace(method: Method) -> list[dict[str, Any]]:
 class Game:
     """The two players, their optimisers and the averaged generator: all that a snapshot holds."""
 
-    def __init__(self, method: Method, recipe: Recipe, device: torch.device):
-        self.method, self.recipe, self.device = method, recipe, device
+    def __init__(self, method: Method, recipe: Recipe, device: torch.device, crew: Crew = ALONE):
+        self.method, self.recipe, self.device, self.crew = method, recipe, device, crew
         method.to(device).to(memory_format=hardware.memory_format(device))
         self.average = copy.deepcopy(method.G).requires_grad_(False)
         betas = (recipe.beta1, recipe.beta2)
@@ -128,8 +97,8 @@ class Game:
         self.opt_d = torch.optim.Adam(
             parameters, recipe.lr_d, betas, weight_decay=decay, fused=True
         )
-        self.rng = method.rng = hardware.generator(recipe.seed)
-        self.meter = Meter()
+        self.rng = method.rng = hardware.generator(recipe.seed + self.crew.rank)
+        self.meter = Meter(self.crew)
         self.step = self.g_steps = 0
         self.seconds = 0.0
         # The commit it began with, and what the weight that it started from had been through.
@@ -143,8 +112,12 @@ class Game:
         return (
             module_tensors("method", self.method) | module_tensors("average", self.average)
             | optimizer_tensors("opt_g", self.opt_g) | optimizer_tensors("opt_d", self.opt_d)
-            | {"rng": self.rng.get_state()}
+            | dict(zip(self.states(), self.crew.gather(self.rng.get_state()), strict=True))
         )  # fmt: skip
+
+    def states(self) -> list[str]:
+        """Names of the processes' random states."""
+        return [f"rng{rank or ''}" for rank in range(self.crew.size)]
 
     def meta(self) -> dict[str, Any]:
         return {
@@ -157,7 +130,13 @@ class Game:
         restore_module("average", self.average, tensors)
         restore_optimizer("opt_g", self.opt_g, tensors)
         restore_optimizer("opt_d", self.opt_d, tensors)
-        self.rng.set_state(tensors["rng"])
+        had = sum(name.startswith("rng") for name in tensors)
+        if had != self.crew.size:
+            raise RunError(
+                f"{had} processes began this training and {self.crew.size} would go on; "
+                f"use torchrun --nproc-per-node {had}"
+            )
+        self.rng.set_state(tensors[self.states()[self.crew.rank]])
         self.step, self.g_steps, self.seconds = meta["step"], meta["g_steps"], meta["seconds"]
         self.origin = meta["origin"]
 
@@ -175,6 +154,8 @@ class Game:
         optimizer.zero_grad(set_to_none=True)
         for part in loss:
             part.backward()
+        own = [p for group in optimizer.param_groups for p in group["params"]]
+        self.crew.average(p.grad for p in own)
         optimizer.step()
 
     def play(self, batch: Batch) -> None:
@@ -259,17 +240,17 @@ class Game:
 def train(
     recipe: Recipe, config: Config, out: str | Path = "runs", *, device: str | None = None,
     resume: str | Path | None = None, compiled: bool = False, progress: bool = True,
-) -> Path:  # fmt: skip
-    """Trains a method and returns its run directory, whose `weights/` an Editor loads.
+) -> Path | None:  # fmt: skip
+    """Trains a method and returns its run directory, whose `weights/` an Editor loads; None in the
+    processes of torchrun that write nothing.
 
     resume: a run directory to continue exactly where its newest snapshot stands; recipe and config
     must be its own. Raises RunError (directory), BadData (faces), Diverged (a loss that is not
     finite).
     """
-    target = hardware.pick(device)
-    faces = open_source(recipe.data).load(
-        "train", recipe.size, recipe.faces or None, seed=recipe.seed, progress=progress
-    )
+    crew, target = join(hardware.pick(device))
+    share, progress = crew.share(recipe.batch), progress and crew.first
+    faces = prepare(recipe, crew, progress)
     torch.manual_seed(
         recipe.seed
     )  # parameters are drawn from the global generator, as torch.nn does
@@ -282,25 +263,45 @@ def train(
     need = (
         6 * 4 * sum(p.numel() for p in method.parameters())
     )  # two snapshots: weights, two moments each
-    run = RunDir.open(resume) if resume else RunDir.create(out, recipe, config, need)
-    game = Game(method, recipe, target)
+    run = None  # the first process's alone
+    if resume or crew.first:
+        run = RunDir.open(resume) if resume else RunDir.create(out, recipe, config, need)
+    game = Game(method, recipe, target, crew)
     if donor:
         game.origin |= {k: donor.config.get(k, 0) for k in ("kimg", "g_steps", "minutes")}
     state = run.latest() if resume else None
     if state:
         game.restore(*state)
+    crew.wait()  # until all have read what the first one is going to write to
+    if state and crew.first:
         run.trim_log(game.kimg)
     if compiled:
         method.G.compile()
         method.D.compile()
-    loop(game, run, faces, progress)
+    loop(game, run, Sampler(faces, recipe, target, share), progress)
+    if not crew.first:
+        return None
     export(game, run, faces)
     return run.path
 
 
-def loop(game: Game, run: RunDir, faces: FaceSet, progress: bool) -> None:
-    """Steps until the recipe's kimg, a report and a snapshot every tick."""
-    recipe, sampler = game.recipe, Sampler(faces, game.recipe, game.device)
+def prepare(recipe: Recipe, crew: Crew, progress: bool) -> FaceSet:
+    """The faces of a recipe; the first process renders or decodes them, the others find them
+    done."""
+    if not crew.first:
+        crew.wait()
+    faces = open_source(recipe.data).load(
+        "train", recipe.size, recipe.faces or None, seed=recipe.seed, progress=progress
+    )
+    if crew.first:
+        crew.wait()
+    return faces
+
+
+def loop(game: Game, run: RunDir | None, sampler: Sampler, progress: bool) -> None:
+    """Steps until the recipe's kimg, a report and a snapshot every tick, which the first process
+    writes."""
+    recipe, faces = game.recipe, sampler.faces
     shown = samples.pick(faces)
     start, since = time.perf_counter() - game.seconds, (time.perf_counter(), game.kimg)
     total = round(recipe.kimg * 1000 / recipe.batch)
@@ -314,7 +315,9 @@ def loop(game: Game, run: RunDir, faces: FaceSet, progress: bool) -> None:
             if game.kimg < next_tick and game.step < total:
                 continue
             next_tick += recipe.tick
-            terms = game.meter.read()
+            terms, state = game.meter.read(), game.tensors()
+            if not game.crew.first:
+                continue
             now = time.perf_counter()
             pace = (now - since[0]) / max(game.kimg - since[1], 1e-9)
             since, game.seconds = (now, game.kimg), now - start
@@ -329,7 +332,7 @@ def loop(game: Game, run: RunDir, faces: FaceSet, progress: bool) -> None:
             run.log(record)
             bar.write(status(record))
             run.sample(game.kimg, samples.sheet(game.shipped(), shown, faces.grey, game.device))
-            run.snapshot(game.step, game.tensors(), game.meta())
+            run.snapshot(game.step, state, game.meta())
 
 
 BAR = "{l_bar}{bar}| {n:.1f}/{total:.0f} kimg [{elapsed}<{remaining}]"

@@ -8,7 +8,7 @@ from ganmut import images
 from ganmut import recipe as recipes
 from ganmut.data import mix
 from ganmut.data.base import BadData, open_source
-from ganmut.train import Sampler
+from ganmut.data.sampler import Sampler
 
 SIZE = 32
 

@@ -22,6 +22,7 @@ from ganmut import recipe as recipes
 from ganmut import train as training
 from ganmut.__main__ import main
 from ganmut.data.base import BadData, FaceSet
+from ganmut.data.sampler import Sampler
 from ganmut.rundir import RunDir, RunError
 
 ROOT = Path(ganmut.__file__).parent.parent
@@ -136,9 +137,7 @@ def test_balanced_sampling_and_the_data_s_own_prior():
     recipe, _ = recipes.assemble("stargan", "cpu", batch=3000)
     for balanced, share in ((True, 1 / 3), (False, 0.01)):
         chosen = dataclasses.replace(recipe, balanced=balanced)
-        rows = training.Sampler(faces, chosen, torch.device("cpu")).rows(
-            torch.Generator().manual_seed(0)
-        )
+        rows = Sampler(faces, chosen, torch.device("cpu")).rows(torch.Generator().manual_seed(0))
         assert abs(float((emotion[rows] == 2).float().mean()) - share) < 0.03
 
 

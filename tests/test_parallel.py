@@ -1,0 +1,93 @@
+"""Two processes under torchrun: one training, the same networks in both, resumed bit for bit."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from test_train import OPTIONS, SHORT
+
+import ganmut
+from ganmut.parallel import Crew
+from ganmut.rundir import RunDir
+
+ROOT = Path(ganmut.__file__).parent.parent
+
+SAME = """
+import torch
+from ganmut import recipe as recipes
+from ganmut.data.base import Batch
+from ganmut.data.procedural import EMOTIONS
+from ganmut.models.base import METHODS
+from ganmut.parallel import join
+from ganmut.train import Game
+
+crew, device = join(torch.device("cpu"))
+assert crew.size == 2 and crew.share(16) == 8
+own = torch.tensor([1.0 + crew.rank, 4.0])
+crew.average([own, None])
+assert own.tolist() == [1.5, 4.0]
+assert float(crew.least(torch.tensor(3.0 - crew.rank))) == 2
+assert [t.tolist() for t in crew.gather(torch.tensor([crew.rank]))] == [[0], [1]]
+
+recipe, config = recipes.assemble("ganimation", "cpu", **OPTIONS)
+torch.manual_seed(0)
+game = Game(METHODS["ganimation"](config, EMOTIONS, 32), recipe, device, crew)
+rng = torch.Generator().manual_seed(crew.rank)
+for _ in range(8):  # both warm-ups and the game
+    x = torch.rand(8, 3, 32, 32, generator=rng) * 2 - 1
+    emotion = torch.randint(7, (8,), generator=rng)
+    game.advance(Batch(x, emotion, torch.rand(8, 17, generator=rng)))
+for name, value in game.method.named_parameters():
+    one, two = crew.gather(value.detach())
+    assert torch.equal(one, two), name
+one, two = crew.gather(game.rng.get_state())
+assert not torch.equal(one, two)
+print("the same" if crew.first else "")
+"""
+
+
+def torchrun(*words: str) -> subprocess.CompletedProcess:
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([*start, *words], cwd=ROOT, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
+def test_processes_hold_the_same_networks_and_random_numbers_of_their_own(tmp_path):
+    script = tmp_path / "same.py"
+    script.write_text(SAME.replace("**OPTIONS", f"**{SHORT!r}"))
+    assert "the same" in torchrun(str(script)).stdout
+
+
+def test_two_processes_train_into_one_run_which_resumes_bit_for_bit(tmp_path):
+    train = ["-m", "ganmut", "train"]
+    done = torchrun(*train, "ganmut", *OPTIONS, "--device=cpu", f"--out={tmp_path}")
+    (run,) = tmp_path.iterdir()
+    assert done.stdout.count("weights in") == 1
+    assert ganmut.load(run / "weights").config["kimg"] == SHORT["kimg"]
+    _, newer = RunDir(run).snapshots()
+    whole = load_file(newer)
+    assert {"rng", "rng1"} <= set(whole)
+    newer.unlink()
+    torchrun(*train, "resume", str(run), "--device=cpu")
+    again = load_file(RunDir(run).snapshots()[-1])
+    assert [k for k in whole if not torch.equal(whole[k], again[k])] == []
+    with pytest.raises(SystemExit) as stop:
+        alone(["train", "resume", str(run), "--device=cpu"])
+    assert stop.value.code == 2
+
+
+def alone(words: list[str]) -> None:
+    from ganmut.__main__ import main
+
+    sys.exit(main(words))
+
+
+def test_a_batch_that_cannot_be_shared_is_refused():
+    with pytest.raises(ValueError, match="cannot be divided among 3 processes"):
+        Crew(0, 3).share(16)
