@@ -1,7 +1,7 @@
 # The only commands to remember. Each works after `make setup`.
 PYTHON ?= .venv/bin/python
 
-.PHONY: setup check test slow bench demo train speed
+.PHONY: setup check test slow bench demo browser train speed
 
 setup:            ## a virtual environment with everything that is needed
 	python3 -m venv .venv
@@ -24,6 +24,11 @@ bench:            ## the leaderboard from the bundled weights
 
 demo:
 	$(PYTHON) app.py
+
+browser:          ## what the tests in a real browser need, then those tests (Debian, as root)
+	which chromium || apt-get install -y --no-install-recommends chromium
+	$(PYTHON) -m pip install --quiet playwright==1.65.2
+	$(PYTHON) -m pytest tests/test_browser.py
 
 train:            ## GANmut on rendered faces, on a laptop
 	$(PYTHON) -m ganmut train ganmut --recipe cpu

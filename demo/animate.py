@@ -136,9 +136,27 @@ class Animate:
         pixels, _ = self.service.move(face, method, self.service.code(setting, face), read=False)
         small = np.asarray(Image.fromarray(pixels).resize((96, 96), Image.Resampling.LANCZOS))
         whole = {"method": method, "point": list(point), "mix": mix, "seed": seed, "units": units}
-        before = [s for s in (stops or {}).get("stops", []) if s["setting"]["method"] == method]
+        before = [s for s in self.sound(stops) if s["setting"]["method"] == method]
         stop = {"picture": jpeg(small), "words": str(len(before) + 1), "setting": whole}
         return {"stops": [*before, stop][-MOST:]}
+
+    def sound(self, stops: Any) -> list[dict[str, Any]]:
+        """The stops that came back from the page, of their fields only what was sent to it."""
+        found = stops.get("stops", []) if isinstance(stops, dict) else []
+        fields = (("picture", str), ("words", str), ("setting", dict))
+        return [
+            {name: stop[name] for name, _ in fields}
+            for stop in (found if isinstance(found, list) else [])
+            if isinstance(stop, dict) and all(isinstance(stop.get(n), kind) for n, kind in fields)
+            and self.plain(stop["setting"])
+        ]  # fmt: skip
+
+    def plain(self, setting: dict[str, Any]) -> bool:
+        """Whether a setting is one that `keep` made: numbers under known names."""
+        try:
+            return bool(self.kept(self.events.choice(setting.get("method")), [setting]))
+        except ValueError:
+            return False
 
     def kept(self, choice: Choice, stops: Any) -> list[Setting]:
         """The settings in what `Stops` holds or a program sent; those of another method are not."""
@@ -162,7 +180,7 @@ class Animate:
 def build(events: Events, face: Face, do: Controls) -> None:
     """The tab."""
     animate = Animate(events)
-    names = list(dict.fromkeys(n for c in events.choices.values() for n in c.emotions))
+    names = list(dict.fromkeys(n for c in events.choices.values() for n in c.emotions[1:]))
     first = next(iter(events.choices.values())).favourite
     gifs = {"interactive": False, "show_label": False, "container": False}
     with gr.Row(elem_classes="desk"):

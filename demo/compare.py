@@ -11,7 +11,7 @@ import gradio as gr
 from demo import guard
 from demo.desk import LIVE, NET, PAGE, Face
 from demo.events import START, Events, plainly
-from demo.parts import Plate, Quiet
+from demo.parts import Methods, Plate, Quiet
 from demo.views import jpeg
 
 CARD = (
@@ -76,7 +76,7 @@ class Compare:
             }, pixels  # fmt: skip
 
 
-def build(events: Events, face: Face, method: gr.Radio, tab: gr.Tab) -> None:
+def build(events: Events, face: Face, method: Methods, tab: gr.Tab) -> None:
     """The tab; it is filled when it is opened, and when its emotion changes."""
     compare = Compare(events)
     names = list(dict.fromkeys(n for c in events.choices.values() for n in c.emotions))

@@ -12,7 +12,7 @@ from PIL import Image
 from demo import guard, spots
 from demo.events import START, Events, about, heading
 from demo.pad import GamutPad, Ground, data_uri
-from demo.parts import Facts, Live, Photograph, Readings, Shelf, Slit, Views
+from demo.parts import Facts, Live, Methods, Photograph, Readings, Shelf, Slit, Views
 from demo.sliders import Sliders, mix_rows, unit_rows
 from demo.spots import Spots
 from demo.visit import Choice
@@ -20,6 +20,11 @@ from demo.visit import Choice
 HINT = (
     "<p class='hint'>Faces are found on their own. JPEG, PNG or WebP up to 20 MB; "
     "nothing is kept.</p>"
+)
+KEEP = (
+    "<h2>Keep it</h2><p class='hint'>The photograph at its own size: only the change is added, so "
+    "its pores and hairs stay. The arrow saves it as PNG, with a small mark that says what it "
+    "is.</p>"
 )
 NET = {"concurrency_limit": 1, "concurrency_id": "net"}  # one edit at a time
 LIVE = NET | {"trigger_mode": "always_last", "show_progress": "hidden"}
@@ -41,7 +46,8 @@ class Face:
 class Controls:
     """What chooses a code, and the parts of the page that go with one kind of it."""
 
-    method: gr.Radio
+    learned: Methods
+    method: Methods
     pad: GamutPad
     ground: Ground
     named: gr.Column
@@ -57,7 +63,6 @@ class Controls:
     reset: gr.Button
     heading: gr.HTML
     about: gr.HTML
-    readings: Readings
 
     @property
     def setting(self) -> list:
@@ -72,6 +77,7 @@ class Result:
     before: Live
     after: Live
     views: Views
+    readings: Readings
     whole: gr.Image
     facts: Facts
 
@@ -89,7 +95,7 @@ def begin(events: Events) -> Start:
     """Opens the first example; also the edit that warms the networks up."""
     gamuts = [c for c in events.choices.values() if c.kind == "gamut"]
     choice = next(iter([*gamuts, *events.choices.values()]))
-    known = events.service.open(events.shelf[0][1], pinned=True)
+    known = events.service.open(events.shelf[0].picture, pinned=True)
     setting = events.first(known, choice)
     units = {str(u): v for u, v in setting.units.items()}
     controls = [choice.key, setting.point, dict(setting.mix), setting.seed, units]
@@ -99,7 +105,8 @@ def begin(events: Events) -> Start:
         "setting": setting, "units": units, "edited": edited, "readings": readings, "whole": whole,
         "facts": facts, "views": views, "cast": events.cast(known, choice.key),
         "spots": spots.of_visit(events.service.visit(known)),
-        "source": events.opened(known, *controls)[5],
+        "source": events.opened(known, *controls)[3],
+        "ground": list(events.ground(known, choice.key))[-1],
     })  # fmt: skip
 
 
@@ -108,14 +115,14 @@ def face_card(events: Events, start: Start) -> Face:
     gr.HTML("<h2>Give a face</h2>", apply_default_css=False)
     with gr.Column(elem_classes="portrait"):
         photo = Photograph(
-            events.shelf[0][1], type="filepath", image_mode=None, format="png",
+            events.shelf[0].picture, type="filepath", image_mode=None, format="png",
             sources=["upload", "webcam", "clipboard"], show_label=False, container=False,
             height=250, buttons=[], elem_id="photo", placeholder="Drop a picture, or click",
         )  # fmt: skip
         over = Spots(start.values["spots"], elem_id="spots")
     said = gr.HTML("", apply_default_css=False, elem_id="said")
-    thumbs = [(n, data_uri(_thumb(p), "JPEG", quality=85)) for n, p in events.shelf]
-    shelf = Shelf(events.shelf[0][0], items=thumbs, elem_id="shelf")
+    thumbs = [(n, data_uri(_thumb(p), "JPEG", quality=85)) for n, p, _ in events.shelf]
+    shelf = Shelf(events.shelf[0].name, items=thumbs, elem_id="shelf")
     gr.HTML(HINT, apply_default_css=False, elem_classes="aside")
     known = gr.Textbox(start.face, visible=False, label="face")
     return Face(photo, over, shelf, said, known)
@@ -125,16 +132,14 @@ def steer(events: Events, start: Start) -> Controls:
     """Method, and what it takes: a point, emotions, or seventeen units."""
     choice, setting = start.choice, start.values["setting"]
     title = gr.HTML(heading(choice), apply_default_css=False)
-    method = gr.Radio(
-        [(c.title, c.key) for c in events.choices.values()], value=choice.key, show_label=False,
-        container=False, elem_classes="pills", elem_id="method",
-    )  # fmt: skip
+    learned = Methods(choice.group, groups=events.sets(), elem_id="learned")
+    method = Methods(choice.key, groups=events.groups(choice.group), elem_id="method")
     gamut, mixed = choice.kind == "gamut", choice.kind in ("labels", "styles")
     pad = GamutPad(
         dict(zip("xy", setting.point, strict=True)), visible=gamut, elem_id="pad",
         **events.pad(choice),
     )  # fmt: skip
-    ground = Ground(visible=gamut, elem_id="ground")
+    ground = Ground(start.values["ground"], visible=gamut, elem_id="ground")
     with gr.Column(visible=not gamut, elem_classes="named") as named:
         emotion = Shelf(choice.favourite, items=start.values["cast"], named=True, elem_id="emotion")
         intensity = gr.Slider(0, 1, START, step=0.01, label="Intensity", elem_id="intensity")
@@ -149,15 +154,14 @@ def steer(events: Events, start: Start) -> Controls:
         units = Sliders(start.values["units"], rows=unit_rows(), elem_id="units")
         reset = gr.Button("Reset to this face", size="sm", elem_id="reset")
     told = gr.HTML(about(choice), apply_default_css=False)
-    readings = Readings(start.values["readings"], elem_id="readings")
     return Controls(
-        method, pad, ground, named, emotion, intensity, mixing, mix, styling, seed, another,
-        moving, units, reset, title, told, readings,
+        learned, method, pad, ground, named, emotion, intensity, mixing, mix, styling, seed,
+        another, moving, units, reset, title, told,
     )  # fmt: skip
 
 
-def result(start: Start) -> Result:
-    """Before and after on each other, the views of the change, the judges, the photograph."""
+def result(start: Start) -> tuple:
+    """Before and after on each other, the views of the change, what the judges say."""
     values = start.values
     gr.HTML("<h2>See it there <span>slide to compare</span></h2>", apply_default_css=False)
     with gr.Column(elem_classes="stage", elem_id="stage"):
@@ -165,31 +169,38 @@ def result(start: Start) -> Result:
         before = Live(values["source"], caption="source", elem_id="before")
         Slit(elem_id="slit")
         views = Views(values["views"], elem_id="views")
-    with gr.Accordion("The photograph, at its own size", open=True, elem_id="photograph"):
+    readings = Readings(values["readings"], elem_id="readings")
+    return before, after, views, readings
+
+
+def keep(start: Start) -> tuple:
+    """The whole photograph, and what makes the same edit again: a link, Python."""
+    with gr.Column(scale=1, min_width=300):
         whole = gr.Image(
-            values["whole"], format="png", interactive=False, show_label=False, container=False,
-            buttons=["download", "fullscreen"], elem_id="whole", height=260,
+            start.values["whole"], format="png", interactive=False, show_label=False,
+            container=False, buttons=["download", "fullscreen"], elem_id="whole", height=300,
         )  # fmt: skip
-        facts = Facts(values["facts"], elem_id="facts")
-    return Result(before, after, views, whole, facts)
+    with gr.Column(scale=1, min_width=300, elem_classes="told"):
+        gr.HTML(KEEP, apply_default_css=False)
+        facts = Facts(start.values["facts"], elem_id="facts")
+    return whole, facts
 
 
 def wire(page: gr.Blocks, events: Events, face: Face, do: Controls, out: Result) -> None:
     """Every event of the face card and the Edit tab."""
-    known, live = face.known, [out.after, do.readings]
+    known, live = face.known, [out.after, out.readings]
     rest = {"fn": events.rest, "inputs": [known, *do.setting], "outputs": [
         out.whole, out.facts, out.views]}  # fmt: skip
     rest |= NET | PAGE | {"show_progress": "hidden", "trigger_mode": "always_last"}
     draw = {"fn": events.ground, "inputs": [known, do.method], "outputs": do.ground}
     draw |= PAGE | {"show_progress": "hidden", "concurrency_limit": 4}
-    shown = [
-        known, face.said, face.spots, do.emotion, do.units, out.before, out.after, do.readings,
-    ]  # fmt: skip
     slow = NET | PAGE | {"show_progress": "minimal", "show_progress_on": [out.after]}
     chosen = [
         do.pad, do.ground, do.named, do.emotion, do.intensity, do.mixing, do.mix, do.styling,
-        do.seed, do.moving, do.units, out.after, do.readings, do.heading, do.about,
+        do.seed, do.moving, do.units, out.after, out.readings, do.heading, do.about,
     ]  # fmt: skip
+    switched = [do.method, do.learned, *chosen]
+    shown = [known, face.said, face.spots, out.before, *switched]
 
     face.shelf.input(
         events.example, face.shelf, face.photo, api_name="example", show_progress="hidden", **PAGE
@@ -203,6 +214,10 @@ def wire(page: gr.Blocks, events: Events, face: Face, do: Controls, out: Result)
         ),
         do.method.input(
             events.choose, [known, do.method], chosen, api_name="choose", **LIVE | PAGE
+        ),
+        do.learned.input(
+            events.other_set, [known, do.learned, do.method], switched, api_name="other_set",
+            **LIVE | PAGE,
         ),
     ]  # fmt: skip
     for event in opened:
@@ -230,11 +245,14 @@ def wire(page: gr.Blocks, events: Events, face: Face, do: Controls, out: Result)
     gr.on([do.pad.release, do.mix.release, do.units.release, do.seed.change], **rest)
 
     def load(face: str, request: gr.Request) -> list:
-        return events.linked(face, request) or [gr.skip()] * (1 + len(chosen))
+        return events.linked(face, request) or [gr.skip()] * (1 + len(switched))
 
+    linked = gr.State(False)  # the rest is only for who came by a link: the first page has it all
     page.load(
-        load, known, [do.method, *chosen], api_visibility="private", show_progress="hidden", **NET
-    ).then(**rest).then(**draw)
+        load, known, [linked, *switched], api_visibility="private",
+        show_progress="hidden", **NET,
+    )  # fmt: skip
+    linked.change(**rest).then(**draw)
 
 
 def _thumb(pixels: np.ndarray) -> Image.Image:

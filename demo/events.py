@@ -17,15 +17,19 @@ from demo.service import Service
 from demo.settings import Setting, checked, link, of_link, snippet, words
 from demo.sliders import mix_rows, unit_rows
 from demo.views import jpeg
-from demo.visit import Choice, Spot, recipe_of
+from demo.visit import Choice, Example, Spot, recipe_of
 from ganmut.emotions import UNITS
 from ganmut.faces import NoFace
 
-START = 0.8  # intensity of the first edit
+START = 0.9  # intensity of the first edit
 NO_FACE = (
     "no face was found. Draw a square over it in the picture, from the brows to the chin, "
     "or try a picture where it is larger and seen from the front"
 )
+
+
+MOVED = {"gamut": "a point", "labels": "emotions", "styles": "styles", "units": "muscles"}
+LEARNED = {"procedural": "rendered faces", "photos": "photographs"}
 
 
 def plainly(event: Callable) -> Callable:
@@ -53,13 +57,16 @@ def sentence(error: ValueError) -> str:
 class Events:
     """What the page does when the visitor does something; faces go by the id that `open` gave."""
 
-    def __init__(self, service: Service, shelf: list[tuple[str, np.ndarray]]):
+    def __init__(self, service: Service, shelf: list[Example]):
         self.service, self.choices, self.shelf = service, service.choices, shelf
+        for example in shelf:
+            if example.face is not None:
+                service.tell(example.picture, example.face)
 
     @plainly
     def example(self, name: str) -> np.ndarray:
         """An example face as a picture."""
-        known = dict(self.shelf)
+        known = {example.name: example.picture for example in self.shelf}
         if name not in known:
             raise ValueError(f"there is no example {name!r}; there are: {', '.join(known)}")
         return known[name]
@@ -82,23 +89,62 @@ class Events:
             return self._nothing(controls[0], sentence(error), {"number": 1})
 
     def opened(self, face: str, method: str, point: tuple, mix: Any, seed: Any, units: Any) -> list:
-        """Everything the page shows of a face: the values of the components in `desk.SHOWN`."""
+        """Everything that the page shows of a face: what `desk.wire` calls opened. A picture for
+        which another set of weights is meant changes the method, too."""
+        suited = self.service.suited(face, method)
+        source = jpeg(self.service.visit(face).view)
+        drawn = spots.of_visit(self.service.visit(face))
+        if suited != method:
+            choice = self.choice(suited)
+            rest = self.shown(face, choice, self.first(face, choice))
+            return [face, "", drawn, source, *self.chosen(suited), *rest]
         choice = self.choice(method)
         own = self._own(face, choice)
         setting = checked(choice, point, mix, seed, own)
         if choice.kind == "units":  # a new face begins at a clear expression of its own
             setting = self._preset(face, choice, choice.favourite, START)
             own = {str(unit): value for unit, value in setting.units.items()}
-        source = jpeg(self.service.visit(face).view)
         edited, readings = self._moved(face, setting)
-        drawn = spots.of_visit(self.service.visit(face))
+        return [face, "", drawn, source, *self._same(face, method, own, edited, readings)]
+
+    def _same(self, face: str, method: str, own: dict, edited: str, readings: dict) -> list:
+        """Method, set and controls stay; faces on the buttons, units and the result do not."""
+        # An update names every property of its component: what it leaves out is lost.
         cast = gr.update(items=self.cast(face, method), named=True)
-        return [face, "", drawn, cast, own, source, edited, readings]
+        skip = gr.skip()
+        return [
+            skip, skip, skip, skip, skip, cast, skip, skip, skip, skip, skip, skip, own, edited,
+            readings, skip, skip,
+        ]  # fmt: skip
 
     def _nothing(self, method: str, why: str, drawn: dict) -> list:
-        # An update names every property of its component: what it leaves out is lost.
-        cast = gr.update(items=self.cast("", method), named=True)
-        return ["", notice(why), drawn, cast, {}, "", "", {}]
+        return ["", notice(why), drawn, "", *self._same("", method, {}, "", {})]
+
+    def chosen(self, method: str) -> list:
+        """The buttons of the methods and of the sets, for one method."""
+        group = self.choice(method).group
+        return [gr.update(value=method, groups=self.groups(group)), gr.update(value=group,
+                groups=self.sets())]  # fmt: skip
+
+    @plainly
+    def other_set(self, face: str, group: str, method: str) -> list:
+        """Another set of weights: the same method there, or its first."""
+        twin = self.service.twin(method, group)
+        choice = self.choice(twin)
+        return [*self.chosen(twin), *self.shown(face, choice, self.first(face, choice))]
+
+    def groups(self, group: str) -> list:
+        """The methods of a set by what one moves, for `Methods`."""
+        those = [c for c in self.choices.values() if c.group == group]
+        return [
+            [MOVED[kind], [[c.key, c.title] for c in those if c.kind == kind]]
+            for kind in dict.fromkeys(c.kind for c in those)
+        ]
+
+    def sets(self) -> list:
+        """The sets of weights by what they learned from, for `Methods`; none where there is one."""
+        known = list(self.service.judges)
+        return [["learned from", [[k, LEARNED.get(k, k)] for k in known]]] if known[1:] else []
 
     @plainly
     def choose(self, face: str, method: str) -> list:
@@ -208,15 +254,15 @@ class Events:
 
     def ground(self, face: str, method: str) -> Iterator[dict[str, Any]]:
         """The faces behind the pad, a few at a time, with how many there are to be."""
-        yield {"sheet": "", "done": 0, "of": 0}
         if not face or self.choice(method).kind != "gamut":
+            yield {"sheet": "", "done": 0, "of": 0}
             return
         for made in self.service.gamut(face, method):
             tiles = sheet(made.tiles, made.valid, made.done)
             yield {"sheet": tiles, "done": made.done, "of": int(made.valid.sum())}
 
     def linked(self, face: str, request: gr.Request) -> list | None:
-        """The setting of the page's own link, or None where it has none."""
+        """[True, what `chosen` and `shown` give] for the page's link, or None for no link."""
         setting = of_link(dict(request.query_params), self.choices)
         if setting is None:
             return None
@@ -224,7 +270,7 @@ class Events:
         if choice.kind == "units" and face:
             own = self._own(face, choice)
             setting = replace(setting, units={int(u): v for u, v in own.items()} | setting.units)
-        return [setting.method, *self.shown(face, choice, setting)]
+        return [True, *self.chosen(setting.method), *self.shown(face, choice, setting)]
 
     def choice(self, method: str) -> Choice:
         """The method of a key; raises ValueError."""
@@ -289,4 +335,5 @@ def about(choice: Choice) -> str:
         "styles": "every emotion in many styles",
         "units": "each muscle on its own; the face's own expression changes nothing",
     }[choice.kind]
-    return f"<p class='about'>{choice.title}: {how}.<span>{choice.paper}</span></p>"
+    source = f"{choice.paper}. Learned from {LEARNED.get(choice.group, choice.group)}"
+    return f"<p class='about'>{choice.title}: {how}.<span>{source}, {choice.size} px.</span></p>"

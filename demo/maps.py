@@ -4,6 +4,7 @@ arousal grow."""
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,14 +13,14 @@ import numpy as np
 from PIL import Image
 
 from demo.desk import PAGE
-from demo.events import Events
+from demo.events import LEARNED, Events
 from demo.pad import colour, data_uri, labels
 from demo.parts import HERE, Plate, Quiet
 from demo.visit import Choice
 
-SIDE = 41  # codes along a side of the map, an odd number: neutral is one of them
-PEOPLE = 3  # rendered faces whose judgements are averaged
-SCALE = 8  # px of the drawing per code
+SIDE = 25  # codes along a side of the map, an odd number: neutral is one of them
+PEOPLE = 2  # rendered faces whose judgements are averaged
+DRAWN = 480  # px of the drawing
 # Where emotions lie on the circumplex (Russell, 1980, figure 2; disgust: Posner et al., 2005):
 # valence and arousal, -1..1.
 AFFECT = {
@@ -61,8 +62,8 @@ class Maps:
         chart = self.service.editors[choice.key].space.chart(SIDE)
         valid, codes = chart.valid.numpy(), chart.codes[chart.valid]
         rows = []
-        for _, picture in self.events.shelf[:PEOPLE]:
-            face = self.service.open(picture, pinned=True)
+        for example in self.events.shelf[:PEOPLE]:
+            face = self.service.open(example.picture, pinned=True)
             for some in codes.split(64):
                 seen = judges.emotions(self.service.many(face, choice.key, some))
                 rows += [list(row.values()) for row in seen]
@@ -72,10 +73,24 @@ class Maps:
         share[valid] = mean
         return Map(share, valid, emotions, axes(codes.numpy(), mean, emotions))
 
-    def drawn(self, *_: Any) -> list[dict[str, Any]]:
-        """What the tab shows of each gamut, in the order of the methods."""
+    def drawn(self) -> Iterator[dict[str, Any]]:
+        """What the tab shows, one gamut more at a time, in the order of the methods."""
         gamuts = [c for c in self.events.choices.values() if c.kind == "gamut"]
-        return [self._shown(choice) for choice in gamuts]
+        shown: list[dict[str, Any]] = []
+        for choice in gamuts:
+            shown = [*shown, self._shown(choice)]
+            yield {"maps": shown, "of": len(gamuts)}
+        if not gamuts:
+            yield {"maps": [], "of": 0}
+
+    def _name(self, choice: Choice) -> str:
+        """The title, with its set where there are several."""
+        several = len(self.service.judges) > 1
+        return (
+            f"{choice.title}, {LEARNED.get(choice.group, choice.group)}"
+            if several
+            else choice.title
+        )
 
     def _shown(self, choice: Choice) -> dict[str, Any]:
         found = self.map(choice)
@@ -90,7 +105,7 @@ class Maps:
             if (found.share.argmax(-1)[found.valid] == i).any()
         ]
         return {
-            "title": choice.title, "shape": choice.shape, "picture": picture(found),
+            "title": self._name(choice), "shape": choice.shape, "picture": picture(found),
             "marks": labels(choice.shape, [(m.name, m.x, m.y) for m in choice.marks]),
             "axes": [[name, *axis] for name, axis in found.axes.items()],
             "seen": [[name, colour(name)] for name in seen],
@@ -118,18 +133,28 @@ def axes(
 
 def picture(found: Map) -> str:
     """The map as a data URI: the colour is the most probable emotion, its strength how probable."""
+    share, inside = (enlarged(x) for x in (found.share, found.valid[..., None].astype(float)))
+    share = share / inside.clip(1e-6)  # codes beyond the border have no say
     tints = np.array([_rgb(colour(name)) for name in found.emotions])
-    best = found.share.argmax(-1)
+    best = share.argmax(-1)
     least = 1 / len(found.emotions)
-    strength = ((found.share.max(-1) - least) / (1 - least)).clip(0, 1) ** 0.7
+    strength = ((share.max(-1) - least) / (1 - least)).clip(0, 1) ** 0.7
     ground = np.array([44.0, 40.0, 37.0])
     pixels = ground + strength[..., None] * (tints[best] - ground)
-    alpha = 255.0 * found.valid[..., None]
+    # The border is that of the space itself; its corner codes stand half a step inside.
+    x, y = np.meshgrid(*2 * [np.linspace(-1, 1, DRAWN)])
+    alpha = 255.0 * ((np.hypot(x, y) <= 1) | found.valid.all())[..., None]
     flat = np.concatenate([pixels, alpha], -1).round().clip(0, 255).astype(np.uint8)
-    side = SCALE * len(flat)
-    return data_uri(
-        Image.fromarray(flat, "RGBA").resize((side, side), Image.Resampling.NEAREST), "PNG"
-    )
+    return data_uri(Image.fromarray(flat, "RGBA"), "WEBP", quality=88)
+
+
+def enlarged(values: np.ndarray) -> np.ndarray:
+    """n x n x k -> DRAWN x DRAWN x k, linear between the codes, which reach from edge to edge."""
+    place = np.linspace(0, len(values) - 1, DRAWN)
+    low = np.minimum(place.astype(int), len(values) - 2)
+    part = (place - low)[:, None]
+    rows = values[low] + part[..., None] * (values[low + 1] - values[low])
+    return rows[:, low] + part[None] * (rows[:, low + 1] - rows[:, low])
 
 
 def _rgb(name: str) -> list[int]:
@@ -141,7 +166,7 @@ class Chart(Plate, metaclass=Quiet):
 
     def __init__(self, value: list | None = None, **options: Any):
         template = (HERE / "maps.html").read_text("utf-8")
-        super().__init__({"maps": value or []}, html_template=template, **options)
+        super().__init__({"maps": value or [], "of": 1}, html_template=template, **options)
 
 
 def build(events: Events, tab: gr.Tab) -> None:
@@ -157,6 +182,6 @@ def build(events: Events, tab: gr.Tab) -> None:
         )
         chart = Chart(elem_id="maps")
     tab.select(
-        lambda: {"maps": maps.drawn()}, None, chart, api_name="maps", show_progress="minimal",
+        maps.drawn, None, chart, api_name="maps", show_progress="hidden",
         concurrency_limit=1, concurrency_id="maps", **PAGE,
     )  # fmt: skip

@@ -1,5 +1,5 @@
 // Runs once when the pad appears. The template is drawn anew at every move, so listeners sit on `element`.
-const WIDTH = 2.9, HEIGHT = 2.44; // the drawing's viewBox; the middle is (0, 0)
+const WIDTH = 2.64, HEIGHT = 2.4; // the drawing's viewBox; the middle is (0, 0)
 const STEP = 0.02, LEAP = 0.1;
 let held = null; // where the pointer went down, and whether it has moved since
 
@@ -63,8 +63,8 @@ element.addEventListener('keyup', (event) => {
 });
 
 element.addEventListener('dblclick', (event) => {
-  if (!event.target.closest('.pad')) return;
-  const [x, y] = under(event);
+  const [x, y] = under(event); // the target is no help: who captures the pointer gets the click
+  if (Math.abs(x) > WIDTH / 2 || Math.abs(y) > HEIGHT / 2) return;
   const far = (mark) => Math.hypot(mark.x - x, mark.y - y);
   const near = props.marks.reduce((a, b) => (far(b) < far(a) ? b : a));
   put(near.x, near.y);

@@ -105,10 +105,12 @@ def _around(marks: Sequence[tuple[str, float, float]]) -> list[tuple[float, floa
     angles = spread([math.atan2(marks[i][2], marks[i][1]) for i in outer], math.radians(13))
     places = [(x, y + 0.1, "middle") for _, x, y in marks]
     for i, angle in zip(outer, angles, strict=True):
-        anchor = (
-            "middle" if abs(math.cos(angle)) < 0.35 else "start" if math.cos(angle) > 0 else "end"
-        )
-        places[i] = (1.13 * math.cos(angle), 1.13 * math.sin(angle) - 0.028, anchor)
+        x, y = 1.1 * math.cos(angle), 1.1 * math.sin(angle)
+        beside = 0.35 < abs(math.cos(angle)) < 0.9
+        if abs(x) > 1:  # at the sides there is no room beside: such a name stands above its dot
+            x, y = math.copysign(1.1, x), y + (0.1 if y >= 0 else -0.1)
+        anchor = ("start" if x > 0 else "end") if beside else "middle"
+        places[i] = (x, y - 0.028, anchor)
     return places
 
 

@@ -110,8 +110,8 @@ class Live(gr.HTML, metaclass=Quiet):
     def __init__(self, value: str = "", *, caption: str = "", **options: Any):
         template = (
             "<figure class='live'>"
-            "${value ? `<img src='${value}' alt='${caption}' decoding='sync'>` : '<div></div>'}"
-            "<figcaption>${caption}</figcaption></figure>"
+            "${value ? `<img src='${value}' alt='${caption}' decoding='sync'><figcaption>${caption}"
+            "</figcaption>` : '<div>No face yet</div>'}</figure>"
         )
         super().__init__(
             value, html_template=template, apply_default_css=False, js_on_load=None,
@@ -131,6 +131,27 @@ class Slit(Plate, metaclass=Quiet):
             "aria-label='how much of the edited picture is shown'><i></i></label>"
         )
         super().__init__("", html_template=line, js_on_load=SLIT, **options)
+
+
+class Methods(gr.HTML, metaclass=Quiet):
+    """The methods as buttons, grouped by what one moves; the value is the key of the chosen one.
+
+    groups: [[what one moves, [[key, title]]]].
+    """
+
+    def __init__(self, value: str = "", *, groups: list | None = None, **options: Any):
+        buttons = (
+            "<div class='methods'>${groups.map(g => `<div role='group' aria-label='${g[0]}'>"
+            "<span>${g[0]}</span>${g[1].map(m => `<button type='button' data-name='${m[0]}' "
+            "aria-pressed='${m[0] === value}'>${m[1]}</button>`).join('')}</div>`).join('')}</div>"
+        )
+        super().__init__(
+            value, html_template=buttons, apply_default_css=False, js_on_load=PICK,
+            groups=groups or [], **options,
+        )  # fmt: skip
+
+    def get_block_name(self) -> str:
+        return "html"
 
 
 class Shelf(gr.HTML, metaclass=Quiet):
@@ -167,9 +188,10 @@ class Views(Plate, metaclass=Quiet):
     def __init__(self, value: dict[str, str] | None = None, **options: Any):
         pictures = (
             "${['difference', 'mask', 'flow'].map(v => value[v] ? `<img class='${v}' "
-            "src='${value[v]}' alt='${v}'>` : `<p class='${v}'>${v === 'difference' ? "
-            "'Give a face to see what changes.' : `This method has no ${v}: it repaints the "
-            "whole crop.`}</p>`).join('')}"
+            "src='${value[v]}' alt='${v}'>` : `<p class='${v}'>${!value.difference ? "
+            "'Give a face to see what changes.' : v === 'mask' ? 'This method has no mask: it "
+            "may change every pixel.' : 'This method has no flow: it repaints, it does not "
+            "bend.'}</p>`).join('')}"
         )
         names = ("edited", "difference", "mask", "flow")
         buttons = "".join(
@@ -206,7 +228,8 @@ class Facts(Plate, metaclass=Quiet):
             "${value.title ? `<p class='facts'><b>${value.title}</b> ${value.setting} · "
             "${value.width} × ${value.height} px` + (value.faces > 1 && value.face ? "
             "` · face ${value.face} of ${value.faces}` : '') + `</p>"
-            "<div class='repeat'><button type='button' data-copy='link'>Copy the link</button>"
+            "<div class='repeat' data-link='${value.link}'>"
+            "<button type='button' data-copy='link'>Copy the link</button>"
             "<button type='button' data-copy='python'>Copy as Python</button>"
             "<pre tabindex='0'>${value.python}</pre></div>` : ''}"
         )

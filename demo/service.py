@@ -19,10 +19,11 @@ from torch import Tensor
 from demo import settings
 from demo.judges import Judges, readings
 from demo.settings import Setting
-from demo.visit import Choice, Crop, Gamut, Spot, Visit, choice, chosen, window
+from demo.visit import KINDS, Choice, Crop, Gamut, Spot, Visit, choice, chosen, window
 from ganmut import faces as photographs
 from ganmut import images, load, weights
 from ganmut.editor import Editor
+from ganmut.faces import Face
 
 GRID = 8  # mini faces along a side of the gamut
 CHUNK = 8  # of them that are made before anybody else may have the network
@@ -67,9 +68,12 @@ class Service:
         self.judges: dict[str, Judges] = {}
         self.problems: dict[str, str] = {}
         self.visits: OrderedDict[str, Visit] = OrderedDict()
+        self.told: dict[str, list[Face]] = {}  # pictures whose faces need no search
         self.lock = threading.RLock()
         for group in groups or sets():
             self._load(group)
+        by_kind = sorted(self.choices.items(), key=lambda item: KINDS.index(item[1].kind))
+        self.choices = dict(by_kind)
         self.blocked = False  # without a detector no picture can be opened at all
         try:
             if isinstance(detector, str):
@@ -102,11 +106,13 @@ class Service:
         The same picture has the same id and is searched once. Raises NoFace, BadPoints or
         DetectorMissing.
         """
-        whole = hashlib.sha256(f"{picture.shape}".encode() + picture.tobytes()).hexdigest()
+        whole = fingerprint(picture)
         known = hashlib.sha256(f"{whole}/{spot}".encode()).hexdigest()
         with self.lock:
             if known not in self.visits:
-                faces = next((v.faces for v in self.visits.values() if v.whole == whole), None)
+                faces = self.told.get(whole) or next(
+                    (v.faces for v in self.visits.values() if v.whole == whole), None
+                )
                 if faces is None:
                     faces = photographs.find(picture, self.detector)
                 face, number = chosen(picture, faces, spot)
@@ -117,6 +123,27 @@ class Service:
                 )
             self._visit(known)
         return known
+
+    def tell(self, picture: np.ndarray, face: Face) -> None:
+        """Where the face of an H x W x 3 uint8 picture is, so that none is searched there."""
+        self.told[fingerprint(picture)] = [face]
+
+    def suited(self, face: str, method: str) -> str:
+        """The method in the set of weights that goes with a face: the first set learned from
+        rendered faces, of the others one suits photographs. A key of `choices`."""
+        group, known = self.choices[method].group, list(self.judges)
+        rendered = self.visit(face).whole in self.told
+        if len(known) < 2 or (group == known[0]) == rendered:
+            return method
+        return self.twin(method, known[0] if rendered else known[1])
+
+    def twin(self, method: str, group: str) -> str:
+        """The same method in another set of weights, or the first of that set."""
+        name = method.rpartition("/")[2]
+        others = [key for key, choice in self.choices.items() if choice.group == group]
+        if not others:
+            raise ValueError(f"unknown weights {group!r}; there are: {', '.join(self.judges)}")
+        return next((key for key in others if key.rpartition("/")[2] == name), others[0])
 
     def visit(self, face: str) -> Visit:
         """What is known of a face; raises Forgotten."""
@@ -309,6 +336,10 @@ class Service:
                 self.forget()
 
         threading.Thread(target=sweep, daemon=True, name="forget").start()
+
+
+def fingerprint(picture: np.ndarray) -> str:
+    return hashlib.sha256(f"{picture.shape}".encode() + picture.tobytes()).hexdigest()
 
 
 def sets() -> tuple[str, ...]:

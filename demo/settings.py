@@ -106,7 +106,8 @@ def words(setting: Setting, choice: Choice) -> str:
         angle, radius = math.degrees(math.atan2(y, x)) % 360, math.hypot(x, y)
         return f"angle {angle:.0f}°, radius {radius:.2f}"
     if choice.kind == "units":
-        moved = [f"AU{unit} {value:.2f}" for unit, value in sorted(setting.units.items())]
+        shown = ((unit, value) for unit, value in sorted(setting.units.items()) if value >= 0.1)
+        moved = [f"AU{unit} {value:.2f}" for unit, value in shown]
         return ", ".join(moved) or "as it is"
     mixed = [f"{name} {share:.2f}" for name, share in setting.mix.items()] or [choice.emotions[0]]
     return ", ".join(mixed) + (f", style {setting.seed}" if setting.seed else "")

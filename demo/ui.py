@@ -6,17 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import numpy as np
+from starlette.middleware import Middleware
 
 from demo import animate, api, board, compare, desk, guard, maps, study
+from demo.doors import Doors
 from demo.events import Events
 from demo.service import Service
-from demo.visit import examples
+from demo.visit import Example, examples
 
 HEADLINE = "Move the point, the face changes."
 LEAD = (
-    "Expression editors from nine papers, trained alike and side by side. "
-    "Every place on the pad is an expression; a network drew this map from labelled faces alone."
+    "Every place on the pad is an expression. A network learned this map by itself, from faces "
+    "with nothing but a label each; here it stands beside the other editors of its kind."
 )
 USE = (
     "Edit your own face, or one whose owner agreed. Do not pass an edited picture off as a real "
@@ -44,13 +45,13 @@ def footer(service: Service) -> str:
 
 def build(
     service: Service | None = None,
-    shelf: list[tuple[str, np.ndarray]] | None = None,
+    shelf: list[Example] | None = None,
     seconds: int = 60 * MINUTES,
 ) -> gr.Blocks:
     """The whole page; without a single usable weight, a page that says so and how to make one.
 
-    shelf: (name, H x W x 3 uint8) of the example faces; the page opens with the first. seconds:
-    after which the files of a visit are deleted.
+    shelf: the example faces; the page opens with the first. seconds: after which the files of a
+    visit are deleted.
     """
     service = service or Service()
     service.keep_forgetting()
@@ -72,11 +73,14 @@ def _tabs(page: gr.Blocks, events: Events) -> None:
         with gr.Column(scale=0, min_width=250, elem_classes="card give"):
             face = desk.face_card(events, start)
         with gr.Column(scale=1, min_width=320, elem_classes="main"), gr.Tabs(elem_id="tabs"):
-            with _tab("edit"), gr.Row(elem_classes="desk"):
-                with gr.Column(scale=13, min_width=400, elem_classes="card steer"):
-                    controls = desk.steer(events, start)
-                with gr.Column(scale=12, min_width=360, elem_classes="card result"):
-                    shown = desk.result(start)
+            with _tab("edit"):
+                with gr.Row(elem_classes="desk"):
+                    with gr.Column(scale=13, min_width=400, elem_classes="card steer"):
+                        controls = desk.steer(events, start)
+                    with gr.Column(scale=12, min_width=360, elem_classes="card result"):
+                        live = desk.result(start)
+                with gr.Row(elem_classes="card keep"):
+                    shown = desk.Result(*live, *desk.keep(start))
             with _tab("compare") as tab:
                 compare.build(events, face, controls.method, tab)
             with _tab("animate"):
@@ -138,6 +142,8 @@ LAUNCH: dict[str, Any] = {
     "max_file_size": guard.MAX_BYTES,
     "show_error": False,
     "ssr_mode": False,
+    "allowed_paths": [],
+    "app_kwargs": {"middleware": [Middleware(Doors)]},
     "_frontend": False,  # Gradio asks its own front page at start and gives up on a busy machine
     "footer_links": ["api"],
 }

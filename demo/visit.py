@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -20,10 +21,21 @@ from ganmut.faces.align import template
 VIEW = 400  # px: the part of the photograph around the face that is shown live
 AROUND = 1.75  # sides of that part in sides of the face's box
 LEAST = 24  # px: sides of a crop that a visitor draws
-EXAMPLES = (4, 14, 12, 17, 7)  # people of the rendered test split who stand on the front page
+# The kinds of code spaces in the order in which a visitor meets them, and what each takes.
+KINDS = ("gamut", "labels", "styles", "units")
+EXAMPLES = (17, 14, 12, 1, 19)  # people of the rendered test split who stand on the front page
 
 # Where a face is: a number (largest first, from 1), or a square that a visitor drew: x, y, side.
 Spot = int | tuple[float, float, float]
+
+
+class Example(NamedTuple):
+    """A face on the front page: picture H x W x 3 uint8, and where its face is, if that is known
+    better than a detector can tell."""
+
+    name: str
+    picture: np.ndarray
+    face: Face | None = None
 
 
 @dataclass(frozen=True)
@@ -166,12 +178,18 @@ def window(
     return view, np.array([[step, 0, left + shift], [0, step, top + shift], [0, 0, 1]])
 
 
-def examples() -> list[tuple[str, np.ndarray]]:
-    """(name, H x W x 3 uint8): rendered people, and NASA's portrait of Eileen Collins."""
+def framed(side: int) -> Face:
+    """The face of a rendered picture of that side: the renderer puts it where crops have it."""
+    rim = side / 8
+    return Face(template(side), (rim, rim, side - 2 * rim, side - 2 * rim), 1.0)
+
+
+def examples(side: int = 256) -> list[Example]:
+    """Rendered people, and NASA's portrait of Eileen Collins."""
     truth = express(sample(0, "test", [7 * person for person in EXAMPLES]), "neutral")
-    rendered = images.array(render(truth, 256, "cpu"))
-    people = [(f"rendered {i}", face) for i, face in enumerate(rendered, 1)]
-    return [*people, ("astronaut", samples.astronaut())]
+    rendered = enumerate(images.array(render(truth, side, "cpu")), 1)
+    people = [Example(f"rendered {i}", face, framed(side)) for i, face in rendered]
+    return [*people, Example("astronaut", samples.astronaut())]
 
 
 def chosen(picture: np.ndarray, faces: list[Face], spot: Spot) -> tuple[Face, int]:

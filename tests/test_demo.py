@@ -16,46 +16,22 @@ import pytest
 import torch
 from PIL import Image
 from skimage import data as samples
+from space_server import Knows, toy_weights
 
 from demo import guard, pad
 from demo.service import Forgotten, Service
 from demo.settings import Setting
-from demo.visit import window
-from ganmut import EMOTIONS, weights
-from ganmut.faces import Face, NoFace
+from demo.visit import Example, window
+from ganmut import EMOTIONS
+from ganmut.faces import NoFace
 from ganmut.images import BadPicture
-from ganmut.models.base import METHODS
-from ganmut.recipe import assemble
 
 ROOT = Path(__file__).parents[1]
-ASTRONAUT = Face(
-    np.array([[205.4, 99.2], [243.2, 101.8], [222.8, 122.1], [205.6, 143.1], [236.9, 145.2]]),
-    (175.4, 65.5, 96.4, 96.4), 0.99,
-)  # fmt: skip
-
-
-class Knows:
-    """A detector that finds the astronaut's face in her portrait (512 px) and nothing else."""
-
-    def __init__(self):
-        self.looks = 0
-
-    def find(self, picture: np.ndarray) -> list[Face]:
-        self.looks += 1
-        return [ASTRONAUT] if picture.shape == (512, 512, 3) else []
 
 
 @pytest.fixture(scope="module")
 def bundled(tmp_path_factory):
-    """A folder of bundled weights: three small, untrained editors."""
-    root = tmp_path_factory.mktemp("weights")
-    torch.manual_seed(0)
-    example = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)
-    for name in ("stargan", "ganmut", "gganmut"):
-        _, config = assemble(name, "cpu", width=8, blocks=1)
-        method = METHODS[name](config, EMOTIONS, 32, training=False)
-        weights.save(root / "procedural" / name, method, {}, example)
-    return root
+    return toy_weights(tmp_path_factory.mktemp("weights"), ("stargan", "ganmut", "gganmut"))
 
 
 @pytest.fixture
@@ -332,6 +308,19 @@ def ask(client, tmp_path: Path) -> None:
     assert "picture" in refused(picture=None)
 
 
+def readme_example(url: str, folder: Path) -> None:
+    """Runs the README's own lines for programs, with a photograph."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    example = next(b for b in text.split("```python\n") if "gradio_client" in b).split("```")[0]
+    assert "http://127.0.0.1:7860" in example
+    Image.fromarray(samples.astronaut()).save(folder / "photo.jpg")
+    os.chdir(folder)
+    names: dict = {}
+    exec(compile(example.replace("http://127.0.0.1:7860", url), "README.md", "exec"), names)
+    with Image.open(names["edited"]) as edited, Image.open(names["gif"]) as moving:
+        assert edited.size == (512, 512) and moving.n_frames == 16
+
+
 def page_answers(bundled: str, folder: str) -> None:
     """Starts the page on loopback and asks it as a program would."""
     from gradio_client import Client
@@ -339,9 +328,10 @@ def page_answers(bundled: str, folder: str) -> None:
     from demo.ui import LAUNCH, build
 
     os.environ["GANMUT_WEIGHTS"] = bundled
-    page = build(Service(detector=Knows()), [("astronaut", samples.astronaut())])
+    page = build(Service(detector=Knows()), [Example("astronaut", samples.astronaut())])
     _, url, _ = page.launch(**LAUNCH, prevent_thread_lock=True, quiet=True)
     ask(Client(url, verbose=False, analytics_enabled=False), Path(folder))
+    readme_example(url.rstrip("/"), Path(folder))
     page.close()
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import yaml
+
 from bench import readme
 
 ROOT = Path(__file__).parent.parent
@@ -39,5 +41,11 @@ def test_the_space_has_its_front_matter():
         "license",
     ):
         assert key in head, key
+    fields = yaml.safe_load(head)
+    colours = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
+    assert {fields["colorFrom"], fields["colorTo"]} <= colours
+    assert len(fields["short_description"]) <= 60 and isinstance(fields["python_version"], str)
+    assert (ROOT / fields["app_file"]).is_file()
+    assert (ROOT / "packages.txt").read_text().split() == ["libgl1", "libglib2.0-0"]
     pinned = (ROOT / "requirements.txt").read_text(encoding="utf-8")
     assert f"gradio=={re.search(r'sdk_version: (.+)', head)[1]}" in pinned

@@ -1,0 +1,432 @@
+"""The page in a real browser: every thing that a visitor does, done by Chromium.
+
+Skipped where there is no Chromium or no playwright: `make browser` installs both. Screenshots of
+every tab go to out/space/.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from pathlib import Path
+from shutil import which
+
+import numpy as np
+import pytest
+from PIL import Image
+from space_server import PATIENCE, running
+
+from demo.visit import examples
+
+api = pytest.importorskip("playwright.sync_api", reason="no playwright: run `make browser`")
+CHROMIUM = next(filter(None, map(which, ("chromium", "chromium-browser", "google-chrome"))), None)
+if CHROMIUM is None:
+    pytest.skip("no Chromium: run `make browser`", allow_module_level=True)
+
+ROOT = Path(__file__).parents[1]
+SHOTS = ROOT / "out" / "space"
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+WAIT = 1000 * PATIENCE  # ms
+expect = api.expect
+expect.set_options(timeout=WAIT)
+
+
+@pytest.fixture(scope="module")
+def space(tmp_path_factory):
+    """`python app.py` in a process of its own."""
+    with running(tmp_path_factory.mktemp("space")) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def visit(space, browser):
+    """Opens the page for a new visitor; no script of it may fail."""
+    contexts, failures = [], []
+
+    def open_page(query: str = "", **options):
+        options = {"viewport": {"width": 1360, "height": 960}} | options
+        context = browser.new_context(**options)
+        contexts.append(context)
+        context.set_default_timeout(WAIT)
+        page = context.new_page()
+        page.on("pageerror", lambda error: failures.append(str(error)))
+        page.goto(space.address + query)
+        page.wait_for_selector("#after img")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert failures == []
+
+
+@pytest.fixture(scope="module")
+def people():
+    """The rendered people of the front page."""
+    return [example.picture for example in examples() if example.face is not None]
+
+
+def upload(page, pixels: np.ndarray) -> None:
+    """Gives the page a picture of its own."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    if page.locator("#photo button[aria-label='Clear']").count():
+        page.locator("#photo button[aria-label='Clear']").click()
+    page.locator("#photo input[type=file]").first.set_input_files(
+        {"name": "face.png", "mimeType": "image/png", "buffer": buffer.getvalue()}
+    )
+
+
+def shown(page) -> str:
+    return page.locator("#after img").get_attribute("src")
+
+
+def changes(page, before: str) -> str:
+    """Waits until the edited picture is another one."""
+    expect(page.locator("#after img")).not_to_have_attribute("src", before)
+    return shown(page)
+
+
+def tab(page, name: str):
+    page.get_by_role("tab", name=name.capitalize()).click()
+
+
+def readout(page) -> dict[str, float]:
+    terms = page.locator("#pad .readout div").all_inner_texts()
+    return {t.split()[0]: float(t.split()[1].rstrip("°")) for t in terms}
+
+
+def spot(page, x: float, y: float) -> tuple[float, float]:
+    """Where a point of the gamut is on the screen."""
+    box = page.locator("#pad .pad").bounding_box()
+    return box["x"] + (0.5 + x / 2.64) * box["width"], box["y"] + (0.5 - y / 2.4) * box["height"]
+
+
+def drag(page, points) -> None:
+    page.mouse.move(*spot(page, *points[0]))
+    page.mouse.down()
+    for point in points[1:]:
+        page.mouse.move(*spot(page, *point))
+        page.wait_for_timeout(15)
+    page.mouse.up()
+
+
+def takes(page, what: str) -> None:
+    """Chooses the first method of a group; skips where the weights have none."""
+    buttons = page.locator(f"#method [role=group][aria-label='{what}'] button")
+    if not buttons.count():
+        pytest.skip(f"no bundled method takes {what}")
+    buttons.first.click()
+
+
+def wide(page) -> int:
+    return page.evaluate("document.documentElement.scrollWidth")
+
+
+def photograph(page, name: str) -> None:
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    page.wait_for_timeout(400)
+    page.screenshot(path=SHOTS / f"{name}.png", full_page=name != "leaderboard")
+
+
+def test_the_page_opens_with_an_edit_and_faces_all_over_the_pad(visit):
+    page = visit()
+    assert page.locator("#before img").get_attribute("src") != shown(page)
+    faces = "getComputedStyle(document.querySelector('#pad .faces')).backgroundImage"
+    page.wait_for_function(f"{faces}.startsWith('url')")
+    assert page.locator("#pad .mark").count() == 7
+    label = page.locator("#pad .pad").get_attribute("aria-label")
+    assert "arrow keys" in label and page.locator("#whole img").count()
+    for promise in ("not stored", "carries a mark", "owner agreed"):
+        assert promise in page.locator("#foot").inner_text()
+    photograph(page, "edit")
+
+
+def test_a_drag_changes_the_picture_and_its_last_position_wins(visit):
+    page = visit()
+    before, calls = shown(page), []
+    page.on("request", lambda r: calls.append(r.url) if "queue/join" in r.url else None)
+    turns = np.linspace(0, 2 * np.pi, 60)
+    drag(page, [(0.7 * np.cos(t), 0.7 * np.sin(t)) for t in turns] + [(0.3, 0.6)])
+    changes(page, before)
+    at = readout(page)
+    assert abs(at["x"] - 0.3) < 0.02 and abs(at["y"] - 0.6) < 0.02
+    assert abs(at["radius"] - np.hypot(0.3, 0.6)) < 0.02 and abs(at["angle"] - 63) < 3
+    expect(page.locator("#facts .facts")).to_contain_text(f"radius {at['radius']:.2f}")
+    assert len(calls) < 45  # 61 positions: those that nobody would see are left out
+    # Who opens the link of that place sees the same picture.
+    again = visit(page.locator("#facts .repeat").get_attribute("data-link"))
+    expect(again.locator("#pad .readout")).to_contain_text(f"{at['y']:.2f}")
+    assert readout(again) == at
+    page.wait_for_timeout(300)
+    expect(page.locator("#after img")).to_have_attribute("src", shown(again))
+
+
+def test_arrow_keys_move_the_point(visit):
+    page = visit()
+    page.locator("#pad .pad").focus()
+    page.keyboard.press("Shift+ArrowUp")
+    at, before = readout(page), shown(page)
+    page.keyboard.press("ArrowUp")
+    assert readout(page)["y"] == pytest.approx(at["y"] + 0.02, abs=0.011)
+    changes(page, before)
+    page.keyboard.press("Shift+ArrowRight")
+    assert readout(page)["x"] == pytest.approx(at["x"] + 0.1, abs=0.011)
+
+
+def test_a_double_click_goes_to_the_nearest_emotion(visit):
+    page = visit()
+    mark = page.locator("#pad .mark.outer").last
+    x, y = (float(mark.get_attribute(f"data-{axis}")) for axis in "xy")
+    page.mouse.dblclick(*spot(page, 0.7 * x, 0.7 * y))
+    at = readout(page)
+    assert (at["x"], at["y"]) == pytest.approx((x, y), abs=0.006)
+
+
+def test_one_of_several_faces_is_chosen(visit, people):
+    page = visit()
+    before = shown(page)
+    upload(page, np.concatenate(people[:2], 1))
+    expect(page.locator("#spots .box")).to_have_count(2)
+    first = changes(page, before)
+    page.locator("#spots .box:not(.chosen) rect").click(force=True)
+    changes(page, first)
+    expect(page.locator("#facts .facts")).to_contain_text("of 2")
+
+
+def test_an_example_is_a_click(visit):
+    page = visit()
+    before = shown(page)
+    page.locator("#shelf button").nth(2).click()
+    changes(page, before)
+    expect(page.locator("#said")).to_have_text("")
+
+
+def test_no_face_gets_a_sentence_and_a_square_to_draw(visit):
+    page = visit()
+    upload(page, np.random.default_rng(0).integers(90, 160, (300, 400, 3), dtype=np.uint8))
+    expect(page.locator("#said .notice")).to_contain_text("No face was found")
+    photograph(page, "no face")
+    box = page.locator("#spots svg").bounding_box()
+    page.mouse.move(box["x"] + 60, box["y"] + 70)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 140, box["y"] + 150, steps=4)
+    page.mouse.up()
+    page.wait_for_selector("#after img")
+    expect(page.locator("#said")).to_have_text("")
+
+
+def test_a_muscle_moves_and_the_reset_changes_nothing(visit):
+    page = visit()
+    before = shown(page)
+    takes(page, "muscles")
+    now = changes(page, before)
+    slider = page.locator("#units input[data-key='4']")
+    slider.focus()
+    page.keyboard.press("End")
+    expect(page.locator("#units label:has([data-key='4']) b")).to_have_text("1.00")
+    now = changes(page, now)
+    assert page.locator("#units input").count() == 17
+    page.locator("#emotion button[data-name='surprised']").click()
+    changes(page, now)
+    photograph(page, "muscles")
+    page.get_by_role("button", name="Reset to this face").click()
+    source = page.locator("#before img").get_attribute("src")
+    expect(page.locator("#after img")).to_have_attribute("src", source)
+
+
+def test_emotion_buttons_and_shares_edit(visit):
+    page = visit()
+    before = shown(page)
+    takes(page, "emotions")
+    now = changes(page, before)
+    page.locator("#emotion button[data-name='surprised']").click()
+    now = changes(page, now)
+    page.locator("#mixing button").first.click()
+    page.locator("#mix input[data-key='angry']").focus()
+    page.keyboard.press("End")
+    changes(page, now)
+    photograph(page, "emotions")
+
+
+def test_before_and_after_and_what_changed(visit):
+    page = visit()
+    page.locator("#slit input").focus()
+    page.keyboard.press("Home")
+    cut = "document.querySelector('#stage').style.getPropertyValue('--cut')"
+    assert page.evaluate(cut) == "0%"
+    for view in ("difference", "mask", "flow"):
+        page.locator(f"#views button[data-name='{view}']").click()
+        expect(page.locator(f"#views .frame .{view}")).to_be_visible()
+    page.locator("#views button[data-name='edited']").click()
+    expect(page.locator("#views .frame .difference")).to_be_hidden()
+
+
+def test_compare_shows_every_method(visit):
+    page = visit()
+    tab(page, "compare")
+    methods = page.locator("#method button").count()
+    expect(page.locator("#cards figure")).to_have_count(methods + 1)
+    photograph(page, "compare")
+    page.locator("#compare-emotion label", has_text="surprised").click()
+    expect(page.locator("#cards .meter").first).to_contain_text("surprised")
+
+
+def test_an_animation_has_the_frames_asked_for(visit):
+    page = visit()
+    tab(page, "animate")
+    page.locator("#frames input[type=number]").fill("10")
+    page.keyboard.press("Tab")
+    page.locator("#make").click()
+    page.wait_for_selector("#gif img")
+    address = page.locator("#gif img").get_attribute("src")
+    with Image.open(io.BytesIO(page.request.get(address).body())) as gif:
+        assert gif.format == "GIF" and gif.n_frames == 10
+        gif.seek(5)
+        middle = np.asarray(gif.convert("RGB")).astype(int)
+        gif.seek(0)
+        assert np.abs(middle - np.asarray(gif.convert("RGB"))).max() > 20
+    film = page.request.get(page.locator("#mp4 video").get_attribute("src")).body()
+    assert film[4:8] == b"ftyp"
+    photograph(page, "animate")
+
+
+def test_points_are_kept_for_an_animation(visit):
+    page = visit()
+    tab(page, "animate")
+    page.locator("#way label", has_text="points").click()
+    page.locator("#keep").click()
+    expect(page.locator("#stops img")).to_have_count(1)
+    tab(page, "edit")
+    page.mouse.click(*spot(page, 0.5, 0.5))
+    tab(page, "animate")
+    page.locator("#keep").click()
+    expect(page.locator("#stops img")).to_have_count(2)
+    page.locator("#make").click()
+    page.wait_for_selector("#gif img")
+
+
+def test_the_gamut_of_each_learned_space_is_drawn(visit):
+    page = visit()
+    spaces = page.locator("#method [aria-label='a point'] button").count()
+    tab(page, "gamut")
+    expect(page.locator("#maps figure")).to_have_count(spaces, timeout=5 * WAIT)
+    assert {"valence +", "arousal +"} <= set(page.locator("#maps .axis text").all_text_contents())
+    photograph(page, "gamut")
+
+
+def test_a_vote_lands_in_the_file(visit, space):
+    page = visit()
+    tab(page, "study")
+    page.wait_for_selector("#ballot .faces img")
+    photograph(page, "study")
+    page.locator("#ballot .answers button").nth(2).click()
+    expect(page.locator("#ballot h2 span")).to_contain_text("2 of")
+    vote = json.loads((space.folder / "study.jsonl").read_text().splitlines()[-1])
+    assert vote["stage"] == 1 and vote["rating"] == 3
+    assert vote.keys() == {"stage", "emotion", "person", "voter", "time", "method", "rating"}
+
+
+def test_the_leaderboard_is_sorted_by_a_click(visit):
+    page = visit()
+    tab(page, "leaderboard")
+    page.wait_for_selector("#board table")
+    page.locator("#board th", has_text="accuracy").first.click()
+    column = page.locator("#board table").first.locator("tbody tr td:nth-child(6)")
+    values = [float(t) for t in column.evaluate_all("c => c.map(x => x.dataset.value)") if t]
+    assert values == sorted(values) and len(values) > 3
+    photograph(page, "leaderboard")
+
+
+def test_the_link_and_the_python_are_copied(visit, space):
+    page = visit("?method=gganmut&x=0.4&y=-0.6", permissions=["clipboard-read", "clipboard-write"])
+    expect(page.locator("#method button[data-name='gganmut']")).to_have_attribute(
+        "aria-pressed", "true"
+    )
+    expect(page.locator("#pad .readout")).to_contain_text("-0.60")
+    assert readout(page)["x"] == 0.4
+    expect(page.locator("#facts .facts")).to_contain_text("GGANmut")
+    page.get_by_role("button", name="Copy the link").click()
+    clipboard = "navigator.clipboard.readText()"
+    assert page.evaluate(clipboard) == space.address + "/?method=gganmut&x=0.400&y=-0.600"
+    page.get_by_role("button", name="Copy as Python").click()
+    code = page.evaluate(clipboard)
+    assert "torch.tensor([0.4, -0.6])" in code
+    compile(code, "copied", "exec")
+
+
+def test_a_link_that_is_nonsense_opens_the_page_as_it_is(visit):
+    page = visit("?method=%3Cscript%3E&x=nan&y=1e999&seed=__import__")
+    assert readout(page)["radius"] > 0.5
+
+
+def test_a_phone_sees_everything_without_scrolling_sideways(visit):
+    page = visit(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    assert wide(page) <= 390
+    before = shown(page)
+    page.locator("#pad .pad").scroll_into_view_if_needed()
+    page.touchscreen.tap(*spot(page, -0.4, 0.3))
+    changes(page, before)
+    assert readout(page)["x"] == pytest.approx(-0.4, abs=0.03)
+    photograph(page, "phone")
+    for name in ("compare", "animate", "study", "leaderboard"):
+        tab(page, name)
+        page.wait_for_timeout(500)
+        assert wide(page) <= 390, name
+
+
+def test_in_the_dark_words_can_be_read(visit):
+    page = visit(color_scheme="dark")
+    assert _contrast(page, "#foot footer p", "body") > 4.5
+    assert _contrast(page, ".card h2", ".card") > 7
+    assert _contrast(page, "#pad .readout dd", ".card") > 7
+    photograph(page, "dark")
+    light = visit(color_scheme="light")
+    assert _contrast(light, "#foot footer p", "body") > 4.5
+    assert _contrast(light, ".card h2", ".card") > 7
+
+
+def _contrast(page, words: str, ground: str) -> float:
+    """WCAG's contrast between the colour of an element and the ground of another."""
+
+    def luminance(selector: str, what: str) -> float:
+        colour = page.locator(selector).first.evaluate(f"e => getComputedStyle(e).{what}")
+        rgb = np.array([float(v) for v in re.findall(r"[\d.]+", colour)[:3]]) / 255
+        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722])
+
+    low, high = sorted((luminance(words, "color"), luminance(ground, "backgroundColor")))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_nothing_jumps_while_a_result_loads(visit):
+    page = visit()
+    parts = ("#pad", "#stage", "#readings", "#whole", "#facts", "#foot")
+
+    def places() -> list:
+        return [{k: round(v) for k, v in page.locator(p).bounding_box().items()} for p in parts]
+
+    still, before = places(), shown(page)
+    drag(page, [(0.0, 0.0), (0.3, 0.3), (0.5, 0.5)])
+    during = places()
+    changes(page, before)
+    expect(page.locator("#facts .facts")).to_contain_text("radius 0.7")
+    assert still == during == places()
+    before = shown(page)
+    page.locator("#shelf button").nth(1).click()
+    page.wait_for_timeout(200)
+    during = places()
+    changes(page, before)
+    assert still == during == places()
