@@ -26,7 +26,7 @@ demo:
 	$(PYTHON) app.py
 
 browser:          ## what the tests in a real browser need, then those tests (Debian, as root)
-	which chromium || apt-get install -y --no-install-recommends chromium
+	which chromium || which google-chrome || apt-get install -y --no-install-recommends chromium
 	$(PYTHON) -m pip install --quiet playwright==1.65.2
 	$(PYTHON) -m pytest tests/test_browser.py
 
