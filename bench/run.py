@@ -21,7 +21,7 @@ if __package__ in (
 
 from rich.console import Console
 
-from bench import board, figures, leaderboard, report, results
+from bench import board, figures, leaderboard, report, results, study
 from bench.claims import Claim, claims
 from bench.evidence import Evidence
 from bench.metrics import METRICS, NotMeasured, Score
@@ -91,6 +91,7 @@ def parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=0, metavar="N")
     add("--device", metavar="NAME", help="cpu, cuda, cuda:N (default: CUDA if there is one)")
     add("--no-figures", action="store_true", help="numbers only")
+    add("--study", metavar="FILE", help="tell what the votes of the Space's study say, and stop")
     return it
 
 
@@ -98,6 +99,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code: 0, 1 if a metric failed, 2 for what the user can mend, 130 for Ctrl-C."""
     args, console = parser().parse_args(arguments), Console()
     try:
+        if args.study:
+            print(study.report(Path(args.study)))
+            return 0
         return run(open_session(args, console), console)
     except UserError as error:
         print(error, file=sys.stderr)

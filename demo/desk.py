@@ -132,7 +132,8 @@ def steer(events: Events, start: Start) -> Controls:
     """Method, and what it takes: a point, emotions, or seventeen units."""
     choice, setting = start.choice, start.values["setting"]
     title = gr.HTML(heading(choice), apply_default_css=False)
-    learned = Methods(choice.group, groups=events.sets(), elem_id="learned")
+    several = bool(events.sets())
+    learned = Methods(choice.group, groups=events.sets(), visible=several, elem_id="learned")
     method = Methods(choice.key, groups=events.groups(choice.group), elem_id="method")
     gamut, mixed = choice.kind == "gamut", choice.kind in ("labels", "styles")
     pad = GamutPad(

@@ -123,8 +123,8 @@ class Events:
     def chosen(self, method: str) -> list:
         """The buttons of the methods and of the sets, for one method."""
         group = self.choice(method).group
-        return [gr.update(value=method, groups=self.groups(group)), gr.update(value=group,
-                groups=self.sets())]  # fmt: skip
+        learned = gr.update(value=group, groups=self.sets(), visible=bool(self.sets()))
+        return [gr.update(value=method, groups=self.groups(group)), learned]
 
     @plainly
     def other_set(self, face: str, group: str, method: str) -> list:

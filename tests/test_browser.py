@@ -138,6 +138,9 @@ def wide(page) -> int:
 def photograph(page, name: str) -> None:
     SHOTS.mkdir(parents=True, exist_ok=True)
     page.wait_for_timeout(400)
+    page.wait_for_function(
+        "[...document.images].every(i => i.complete || !i.offsetParent || i.loading === 'lazy')"
+    )
     page.screenshot(path=SHOTS / f"{name}.png", full_page=name != "leaderboard")
 
 

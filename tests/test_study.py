@@ -1,0 +1,63 @@
+"""The study: what the Space writes is what the bench reads, and the bench finds who is better."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from bench import run, study
+from demo.study import cast
+
+
+def votes(strength: dict[str, float], voters: int = 40, each: int = 30) -> list[dict]:
+    """People who choose as Bradley and Terry say, and rate by strength."""
+    generator, names = np.random.default_rng(0), list(strength)
+    found = []
+    for voter in range(voters):
+        for _ in range(each):
+            left, right = generator.choice(names, 2, replace=False).tolist()
+            odds = 1 / (1 + math.exp(strength[right] - strength[left]))
+            chosen = left if generator.random() < odds else right
+            found.append({"stage": 2, "voter": str(voter), "left": left, "right": right,
+                          "chosen": chosen, "emotion": "happy"})  # fmt: skip
+        name = names[voter % len(names)]
+        rating = 1 + int(generator.random() < 0.5) + 2 * (strength[name] > 0)
+        found.append({"stage": 1, "voter": str(voter), "method": name, "rating": rating,
+                      "emotion": "sad"})  # fmt: skip
+    return found
+
+
+def test_known_strengths_are_found_again():
+    truth = {"a": 1.0, "b": 0.0, "c": -1.0}
+    found = study.standings(votes(truth))
+    assert [s.method for s in found] == ["a", "b", "c"]
+    for standing in found:
+        low, high = standing.score_interval
+        assert low < truth[standing.method] < high and high - low < 1
+        assert standing.score == pytest.approx(truth[standing.method], abs=0.25)
+    assert found[0].wins > 0.6 > 0.4 > found[2].wins
+    assert found[0].rating > 2.9 and found[2].rating < 2.1
+
+
+def test_who_always_wins_has_a_finite_score_and_one_voter_no_interval():
+    always = [{"stage": 2, "voter": "x", "left": "a", "right": "b", "chosen": "a"}] * 9
+    best, worst = study.standings(always)
+    assert best.wins == 1 and 0 < best.score < 10 and best.score == pytest.approx(-worst.score)
+    assert best.score_interval is None and best.rating is None
+
+
+def test_what_the_page_writes_is_what_the_bench_reads(tmp_path, monkeypatch, capsys):
+    file = tmp_path / "study.jsonl"
+    monkeypatch.setenv("GANMUT_STUDY", str(file))
+    about = {"emotion": "happy", "person": 21, "voter": "1", "time": 1.0}
+    cast({"stage": 1, "method": "ganmut", "rating": 3} | about)
+    cast({"stage": 2, "left": "ganmut", "right": "oracle", "chosen": "oracle"} | about)
+    with file.open("a") as more:
+        more.write("not a vote\n" + json.dumps({"stage": 1, "method": "x", "rating": 9}) + "\n")
+    assert run.main(["--study", str(file)]) == 0
+    told = capsys.readouterr().out
+    assert "2 votes of 1 rounds; 2 lines are none" in told and "| oracle |" in told
+    assert run.main(["--study", str(tmp_path / "none.jsonl")]) == 2
