@@ -25,7 +25,8 @@ class Config(base.Config):
     training); width, limit: first and largest width of the generator (2^14 / size and 512 as
     published); blocks: residual blocks at the smallest size on either side of the style; d_width,
     d_layers, d_limit: of the discriminator and of the style encoder; latent, style: values of
-    each; hidden: width of the mapping network. output: "linear" (as published, no tanh) or
+    each; hidden: width of the mapping network. pool: how the discriminator and the style encoder
+    halve a map, "average" (as published) or "max". output: "linear" (as published, no tanh) or
     "residual"."""
 
     width: int = 128
@@ -42,30 +43,33 @@ class Config(base.Config):
     latent: int = 16
     style: int = 64
     hidden: int = 512
+    pool: str = "average"
     lambda_sty: float = 1.0
     lambda_ds: float = 1.0
     lambda_cyc: float = 1.0
 
     ALLOWED: ClassVar = {
         "condition": ("affine",), "stem": ("conv3",), "output": ("linear", "residual"),
-        "adversarial": ("nonsaturating",),
+        "pool": ("average", "max"), "adversarial": ("nonsaturating",),
     }  # fmt: skip
 
 
 class Block(nn.Module):
-    """Pre-activated residual block, (shortcut + residual) / sqrt 2; "down" halves the sides.
+    """Pre-activated residual block, (shortcut + residual) / sqrt 2; a pooling ("average" or "max")
+    halves the sides.
 
-    Pooling comes before the shortcut's 1 x 1 convolution: they commute, and so it costs a quarter.
+    It comes before the shortcut's 1 x 1 convolution: average pooling commutes with that, and so it
+    costs a quarter.
     """
 
-    def __init__(self, inputs: int, outputs: int, norm: bool = False, down: bool = False):
+    def __init__(self, inputs: int, outputs: int, norm: bool = False, pool: str = ""):
         super().__init__()
         self.norm1 = Norm(inputs) if norm else nn.Identity()
         self.norm2 = Norm(inputs) if norm else nn.Identity()
         self.conv1 = Conv(inputs, inputs, 3, 1, 1)
         self.conv2 = Conv(inputs, outputs, 3, 1, 1)
         self.skip = Conv(inputs, outputs, 1, bias=False) if inputs != outputs else nn.Identity()
-        self.pool = nn.AvgPool2d(2) if down else nn.Identity()
+        self.pool = {"average": nn.AvgPool2d, "max": nn.MaxPool2d, "": nn.Identity}[pool](2)
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.pool(self.conv1(F.leaky_relu(self.norm1(x), SLOPE)))
@@ -150,7 +154,7 @@ class Funnel(nn.Module):
         widths = [min(config.d_width << i, config.d_limit) for i in range(layers + 1)]
         self.outputs = widths[-1]
         self.stem = nn.Conv2d(3, widths[0], 3, 1, 1)
-        self.blocks = nn.Sequential(*(Block(a, b, down=True) for a, b in pairwise(widths)))
+        self.blocks = nn.Sequential(*(Block(a, b, pool=config.pool) for a, b in pairwise(widths)))
         self.last = Conv(widths[-1], widths[-1], side)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -198,7 +202,7 @@ class Shipped(nn.Module):
         low, style = widths[-1], config.style
         self.residual = config.output == "residual"
         self.stem = nn.Conv2d(3, widths[0], 3, 1, 1)
-        down = [Block(a, b, norm=True, down=True) for a, b in pairwise(widths)]
+        down = [Block(a, b, norm=True, pool="average") for a, b in pairwise(widths)]
         same = [Block(low, low, norm=True) for _ in range(config.blocks)]
         self.down = nn.Sequential(*down, *same)
         up = [StyledBlock(a, b, style, up=True) for a, b in pairwise(reversed(widths))]
