@@ -16,7 +16,7 @@ from demo.compare import Cards, Compare
 from demo.desk import NET
 from demo.events import START, Events, plainly, sentence
 from demo.pad import GamutPad
-from demo.parts import Facts, Photograph
+from demo.parts import Facts, Photograph, Png
 from demo.sliders import Sliders
 from demo.spots import Spots
 from demo.views import jpeg
@@ -61,7 +61,8 @@ class Api:
         named stay as the face has them.
         """
         setting = self.events.setting(method, point, mix, seed, units)
-        return self.events.whole(self.face(picture, face), setting)
+        edited, facts, _ = self.events.whole(self.face(picture, face), setting)
+        return edited, facts
 
     @plainly
     def compare(
@@ -116,7 +117,7 @@ def build(events: Events) -> None:
         radius = gr.Number(START, label="radius, 0 to 1")
         frames = gr.Number(24, label=f"frames, {FRAMES[0]} to {FRAMES[1]}", precision=0)
         rate = gr.Number(12, label=f"frames a second, {RATES[0]} to {RATES[1]}", precision=0)
-        edited, facts, cards = gr.Image(format="png"), Facts(), Cards()
+        edited, facts, cards = Png(), Facts(), Cards()
         gif, mp4 = Gif(), Mp4()
         ask = [gr.Button(name) for name in ("edit", "compare", "animate")]
     ask[0].click(

@@ -12,7 +12,7 @@ from PIL import Image
 from demo import guard, spots
 from demo.events import START, Events, about, heading
 from demo.pad import GamutPad, Ground, data_uri
-from demo.parts import Facts, Live, Methods, Photograph, Readings, Shelf, Slit, Views
+from demo.parts import Facts, Live, Methods, Photograph, Png, Readings, Shelf, Slit, Views
 from demo.sliders import Sliders, mix_rows, unit_rows
 from demo.spots import Spots
 from demo.visit import Choice
@@ -177,8 +177,8 @@ def result(start: Start) -> tuple:
 def keep(start: Start) -> tuple:
     """The whole photograph, and what makes the same edit again: a link, Python."""
     with gr.Column(scale=1, min_width=300):
-        whole = gr.Image(
-            start.values["whole"], format="png", interactive=False, show_label=False,
+        whole = Png(
+            start.values["whole"], interactive=False, show_label=False,
             container=False, buttons=["download", "fullscreen"], elem_id="whole", height=300,
         )  # fmt: skip
     with gr.Column(scale=1, min_width=300, elem_classes="told"):

@@ -235,22 +235,20 @@ class Events:
         if not face:
             return [None, {}, {}]
         setting = self.setting(*controls)
-        picture, facts = self.whole(face, setting)
-        code = self.service.code(setting, face)
-        made, to_crop = self.service.made(face, setting.method, code)
+        picture, facts, made = self.whole(face, setting)
+        after, to_crop = self.service.shown(face, made)
         before = self.service.visit(face).view
-        after, _ = self.service.move(face, setting.method, code)
         return [picture, facts, views.of_change(before, after, made, to_crop)]
 
     def whole(self, face: str, setting: Setting) -> tuple:
-        """(the photograph with the edit and its mark, what was done) of a face and a setting."""
+        """(the photograph with the edit and its mark, what was done, the edited crop) of a face
+        and a setting."""
         choice, code = self.choice(setting.method), self.service.code(setting, face)
         facts = self.service.facts(face, setting.method, code)
         facts |= {"setting": words(setting, choice), "link": link(setting, choice)}
         facts["python"] = snippet(choice, code, facts["face"])
-        _, readings = self.service.move(face, setting.method, code)
-        picture = guard.signed(self.service.edit(face, setting.method, code))
-        return picture, facts | readings
+        pixels, readings, made = self.service.edit(face, setting.method, code)
+        return guard.signed(pixels), facts | readings, made
 
     def ground(self, face: str, method: str) -> Iterator[dict[str, Any]]:
         """The faces behind the pad, a few at a time, with how many there are to be."""

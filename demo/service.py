@@ -193,22 +193,29 @@ class Service:
             made = self._made(visit, method, code)
             return self._pasted(visit, made), self._read(visit, method, made) if read else {}
 
-    def edit(self, face: str, method: str, code: Tensor) -> np.ndarray:
-        """H x W x 3 uint8: the whole photograph, at its own resolution, with the face edited."""
+    def edit(self, face: str, method: str, code: Tensor) -> tuple[np.ndarray, dict[str, Any], Made]:
+        """(H x W x 3 uint8: the whole photograph, at its own resolution, with the face edited; what
+        the judges say; the edited crop)."""
         with self.lock:
             visit = self._visit(face)
             made = self._made(visit, method, code)
             crop = made.crop
-            return photographs.paste(
+            whole = photographs.paste(
                 visit.picture, crop.source, made.edited, crop.transform, made.flow
             )
+            return whole, self._read(visit, method, made), made
 
-    def made(self, face: str, method: str, code: Tensor) -> tuple[Made, np.ndarray]:
-        """(the edited crop, 3 x 3 from view to crop pixels): what the views of a change show."""
+    def shown(self, face: str, made: Made) -> tuple[np.ndarray, np.ndarray]:
+        """(VIEW x VIEW x 3 uint8: the part around the face with an edited crop, 3 x 3 from its
+        pixels to those of the crop)."""
         with self.lock:
             visit = self._visit(face)
-            made = self._made(visit, method, code)
-            return made, made.crop.transform.params @ visit.to_picture
+            return self._pasted(visit, made), made.crop.transform.params @ visit.to_picture
+
+    def made(self, face: str, method: str, code: Tensor) -> Made:
+        """The edited crop alone."""
+        with self.lock:
+            return self._made(self._visit(face), method, code)
 
     def gamut(self, face: str, method: str) -> Iterator[Gamut]:
         """This person's face all over the method's gamut: grows a few cells at a time, and once it
