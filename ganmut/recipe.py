@@ -24,7 +24,8 @@ class Recipe:
     game. decay: last share of the training over which the learning rate falls to zero. average:
     decay of the averaged generator a step. balanced: every emotion as often as any other, instead
     of the data's own prior. jitter: how strongly pictures are moved and lit at random (images.py),
-    which a small set needs. tick: kimg between reports.
+    which a small set needs. tick: kimg between reports. start: the weight to go on from; a run
+    hands on its critics as well, where they are the same networks.
     """
 
     method: str

@@ -159,3 +159,18 @@ def restore_module(prefix: str, module: nn.Module, tensors: dict[str, Tensor]) -
     """The inverse of `module_tensors`."""
     start = len(prefix) + 1
     module.load_state_dict({k[start:]: v for k, v in tensors.items() if k.startswith(prefix + ".")})
+
+
+def inherit_critics(critics: nn.Module, path: str | Path) -> bool:
+    """Loads a method's critics from the newest snapshot of a run, where `path` is one and its
+    critics are the same networks; whether they were."""
+    if not (Path(path) / "recipe.json").is_file():
+        return False
+    tensors, _ = RunDir.open(path).latest() or ({}, {})
+    prefix = "method.D."
+    given = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+    own = critics.state_dict()
+    if {k: v.shape for k, v in given.items()} != {k: v.shape for k, v in own.items()}:
+        return False
+    critics.load_state_dict(given)
+    return True

@@ -24,6 +24,7 @@ from ganmut.recipe import Recipe, digest
 from ganmut.rundir import (
     RunDir,
     RunError,
+    inherit_critics,
     module_tensors,
     optimizer_tensors,
     restore_module,
@@ -260,6 +261,8 @@ def train(
     if recipe.start and not resume:
         donor = weights.read(weights.find(recipe.start), "editor")
         method.start(weights.restore(donor))
+        if inherit_critics(method.D, recipe.start) and progress:
+            print(f"the critics of {recipe.start} go on: they need no --warm_d")
     need = (
         6 * 4 * sum(p.numel() for p in method.parameters())
     )  # two snapshots: weights, two moments each

@@ -22,8 +22,10 @@ from ganmut import recipe as recipes
 from ganmut import train as training
 from ganmut.__main__ import main
 from ganmut.data.base import BadData, FaceSet
+from ganmut.data.procedural import EMOTIONS
 from ganmut.data.sampler import Sampler
-from ganmut.rundir import RunDir, RunError
+from ganmut.models.base import METHODS
+from ganmut.rundir import RunDir, RunError, inherit_critics
 
 ROOT = Path(ganmut.__file__).parent.parent
 SHORT = TOY | {"faces": 32, "kimg": 0.192, "tick": 0.064, "warm_d": 0.032, "warm_g": 0.032}
@@ -73,6 +75,21 @@ def test_an_autoencoder_warm_up_learns(tmp_path):
     )
     stats = [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
     assert stats[-1]["warm_g/rec"] < 0.6 * stats[0]["warm_g/rec"]
+
+
+def test_a_run_hands_on_its_critics_and_a_weight_has_none(tmp_path):
+    first = run(tmp_path, "efgan")
+    config = recipes.assemble("efgan_cascade", "cpu", **SHORT)[1]
+    critics = METHODS["efgan_cascade"](config, EMOTIONS, 32).D
+    before = {k: v.clone() for k, v in critics.state_dict().items()}
+    assert not inherit_critics(critics, first / "weights")
+    other = METHODS["stargan"](recipes.assemble("stargan", "cpu", **TOY)[1], EMOTIONS, 32).D
+    assert not inherit_critics(other, first)
+    assert inherit_critics(critics, first)
+    newest = load_file(RunDir(first).snapshots()[-1])
+    for name, value in critics.state_dict().items():
+        assert torch.equal(value, newest[f"method.D.{name}"])
+    assert any(not torch.equal(v, before[k]) for k, v in critics.state_dict().items())
 
 
 def test_kill_and_resume_is_bit_for_bit(tmp_path):
