@@ -72,7 +72,10 @@ def _tabs(page: gr.Blocks, events: Events) -> None:
     with gr.Row(elem_classes="desk", elem_id="desk"):
         with gr.Column(scale=0, min_width=250, elem_classes="card give"):
             face = desk.face_card(events, start)
-        with gr.Column(scale=1, min_width=320, elem_classes="main"), gr.Tabs(elem_id="tabs"):
+        with (
+            gr.Column(scale=1, min_width=320, elem_classes="main"),
+            gr.Tabs(elem_id="tabs", overflow_behavior="wrap"),
+        ):
             with _tab("edit"):
                 with gr.Row(elem_classes="desk"):
                     with gr.Column(scale=13, min_width=400, elem_classes="card steer"):
