@@ -231,10 +231,10 @@ class SMIT(Method):
     PAPER = Config()
     # 800 passes over the 4824 pictures of RafD's three middle cameras
     PAPER_RECIPE: ClassVar = {"batch": 20, "kimg": 800 * 4.824, "lr_g": 2e-4, "lr_d": 2e-4}
-    # Three passes of the generator a step instead of two. A critic under spectral norm learned too
-    # slowly to name an emotion (cross-entropy 1.4 a scale after 48 kimg: edits stayed faint);
-    # without it the game needs the penalty that the other methods have. The labels, of which every
-    # scale has its own, go down with the cycle; so does the mask, as in GANimation.
+    # Three passes of the generator a step instead of two. Under the published game (relativistic
+    # hinge, spectral norm) edits were still faint after 44 kimg; this is the other methods' game.
+    # The labels, of which every scale has its own, go down with the cycle; so does the mask, as in
+    # GANimation.
     LEAN: ClassVar = {
         "width": 24, "blocks": 3, "lambda_rec": 1.0, "lambda_idt": 1.0, "lambda_cls": 0.5,
         "lambda_mask": 0.01, "spectral": False,
