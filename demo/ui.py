@@ -144,6 +144,7 @@ LAUNCH: dict[str, Any] = {
     "css_paths": [Path(__file__).with_name("page.css")],
     "max_file_size": guard.MAX_BYTES,
     "show_error": False,
+    "state_session_capacity": 128,  # Gradio keeps 0.2 MB of each call that comes from no browser
     "ssr_mode": False,
     "allowed_paths": [],
     "app_kwargs": {"middleware": [Middleware(Doors)]},
