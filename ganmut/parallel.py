@@ -68,6 +68,12 @@ class Crew:
         if self.size > 1:
             dist.barrier()
 
+    def leave(self) -> None:
+        """Ends the work together; else gloo's threads may outlive the interpreter, and abort."""
+        if self.size > 1:
+            dist.barrier()
+            dist.destroy_process_group()
+
 
 ALONE = Crew()
 

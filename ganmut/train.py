@@ -282,6 +282,7 @@ def train(
         method.G.compile()
         method.D.compile()
     loop(game, run, Sampler(faces, recipe, target, share), progress)
+    crew.leave()
     if not crew.first:
         return None
     export(game, run, faces)

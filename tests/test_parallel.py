@@ -47,6 +47,7 @@ for name, value in game.method.named_parameters():
 one, two = crew.gather(game.rng.get_state())
 assert not torch.equal(one, two)
 print("the same" if crew.first else "")
+crew.leave()
 """
 
 
