@@ -82,8 +82,11 @@ def paths(row: Row, n: int, protocol: Protocol) -> Plan:
 
 
 def paper_grid(row: Row, n: int, protocol: Protocol) -> Plan:
-    """(faces, codes): the codes that the papers search for ERE."""
-    return _product(torch.from_numpy(protocol.ere_faces(n)), row.space.grid(None))
+    """(faces, codes): the codes the papers search for ERE, thinned to the protocol's budget."""
+    codes = row.space.grid(None)
+    if len(codes) > protocol.budget:
+        codes = row.space.grid(protocol.budget)
+    return _product(torch.from_numpy(protocol.ere_faces(n)), codes)
 
 
 def equal_grid(row: Row, n: int, protocol: Protocol) -> Plan:

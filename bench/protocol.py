@@ -13,7 +13,7 @@ import numpy as np
 
 from ganmut.registry import Unknown
 
-VERSION = 2  # raised whenever the meaning of a field, or how faces and codes are drawn, changes
+VERSION = 3  # raised whenever the meaning of a field, or how faces and codes are drawn, changes
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,9 @@ class Protocol:
     edited to every emotion (accuracy, AU error, identity, oracle, concentration). n_smooth: faces
     whose way from neutral to every emotion is walked in `steps` pictures. n_ere: faces that ERE
     takes its targets from, whole batches of `ere_batch`, one target a batch; the first `ere_edited`
-    of every batch are edited. budget: the codes everybody may search in the equal-budget half of
-    ERE. replicates: bootstrap draws. chart_faces, chart_side: faces and grid of the gamut maps.
+    of every batch are edited. budget: the codes that anybody may search for ERE, and that everybody
+    does in its equal-budget half (the papers search 441 at most). replicates: bootstrap draws.
+    chart_faces, chart_side: faces and grid of the gamut maps.
     """
 
     name: str
@@ -82,16 +83,17 @@ class Protocol:
 
 
 # "paper" is GANmut's section 5: 500 test images an emotion. "default" keeps nine methods at 64 px
-# under ten minutes on two CPU cores; ERE (faces x 441 codes) is most of it.
+# under ten minutes on two CPU cores; ERE (faces x 441 codes) is most of it, so it edits one face a
+# batch: few faces, each with a target of its own.
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
         Protocol(
-            "default", n_test=700, n_fid=200, n_accuracy=140, n_smooth=24, n_ere=64, ere_edited=4,
+            "default", n_test=700, n_fid=200, n_accuracy=140, n_smooth=24, n_ere=128, ere_edited=1,
         ),
         Protocol(
-            "quick", n_test=140, n_fid=32, n_accuracy=14, n_smooth=4, n_ere=32, ere_edited=2,
-            replicates=200, budget=81, chart_faces=2, chart_side=11,
+            "quick", n_test=140, n_fid=32, n_accuracy=14, n_smooth=3, n_ere=48, ere_edited=1,
+            replicates=200, budget=49, chart_faces=2, chart_side=11,
         ),
         Protocol(
             "paper", n_test=3500, n_fid=3500, n_accuracy=3500, n_smooth=3500, n_ere=3488,

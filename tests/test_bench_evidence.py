@@ -14,7 +14,7 @@ from test_bench_metrics import PROTOCOL, Judge, ToyRow, gather, world
 from bench import evidence as room
 from bench import plans
 from bench.rows import IdentityRow
-from ganmut.codes import Disc
+from ganmut.codes import Disc, OneHot
 from ganmut.emotions import EMOTIONS
 
 
@@ -137,11 +137,20 @@ def test_plans_are_the_same_for_the_same_seed(faces):
     assert torch.equal(one.codes, two.codes)
 
 
-def test_ere_searches_the_published_grid(faces):
-    row = ToyRow(faces)
+@pytest.mark.parametrize(
+    "budget, published, equal", [(441, 441, 441), (64, 64, 64), (500, 441, 484)]
+)
+def test_ere_searches_the_published_grid_within_its_budget(faces, budget, published, equal):
+    row, toy = ToyRow(faces), replace(PROTOCOL, budget=budget)
     row.space = Disc(EMOTIONS, torch.randn(6, 2))
-    assert plans.make("paper_grid", row, 64, PROTOCOL).shape == (32, 441)
-    assert plans.make("equal_grid", row, 64, PROTOCOL).shape == (32, 64)
+    assert plans.make("paper_grid", row, 64, toy).shape == (32, published)
+    assert plans.make("equal_grid", row, 64, toy).shape == (32, equal)
+
+
+def test_seven_labels_stay_seven_under_any_budget(faces):
+    row = ToyRow(faces)
+    row.space = OneHot(EMOTIONS)
+    assert plans.make("paper_grid", row, 64, PROTOCOL).shape == (32, 7)
 
 
 def test_progress_is_told_in_edits(faces, tmp_path):
