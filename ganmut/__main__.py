@@ -93,6 +93,14 @@ def add_edit(verbs: argparse._SubParsersAction) -> None:
         "--code", type=float, nargs="+", help="the code itself, such as x y in the gamut"
     )
     parser.add_argument(
+        "--units", type=unit, nargs="+", metavar="AU=VALUE",
+        help="action units 0..1, such as 12=1 25=.6; the others are at rest",
+    )  # fmt: skip
+    parser.add_argument(
+        "--reference", metavar="PICTURE",
+        help="show --emotion the way this face does (methods with a style encoder)",
+    )  # fmt: skip
+    parser.add_argument(
         "--detector", default="builtin", help="builtin, yunet:PATH, insightface[:PATH]"
     )
     parser.add_argument(
@@ -103,21 +111,18 @@ def add_edit(verbs: argparse._SubParsersAction) -> None:
 
 
 def run_edit(args: argparse.Namespace) -> int:
-    import torch
-
     from ganmut import weights
-    from ganmut.faces import edit_files
+    from ganmut.faces import edit_files, wanted
 
-    if (args.emotion is None) == (args.code is None):
-        raise ValueError("say what to show: --emotion NAME [--intensity 0..1], or --code NUMBERS")
     editor = weights.load(args.weights, args.device, member=args.method)
-    code = (
-        editor.space.of(args.emotion, args.intensity) if args.emotion else torch.tensor(args.code)
-    )
+    code = wanted(
+        editor, emotion=args.emotion, intensity=args.intensity, code=args.code,
+        units=args.units and dict(args.units), reference=args.reference, detector=args.detector,
+    )  # fmt: skip
     records = edit_files(
         args.paths,
         editor,
-        editor.space.clamp(code),
+        code,
         args.out,
         detector=args.detector,
         face=args.face,
@@ -126,6 +131,15 @@ def run_edit(args: argparse.Namespace) -> int:
     listed(failed)
     print(f"{len(records) - len(failed)} faces edited, {len(failed)} pictures left out: {args.out}")
     return 1 if failed else 0
+
+
+def unit(text: str) -> tuple[int, float]:
+    """ "12=.8" or "AU12=.8" -> (12, 0.8)."""
+    number, _, value = text.upper().removeprefix("AU").partition("=")
+    try:
+        return int(number), float(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected AU=VALUE such as 12=.8, got {text!r}") from None
 
 
 def add_align(verbs: argparse._SubParsersAction) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -279,6 +279,19 @@ class ActionUnits(CodeSpace):
 
     def clamp(self, code: Tensor) -> Tensor:
         return self._checked(code).clamp(0, 1)
+
+    def units(self, values: Mapping[int, float]) -> Tensor:
+        """The code `[17]` of units by their FACS number, 0..1 each; those not named are at rest.
+        Raises ValueError for a number that is not among UNITS and a value outside 0..1."""
+        code = torch.zeros(self.dim)
+        for number, value in values.items():
+            if number not in UNITS:
+                known = ", ".join(map(str, UNITS))
+                raise ValueError(f"there is no action unit {number} here; there are {known}")
+            if not 0 <= value <= 1:  # NaN is not either
+                raise ValueError(f"action unit {number} must be between 0 and 1, got {value}")
+            code[UNITS.index(number)] = value
+        return code
 
 
 class Styles(CodeSpace):

@@ -6,12 +6,14 @@ files and folders. `align_files` makes training data: it finds and crops.
 
 from ganmut.faces.align import BadPoints, crop
 from ganmut.faces.base import DETECTORS, DetectorMissing, Face, NoFace
-from ganmut.faces.edit import EditedPicture, choose, edit_picture, find, open_detector
+from ganmut.faces.edit import EditedPicture, choose, edit_picture, find, open_detector, reference
 from ganmut.faces.files import edit_files
 from ganmut.faces.paste import paste
 from ganmut.faces.prepare import align_files
+from ganmut.faces.wanted import wanted
 
 __all__ = [
     "DETECTORS", "BadPoints", "DetectorMissing", "EditedPicture", "Face", "NoFace",
     "align_files", "choose", "crop", "edit_files", "edit_picture", "find", "open_detector", "paste",
+    "reference", "wanted",
 ]  # fmt: skip

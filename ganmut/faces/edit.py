@@ -89,3 +89,17 @@ def edit_picture(
     for (source, transform), edited, flow in zip(views, edits, flows, strict=True):
         pixels = paste(pixels, source, edited, transform, flow)
     return EditedPicture(pixels, faces, numbers, sources, edits)
+
+
+def reference(
+    picture: np.ndarray, editor: Editor, emotion: str, *,
+    detector: str | Detector = "builtin", face: str | int = "largest",
+) -> Tensor:  # fmt: skip
+    """The code [dim] that shows an emotion as the face of a reference photograph does.
+
+    Raises NoFace where no face is found, ValueError where the method takes no references.
+    """
+    found = find(picture, detector)
+    number = choose(found, face)[0]
+    source, _ = crop(picture, found[number - 1], editor.size)
+    return editor.reference([source], emotion)[0]

@@ -1,0 +1,101 @@
+"""What `python -m ganmut edit` makes of its options, with bundled weights."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data as samples
+
+from ganmut.__main__ import main
+from ganmut.images import read
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory):
+    path = tmp_path_factory.mktemp("photos") / "astronaut.png"
+    Image.fromarray(samples.astronaut()[:300, 60:400]).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory):
+    path = tmp_path_factory.mktemp("photos") / "coffee.png"
+    Image.fromarray(samples.coffee()).save(path)
+    return path
+
+
+def edited(photo, out, *options) -> np.ndarray:
+    assert main(["edit", str(photo), "--out", str(out), *map(str, options)]) == 0
+    return read(out)
+
+
+def test_units_by_their_numbers(photo, tmp_path):
+    smile = edited(
+        photo, tmp_path / "smile.png", "--method", "defgan", "--units", "AU12=1", "25=.8"
+    )
+    brows = edited(photo, tmp_path / "brows.png", "--method", "defgan", "--units", "4=1")
+    assert smile.shape == read(photo).shape and not np.array_equal(smile, brows)
+    assert not np.array_equal(smile, read(photo))
+
+
+def test_a_reference_steers_how_an_emotion_is_shown(photo, tmp_path):
+    options = ["--method", "stargan_v2", "--emotion", "happy"]
+    named = edited(photo, tmp_path / "named.png", *options)
+    like = edited(photo, tmp_path / "like.png", *options, "--reference", photo)
+    none = [
+        edited(photo, tmp_path / f"{k}.png", *options, "--intensity", 0, *more)
+        for k, more in enumerate([[], ["--reference", photo]])
+    ]
+    assert not np.array_equal(named, like)
+    assert np.array_equal(*none)  # no intensity, no style
+
+
+def test_the_code_itself(photo, tmp_path):
+    edited(photo, tmp_path / "a.png", "--method", "ganmut", "--code", 0.6, -0.2)
+    (line,) = (tmp_path / "a.jsonl").read_text().splitlines()
+    assert json.loads(line)["face"] == 1
+
+
+@pytest.mark.parametrize(
+    "method, options, sentence",
+    [
+        ("defgan", ["--units", "12=1.5"], "action unit 12 must be between 0 and 1, got 1.5"),
+        ("defgan", ["--units", "12=nan"], "action unit 12 must be between 0 and 1, got nan"),
+        ("defgan", ["--units", "13=1"], "there is no action unit 13 here; there are 1, 2, 4"),
+        ("defgan", ["--units", "smile"], "expected AU=VALUE such as 12=.8, got 'smile'"),
+        ("defgan", ["--units", "12=1", "--emotion", "happy"], "say what to show, in one way"),
+        ("defgan", [], "say what to show, in one way"),
+        ("defgan", ["--code", "1", "1"], "this code space has 17 values, got 2"),
+        ("defgan", ["--code", *["2"] * 17], "outside of defgan's space; the nearest is 1 1 1"),
+        ("ganmut", ["--code", "3", "4"], "outside of ganmut's space; the nearest is 0.6 0.8"),
+        ("ganmut", ["--code", "nan", "0"], "a code holds NaN or infinity"),
+        ("ganmut", ["--units", "12=1"], "ganmut is not steered by action units"),
+        ("stargan_v2", ["--emotion", "happy", "--intensity", "2"], "intensity must be between"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_shown_is_one_sentence(photo, tmp_path, capsys, method, options, sentence):
+    out = tmp_path / "out.png"
+    try:
+        status = main(["edit", str(photo), "--out", str(out), "--method", method, *options])
+    except SystemExit as end:
+        status = end.code
+    assert status == 2 and not out.exists()
+    assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "method, options, sentence",
+    [
+        ("stargan_v2", ["--emotion", "happy"], "coffee.png: no face was found"),
+        ("stargan_v2", [], "say what to show"),
+        ("ganmut", ["--emotion", "happy"], "GANmut takes no reference picture"),
+    ],
+)
+def test_references_that_cannot_be_read(photo, empty, tmp_path, capsys, method, options, sentence):
+    reference = empty if method == "stargan_v2" else photo
+    arguments = ["--method", method, "--reference", str(reference), *options]
+    assert main(["edit", str(photo), "--out", str(tmp_path / "out.png"), *arguments]) == 2
+    assert sentence in capsys.readouterr().err
