@@ -104,10 +104,11 @@ class Maps:
             for i, e in enumerate(found.emotions)
             if (found.share.argmax(-1)[found.valid] == i).any()
         ]
+        marks = labels(choice.shape, [(m.name, m.x, m.y) for m in choice.marks])
         return {
             "title": self._name(choice), "shape": choice.shape, "picture": picture(found),
-            "marks": labels(choice.shape, [(m.name, m.x, m.y) for m in choice.marks]),
-            "axes": [[name, *axis] for name, axis in found.axes.items()],
+            "marks": marks,
+            "axes": [[name, *axis, *clear(axis, marks)] for name, axis in found.axes.items()],
             "seen": [[name, colour(name)] for name in seen],
         }  # fmt: skip
 
@@ -129,6 +130,19 @@ def axes(
         for name, slope, length in zip(("valence", "arousal"), slopes, lengths, strict=True)
         if length > 1e-6
     }
+
+
+def clear(axis: tuple[float, float], marks: list[dict[str, Any]]) -> tuple[float, float]:
+    """The place (x, y) on an axis for its name: as far out as no dot and no emotion's name is in
+    its way, or where they are least so."""
+    taken = [(mark[x], mark[y]) for mark in marks for x, y in (("x", "y"), ("tx", "ty"))]
+
+    def room(t: float) -> float:  # 1: just beside the next; a name is four times as wide as high
+        near = [max(abs(t * axis[0] - x) / 0.4, abs(t * axis[1] - y) / 0.1) for x, y in taken]
+        return min(1.0, *near)
+
+    t = max((0.76, 0.66, 0.56, 0.46, 0.36, 0.26), key=room)  # the first of equals
+    return t * axis[0], t * axis[1]
 
 
 def picture(found: Map) -> str:

@@ -15,6 +15,7 @@ from ganmut import images as pictures
 from ganmut.codes import CodeSpace
 from ganmut.device import inference, settle
 from ganmut.models.base import Edit, Method
+from ganmut.models.warp import warp
 
 
 @dataclass(frozen=True)
@@ -54,15 +55,18 @@ class Editor:
         Faces of another size are resized to the editor's. Raises ValueError for another shape or
         dtype.
         """
-        whole = self._stack(images)
-        x = pictures.to_float(whole.to(self.device))
-        x = pictures.resize(x, self.size).clamp(-1, 1)
-        seen = pictures.luma(x).expand_as(x).contiguous() if self.grey else x
+        x, seen = self._seen(images)
         if len(seen) == 1:  # the layout in which convolutions are fastest; norms of several are not
             seen = seen.contiguous(memory_format=torch.channels_last)
         with torch.no_grad(), inference(self.device):
             features = self.method.encode(seen)
         return Faces(x, features, len(x))
+
+    def reference(self, images: Tensor | np.ndarray | Iterable[np.ndarray], emotion: str) -> Tensor:
+        """float N x dim: codes that show an emotion in the way of aligned reference faces (images
+        as for `prepare`). Raises ValueError where the method takes no references, and for an
+        emotion that it does not know."""
+        return self.method.style_of(self._seen(images)[1], emotion).float().cpu()
 
     def edit(self, faces: Faces, code: Tensor) -> Tensor:
         """uint8 N x 3 x S x S: every face under `code` ([dim], or [N, dim] for a code a face)."""
@@ -80,8 +84,9 @@ class Editor:
         with torch.no_grad(), inference(self.device):
             edit = self.method.edit(faces.features, code)
         edited = edit.images.float()
-        if self.grey:  # the change of luminance is added to all three channels: the chroma stays
-            edited = faces.x + edited.mean(1, keepdim=True) - pictures.luma(faces.x)
+        if self.grey:  # the change of luminance goes to all channels; chroma stays with its skin
+            ground = faces.x if edit.flow is None else warp(faces.x, edit.flow)
+            edited = ground + edited.mean(1, keepdim=True) - pictures.luma(ground)
         return Edit(pictures.to_bytes(edited).cpu(), edit.mask, edit.flow)
 
     def pair(self, faces: Faces, rows: Tensor) -> Faces:
@@ -89,6 +94,12 @@ class Editor:
         without encoding again."""
         rows = rows.to(self.device)
         return Faces(faces.x[rows], self.method.take(faces.features, rows), len(rows))
+
+    def _seen(self, images: Tensor | np.ndarray | Iterable[np.ndarray]) -> tuple[Tensor, Tensor]:
+        """N x 3 x S x S in [-1, 1]: the faces, and what the method sees of them."""
+        x = pictures.to_float(self._stack(images).to(self.device))
+        x = pictures.resize(x, self.size).clamp(-1, 1)
+        return x, pictures.luma(x).expand_as(x).contiguous() if self.grey else x
 
     @staticmethod
     def _stack(images: Tensor | np.ndarray | Iterable[np.ndarray]) -> Tensor:

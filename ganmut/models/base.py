@@ -29,7 +29,7 @@ class Config:
     constant planes (docs/precision.md).
     stem: "conv7" (as published) or "shuffle", space-to-depth, which is cheaper.
     output: "tanh" (as published) or "residual", source plus change, which keeps the person from the
-    first step.
+    first step; StarGAN's generator also has "bent", the source under a flow, plus change.
     adversarial: "wgan_gp" (as published) or "nonsaturating" with R1, which is stable at one critic
     step a generator step.
     noise: standard deviation per octave of the noise on what the heads of the discriminator see
@@ -209,7 +209,12 @@ class Method(nn.Module, ABC):
     def edit(self, features: Any, code: Tensor) -> Edit:
         """The whole inference for encoded faces and N x dim codes: masks, warps and cascades
         included."""
-        return Edit(self.G.decode(features, code))
+        return self.G.decode(features, code)
+
+    def style_of(self, x: Tensor, emotion: str | Tensor) -> Tensor:
+        """B x dim codes of reference pictures, where a method reads codes from pictures; raises
+        ValueError where it does not."""
+        raise ValueError(f"{self.title} takes no reference picture; give an emotion or a code")
 
     @staticmethod
     def take(features: Any, rows: Tensor) -> Any:

@@ -33,13 +33,11 @@ from ganmut.models import unitwise
 from ganmut.models.attention import AttentionGenerator, total_variation
 from ganmut.models.base import METHODS, Edit
 from ganmut.models.layers import Critic, Trunk
-from ganmut.models.warp import compose, folded, warp
+from ganmut.models.warp import REACH, compose, folded, residual_flow, warp
 from ganmut.registry import Unknown
 
 if TYPE_CHECKING:
     from ganmut.extractors.base import Extractor
-
-REACH = 5.0  # px: the largest offset at 128 px, or step between neighbours
 
 
 @dataclass(frozen=True)
@@ -84,12 +82,6 @@ class Deformer(Trunk):
         raw = self.head(self.body(features, code)).float()
         flow = integral_flow(raw) if self.integral else residual_flow(raw)
         return flow.contiguous()
-
-
-def residual_flow(raw: Tensor) -> Tensor:
-    """B x 2 x S/4 x S/4 -> flow at S: REACH * tanh, in pixels at 128 px, enlarged."""
-    reach = REACH * 4 * raw.shape[-1] / 128
-    return F.interpolate(reach * raw.tanh(), scale_factor=4, mode="bilinear", align_corners=False)
 
 
 def integral_flow(raw: Tensor) -> Tensor:

@@ -44,6 +44,8 @@ class Config(base.Config):
     sigma: float = 0.1
     random_share: float = 7 / 16
 
+    ALLOWED: ClassVar = base.Config.ALLOWED | Generator.OUTPUTS
+
 
 @dataclass(frozen=True)
 class Target:

@@ -44,6 +44,8 @@ class Config(base.Config):
     lambda_rec: float = 10.0
     mode_share: float = 7 / 16
 
+    ALLOWED: ClassVar = base.Config.ALLOWED | Generator.OUTPUTS
+
 
 @dataclass(frozen=True)
 class Target:

@@ -7,11 +7,14 @@ through the frame that zero padding draws, and with reflect padding it does not 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganmut.models.base import Config
+from ganmut.models.base import Config, Edit
+from ganmut.models.warp import residual_flow, warp
 
 
 def instance_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
@@ -137,7 +140,11 @@ class Trunk(nn.Module):
         return h
 
     def decode(self, features: Tensor, code: Tensor) -> list[Tensor]:
-        h = self._stage(self.up2, self._stage(self.up1, self.body(features, code)))
+        return self.draw(self.body(features, code))
+
+    def draw(self, body: Tensor) -> list[Tensor]:
+        """The heads' outputs of what the residual blocks made."""
+        h = self._stage(self.up2, self._stage(self.up1, body))
         out = self.head(h).float()
         if not len(self.stem):
             out = F.pixel_shuffle(out, 2)
@@ -145,6 +152,7 @@ class Trunk(nn.Module):
 
 
 CHROMA = 0.25  # of a change: colour follows expression only a little
+PAINT = 0.25  # of a change where a flow bends first: what bending can do is not painted
 
 
 def change(head: Tensor) -> Tensor:
@@ -157,25 +165,47 @@ def change(head: Tensor) -> Tensor:
 
 class Generator(nn.Module):
     """A trunk with one colour head: x_fake = tanh(head), as published, or source plus change
-    ("residual")."""
+    ("residual"), or the source bent by a flow of at most 5 px at 128 px, plus change ("bent").
+
+    A bent face keeps its own skin and features, which a short training on photographs cannot draw,
+    and the flow serves the photograph at its full resolution. The flow is read from the residual
+    blocks, at a quarter of the size.
+    """
+
+    OUTPUTS: ClassVar = {"output": ("tanh", "residual", "bent")}
 
     def __init__(self, config: Config, code_dim: int):
         super().__init__()
         self.trunk = Trunk(config, code_dim)
-        self.residual = config.output == "residual"
+        self.output = config.output
+        if self.output == "bent":
+            self.offsets = nn.Conv2d(4 * config.width, 2, 3, 1, 1, bias=False)
+            nn.init.zeros_(self.offsets.weight)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return x, self.trunk.encode(x)
 
-    def decode(self, features: tuple[Tensor, Tensor], code: Tensor) -> Tensor:
+    def make(self, features: tuple[Tensor, Tensor], code: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Edited pictures B x 3 x S x S, and the flow B x 2 x S x S in pixels where there is
+        one."""
         x, encoded = features
-        (head,) = self.trunk.decode(encoded, code)
-        return x + change(head) if self.residual else torch.tanh(head)
+        body = self.trunk.body(encoded, code)
+        (head,) = self.trunk.draw(body)
+        if self.output == "tanh":
+            return torch.tanh(head), None
+        if self.output == "residual":
+            return x + change(head), None
+        flow = residual_flow(self.offsets(body).float())
+        return warp(x, flow) + PAINT * change(head), flow
+
+    def decode(self, features: tuple[Tensor, Tensor], code: Tensor) -> Edit:
+        images, flow = self.make(features, code)
+        return Edit(images, flow=flow)
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
-        """B x 3 x S x S in [-1, 1] under B x dim codes; "residual" may leave the range by a little
-        in training."""
-        return self.decode(self.encode(x), code)
+        """B x 3 x S x S in [-1, 1] under B x dim codes; "residual" and "bent" may leave the range
+        by a little in training."""
+        return self.make(self.encode(x), code)[0]
 
 
 class Conv(nn.Conv2d):

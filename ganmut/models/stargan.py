@@ -29,6 +29,8 @@ class Config(base.Config):
     lambda_cls: float = 1.0
     lambda_rec: float = 10.0
 
+    ALLOWED: ClassVar = base.Config.ALLOWED | Generator.OUTPUTS
+
 
 @METHODS.register("stargan")
 class StarGAN(Method):

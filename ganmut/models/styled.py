@@ -215,7 +215,11 @@ class Shipped(nn.Module):
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return x, self.down(self.stem(x))
 
-    def decode(self, features: tuple[Tensor, Tensor], style: Tensor) -> Tensor:
+    def decode(self, features: tuple[Tensor, Tensor], style: Tensor) -> base.Edit:
+        return base.Edit(self.make(features, style))
+
+    def make(self, features: tuple[Tensor, Tensor], style: Tensor) -> Tensor:
+        """B x 3 x S x S: the edit of encoded faces."""
         x, h = features
         for block in self.up:
             h = block(h, style)
@@ -224,7 +228,7 @@ class Shipped(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """B x 3 x S x S under B x style styles; not bounded, as published."""
-        return self.decode(self.encode(x), style)
+        return self.make(self.encode(x), style)
 
 
 def pick(each: Tensor, label: Tensor) -> Tensor:

@@ -8,6 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+REACH = 5.0  # px: the largest offset at 128 px (DefGAN), or step between neighbours
+
+
+def residual_flow(raw: Tensor) -> Tensor:
+    """B x 2 x S/4 x S/4 -> flow at S: REACH * tanh, in pixels at 128 px, enlarged bilinearly."""
+    reach = REACH * 4 * raw.shape[-1] / 128
+    return F.interpolate(reach * raw.tanh(), scale_factor=4, mode="bilinear", align_corners=False)
+
 
 def warp(x: Tensor, flow: Tensor) -> Tensor:
     """B x C x H x W float32: x bent by a flow, bilinear; beyond the frame its border goes on."""

@@ -1,0 +1,85 @@
+"""StarGAN's generator with output "bent": the source under a flow, plus a change."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from ganmut import images
+from ganmut.editor import Editor
+from ganmut.emotions import EMOTIONS
+from ganmut.models.base import METHODS
+from ganmut.models.warp import REACH, warp
+
+BENDING = ("stargan", "ganmut", "gganmut")
+
+
+def small(name: str, output: str = "bent", training: bool = False):
+    kind = METHODS[name]
+    torch.manual_seed(0)
+    config = kind.Config(
+        width=8, blocks=1, d_width=8, d_layers=4, condition="affine", output=output
+    )
+    return kind(config, EMOTIONS, 32, training)
+
+
+@pytest.fixture
+def people():
+    generator = torch.Generator().manual_seed(1)
+    coarse = torch.rand(3, 3, 8, 8, generator=generator)
+    return images.to_bytes(images.resize(coarse, 32) * 2 - 1)
+
+
+def loosened(method):
+    """The method with a head that bends."""
+    torch.nn.init.normal_(method.G.offsets.weight, std=0.3)
+    return method
+
+
+@pytest.mark.parametrize("name", BENDING)
+def test_it_starts_unbent(name, people):
+    editor = Editor(small(name), {})
+    made = editor.details(editor.prepare(people), editor.space.of("happy"))
+    assert made.flow.shape == (3, 2, 32, 32) and made.flow.abs().max() == 0
+
+
+def test_the_edit_is_the_source_under_the_flow_plus_a_change(people):
+    method = loosened(small("ganmut"))
+    x = images.to_float(people)
+    edited, flow = method.G.make(method.G.encode(x), torch.tensor([[0.5, 0.2]]).expand(3, 2))
+    assert 0.1 < flow.abs().max() <= REACH * 32 / 128
+    added = edited - warp(x, flow)
+    assert 0 < added.abs().mean() < (edited - x).abs().mean()
+    torch.nn.init.zeros_(method.G.trunk.head.weight)
+    plain, flow = method.G.make(method.G.encode(x), torch.tensor([[0.5, 0.2]]).expand(3, 2))
+    torch.testing.assert_close(plain, warp(x, flow))
+
+
+def test_the_code_decides_the_flow(people):
+    editor = Editor(loosened(small("stargan")), {})
+    ready = editor.prepare(people)
+    happy, sad = (editor.details(ready, editor.space.of(e)).flow for e in ("happy", "sad"))
+    assert (happy - sad).abs().max() > 0.01
+
+
+def test_gradients_reach_the_flow(people):
+    method = small("gganmut", training=True)
+    x = images.to_float(people)
+    (method.G(x, torch.zeros(3, 2)) - x.flip(3)).abs().mean().backward()
+    assert method.G.offsets.weight.grad.abs().max() > 0
+
+
+def test_only_these_methods_bend():
+    for name in METHODS:
+        allowed = METHODS[name].Config.ALLOWED["output"]
+        assert ("bent" in allowed) == (name in BENDING)
+        if name not in BENDING:
+            with pytest.raises(ValueError, match="output must be one of"):
+                dataclasses.replace(METHODS[name].PAPER, output="bent")
+
+
+def test_it_does_not_start_from_another_output():
+    with pytest.raises(ValueError, match="networks differ"):
+        small("ganmut").start(small("ganmut", "residual"))
