@@ -174,7 +174,8 @@ class Game:
         if g_due:
             method.D.requires_grad_(False)  # its gradients are not needed: a third of its work
             with hardware.autocast(self.device, dtype):
-                loss = self.meter.add("g", method.g_loss(batch, target, x_fake), self.step)
+                terms = method.g_loss(batch, target, x_fake) | method.keep(batch, x_fake)
+                loss = self.meter.add("g", terms, self.step)
             self.descend(self.opt_g, loss)
             method.D.requires_grad_(True)
             self.follow()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from conftest import TOY, toy
@@ -90,6 +92,14 @@ def test_terms_are_scalars_and_the_adversarial_signs_oppose(method, batch):
     better = (x_fake - 0.02 * slope / slope.abs().max()).detach()
     assert method.g_loss(batch, target, better)["adv"] < g["adv"]
     assert method.d_loss(batch, target, better)["adv"] > d["adv"]
+
+
+def test_changing_a_picture_may_have_a_price(method, batch):
+    x_fake = method.fake(batch, method.draw(batch, rng()))
+    assert method.keep(batch, x_fake) == {}  # as published
+    method.config = dataclasses.replace(method.config, lambda_keep=3.0)
+    assert method.keep(batch, batch.x)["keep"] == 0
+    assert float(method.keep(batch, batch.x + 0.1)["keep"]) == pytest.approx(0.3, rel=1e-3)
 
 
 def test_same_in_train_and_eval_mode_and_twice(editor, faces):

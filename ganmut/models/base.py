@@ -35,6 +35,8 @@ class Config:
     noise: standard deviation per octave of the noise on what the heads of the discriminator see
     (instance noise, Soenderby et al. 2017, at every scale); 0 as published. Without it changes too
     small to see satisfy D_cls. The adversarial score sees the picture itself, so that grain shows.
+    lambda_keep: price of every pixel that an edit changes, mean absolute; 0 as published. Without a
+    price short trainings on photographs move whole heads.
     g_interval, penalty_interval: steps between generator updates and between penalties.
     """
 
@@ -51,6 +53,7 @@ class Config:
     lambda_gp: float = 10.0
     lambda_r1: float = 1.0
     noise: float = 0.0
+    lambda_keep: float = 0.0
     g_interval: int = 5
     penalty_interval: int = 1
 
@@ -192,6 +195,11 @@ class Method(nn.Module, ABC):
     def fake(self, batch: Batch, target: Any) -> Tensor:
         """B x 3 x S x S edited images of a batch under the drawn codes."""
         return self.G(batch.x, self.code(target))
+
+    def keep(self, batch: Batch, x_fake: Tensor) -> dict[str, Tensor]:
+        """The term of lambda_keep, which the loop adds to the generator's loss."""
+        price = self.config.lambda_keep
+        return {"keep": price * (x_fake - batch.x).abs().mean()} if price else {}
 
     def warm_d(self, batch: Batch) -> dict[str, Tensor]:
         """Loss that readies the discriminator as a plain classifier before the game starts."""
