@@ -4,6 +4,7 @@ prototypes."""
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Sequence
 
 # AffectNet's ids 0..6; "neutral first" is what every CodeSpace relies on. Seven is the default, not
@@ -31,6 +32,14 @@ PROTOTYPES: dict[str, dict[int, float]] = {
     "fearful": {1: 1.0, 2: 0.5, 4: 0.7, 5: 1.0, 7: 0.3, 20: 0.9, 25: 0.8, 26: 0.3},
     "disgusted": {4: 0.2, 6: 0.5, 7: 0.6, 9: 1.0, 10: 1.0, 15: 0.4, 17: 0.3, 25: 0.5},
     "angry": {4: 1.0, 5: 0.5, 7: 0.8, 10: 0.2, 17: 0.4, 23: 1.0},
+}
+
+# Other ways to show the same (EMFACS lists several): anger with the mouth open, sadness with lids
+# lowered. Rendered faces know the first ones alone; photographs decide for themselves
+# (`prototype_of`).
+VARIANTS: dict[str, tuple[dict[int, float], ...]] = {
+    "sad": ({1: 1.0, 4: 0.6, 15: 1.0, 17: 0.5, 45: 0.6},),
+    "angry": ({4: 1.0, 5: 0.5, 7: 0.8, 10: 0.5, 25: 0.6, 26: 0.3},),
 }
 
 # What datasets call the same seven. Contempt has no canonical counterpart: a source that has it
@@ -67,6 +76,18 @@ def prototype(name: str) -> list[float]:
     """The seventeen unit values (0..1, order of UNITS) of an emotion at full intensity."""
     units = PROTOTYPES[canonical(name)]
     return [units.get(number, 0.0) for number in UNITS]
+
+
+def prototype_of(name: str, shift: Sequence[float]) -> list[float]:
+    """As `prototype`, or the one of VARIANTS whose direction is nearer to `shift`: by how much the
+    units of a set's faces of this emotion differ from its neutral ones, in the mean."""
+
+    def likeness(units: list[float]) -> float:
+        return sum(u * s for u, s in zip(units, shift, strict=True)) / math.hypot(*units)
+
+    others = VARIANTS.get(canonical(name), ())
+    ways = [prototype(name), *([units.get(n, 0.0) for n in UNITS] for units in others)]
+    return max(ways, key=likeness) if others else ways[0]  # the first of equals
 
 
 def named_by_units(units: Sequence[float]) -> str:

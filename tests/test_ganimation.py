@@ -9,8 +9,8 @@ import torch
 from conftest import TOY, toy
 
 from ganmut.codes import ActionUnits, OneHot
-from ganmut.data.base import BadData, Batch, FaceSet
-from ganmut.emotions import EMOTIONS, prototype
+from ganmut.data.base import BadData, Batch, FaceSet, open_source
+from ganmut.emotions import EMOTIONS, UNITS, VARIANTS, prototype, prototype_of
 from ganmut.models.attention import AttentionGenerator, compose, total_variation
 from ganmut.models.base import METHODS, Config
 from ganmut.models.ganimation import HIGHEST
@@ -203,6 +203,32 @@ def test_prime_learns_what_emotions_mean_and_a_bank_of_real_faces(faces):
     assert {tuple(row.tolist()) for row in space.grid()} == real  # all of few, none invented
     other.prime(faces)
     assert torch.equal(other.G.bank, method.G.bank)
+
+
+def test_faces_decide_which_variant_of_an_emotion_is_meant():
+    closed, lowered = prototype("angry"), VARIANTS["sad"][0]
+    assert prototype_of("angry", closed) == closed and prototype_of("sad", prototype("sad")) == (
+        prototype("sad")
+    )
+    still = [0.0] * len(UNITS)
+    assert prototype_of("angry", still) == closed and prototype_of("happy", still) == (
+        prototype("happy")
+    )
+    shout = list(still)
+    shout[UNITS.index(25)] = 0.5
+    opened = prototype_of("angry", shout)
+    assert opened[UNITS.index(25)] == VARIANTS["angry"][0][25] and opened[UNITS.index(4)] == 1
+    lids = list(still)
+    lids[UNITS.index(45)] = 0.3
+    assert prototype_of("sad", lids)[UNITS.index(45)] == lowered[45]
+
+
+def test_rendered_faces_keep_the_textbook_s_prototypes():
+    faces = open_source("procedural").load("train", 32, 280, progress=False)
+    method = METHODS["ganimation"](METHODS["ganimation"].PAPER, faces.emotions, 32, training=False)
+    method.prime(faces)
+    for emotion in EMOTIONS:
+        assert torch.equal(method.space().of(emotion), torch.tensor(prototype(emotion)))
 
 
 def test_faces_without_units_are_refused_unless_labels_are_wanted(faces):

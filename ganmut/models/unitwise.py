@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ganmut.codes import ActionUnits, OneHot
 from ganmut.data.base import BadData, Batch, FaceSet
-from ganmut.emotions import PROTOTYPES, UNITS, canonical, prototype
+from ganmut.emotions import PROTOTYPES, UNITS, canonical, prototype, prototype_of
 from ganmut.models import base
 from ganmut.models.base import Method
 
@@ -89,8 +89,9 @@ class Unitwise(Method):
         self.G.register_buffer("bank", bank)
 
     def prime(self, faces: FaceSet) -> None:
-        """The units of every emotion (the textbook's; where there are none, the mean over its
-        faces) and of 441 training faces; raises BadData where units are wanted and missing."""
+        """The units of every emotion (the textbook's, in the variant that these faces show; where
+        there are none, the mean over its faces) and of 441 training faces; raises BadData where
+        units are wanted and missing."""
         if not self.by_units:
             return
         if faces.units is None:
@@ -99,14 +100,16 @@ class Unitwise(Method):
                 "give seventeen units a face, or train with --conditions labels"
             )
         units = faces.units.float().cpu()
-        for row, emotion in enumerate(self.emotions):
-            if canonical(emotion) not in PROTOTYPES:
-                shown = units[faces.emotion.cpu() == row]
-                if not len(shown):
-                    raise BadData(
-                        f"{faces.source} has no face that is {emotion}: what units is it?"
-                    )
+        kinds = [units[faces.emotion.cpu() == row] for row in range(len(self.emotions))]
+        for row, (emotion, shown) in enumerate(zip(self.emotions, kinds, strict=True)):
+            if canonical(emotion) in PROTOTYPES:
+                if len(shown) and len(kinds[0]):
+                    shift = (shown.mean(0) - kinds[0].mean(0)).tolist()
+                    self.G.prototypes[row] = torch.tensor(prototype_of(emotion, shift))
+            elif len(shown):
                 self.G.prototypes[row] = shown.mean(0)
+            else:
+                raise BadData(f"{faces.source} has no face that is {emotion}: what units is it?")
         rng = torch.Generator().manual_seed(0)
         rounds = -(-BANK // len(units))  # a small set is dealt again
         rows = torch.cat([torch.randperm(len(units), generator=rng) for _ in range(rounds)])
