@@ -14,10 +14,11 @@ from ganmut.emotions import EMOTIONS
 from ganmut.models.base import METHODS
 from ganmut.models.warp import warp
 
-PRESETS = ("paper", "cpu")
+PRESETS = ("paper", "cpu", "photos")
+SETTINGS = [(m, p) for m in METHODS for p in PRESETS if p != "photos" or METHODS[m].PHOTOS]
 
 
-@pytest.fixture(params=[(m, p) for m in METHODS for p in PRESETS], ids=lambda v: f"{v[0]}-{v[1]}")
+@pytest.fixture(params=SETTINGS, ids=lambda v: f"{v[0]}-{v[1]}")
 def method(request):
     return toy(*request.param)
 
@@ -96,7 +97,8 @@ def test_terms_are_scalars_and_the_adversarial_signs_oppose(method, batch):
 
 def test_changing_a_picture_may_have_a_price(method, batch):
     x_fake = method.fake(batch, method.draw(batch, rng()))
-    assert method.keep(batch, x_fake) == {}  # as published
+    method.config = dataclasses.replace(method.config, lambda_keep=0.0)
+    assert method.keep(batch, x_fake) == {} and type(method).PAPER.lambda_keep == 0
     method.config = dataclasses.replace(method.config, lambda_keep=3.0)
     assert method.keep(batch, batch.x)["keep"] == 0
     assert float(method.keep(batch, batch.x + 0.1)["keep"]) == pytest.approx(0.3, rel=1e-3)

@@ -70,7 +70,7 @@ def test_the_command_line_overrides_both_dataclasses(capsys):
     [
         (["train", "ganmutt"], "ganmut"),
         (["train", "stargan", "--lambda_rho=4"], "lambda_rho"),
-        (["train", "ganmut", "--recipe=fast"], "There are: paper, cpu, gpu"),
+        (["train", "ganmut", "--recipe=fast"], "There are: paper, cpu, photos, gpu"),
         (["train", "ganmut", "--kimg=-1"], "above 0"),
         (["train", "ganmut", "--condition=plain"], "planes, affine"),
         (["train", "resume", "nowhere"], "not a run directory"),

@@ -99,6 +99,8 @@ class Method(nn.Module, ABC):
     PAPER_RECIPE: ClassVar[dict[str, Any]] = {}
     # What it needs of its own under the presets other than "paper": fields of Recipe or Config.
     LEAN: ClassVar[dict[str, Any]] = {}
+    # What it needs besides under the preset "photos".
+    PHOTOS: ClassVar[dict[str, Any]] = {}
     # Factors on the generator's learning rate, by the start of a parameter's name (StarGAN v2's
     # mapping network learns a hundred times slower).
     lr_scale: ClassVar[dict[str, float]] = {}

@@ -146,6 +146,13 @@ class DefGAN(unitwise.Unitwise):
         "lambda_exp_comp": 40.0, "lambda_exp_def": 10.0, "lambda_cyc": 10.0,
         "lambda_comp": 0.25, "lambda_eye_G": 0.025, "deformer_share": 0.5,
     }  # fmt: skip
+    # On photographs the critic's head is soon pleased with a few painted marks. So bending has to
+    # please it nearly alone, and texture is dearer still.
+    PHOTOS: ClassVar = {
+        "start": "procedural/defgan",
+        "lambda_exp_def": 30.0, "lambda_eye_G": 0.01, "lambda_eye_M": 0.5, "lambda_TV_M": 0.001,
+        "lambda_face": 4.0,
+    }  # fmt: skip
 
     def build(self, training: bool) -> None:
         self.G = DeformingGenerator(self.config, self.dim, self.size)

@@ -80,6 +80,7 @@ class GANmut(Method):
     PAPER = Config()
     PAPER_RECIPE: ClassVar = {"batch": 16, "kimg": 1_000_000 * 16 / 1000}
     LEAN: ClassVar = {"lambda_rec": 1.0}
+    PHOTOS: ClassVar = Generator.PHOTOS
     not_averaged = ("directions",)
 
     def build(self, training: bool) -> None:

@@ -99,6 +99,7 @@ class GGANmut(Method):
     PAPER = Config()
     PAPER_RECIPE: ClassVar = {"batch": 16, "kimg": 1_800_000 * 16 / 1000}
     LEAN: ClassVar = {"lambda_rec": 1.0}
+    PHOTOS: ClassVar = Generator.PHOTOS
     not_averaged = ("raw_modes", "rotation", "raw_variances")
 
     def build(self, training: bool) -> None:

@@ -173,6 +173,8 @@ class Generator(nn.Module):
     """
 
     OUTPUTS: ClassVar = {"output": ("tanh", "residual", "bent")}
+    # What methods with this generator need on photographs.
+    PHOTOS: ClassVar = {"output": "bent", "lambda_rec": 2.0, "lambda_keep": 5.0}
 
     def __init__(self, config: Config, code_dim: int):
         super().__init__()

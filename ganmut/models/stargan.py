@@ -43,6 +43,7 @@ class StarGAN(Method):
     PAPER = Config()
     PAPER_RECIPE: ClassVar = {"batch": 16, "kimg": 200_000 * 16 / 1000}
     LEAN: ClassVar = {"lambda_rec": 1.0}
+    PHOTOS: ClassVar = Generator.PHOTOS
 
     def build(self, training: bool) -> None:
         self.G = Generator(self.config, len(self.emotions))
