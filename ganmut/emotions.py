@@ -38,8 +38,8 @@ PROTOTYPES: dict[str, dict[int, float]] = {
 # lowered. Rendered faces know the first ones alone; photographs decide for themselves
 # (`prototype_of`).
 VARIANTS: dict[str, tuple[dict[int, float], ...]] = {
-    "sad": ({1: 1.0, 4: 0.6, 15: 1.0, 17: 0.5, 45: 0.6},),
-    "angry": ({4: 1.0, 5: 0.5, 7: 0.8, 10: 0.5, 25: 0.6, 26: 0.3},),
+    "sad": ({1: 1.0, 4: 0.6, 15: 1.0, 17: 0.7, 45: 0.9},),
+    "angry": ({4: 1.0, 5: 0.5, 7: 1.0, 10: 0.8, 25: 0.9, 26: 0.5},),
 }
 
 # What datasets call the same seven. Contempt has no canonical counterpart: a source that has it

@@ -15,7 +15,7 @@ from torch import nn
 from ganmut import weights
 from ganmut.codes import Disc
 from ganmut.emotions import EMOTIONS
-from ganmut.models.base import METHODS, Config, Method
+from ganmut.models.base import METHODS, Config, Edit, Method
 from ganmut.registry import Unknown
 from ganmut.weights import BadWeights
 
@@ -36,7 +36,8 @@ class TinyG(nn.Module):
         return self.inner(x)
 
     def decode(self, features, code):
-        return torch.tanh(self.outer(torch.relu(features + self.steer(code)[..., None, None])))
+        hidden = torch.relu(features + self.steer(code)[..., None, None])
+        return Edit(torch.tanh(self.outer(hidden)))
 
 
 @dataclasses.dataclass(frozen=True)
