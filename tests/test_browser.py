@@ -220,6 +220,30 @@ def test_an_example_is_a_click(visit):
     expect(page.locator("#said")).to_have_text("")
 
 
+def test_a_photograph_goes_to_weights_that_learned_from_photographs(visit):
+    page = visit()
+    learned, method = (
+        page.locator(f"#{i} button[aria-pressed=true]") for i in ("learned", "method")
+    )
+    if not page.locator("#learned button").count():
+        pytest.skip("the bundled weights learned from rendered faces only")
+    expect(learned).to_have_text("rendered faces")
+    before = shown(page)
+    page.locator("#shelf button").last.click()  # the astronaut
+    before = changes(page, before)
+    expect(learned).to_have_text("photographs")
+    expect(page.locator("body")).to_contain_text("Learned from photographs")
+    expect(page.locator("body")).not_to_contain_text("GANmut angle")  # of the face before
+    photograph(page, "photograph")
+    page.locator("#learned button").first.click()  # the visitor decides
+    before = changes(page, before)
+    expect(learned).to_have_text("rendered faces")
+    expect(method).to_have_count(1)
+    page.locator("#shelf button").first.click()
+    changes(page, before)
+    expect(learned).to_have_text("rendered faces")
+
+
 def test_no_face_gets_a_sentence_and_a_square_to_draw(visit):
     page = visit()
     upload(page, np.random.default_rng(0).integers(90, 160, (300, 400, 3), dtype=np.uint8))
