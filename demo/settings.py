@@ -82,10 +82,7 @@ def code_of(space: CodeSpace, setting: Setting, own: list[float] | None = None) 
     if space.kind == "gamut":
         return space.clamp(torch.tensor(setting.point, dtype=torch.float32))
     if space.kind == "units":
-        code = space.of(space.emotions[0]) if own is None else torch.tensor(own)
-        for unit, value in setting.units.items():
-            code[UNITS.index(unit)] = value
-        return space.clamp(code)
+        return space.units(setting.units, own)
     code = (1 - sum(setting.mix.values())) * space.of(space.emotions[0])
     for emotion, share in setting.mix.items():
         code = code + share * end(space, emotion, setting.seed)

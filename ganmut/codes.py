@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -280,10 +280,11 @@ class ActionUnits(CodeSpace):
     def clamp(self, code: Tensor) -> Tensor:
         return self._checked(code).clamp(0, 1)
 
-    def units(self, values: Mapping[int, float]) -> Tensor:
-        """The code `[17]` of units by their FACS number, 0..1 each; those not named are at rest.
-        Raises ValueError for a number that is not among UNITS and a value outside 0..1."""
-        code = torch.zeros(self.dim)
+    def units(self, values: Mapping[int, float], others: Sequence[float] | None = None) -> Tensor:
+        """The code `[17]` of units by their FACS number, 0..1 each; those not named are as in
+        `others` (17 values), or neutral. Raises ValueError for a number that is not among UNITS
+        and a value outside 0..1."""
+        code = self.prototypes[0].clone() if others is None else self.clamp(torch.tensor(others))
         for number, value in values.items():
             if number not in UNITS:
                 known = ", ".join(map(str, UNITS))

@@ -218,7 +218,7 @@ class Method(nn.Module, ABC):
 
     def edit(self, features: Any, code: Tensor) -> Edit:
         """The whole inference for encoded faces and N x dim codes: masks, warps and cascades
-        included."""
+        included. By default what `G.decode` gives, an Edit."""
         return self.G.decode(features, code)
 
     def style_of(self, x: Tensor, emotion: str | Tensor) -> Tensor:
