@@ -77,8 +77,9 @@ class Meter:
 def by_pace(method: Method) -> list[dict[str, Any]]:
     """Parameter groups of the generator, one for each of the method's learning-rate factors."""
     groups: dict[float, list[Tensor]] = {}
+    scale = method.lr_scale()
     for name, parameter in method.G.named_parameters():
-        pace = next((f for k, f in method.lr_scale.items() if name.startswith(k)), 1.0)
+        pace = next((f for k, f in scale.items() if name.startswith(k)), 1.0)
         groups.setdefault(pace, []).append(parameter)
     return [{"params": params, "pace": pace} for pace, params in groups.items()]
 
@@ -326,11 +327,12 @@ def loop(game: Game, run: RunDir | None, sampler: Sampler, progress: bool) -> No
             now = time.perf_counter()
             pace = (now - since[0]) / max(game.kimg - since[1], 1e-9)
             since, game.seconds = (now, game.kimg), now - start
+            first = game.opt_g.param_groups[0]
             record = {
                 "kimg": round(game.kimg, 3), "step": game.step, "sec_per_kimg": round(pace, 3),
                 "seconds": round(game.seconds, 1),
                 "left": round(pace * (recipe.kimg - game.kimg), 1),
-                "lr_g": game.opt_g.param_groups[0]["lr"],
+                "lr_g": first["lr"] / first["pace"],
                 "memory_gib": round(hardware.memory(game.device), 2),
                 **terms, **game.method.diagnose(),
             }  # fmt: skip

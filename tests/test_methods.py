@@ -13,6 +13,8 @@ from ganmut.editor import Editor
 from ganmut.emotions import EMOTIONS
 from ganmut.models.base import METHODS
 from ganmut.models.warp import warp
+from ganmut.recipe import assemble
+from ganmut.train import Game
 
 PRESETS = ("paper", "cpu", "photos")
 SETTINGS = [(m, p) for m in METHODS for p in PRESETS if p != "photos" or METHODS[m].PHOTOS]
@@ -80,6 +82,20 @@ def test_gradients_reach_every_parameter_of_the_right_network(method, batch):
     sum(terms.values()).backward()
     assert [n for n, p in method.D.named_parameters() if p.grad is None] == []
     assert all(p.grad is None for p in method.G.parameters())
+
+
+def test_modes_and_covariances_keep_pace_with_a_short_training():
+    rates = {}
+    for preset in ("paper", "cpu"):
+        recipe, config = assemble("gganmut", preset, **TOY)
+        game = Game(METHODS["gganmut"](config, EMOTIONS, 32), recipe, torch.device("cpu"))
+        game.schedule()
+        by_id = {id(p): group["lr"] for group in game.opt_g.param_groups for p in group["params"]}
+        rates[preset] = {n: by_id[id(p)] for n, p in game.method.G.named_parameters()}
+    assert set(rates["paper"].values()) == {1e-4}
+    learned = {"raw_modes", "rotation", "raw_variances"}
+    assert {rates["cpu"].pop(name) for name in learned} == {20 * 3e-4}
+    assert set(rates["cpu"].values()) == {3e-4}
 
 
 def test_terms_are_scalars_and_the_adversarial_signs_oppose(method, batch):

@@ -101,9 +101,6 @@ class Method(nn.Module, ABC):
     LEAN: ClassVar[dict[str, Any]] = {}
     # What it needs besides under the preset "photos".
     PHOTOS: ClassVar[dict[str, Any]] = {}
-    # Factors on the generator's learning rate, by the start of a parameter's name (StarGAN v2's
-    # mapping network learns a hundred times slower).
-    lr_scale: ClassVar[dict[str, float]] = {}
     # Parameters of G that averaging copies instead of averaging (GANmut's raw directions:
     # METHODS.md section 5).
     not_averaged: ClassVar[tuple[str, ...]] = ()
@@ -135,6 +132,10 @@ class Method(nn.Module, ABC):
                 f"{self.name} cannot start from this {donor.name}: the networks differ; "
                 "use the same method, size and widths"
             ) from None
+
+    def lr_scale(self) -> dict[str, float]:
+        """Factors on the generator's learning rate, by the start of a parameter's name."""
+        return {}
 
     @abstractmethod
     def space(self) -> CodeSpace:
