@@ -247,11 +247,14 @@ def run_faces(args: argparse.Namespace) -> int:
 def add_train_extractor(verbs: argparse._SubParsersAction) -> None:
     from ganmut.extractors.base import EXTRACTORS
 
-    parser = verbs.add_parser(
-        "train-extractor", help="train a frozen judge on people whom editors never see"
-    )
+    parser = verbs.add_parser("train-extractor", help="train a frozen judge")
     parser.add_argument("name", help=", ".join(EXTRACTORS))
     parser.add_argument("--data", default="procedural", metavar="SPEC")
+    parser.add_argument(
+        "--split", default="extractor", choices=("extractor", "train"),
+        help="extractor: people whom editors never see (default); train: the editors' own faces, "
+        "where they are few",
+    )  # fmt: skip
     parser.add_argument("--out", required=True, metavar="DIR", help="the weight folder to write")
     parser.add_argument(
         "--faces", type=int, default=12000, help="training faces; 0 = all (default 12000)"
@@ -273,7 +276,7 @@ def run_train_extractor(args: argparse.Namespace) -> int:
     from ganmut.train import commit
 
     source = open_source(args.data)
-    train = source.load("extractor", args.size, args.faces or None)
+    train = source.load(args.split, args.size, args.faces or None)
     test = source.load("test", args.size, args.test_faces or None)
     folder = train_extractor(
         args.name, train, test, out=args.out, epochs=args.epochs, batch=args.batch, size=args.size,

@@ -73,12 +73,14 @@ def extractor_card(config: dict[str, Any], extractor: Any, name: str) -> str:
     tags = ["facial-expression", "evaluation", config["extractor"]]
     task, licence = "image-feature-extraction", config.get("licence", "apache-2.0")
     note = f"\n{config['note']}\n" if config.get("note") else ""
+    shared = config.get("split") == "train"
+    whom = "which editors learned from too" if shared else "of people whom no editor sees"
     return f"""{front_matter(tags, task, licence)}
 # {extractor.title}: {name}
 
 Looks at aligned faces (resized to {config["size"]} x {config["size"]} px) and gives
 {extractor.outputs}.
-A judge of editors: it learned from {config["faces"]} faces of people whom no editor sees.
+A judge of editors: it learned from {config["faces"]} faces {whom}.
 {note}
 ```python
 from ganmut import extractors

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ganmut import device as hardware
 from ganmut import hub, storage
-from ganmut.card import editor_card
+from ganmut.card import editor_card, extractor_card
 from ganmut.data.base import CROP
 from ganmut.editor import Editor
 from ganmut.images import write_atomic
@@ -235,16 +235,20 @@ def save(
 
 
 def bundle(folder: str | Path, set: str, name: str, **facts: Any) -> Path:
-    """Copies a trained weight to `weights/<set>/<name>`; facts (note, ablation_of ...) join its
-    config and its card."""
-    source = read(folder, "editor")
-    config = {**source.config, "set": set, **facts}
+    """Copies a trained weight, of an editor or an extractor, to `weights/<set>/<name>`; facts
+    (note, ablation_of ...) join its config and its card."""
+    from ganmut.extractors.base import EXTRACTORS  # which itself needs this file
+
+    config = {**read(folder).config, "set": set, **facts}
     target = bundled_root() / set / name
     partial = target.with_name(f".{name}.{os.getpid()}.tmp")
     shutil.copytree(folder, partial)
     try:
         write_atomic(partial / "config.json", json.dumps(config, indent=2, allow_nan=False) + "\n")
-        card = editor_card(config, METHODS[config["method"]], name)
+        if config["kind"] == "editor":
+            card = editor_card(config, METHODS[config["method"]], name)
+        else:
+            card = extractor_card(config, EXTRACTORS[config["extractor"]], name)
         write_atomic(partial / "README.md", card)
         storage.swap(partial, target)
     finally:

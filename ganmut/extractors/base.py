@@ -86,8 +86,11 @@ class Extractor(nn.Module, ABC):
         """How well it did on faces that it was not trained on: named numbers for the card."""
 
     def shrink(self, images: Tensor, device: torch.device) -> Tensor:
-        """uint8 N x 3 x H x W -> float in [-1, 1], antialiased to the input side, on the device."""
+        """uint8 N x 3 x H x W -> float in [-1, 1], antialiased to the input side, on the device;
+        without colour for one that has learned from grey faces."""
         x = pictures.resize(pictures.to_float(images.to(device)), self.size)
+        if self.config.get("grey"):
+            x = pictures.luma(x).expand_as(x)
         return x.contiguous(memory_format=LAYOUT)
 
     @torch.no_grad()

@@ -71,8 +71,8 @@ def train_extractor(
     scores = extractor.examine(test, extractor(test.faces()))
     config = {
         "extractor": name, "version": extractor.version, "emotions": list(train.emotions),
-        "size": size, "scores": scores, "data": train.source, "crop": train.crop,
-        "grey": train.grey, "data_fingerprint": train.fingerprint,
+        "size": size, "scores": scores, "data": train.source, "split": train.split,
+        "crop": train.crop, "grey": train.grey, "data_fingerprint": train.fingerprint,
         "test_fingerprint": test.fingerprint, "faces": len(lesson.rows), "steps": total,
         "batch": batch, "seed": seed, "hardware": hardware.describe(target),
         "minutes": (time.monotonic() - began) / 60, **(meta or {}),

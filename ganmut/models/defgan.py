@@ -150,7 +150,7 @@ class DefGAN(unitwise.Unitwise):
     # please it nearly alone, and texture is dearer still.
     PHOTOS: ClassVar = {
         "start": "procedural/defgan",
-        "lambda_exp_def": 30.0, "lambda_eye_G": 0.01, "lambda_eye_M": 5.0, "lambda_TV_M": 0.004,
+        "lambda_exp_def": 30.0, "lambda_eye_G": 0.01, "lambda_eye_M": 12.0, "lambda_TV_M": 0.012,
         "lambda_keep": 3.0,
     }  # fmt: skip
 
