@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 import torch
 
-from ganmut import extractors, storage, weights
+from ganmut import extractors, images, storage, weights
 from ganmut.data import BadData, FaceSet
 from ganmut.emotions import UNITS
 from ganmut.extractors.augment import augment
@@ -319,3 +320,41 @@ def test_an_onnx_classifier_gives_its_last_features_and_the_project_s_order(tmp_
         extractors.load(f"onnx:{tmp_path / 'bars.onnx'}:neutral,happy")(faces)
     with pytest.raises(BadWeights, match="neutral among them"):
         extractors.load(f"onnx:{tmp_path / 'bars.onnx'}:happy,sad,angry,fearful")
+
+
+def test_a_judge_of_grey_faces_sees_luminance_alone(tmp_path):
+    grey = toy("train", 12)
+    grey = dataclasses.replace(grey, images=grey.images[:, :1].expand(-1, 3, -1, -1))
+    folder = train_extractor("emotion", grey, TEST, out=tmp_path / "e", steps=2, **QUICK)
+    judge, faces = extractors.load(folder, "cpu"), TEST.faces()[:4]
+    light = images.luma(faces.float()).round().clamp(0, 255).to(torch.uint8).expand_as(faces)
+    assert verify(folder) < 1e-5
+    assert torch.allclose(judge(faces).outputs, judge(light).outputs, atol=5e-3)
+    card = (folder / "README.md").read_text()
+    assert "72 faces which editors learned from too" in card
+
+
+def test_a_handful_of_faces_does_not_outweigh_the_others(trained):
+    judge = extractors.load(trained["emotion"], "cpu")
+    labels = torch.tensor([0] * 60 + [1] * 60 + [2])
+    faces = dataclasses.replace(
+        TRAIN, images=TRAIN.images[:121], emotion=labels, units=None, person=None
+    )
+    loss, features = judge.lesson(faces, torch.Generator()).loss, torch.randn(2, 128)
+    rare, common = torch.tensor([0, 2]), torch.tensor([0, 1])
+    with torch.no_grad():
+        each = torch.nn.functional.cross_entropy(judge.logits(features), rare, reduction="none")
+        # A mean weighted 4 to 121 / 180, not 121 / 3 to 121 / 180.
+        share = 4 / (4 + 121 / 180)
+        expected = share * each[1] + (1 - share) * each[0]
+        assert torch.allclose(loss(features, rare, 0.0), expected, atol=1e-5)
+        assert loss(features, common, 0.0).isfinite()
+
+
+def test_an_extractor_is_bundled_with_its_note(trained, tmp_path, monkeypatch):
+    monkeypatch.setenv("GANMUT_WEIGHTS", str(tmp_path))
+    folder = weights.bundle(trained["emotion"], "photos", "emotion", note="From toys.")
+    assert folder == tmp_path / "photos" / "emotion" and verify(folder) < 1e-5
+    assert extractors.load("photos/emotion", "cpu").config["note"] == "From toys."
+    card = (folder / "README.md").read_text()
+    assert "\nFrom toys.\n" in card and 'extractors.load("photos/emotion")' in card

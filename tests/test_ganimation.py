@@ -221,6 +221,10 @@ def test_faces_decide_which_variant_of_an_emotion_is_meant():
     lids = list(still)
     lids[UNITS.index(45)] = 0.3
     assert prototype_of("sad", lids)[UNITS.index(45)] == lowered[45]
+    jaw = list(still)
+    jaw[UNITS.index(26)] = 0.4
+    assert prototype_of("surprised", jaw)[UNITS.index(5)] == VARIANTS["surprised"][0][5]
+    assert prototype_of("surprised", prototype("surprised")) == prototype("surprised")
 
 
 def test_rendered_faces_keep_the_textbook_s_prototypes():
