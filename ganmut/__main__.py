@@ -300,14 +300,14 @@ def add_bundle(verbs: argparse._SubParsersAction) -> None:
 
 
 def run_bundle(args: argparse.Namespace) -> int:
-    from ganmut import weights
+    from ganmut import publish, weights
 
     set_, _, name = args.spec.partition("/")
     if not set_ or not name or "/" in name:
         raise ValueError(f"say SET/NAME, such as procedural/ganmut; got {args.spec!r}")
     facts = {"note": args.note, "ablation_of": args.ablation_of}
     told = {key: value for key, value in facts.items() if value}
-    print(weights.bundle(weights.find(args.folder), set_, name, **told))
+    print(publish.bundle(weights.find(args.folder), set_, name, **told))
     return 0
 
 

@@ -1,4 +1,5 @@
-"""Publishing: a weight, or sets of them, as one commit of a model repository on the Hub.
+"""Publishing: a weight among the bundled ones, or sets of them as one commit of a model repository
+on the Hub.
 
 Every weight goes as it lies on disk, checked before it goes; its card is written anew, with the
 numbers that the bench measured for exactly these tensors (by their sha256) as `model-index`.
@@ -7,15 +8,19 @@ numbers that the bench measured for exactly these tensors (by their sha256) as `
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ganmut import card, hub, weights
+from ganmut.extractors.base import EXTRACTORS
+from ganmut.images import write_atomic
 from ganmut.models.base import METHODS
-from ganmut.storage import FILES, BadWeights, golden, read
+from ganmut.storage import FILES, BadWeights, golden, read, swap
 
 TOLERANCE = 12  # grey levels between golden edits made on another processor (docs/precision.md)
 TASK = {"task_type": "image-to-image", "task_name": "facial expression editing"}
@@ -31,6 +36,26 @@ class Item:
     @property
     def size(self) -> int:
         return len(self.content) if isinstance(self.content, bytes) else self.content.stat().st_size
+
+
+def bundle(folder: str | Path, set: str, name: str, **facts: Any) -> Path:
+    """Copies a trained weight, of an editor or an extractor, to `weights/<set>/<name>`; facts
+    (note, ablation_of ...) join its config and its card."""
+    config = {**read(folder).config, "set": set, **facts}
+    target = weights.bundled_root() / set / name
+    partial = target.with_name(f".{name}.{os.getpid()}.tmp")
+    shutil.copytree(folder, partial)
+    try:
+        write_atomic(partial / "config.json", json.dumps(config, indent=2, allow_nan=False) + "\n")
+        if config["kind"] == "editor":
+            text = card.editor_card(config, METHODS[config["method"]], name)
+        else:
+            text = card.extractor_card(config, EXTRACTORS[config["extractor"]], name)
+        write_atomic(partial / "README.md", text)
+        swap(partial, target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return target
 
 
 def records(results: Path) -> list[dict[str, Any]]:

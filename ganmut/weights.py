@@ -12,9 +12,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
-import json
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +20,8 @@ import torch
 from torch import Tensor
 
 from ganmut import device as hardware
-from ganmut import hub, storage
-from ganmut.card import editor_card, extractor_card
+from ganmut import hub
+from ganmut.card import editor_card
 from ganmut.data.base import CROP
 from ganmut.editor import Editor
 from ganmut.images import write_atomic
@@ -232,28 +230,6 @@ def save(
         }
 
     return write(folder, "editor", method.G.state_dict(), config, examples, text, half)
-
-
-def bundle(folder: str | Path, set: str, name: str, **facts: Any) -> Path:
-    """Copies a trained weight, of an editor or an extractor, to `weights/<set>/<name>`; facts
-    (note, ablation_of ...) join its config and its card."""
-    from ganmut.extractors.base import EXTRACTORS  # which itself needs this file
-
-    config = {**read(folder).config, "set": set, **facts}
-    target = bundled_root() / set / name
-    partial = target.with_name(f".{name}.{os.getpid()}.tmp")
-    shutil.copytree(folder, partial)
-    try:
-        write_atomic(partial / "config.json", json.dumps(config, indent=2, allow_nan=False) + "\n")
-        if config["kind"] == "editor":
-            card = editor_card(config, METHODS[config["method"]], name)
-        else:
-            card = extractor_card(config, EXTRACTORS[config["extractor"]], name)
-        write_atomic(partial / "README.md", card)
-        storage.swap(partial, target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return target
 
 
 def build(weights: Weights, device: torch.device | str | None = None) -> Editor:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from ganmut import extractors, images, storage, weights
+from ganmut import extractors, images, publish, storage, weights
 from ganmut.data import BadData, FaceSet
 from ganmut.emotions import UNITS
 from ganmut.extractors.augment import augment
@@ -353,7 +353,7 @@ def test_a_handful_of_faces_does_not_outweigh_the_others(trained):
 
 def test_an_extractor_is_bundled_with_its_note(trained, tmp_path, monkeypatch):
     monkeypatch.setenv("GANMUT_WEIGHTS", str(tmp_path))
-    folder = weights.bundle(trained["emotion"], "photos", "emotion", note="From toys.")
+    folder = publish.bundle(trained["emotion"], "photos", "emotion", note="From toys.")
     assert folder == tmp_path / "photos" / "emotion" and verify(folder) < 1e-5
     assert extractors.load("photos/emotion", "cpu").config["note"] == "From toys."
     card = (folder / "README.md").read_text()

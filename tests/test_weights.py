@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from ganmut import weights
+from ganmut import publish, weights
 from ganmut.codes import Disc
 from ganmut.emotions import EMOTIONS
 from ganmut.models.base import METHODS, Config, Edit, Method
@@ -265,8 +265,8 @@ def test_bundled_names_runs_and_unknown_names(folder, monkeypatch):
 
 def test_an_ablation_is_bundled_but_not_offered(tmp_path, monkeypatch, folder):
     monkeypatch.setenv("GANMUT_WEIGHTS", str(tmp_path / "bundled"))
-    weights.bundle(folder, "mine", "plain", note="a sentence for the card")
-    weights.bundle(folder, "mine", "ablated", ablation_of="plain")
+    publish.bundle(folder, "mine", "plain", note="a sentence for the card")
+    publish.bundle(folder, "mine", "ablated", ablation_of="plain")
     assert weights.available("mine") == ["plain"]
     assert weights.available("mine", ablations=True) == ["ablated", "plain"]
     assert "a sentence for the card" in (weights.find("mine/plain") / "README.md").read_text()
