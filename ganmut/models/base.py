@@ -101,8 +101,8 @@ class Method(nn.Module, ABC):
     LEAN: ClassVar[dict[str, Any]] = {}
     # What it needs besides under the preset "photos".
     PHOTOS: ClassVar[dict[str, Any]] = {}
-    # Parameters of G that averaging copies instead of averaging (GANmut's raw directions:
-    # METHODS.md section 5).
+    # Parameters of G that averaging copies instead of averaging (GANmut's raw directions,
+    # GGANmut's Gaussians).
     not_averaged: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: Config, emotions: tuple[str, ...], size: int, training: bool = True):

@@ -2,7 +2,7 @@
 rectangles, and the interpolator of units.
 
 Layer widths stand only in a figure of the paper; every branch is StarGAN's trunk with GANimation's
-two heads (METHODS.md section 8).
+two heads.
 """
 
 from __future__ import annotations
