@@ -20,7 +20,7 @@ from ganmut import card, hub, weights
 from ganmut.extractors.base import EXTRACTORS
 from ganmut.images import write_atomic
 from ganmut.models.base import METHODS
-from ganmut.storage import FILES, BadWeights, golden, read, swap
+from ganmut.storage import BadWeights, files, golden, read, swap
 
 TOLERANCE = 12  # grey levels between golden edits made on another processor (docs/precision.md)
 TASK = {"task_type": "image-to-image", "task_name": "facial expression editing"}
@@ -92,7 +92,7 @@ def plan(spec: str | Path, to: str, results: Path) -> list[Item]:
         own = measured(scores, config["sha256"])
         measurements[inside or to.partition("/")[2]] = own
         at = f"{inside}/" if inside else ""
-        names = (FILES[config["kind"]], "config.json", "golden.safetensors")
+        names = (*files(config), "config.json", "golden.safetensors")
         items += [Item(at + name, folder / name) for name in names]
         items.append(Item(f"{at}README.md", page(config, folder, inside, to, own).encode()))
     if "" not in there:

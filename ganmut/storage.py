@@ -1,6 +1,7 @@
 """A weight folder on disk: written whole or not at all, checked before a tensor of it is used.
 
-    generator.safetensors (editors) or network.safetensors (extractors)
+    generator.safetensors (editors) or network.safetensors (extractors); a large one in parts, as
+                          generator-00001-of-00003.safetensors and so on, which config.json lists
     config.json           what to build, the sha256 of the tensors, how they were trained
     golden.safetensors    inputs, and what the tensors as stored made of them
     README.md             the model card
@@ -13,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +30,9 @@ from ganmut.images import write_atomic
 
 FORMAT = 1
 FILES = {"editor": "generator.safetensors", "extractor": "network.safetensors"}
+# Bytes of tensors in one file: with its header it stays under 6 MiB, so that git, the Hub and a slow
+# line carry any weight in pieces that are easily sent again.
+PART = 6_200_000
 # Smaller tensors stay float32 on disk: norms, biases and what a code space learned weigh nothing.
 HALF_FROM = 1024
 REMEDY = "fetch it again or train it again"
@@ -46,9 +51,20 @@ class Weights:
     folder: Path
 
     @property
-    def file(self) -> Path:
-        """The file of the tensors."""
-        return self.folder / FILES[self.config["kind"]]
+    def place(self) -> Path:
+        """The file of the tensors; their folder where they are in parts."""
+        names = files(self.config)
+        return self.folder / names[0] if len(names) == 1 else self.folder
+
+
+def files(config: dict[str, Any]) -> list[str]:
+    """Names of the files that hold the tensors of a checked config.json, in their order."""
+    return [part["file"] for part in _parts(config)]
+
+
+def _parts(config: dict[str, Any]) -> list[dict[str, Any]]:
+    whole = {"file": FILES[config["kind"]]} | {k: config.get(k) for k in ("sha256", "bytes")}
+    return config.get("parts") or [whole]
 
 
 def sha256(path: str | Path) -> str:
@@ -75,6 +91,13 @@ def read_config(folder: str | Path) -> dict[str, Any]:
         raise BadWeights(
             f"{path} has kind {config.get('kind')!r}, expected one of {', '.join(FILES)}"
         )
+    stem = FILES[config["kind"]].removesuffix(".safetensors")
+    try:  # names of the folder's own files, and no others
+        sound = all(re.fullmatch(rf"{stem}[-\w]*\.safetensors", name) for name in files(config))
+    except (TypeError, KeyError):
+        sound = False
+    if not sound:
+        raise BadWeights(f"{path} does not say properly which parts it has; {REMEDY}")
     return config
 
 
@@ -89,16 +112,26 @@ def read(folder: str | Path, kind: str | None = None) -> Weights:
         raise BadWeights(
             f"{folder} holds an {config['kind']}, not an {kind}; give the folder of an {kind}"
         )
-    path = folder / FILES[config["kind"]]
-    return Weights(_tensors(path, config.get("sha256"), config.get("bytes")), config, folder)
+    tensors, whole = {}, hashlib.sha256()
+    for part in _parts(config):
+        data = _bytes(folder / part["file"], part.get("sha256"), part.get("bytes"))
+        whole.update(data)
+        tensors |= _tensors(folder / part["file"], data)
+    if whole.hexdigest() != config.get("sha256"):
+        raise BadWeights(
+            f"{folder / 'config.json'} lists parts that are not the whole: their sha256 is "
+            f"{whole.hexdigest()[:12]}, it says {str(config.get('sha256'))[:12]}; {REMEDY}"
+        )
+    return Weights(tensors, config, folder)
 
 
 def golden(folder: str | Path) -> dict[str, Tensor]:
     """The golden tensors of a weight folder, by name; raises BadWeights."""
-    return _tensors(Path(folder) / "golden.safetensors")
+    path = Path(folder) / "golden.safetensors"
+    return _tensors(path, _bytes(path))
 
 
-def _tensors(path: Path, expected: str | None = "", length: int | None = None) -> dict[str, Tensor]:
+def _bytes(path: Path, expected: str | None = "", length: int | None = None) -> bytes:
     if not path.is_file():
         raise BadWeights(f"{path} is missing; {REMEDY}")
     data = path.read_bytes()
@@ -112,6 +145,10 @@ def _tensors(path: Path, expected: str | None = "", length: int | None = None) -
             f"{path} was altered: its sha256 is {found[:12]}, "
             f"config.json says {str(expected)[:12]}; {REMEDY}"
         )
+    return data
+
+
+def _tensors(path: Path, data: bytes) -> dict[str, Tensor]:
     try:
         return safetensors.torch.load(data)
     except SafetensorError as error:
@@ -120,7 +157,7 @@ def _tensors(path: Path, expected: str | None = "", length: int | None = None) -
 
 def fill(module: nn.Module, weights: Weights) -> None:
     """Loads the tensors into a module; BadWeights names the first key or shape that differs."""
-    wanted, given, path = module.state_dict(), weights.tensors, weights.file
+    wanted, given, path = module.state_dict(), weights.tensors, weights.place
     for name in [*wanted, *(extra for extra in given if extra not in wanted)]:
         if name not in given:
             raise BadWeights(f"{path} lacks the tensor {name!r} that its config needs; {REMEDY}")
@@ -156,10 +193,13 @@ def write(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        data = safetensors.torch.save({name: stored(name, t, half) for name, t in tensors.items()})
-        write_atomic(partial / FILES[kind], data)
+        split = _split(kind, {name: stored(name, t, half) for name, t in tensors.items()})
+        for name, data in split.items():
+            write_atomic(partial / name, data)
         head = {"format": FORMAT, "kind": kind}
-        proof = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+        proof = _proof(b"".join(split.values()))
+        if len(split) > 1:
+            proof["parts"] = [{"file": name} | _proof(data) for name, data in split.items()]
         text = json.dumps({**head, **config, **proof}, indent=2, allow_nan=False)
         write_atomic(partial / "config.json", text + "\n")
         facts = {name: t.contiguous() for name, t in make_golden(read(partial)).items()}
@@ -169,6 +209,24 @@ def write(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder
+
+
+def _proof(data: bytes) -> dict[str, Any]:
+    return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+
+
+def _split(kind: str, tensors: dict[str, Tensor]) -> dict[str, bytes]:
+    """File name -> bytes: one file, or numbered parts where the tensors are more than PART bytes."""
+    from huggingface_hub import split_torch_state_dict_into_shards
+
+    pattern = FILES[kind].replace(".", "{suffix}.")
+    parts = split_torch_state_dict_into_shards(
+        tensors, filename_pattern=pattern, max_shard_size=PART
+    ).filename_to_tensors
+    return {
+        file: safetensors.torch.save({name: tensors[name] for name in names})
+        for file, names in parts.items()
+    }
 
 
 def stored(name: str, tensor: Tensor, half: bool = True) -> Tensor:

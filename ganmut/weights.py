@@ -210,7 +210,7 @@ def save(
         "method": method.name, "emotions": list(method.emotions), "size": method.size,
         "config": dataclasses.asdict(method.config), "space": space,
     }  # fmt: skip
-    if clash := sorted({*what, "format", "kind", "sha256", "bytes"} & meta.keys()):
+    if clash := sorted({*what, "format", "kind", "sha256", "bytes", "parts"} & meta.keys()):
         raise ValueError(
             f"{', '.join(clash)} cannot be given as facts of the training: save() sets them"
         )

@@ -14,7 +14,7 @@ from conftest import TOY, toy
 from hub_server import TOKEN, ask, serve
 
 from bench import roster
-from ganmut import hub, weights
+from ganmut import hub, storage, weights
 from ganmut.weights import BadWeights
 
 A, B, C, D, E, NONE = (letter * 40 for letter in "abcdef")
@@ -147,6 +147,19 @@ def test_a_download_that_breaks_off_is_told_and_goes_on_with_what_is_missing(
         assert ask(LOAD, endpoint, tmp_path, spec) == f"ganmut {sha(weight)} \n"
     got = {Path(path).name for verb, path, _ in log if verb == "GET" and "/resolve/" in path}
     assert "generator.safetensors" in got and "config.json" not in got
+
+
+def test_a_weight_in_parts_is_fetched_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, "PART", 20_000)
+    faces = torch.randint(0, 256, (2, 3, TOY["size"], TOY["size"]), dtype=torch.uint8)
+    split = weights.save(tmp_path / "split", toy("ganmut"), {}, faces)
+    first = weights.read(split).config["parts"][0]["file"]
+    revisions = {A: split, B: without(split, tmp_path / "b", first)}
+    with serve({("models", "me/editor"): revisions}) as endpoint:
+        specs = [f"hub:me/editor@{revision}" for revision in (A, B)]
+        told = ask(LOAD, endpoint, tmp_path / "cache", *specs).splitlines()
+    assert told[0] == f"ganmut {sha(split)} "
+    assert f"{first} is missing" in told[1]
 
 
 def test_a_damaged_cache_is_fetched_again_and_a_whole_one_never(weight, model, tmp_path):

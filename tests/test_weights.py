@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -12,7 +13,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from ganmut import publish, weights
+from ganmut import publish, storage, weights
 from ganmut.codes import Disc
 from ganmut.emotions import EMOTIONS
 from ganmut.models.base import METHODS, Config, Edit, Method
@@ -141,6 +142,72 @@ def test_half_precision_keeps_small_tensors_and_the_golden_edit(folder):
         full.edit(full.prepare(faces()), code).int() - here.edit(here.prepare(faces()), code).int()
     )
     assert apart.abs().max() <= 2
+
+
+@pytest.fixture
+def split(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setattr(storage, "PART", 3000)
+    return weights.save(tmp_path / "split", make(), {}, faces())
+
+
+def test_a_large_weight_lies_in_parts_that_are_the_same_weight(folder, split):
+    config = weights.read(split).config
+    names = [part["file"] for part in config["parts"]]
+    assert len(names) > 1 and names[0] == f"generator-00001-of-{len(names):05}.safetensors"
+    assert {p.name for p in split.iterdir()} == {
+        *names, "config.json", "golden.safetensors", "README.md",
+    }  # fmt: skip
+    one, other = tensors(folder), tensors(split)
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    whole = b"".join((split / name).read_bytes() for name in names)
+    assert config["sha256"] == hashlib.sha256(whole).hexdigest() and config["bytes"] == len(whole)
+    assert weights.verify(split) == 0
+    sent = [item.path for item in publish.plan(split, "me/editor", split)]
+    assert sent == [*names, "config.json", "golden.safetensors", "README.md"]
+
+
+def lose_a_part(folder):
+    (folder / weights.read(folder).config["parts"][1]["file"]).unlink()
+
+
+def swap_parts(folder):
+    edit_config(folder, parts=weights.read(folder).config["parts"][::-1])
+
+
+def forget_a_part(folder):
+    edit_config(folder, parts=weights.read(folder).config["parts"][1:])
+
+
+def cut_a_part(folder):
+    path = folder / weights.read(folder).config["parts"][-1]["file"]
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+def point_outside(folder):
+    part = weights.read(folder).config["parts"][0]
+    shutil.copy(folder / part["file"], folder.parent / "generator.safetensors")
+    edit_config(folder, parts=[{**part, "file": "../generator.safetensors"}])
+
+
+WRONG_PARTS = [
+    (lose_a_part, r"generator-00002-of-0000\d\.safetensors is missing; fetch it again"),
+    (swap_parts, r"config\.json lists parts that are not the whole: their sha256 is"),
+    (forget_a_part, r"config\.json lists parts that are not the whole"),
+    (cut_a_part, r"generator-0000\d-of-0000\d\.safetensors is truncated"),
+    (point_outside, r"config\.json does not say properly which parts it has"),
+    (lambda f: edit_config(f, parts=["generator.safetensors"]), r"does not say properly"),
+    (lambda f: edit_config(f, parts=[{"bytes": 7}]), r"does not say properly"),
+]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"), WRONG_PARTS, ids=lambda v: getattr(v, "__name__", "message")
+)
+def test_wrong_parts_are_refused_by_name(split, damage, message):
+    damage(split)
+    with pytest.raises(BadWeights, match=message):
+        weights.load(split, "cpu")
 
 
 def test_verify_sees_a_changed_weight(folder):
