@@ -30,8 +30,8 @@ from ganmut.images import write_atomic
 
 FORMAT = 1
 FILES = {"editor": "generator.safetensors", "extractor": "network.safetensors"}
-# Bytes of tensors in one file: with its header it stays under 6 MiB, so that git, the Hub and a slow
-# line carry any weight in pieces that are easily sent again.
+# Bytes of tensors in one file: with its header it stays under 6 MiB, so that git, the Hub and a
+# slow line carry any weight in pieces that are easily sent again.
 PART = 6_200_000
 # Smaller tensors stay float32 on disk: norms, biases and what a code space learned weigh nothing.
 HALF_FROM = 1024
@@ -216,7 +216,7 @@ def _proof(data: bytes) -> dict[str, Any]:
 
 
 def _split(kind: str, tensors: dict[str, Tensor]) -> dict[str, bytes]:
-    """File name -> bytes: one file, or numbered parts where the tensors are more than PART bytes."""
+    """File name -> bytes: one file, or numbered parts where the tensors are larger than PART."""
     from huggingface_hub import split_torch_state_dict_into_shards
 
     pattern = FILES[kind].replace(".", "{suffix}.")

@@ -203,3 +203,21 @@ def test_the_published_networks_have_the_published_sizes():
             "D": sum(p.numel() for p in method.D.parameters()),
         }
         assert count == {"G": g, "D": d}, name
+
+
+def test_the_veil_is_grey_and_moves_what_only_the_heads_see():
+    x = torch.rand(2, 3, TOY["size"], TOY["size"], generator=torch.manual_seed(1)) * 2 - 1
+    plain, moved = (toy("ganmut", noise=1e-6, head_jitter=j) for j in (0.0, 2.0))
+    for method in (plain, moved):
+        assert torch.equal(method.veil(x), x)  # outside training
+        method.rng = torch.Generator().manual_seed(3)
+    grey = x.mean(1, keepdim=True).expand_as(x)
+    assert (plain.veil(x) - grey).abs().max() < 1e-4
+    assert (moved.veil(x) - grey).abs().mean() > 0.02
+    assert not torch.equal(moved.veil(x), moved.veil(x))  # drawn anew each time
+    scores, outputs = moved.see(x)
+    bare_scores, bare_outputs = moved.D(x)
+    assert torch.equal(scores, bare_scores) and not torch.allclose(outputs, bare_outputs)
+    x.requires_grad_(True)
+    moved.veil(x).sum().backward()  # the generator learns through it
+    assert x.grad.abs().sum() > 0

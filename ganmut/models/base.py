@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from ganmut import losses
+from ganmut import images, losses
 from ganmut.codes import CodeSpace
 from ganmut.data.base import Batch, FaceSet
 from ganmut.registry import Registry
@@ -35,6 +35,10 @@ class Config:
     noise: standard deviation per octave of the noise on what the heads of the discriminator see
     (instance noise, Soenderby et al. 2017, at every scale); 0 as published. Without it changes too
     small to see satisfy D_cls. The adversarial score sees the picture itself, so that grain shows.
+    head_jitter: how strongly what the heads see is moved and lit at random (images.py), edited
+    faces too; 0 as published. A critic of few photographs learns them by heart, and this hinders
+    only its heads: the adversarial score, and with it the generator, keeps the pictures as they
+    are.
     lambda_keep: price of every pixel that an edit changes, mean absolute; 0 as published. Without a
     price short trainings on photographs move whole heads.
     g_interval, penalty_interval: steps between generator updates and between penalties.
@@ -53,6 +57,7 @@ class Config:
     lambda_gp: float = 10.0
     lambda_r1: float = 1.0
     noise: float = 0.0
+    head_jitter: float = 0.0
     lambda_keep: float = 0.0
     g_interval: int = 5
     penalty_interval: int = 1
@@ -180,6 +185,8 @@ class Method(nn.Module, ABC):
         if not self.veiled:
             return x
         light = x.mean(1, keepdim=True)
+        if self.config.head_jitter:
+            light = images.jitter(light, self.config.head_jitter, self.rng)
         return (light + losses.octaves(light, self.config.noise, self.rng)).expand_as(x)
 
     def contest(self, x: Tensor, x_fake: Tensor) -> tuple[Tensor, Tensor, Tensor]:

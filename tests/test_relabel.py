@@ -1,0 +1,81 @@
+"""Neutral faces whose units show an emotion are labelled with it, in training alone."""
+
+import csv
+
+import pytest
+import torch
+from PIL import Image
+
+from ganmut.data.base import BadData, open_source
+from ganmut.data.relabel import overlooked
+from ganmut.emotions import UNITS
+
+SIZE = 32
+
+
+def made(n: int, smile: float) -> torch.Tensor:
+    units = torch.rand(n, len(UNITS), generator=torch.manual_seed(n)) * 0.2
+    units[:, UNITS.index(12)] = smile
+    return units
+
+
+def test_a_smile_among_neutral_faces_is_found_and_nothing_else_changes():
+    units = torch.cat([made(200, 0.02), made(20, 0.8), made(30, 0.8), made(5, 0.02)])
+    emotion = torch.tensor([0] * 220 + [1] * 35)
+    after = overlooked(units, emotion)
+    assert after[:200].sum() <= 2  # neutral faces without a smile
+    assert after[200:220].sum() >= 19  # the overlooked ones
+    assert after[220:].tolist() == [1] * 35  # a label other than neutral is never taken away
+    assert overlooked(units, emotion, certain=1.0).tolist() == emotion.tolist()
+
+
+def test_too_few_faces_to_learn_from_are_refused():
+    with pytest.raises(BadData, match="at least 5 faces of every emotion"):
+        overlooked(made(23, 0.1), torch.tensor([0] * 20 + [1] * 3))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Eighty neutral faces, ten overlooked smiles, and smiles; the same in both splits."""
+    root = tmp_path_factory.mktemp("faces")
+    names = [f"AU{unit:02d}" for unit in UNITS]
+    with open(root / "metadata.csv", "w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["file_name", "emotion", "split", *names])
+        for split in ("train", "test"):
+            for number in range(200):
+                smile = 0.9 if number >= 80 else 0.02
+                path = root / f"{split}{number:03d}.png"
+                Image.new("RGB", (SIZE, SIZE), (200, number, 40)).save(path)
+                units = [smile if name == "AU12" else 0.01 * (number % 7) for name in names]
+                table.writerow([path.name, "happy" if number >= 90 else "neutral", split, *units])
+    return root
+
+
+def test_only_the_training_split_changes(folder, capsys):
+    plain = open_source(f"folder:{folder}")
+    source = open_source(f"relabel:folder:{folder}?certain=0.5")
+    before, after = (s.load("train", SIZE) for s in (plain, source))
+    assert source.emotions == plain.emotions
+    smiling = before.units[:, UNITS.index(12)] > 0.5
+    assert (smiling & (before.emotion == 0)).any() and (~smiling).any()
+    assert torch.equal(after.emotion, smiling.long())
+    assert after.source == f"relabel:{before.source}"
+    assert after.fingerprint != before.fingerprint
+    assert f"of the neutral faces are neutral {(~smiling).sum()}, happy " in capsys.readouterr().out
+    assert torch.equal(source.load("test", SIZE).emotion, plain.load("test", SIZE).emotion)
+    assert source.load("test", SIZE).fingerprint == plain.load("test", SIZE).fingerprint
+
+
+def test_what_cannot_be_labelled_anew_is_refused(folder, tmp_path):
+    for bad in ("0", "1.5", "much", "nan"):
+        with pytest.raises(BadData, match="certain must be above 0 and up to 1"):
+            open_source(f"relabel:folder:{folder}?certain={bad}")
+    with pytest.raises(BadData, match="relabel needs the source to label anew"):
+        open_source("relabel:")
+    for name in ("neutral", "happy"):
+        (tmp_path / name).mkdir()
+        for number in range(9):
+            Image.new("RGB", (SIZE, SIZE), (9, number, 9)).save(tmp_path / name / f"{number}.png")
+    with pytest.raises(BadData, match="has no action units to label by"):
+        open_source(f"relabel:folder:{tmp_path}").load("train", SIZE, progress=False)
