@@ -85,7 +85,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # Photographs, of which there are few and which differ in more than their expression: all of
     # them, shown a little moved, under more noise, and a critic that has long looked at them.
     "photos": _CPU | {
-        "faces": 0, "jitter": 0.5, "noise": 0.12, "lambda_adv": 2.0,
+        "faces": 0, "jitter": 0.5, "noise": 0.12, "head_jitter": 0.7, "lambda_adv": 2.0,
         "kimg": 80.0, "tick": 2.0, "warm_d": 30.0, "warm_g": 0.5,
     },
     "gpu": _LEAN | {

@@ -1,5 +1,5 @@
 """Source "relabel:SPEC": the faces of another source, of which those labelled neutral whose action
-units clearly show an emotion are labelled with that emotion.
+units clearly show a rare emotion are labelled with it.
 
 Photographs gathered by searching are neutral where nobody looked closely, and poor in what people
 seldom show: most of their frowns and raised brows are among the neutral ones. A critic that knows
@@ -23,8 +23,9 @@ from tqdm import tqdm
 from ganmut.data.base import SOURCES, BadData, FaceSet, digest, open_source
 
 CERTAIN = 0.45  # of an emotion, where all are equally likely beforehand
+RARE = 0.1  # share of the faces; an emotion that there is plenty of needs no faint examples
 FOLDS = 5
-STRENGTH = 0.1  # scikit-learn's C: 17 units and few faces of an emotion want it small
+STRENGTH = 0.01  # scikit-learn's C: few faces of an emotion want it small
 
 
 @SOURCES.register("relabel")
@@ -71,9 +72,9 @@ class Relabel:
 
 
 def overlooked(units: Tensor, emotion: Tensor, certain: float = CERTAIN) -> Tensor:
-    """Labels (int64 N, 0 = neutral) after neutral faces took the emotion that their units (N x 17
-    in [0, 1]) show with at least `certain` probability; raises BadData where an emotion has fewer
-    than FOLDS faces."""
+    """Labels (int64 N, 0 = neutral) after neutral faces took the rare emotion that their units
+    (N x 17 in [0, 1]) show with at least `certain` probability; raises BadData where an emotion has
+    fewer than FOLDS faces."""
     # Seconds to import, and only this needs it.
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
@@ -96,5 +97,6 @@ def overlooked(units: Tensor, emotion: Tensor, certain: float = CERTAIN) -> Tens
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
     shares = cross_val_predict(reader, seen, labels, cv=folds, method="predict_proba")
     best = shares.argmax(1)
-    sure = (labels == 0) & (present[best] != 0) & (shares.max(1) >= certain)
+    rare = (present != 0) & (count < RARE * len(labels))
+    sure = (labels == 0) & rare[best] & (shares.max(1) >= certain)
     return torch.from_numpy(np.where(sure, present[best], labels))
