@@ -34,12 +34,13 @@ PROTOTYPES: dict[str, dict[int, float]] = {
     "angry": {4: 1.0, 5: 0.5, 7: 0.8, 10: 0.2, 17: 0.4, 23: 1.0},
 }
 
-# Other ways to show the same (EMFACS lists several): anger with the mouth open, sadness with lids
-# lowered, surprise of the jaw more than of the brows, lids raised but slightly (5B). Rendered faces
-# know the first ones alone; photographs decide for themselves (`prototype_of`).
+# Other ways to show the same (EMFACS lists several): anger with the mouth open, sadness near tears,
+# with lids tight and lowered, surprise of the jaw more than of the brows, lids raised but slightly
+# (5B). Rendered faces know the first ones alone; photographs decide for themselves
+# (`prototype_of`).
 VARIANTS: dict[str, tuple[dict[int, float], ...]] = {
     "surprised": ({1: 0.7, 2: 0.7, 5: 0.4, 25: 1.0, 26: 1.0},),
-    "sad": ({1: 1.0, 4: 0.6, 15: 1.0, 17: 0.7, 45: 0.9},),
+    "sad": ({1: 1.0, 4: 1.0, 7: 0.4, 15: 1.0, 17: 1.0, 45: 0.9},),
     "angry": ({4: 1.0, 5: 0.5, 7: 1.0, 10: 0.8, 25: 0.9, 26: 0.5},),
 }
 
