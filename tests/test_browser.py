@@ -233,7 +233,7 @@ def test_a_photograph_goes_to_weights_that_learned_from_photographs(visit):
     before = changes(page, before)
     expect(learned).to_have_text("photographs")
     expect(page.locator("body")).to_contain_text("Learned from photographs")
-    expect(page.locator("body")).not_to_contain_text("GANmut angle")  # of the face before
+    expect(page.locator("body")).to_contain_text("512 × 512 px")  # not the face before
     photograph(page, "photograph")
     page.locator("#learned button").first.click()  # the visitor decides
     before = changes(page, before)
