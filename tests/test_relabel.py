@@ -1,6 +1,7 @@
 """Neutral faces whose units show an emotion are labelled with it, in training alone."""
 
 import csv
+import sys
 
 import pytest
 import torch
@@ -83,5 +84,11 @@ def test_what_cannot_be_labelled_anew_is_refused(folder, tmp_path):
         (tmp_path / name).mkdir()
         for number in range(9):
             Image.new("RGB", (SIZE, SIZE), (9, number, 9)).save(tmp_path / name / f"{number}.png")
-    with pytest.raises(BadData, match="has no action units to label by"):
+    with pytest.raises(BadData, match="faces without action units to label by"):
         open_source(f"relabel:folder:{tmp_path}").load("train", SIZE, progress=False)
+
+
+def test_what_is_not_installed_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)
+    with pytest.raises(BadData, match=r"pip install 'ganmut\[data\]'"):
+        overlooked(made(20, 0.1), torch.tensor([0] * 10 + [1] * 10))

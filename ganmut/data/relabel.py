@@ -58,7 +58,8 @@ class Relabel:
             return faces
         if faces.units is None:
             raise BadData(
-                f"{faces.source} has no action units to label by: see `python -m ganmut units`"
+                f"{faces.source} has faces without action units to label by: "
+                "see `python -m ganmut units`"
             )
         emotion = overlooked(faces.units, faces.emotion, self.certain)
         if progress:
@@ -75,11 +76,13 @@ def overlooked(units: Tensor, emotion: Tensor, certain: float = CERTAIN) -> Tens
     """Labels (int64 N, 0 = neutral) after neutral faces took the rare emotion that their units
     (N x 17 in [0, 1]) show with at least `certain` probability; raises BadData where an emotion has
     fewer than FOLDS faces."""
-    # Seconds to import, and only this needs it.
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
+    try:  # seconds to import, and only this needs it
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.model_selection import StratifiedKFold, cross_val_predict
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+    except ImportError:
+        raise BadData("relabel needs scikit-learn: pip install 'ganmut[data]'") from None
 
     labels = emotion.cpu().numpy()
     present, count = np.unique(labels, return_counts=True)
