@@ -176,7 +176,7 @@ class Method(nn.Module, ABC):
 
     @property
     def veiled(self) -> bool:
-        return bool(self.config.noise) and self.rng is not None
+        return bool(self.config.noise or self.config.head_jitter) and self.rng is not None
 
     def veil(self, x: Tensor) -> Tensor:
         """Images as the heads of the discriminator see them in training: without colour, under
