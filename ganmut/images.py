@@ -60,6 +60,20 @@ def jitter(images: Tensor, strength: float, generator: torch.Generator) -> Tenso
     return lit.clamp(-1, 1)
 
 
+def erase(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """N x C x H x W -> the same pictures, each with a square of `share` of the side in its own mean
+    instead, anywhere about the picture (Cutout: DeVries & Taylor 2017)."""
+    height, width = images.shape[-2:]
+    draw = torch.rand(2, len(images), 1, generator=generator).to(images.device)
+
+    def hidden(centre: Tensor, side: int) -> Tensor:
+        place = (torch.arange(side, device=images.device) + 0.5) / side
+        return (place - centre).abs() < share / 2
+
+    gone = hidden(draw[0], height)[:, :, None] & hidden(draw[1], width)[:, None, :]
+    return torch.where(gone[:, None], images.mean((-2, -1), keepdim=True), images)
+
+
 def read(path: str | Path) -> np.ndarray:
     """H x W x 3 uint8 RGB of a picture file, turned upright by its EXIF; raises BadPicture with the
     file's name.

@@ -221,3 +221,18 @@ def test_the_veil_is_grey_and_moves_what_only_the_heads_see():
     x.requires_grad_(True)
     moved.veil(x).sum().backward()  # the generator learns through it
     assert x.grad.abs().sum() > 0
+
+
+def test_what_is_erased_the_heads_do_not_see():
+    x = torch.rand(64, 3, TOY["size"], TOY["size"], generator=torch.manual_seed(1)) * 2 - 1
+    method = toy("ganmut", noise=0.0, head_erase=0.5)
+    assert torch.equal(method.veil(x), x)  # outside training
+    method.rng = torch.Generator().manual_seed(3)
+    light = x.mean(1)
+    gone = method.veil(x)[:, 0] != light
+    share = gone.float().mean((1, 2))
+    assert share.min() > 0 and share.max() <= 0.26  # a square of half the side, or a part of it
+    assert len(share.unique()) > 1 and gone.any(0).all()  # anywhere
+    mean = light.mean((1, 2))[:, None, None].expand_as(light)
+    method.rng = torch.Generator().manual_seed(3)
+    assert torch.allclose(method.veil(x)[:, 0][gone], mean[gone])

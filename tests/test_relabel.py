@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from ganmut.data.base import BadData, open_source
-from ganmut.data.relabel import overlooked
+from ganmut.data.relabel import overlooked, read
 from ganmut.emotions import UNITS
 
 SIZE = 32
@@ -23,22 +23,25 @@ def made(n: int, smile: float) -> torch.Tensor:
 def test_a_smile_among_neutral_faces_is_found_and_nothing_else_changes():
     units = torch.cat([made(380, 0.02), made(20, 0.8), made(30, 0.8), made(5, 0.02)])
     emotion = torch.tensor([0] * 400 + [1] * 35)
-    after = overlooked(units, emotion)
+    shares = read(units, emotion, emotions=3)
+    assert shares.shape == (435, 3) and torch.allclose(shares.sum(1), torch.ones(435).double())
+    assert not shares[:, 2].any()  # nobody shows what no label teaches
+    after = overlooked(shares, emotion)
     assert after[:380].sum() <= 3  # neutral faces without a smile
     assert after[380:400].sum() >= 19  # the overlooked ones
     assert after[400:].tolist() == [1] * 35  # a label other than neutral is never taken away
-    assert overlooked(units, emotion, certain=1.0).tolist() == emotion.tolist()
+    assert overlooked(shares, emotion, certain=1.0).tolist() == emotion.tolist()
 
 
 def test_an_emotion_that_there_is_plenty_of_stays_as_it_is():
     units = torch.cat([made(200, 0.02), made(20, 0.8), made(200, 0.8)])
     emotion = torch.tensor([0] * 220 + [1] * 200)
-    assert torch.equal(overlooked(units, emotion), emotion)
+    assert torch.equal(overlooked(read(units, emotion, emotions=2), emotion), emotion)
 
 
 def test_too_few_faces_to_learn_from_are_refused():
     with pytest.raises(BadData, match="at least 5 faces of every emotion"):
-        overlooked(made(23, 0.1), torch.tensor([0] * 20 + [1] * 3))
+        read(made(23, 0.1), torch.tensor([0] * 20 + [1] * 3), emotions=2)
 
 
 @pytest.fixture(scope="module")
@@ -74,10 +77,30 @@ def test_only_the_training_split_changes(folder, capsys):
     assert source.load("test", SIZE).fingerprint == plain.load("test", SIZE).fingerprint
 
 
+def test_faces_whose_units_speak_against_their_label_are_left_out(folder):
+    every = open_source(f"relabel:folder:{folder}?certain=0.9999").load("train", SIZE)
+    shares = read(every.units, every.emotion, len(every.emotions))
+    label = every.emotion[:, None]
+    agreeing = shares.gather(1, label)[:, 0] >= 0.5
+    smiling = every.units[:, UNITS.index(12)] > 0.5
+    assert torch.equal(~agreeing, smiling & (every.emotion == 0))
+    spec = f"relabel:folder:{folder}?certain=0.9999&doubt=0.5"
+    sure = open_source(spec).load("train", SIZE)
+    assert torch.equal(sure.units, every.units[agreeing])
+    assert torch.equal(sure.faces(), every.faces(agreeing.nonzero()[:, 0]))
+    assert 0 < len(every) - len(sure) == sure.left_out["units against the label"] < 10
+    assert sure.fingerprint != every.fingerprint
+    before, after = (s.load("test", SIZE) for s in (open_source(f"folder:{folder}"), open_source(spec)))
+    assert torch.equal(before.emotion, after.emotion)
+
+
 def test_what_cannot_be_labelled_anew_is_refused(folder, tmp_path):
     for bad in ("0", "1.5", "much", "nan"):
         with pytest.raises(BadData, match="certain must be above 0 and up to 1"):
             open_source(f"relabel:folder:{folder}?certain={bad}")
+    for bad in ("1", "-0.1", "much", "nan"):
+        with pytest.raises(BadData, match="doubt must be from 0 to below 1"):
+            open_source(f"relabel:folder:{folder}?doubt={bad}")
     with pytest.raises(BadData, match="relabel needs the source to label anew"):
         open_source("relabel:")
     for name in ("neutral", "happy"):
@@ -91,4 +114,4 @@ def test_what_cannot_be_labelled_anew_is_refused(folder, tmp_path):
 def test_what_is_not_installed_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)
     with pytest.raises(BadData, match=r"pip install 'ganmut\[data\]'"):
-        overlooked(made(20, 0.1), torch.tensor([0] * 10 + [1] * 10))
+        read(made(20, 0.1), torch.tensor([0] * 10 + [1] * 10), emotions=2)

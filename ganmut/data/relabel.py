@@ -6,8 +6,9 @@ seldom show: most of their frowns and raised brows are among the neutral ones. A
 two hundred angry faces knows them by heart; with those that were overlooked it knows anger.
 
 The units are read by logistic regression, with every emotion weighing the same, and no face is
-judged by a regression that has seen it. Only the training split changes: what is measured is
-measured with the labels as they came.
+judged by a regression that has seen it (confident learning: Northcutt et al., JAIR 2021). With
+`doubt` the faces are left out whose units do not show the emotion of their label. Only the training
+split changes: what is measured is measured with the labels as they came.
 """
 
 from __future__ import annotations
@@ -30,18 +31,24 @@ STRENGTH = 0.01  # scikit-learn's C: few faces of an emotion want it small
 
 @SOURCES.register("relabel")
 class Relabel:
-    """The source of a spec with its overlooked emotions; certain: least probability, above 0 and up
-    to 1. Other options are the inner source's. Raises BadData."""
+    """The source of a spec with its overlooked emotions; certain: least probability of a new label,
+    above 0 and up to 1; doubt: a face whose emotion is less probable is left out unless it is
+    labelled neutral, 0 (none) up to 1. Other options are the inner source's. Raises BadData."""
 
-    def __init__(self, argument: str, certain: float | str = CERTAIN, **options: Any):
+    def __init__(
+        self,
+        argument: str,
+        certain: float | str = CERTAIN,
+        doubt: float | str = 0.0,
+        **options: Any,
+    ):
         if not argument:
             raise BadData("relabel needs the source to label anew, such as relabel:folder:PATH")
-        try:
-            self.certain = float(certain)
-        except ValueError:
-            self.certain = 0.0
+        self.certain, self.doubt = probability(certain), probability(doubt)
         if not 0 < self.certain <= 1:
             raise BadData(f"relabel: certain must be above 0 and up to 1, got {certain!r}")
+        if not 0 <= self.doubt < 1:
+            raise BadData(f"relabel: doubt must be from 0 to below 1, got {doubt!r}")
         self.source = open_source(argument, **options)
 
     @property
@@ -61,21 +68,45 @@ class Relabel:
                 f"{faces.source} has faces without action units to label by: "
                 "see `python -m ganmut units`"
             )
-        emotion = overlooked(faces.units, faces.emotion, self.certain)
+        shares = read(faces.units, faces.emotion, len(faces.emotions))
+        emotion = overlooked(shares, faces.emotion, self.certain)
         if progress:
             count = emotion[faces.emotion == 0].bincount(minlength=len(faces.emotions)).tolist()
             told = zip(faces.emotions, count, strict=True)
             tqdm.write(f"of the neutral faces are {', '.join(f'{e} {n}' for e, n in told)}")
         fingerprint = digest("relabel", faces.fingerprint, emotion)
-        return replace(
+        faces = replace(
             faces, source=f"relabel:{faces.source}", emotion=emotion, fingerprint=fingerprint
         )
+        if not self.doubt:
+            return faces
+        # Neutral stays: a critic that has seen faint emotions called neutral wants clear ones.
+        shown = shares.gather(1, emotion[:, None])[:, 0] >= self.doubt
+        (kept,) = torch.where(shown | (emotion == 0))
+        reason = {"emotion not shown": len(faces) - len(kept)}
+        return replace(faces, left_out=faces.left_out | reason).select(kept)
 
 
-def overlooked(units: Tensor, emotion: Tensor, certain: float = CERTAIN) -> Tensor:
-    """Labels (int64 N, 0 = neutral) after neutral faces took the rare emotion that their units
-    (N x 17 in [0, 1]) show with at least `certain` probability; raises BadData where an emotion has
-    fewer than FOLDS faces."""
+def probability(given: float | str) -> float:
+    """The number of an option; -1 for what is none."""
+    try:
+        return float(given)
+    except ValueError:
+        return -1.0
+
+
+def overlooked(shares: Tensor, emotion: Tensor, certain: float = CERTAIN) -> Tensor:
+    """Labels (int64 N, 0 = neutral) after neutral faces took the rare emotion that `shares` (N x
+    emotions) give at least `certain` probability."""
+    share, best = shares.max(1)
+    rare = emotion.bincount(minlength=shares.shape[1]) < RARE * len(emotion)
+    return torch.where((emotion == 0) & rare[best] & (share >= certain), best, emotion)
+
+
+def read(units: Tensor, emotion: Tensor, emotions: int) -> Tensor:
+    """N x emotions: how probable an emotion is by the units (N x 17 in [0, 1]) of a face, read by
+    what the other faces' labels (int64 N) teach; raises BadData where an emotion has fewer than
+    FOLDS faces."""
     try:  # seconds to import, and only this needs it
         from sklearn.linear_model import LogisticRegression
         from sklearn.model_selection import StratifiedKFold, cross_val_predict
@@ -98,8 +129,8 @@ def overlooked(units: Tensor, emotion: Tensor, certain: float = CERTAIN) -> Tens
         LogisticRegression(C=STRENGTH, class_weight="balanced", max_iter=2000),
     )
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
-    shares = cross_val_predict(reader, seen, labels, cv=folds, method="predict_proba")
-    best = shares.argmax(1)
-    rare = (present != 0) & (count < RARE * len(labels))
-    sure = (labels == 0) & rare[best] & (shares.max(1) >= certain)
-    return torch.from_numpy(np.where(sure, present[best], labels))
+    shares = torch.zeros(len(labels), emotions, dtype=torch.float64)
+    shares[:, present] = torch.from_numpy(
+        cross_val_predict(reader, seen, labels, cv=folds, method="predict_proba")
+    )
+    return shares

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganmut import images, losses
@@ -39,6 +40,11 @@ class Config:
     faces too; 0 as published. A critic of few photographs learns them by heart, and this hinders
     only its heads: the adversarial score, and with it the generator, keeps the pictures as they
     are.
+    head_erase: side of the square that the heads do not see, as a share of the picture's, edited
+    faces too; 0 as published. Brows alone or a mouth alone then have to show the emotion.
+    lambda_wary: what D_cls learns from edited faces, as a share of what it learns from real ones:
+    that they still show the emotion they had; 0 as published. Otherwise ever fainter signs satisfy
+    it that no other judge sees.
     lambda_keep: price of every pixel that an edit changes, mean absolute; 0 as published. Without a
     price short trainings on photographs move whole heads.
     g_interval, penalty_interval: steps between generator updates and between penalties.
@@ -58,6 +64,8 @@ class Config:
     lambda_r1: float = 1.0
     noise: float = 0.0
     head_jitter: float = 0.0
+    head_erase: float = 0.0
+    lambda_wary: float = 0.0
     lambda_keep: float = 0.0
     g_interval: int = 5
     penalty_interval: int = 1
@@ -176,7 +184,8 @@ class Method(nn.Module, ABC):
 
     @property
     def veiled(self) -> bool:
-        return bool(self.config.noise or self.config.head_jitter) and self.rng is not None
+        hidden = self.config.noise or self.config.head_jitter or self.config.head_erase
+        return bool(hidden) and self.rng is not None
 
     def veil(self, x: Tensor) -> Tensor:
         """Images as the heads of the discriminator see them in training: without colour, under
@@ -187,6 +196,8 @@ class Method(nn.Module, ABC):
         light = x.mean(1, keepdim=True)
         if self.config.head_jitter:
             light = images.jitter(light, self.config.head_jitter, self.rng)
+        if self.config.head_erase:
+            light = images.erase(light, self.config.head_erase, self.rng)
         return (light + losses.octaves(light, self.config.noise, self.rng)).expand_as(x)
 
     def contest(self, x: Tensor, x_fake: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -195,6 +206,12 @@ class Method(nn.Module, ABC):
         scores, outputs = self.see(torch.cat([x, x_fake]))
         lost = self.adversarial.critic(scores[: len(x)], scores[len(x) :])
         return self.config.lambda_adv * lost, outputs[: len(x)], outputs[len(x) :]
+
+    def recognition(self, real: Tensor, fake: Tensor, emotion: Tensor) -> Tensor:
+        """What a Critic's class head pays, unweighted: B x emotions logits of real faces under
+        their emotions (int64 B), and by lambda_wary those of their edits under the same."""
+        lost, share = F.cross_entropy(real, emotion), self.config.lambda_wary
+        return lost + share * F.cross_entropy(fake, emotion) if share else lost
 
     def d_penalty(
         self, batch: Batch, target: Any, x_fake: Tensor, generator: torch.Generator
@@ -213,7 +230,7 @@ class Method(nn.Module, ABC):
 
     def warm_d(self, batch: Batch) -> dict[str, Tensor]:
         """Loss that readies the discriminator as a plain classifier before the game starts."""
-        return {"cls": nn.functional.cross_entropy(self.classify(batch.x), batch.emotion)}
+        return {"cls": F.cross_entropy(self.classify(batch.x), batch.emotion)}
 
     def warm_g(self, batch: Batch, target: Any) -> dict[str, Tensor]:
         """Loss that readies the generator as an autoencoder under random codes, so that it starts

@@ -146,9 +146,10 @@ class GGANmut(Method):
     def d_loss(self, batch: Batch, target: Target, x_fake: Tensor) -> dict[str, Tensor]:
         c, code = self.config, self.code(target).detach()
         lost, real, fake = self.contest(batch.x, x_fake)
+        cls = self.recognition(self.split(real)[0], self.split(fake)[0], batch.emotion)
         return {
             "adv": lost,
-            "cls": c.lambda_cls_real * F.cross_entropy(self.split(real)[0], batch.emotion),
+            "cls": c.lambda_cls_real * cls,
             "coor": c.lambda_coor * F.mse_loss(self.split(fake)[1], code),
         }
 

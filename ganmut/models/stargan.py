@@ -64,9 +64,9 @@ class StarGAN(Method):
         return self.see(x)[1]
 
     def d_loss(self, batch: Batch, target: Tensor, x_fake: Tensor) -> dict[str, Tensor]:
-        lost, real, _ = self.contest(batch.x, x_fake)
-        cls = self.config.lambda_cls * F.cross_entropy(real, batch.emotion)  # eq. 2
-        return {"adv": lost, "cls": cls}
+        lost, real, fake = self.contest(batch.x, x_fake)
+        cls = self.recognition(real, fake, batch.emotion)  # eq. 2
+        return {"adv": lost, "cls": self.config.lambda_cls * cls}
 
     def g_loss(self, batch: Batch, target: Tensor, x_fake: Tensor) -> dict[str, Tensor]:
         c = self.config
