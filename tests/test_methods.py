@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 import torch
+import torch.nn.functional as F
 from conftest import TOY, toy
 
 from ganmut import images
@@ -118,6 +119,24 @@ def test_changing_a_picture_may_have_a_price(method, batch):
     method.config = dataclasses.replace(method.config, lambda_keep=3.0)
     assert method.keep(batch, batch.x)["keep"] == 0
     assert float(method.keep(batch, batch.x + 0.1)["keep"]) == pytest.approx(0.3, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["stargan", "ganmut", "gganmut"])
+def test_a_wary_critic_learns_that_edits_show_what_the_face_showed(name, batch):
+    blind, wary = toy(name, lambda_wary=0.0), toy(name, lambda_wary=0.5)
+    target = blind.draw(batch, rng())
+    x_fake = blind.fake(batch, target).detach()
+    before, after = (m.d_loss(batch, target, x_fake) for m in (blind, wary))
+    real, fake = (
+        F.cross_entropy(blind.classify(x), batch.emotion).item() for x in (batch.x, x_fake)
+    )
+    weight = before["cls"].item() / real
+    assert after["cls"].item() == pytest.approx(weight * (real + 0.5 * fake), rel=1e-4)
+    assert torch.equal(after["adv"], before["adv"])
+    # The generator is told nothing of it.
+    one, other = (m.g_loss(batch, target, x_fake) for m in (blind, wary))
+    assert all(torch.equal(one[term], other[term]) for term in one)
+    assert type(wary).PAPER.lambda_wary == 0
 
 
 def test_same_in_train_and_eval_mode_and_twice(editor, faces):

@@ -42,9 +42,10 @@ class Config:
     are.
     head_erase: side of the square that the heads do not see, as a share of the picture's, edited
     faces too; 0 as published. Brows alone or a mouth alone then have to show the emotion.
-    lambda_wary: what D_cls learns from edited faces, as a share of what it learns from real ones:
-    that they still show the emotion they had; 0 as published. Otherwise ever fainter signs satisfy
-    it that no other judge sees.
+    lambda_wary: how much D_cls learns from edited faces that they still show the emotion they had,
+    as a share of what it learns from real ones; 0 as published. A class head that sees no edits is
+    soon satisfied with signs that no other judge sees. Of StarGAN, GANmut and GGANmut, whose
+    critics tell emotions apart with one softmax.
     lambda_keep: price of every pixel that an edit changes, mean absolute; 0 as published. Without a
     price short trainings on photographs move whole heads.
     g_interval, penalty_interval: steps between generator updates and between penalties.
