@@ -255,3 +255,6 @@ def test_what_is_erased_the_heads_do_not_see():
     mean = light.mean((1, 2))[:, None, None].expand_as(light)
     method.rng = torch.Generator().manual_seed(3)
     assert torch.allclose(method.veil(x)[:, 0][gone], mean[gone])
+    for bad in (-0.1, 1.5, float("nan")):
+        with pytest.raises(ValueError, match=r"head_erase must be in 0\.\.1"):
+            toy("ganmut", head_erase=bad)

@@ -33,7 +33,8 @@ STRENGTH = 0.01  # scikit-learn's C: few faces of an emotion want it small
 class Relabel:
     """The source of a spec with its overlooked emotions; certain: least probability of a new label,
     above 0 and up to 1; doubt: a face whose emotion is less probable is left out unless it is
-    labelled neutral, 0 (none) up to 1. Other options are the inner source's. Raises BadData."""
+    labelled neutral, from 0 (none) to below 1. Other options are the inner source's. Raises
+    BadData."""
 
     def __init__(
         self,
@@ -59,7 +60,7 @@ class Relabel:
     def load(
         self, split: str, size: int, n: int | None = None, *, seed: int = 0, progress: bool = True
     ) -> FaceSet:
-        """One split; of "train" the neutral faces labelled anew."""
+        """One split; of "train" the neutral faces labelled anew, and what is in doubt left out."""
         faces = self.source.load(split, size, n, seed=seed, progress=progress)
         if split != "train":
             return faces
@@ -83,16 +84,23 @@ class Relabel:
         # Neutral stays: a critic that has seen faint emotions called neutral wants clear ones.
         shown = shares.gather(1, emotion[:, None])[:, 0] >= self.doubt
         (kept,) = torch.where(shown | (emotion == 0))
+        lost = set(emotion.tolist()) - set(emotion[kept].tolist())
+        if lost:
+            names = ", ".join(faces.emotions[kind] for kind in sorted(lost))
+            raise BadData(f"relabel: doubt={self.doubt:g} leaves no face of {names}; lower it")
         reason = {"emotion not shown": len(faces) - len(kept)}
+        if progress:
+            count = reason["emotion not shown"]
+            tqdm.write(f"left out, for they do not show their label: {count} faces")
         return replace(faces, left_out=faces.left_out | reason).select(kept)
 
 
 def probability(given: float | str) -> float:
-    """The number of an option; -1 for what is none."""
+    """The number of an option; nan, which is in no range, for what is none."""
     try:
         return float(given)
     except ValueError:
-        return -1.0
+        return float("nan")
 
 
 def overlooked(shares: Tensor, emotion: Tensor, certain: float = CERTAIN) -> Tensor:

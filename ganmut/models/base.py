@@ -83,6 +83,8 @@ class Config:
                 raise ValueError(
                     f"{name} must be one of {', '.join(values)}, got {getattr(self, name)!r}"
                 )
+        if not 0 <= self.head_erase <= 1:
+            raise ValueError(f"head_erase must be in 0..1, got {self.head_erase}")
 
 
 @dataclass(frozen=True)
