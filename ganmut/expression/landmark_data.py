@@ -1,0 +1,149 @@
+"""Photographs with landmarks: what the landmark network and the expression model are fitted on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from ganmut.data.base import BadData
+
+POINTS = 478  # MediaPipe's face mesh with irises, in its order
+SIZE = 128  # pixels of the crop that landmarks are given in
+
+# The controls of an expression: ARKit's blendshapes without gaze and sideways jaw, the mean of left
+# and right, and without the five that MediaPipe leaves at zero. This order is every vector's.
+CONTROLS = (
+    "browDown", "browInnerUp", "browOuterUp", "eyeBlink", "eyeSquint", "eyeWide", "jawForward",
+    "jawOpen", "mouthClose", "mouthDimple", "mouthFrown", "mouthFunnel", "mouthLowerDown",
+    "mouthPress", "mouthPucker", "mouthRollLower", "mouthRollUpper", "mouthShrugLower",
+    "mouthShrugUpper", "mouthSmile", "mouthStretch", "mouthUpperUp",
+)  # fmt: skip
+
+# Landmarks of the parts of a face, MediaPipe's numbers.
+FACE_OVAL = (
+    10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152,
+    148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
+)  # fmt: skip
+OUTER_LIPS = (
+    61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185,
+)  # fmt: skip
+INNER_LIPS = (
+    78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191,
+)  # fmt: skip
+RIGHT_EYE = (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246)
+LEFT_EYE = (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466)
+BROWS = (
+    70, 63, 105, 66, 107, 55, 65, 52, 53, 46, 300, 293, 334, 296, 336, 285, 295, 282, 283, 276,
+)  # fmt: skip
+IRISES = tuple(range(468, 478))
+LIPS = OUTER_LIPS + INNER_LIPS
+LIDS = RIGHT_EYE + LEFT_EYE
+
+
+@dataclass(frozen=True)
+class LandmarkSet:
+    """Aligned grey photographs with what is known of each.
+
+    images: uint8 N x 128 x 128; landmarks: float32 N x 478 x 2, (x, y) in pixels of the crop;
+    pose: float32 N x 3, yaw, pitch, roll in radians; expression: float32 N x 22 in 0..1, order of
+    CONTROLS; blendshapes: float32 N x 52 in 0..1, left and right apart, order of
+    ganmut.blendshapes; emotion, person: N names, person "" where unknown.
+    """
+
+    images: Tensor
+    landmarks: Tensor
+    pose: Tensor
+    expression: Tensor
+    blendshapes: Tensor
+    emotion: tuple[str, ...]
+    person: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, rows: Tensor) -> LandmarkSet:
+        """The faces of an int64 or bool vector of rows."""
+        indices = torch.arange(len(self))[rows].tolist()
+        return LandmarkSet(
+            self.images[rows], self.landmarks[rows], self.pose[rows], self.expression[rows],
+            self.blendshapes[rows], tuple(self.emotion[i] for i in indices),
+            tuple(self.person[i] for i in indices),
+        )  # fmt: skip
+
+
+def expression_of(blendshapes: np.ndarray, names: tuple[str, ...] | list[str]) -> np.ndarray:
+    """float32 N x 22 (order of CONTROLS) of N x len(names) blendshapes; raises BadData where one
+    that is needed is missing."""
+    columns = []
+    for control in CONTROLS:
+        sides = [names.index(n) for n in (control, f"{control}Left", f"{control}Right")
+                 if n in names]  # fmt: skip
+        if not sides:
+            raise BadData(f"the blendshape {control} is missing; expressions need all of CONTROLS")
+        columns.append(blendshapes[:, sides].mean(1))
+    return np.stack(columns, 1).astype(np.float32)
+
+
+def read_landmark_set(
+    folder: str | Path, split: str, *, min_fill: float = 0.6, min_score: float = 4.0,
+    progress: bool = True,
+) -> LandmarkSet:  # fmt: skip
+    """The photographs of one split of a folder with landmarks.
+
+    folder: `metadata.jsonl` (rows with file_name, split, blendshapes, and, where known, emotion,
+    person, fill), `blendshape_names.json` and `landmarks.npz` (landmarks N x 478 x 2, pose N x 3,
+    score N, in the order of the rows). Rows with less than `min_fill` of the crop covered by the
+    picture or a presence logit of `min_score` or less are left out. Raises BadData.
+    """
+    folder = Path(folder)
+    rows, names, arrays = _read_tables(folder)
+    score, landmarks = arrays["score"], arrays["landmarks"].astype(np.float32)
+    sound = (score > min_score) & np.isfinite(landmarks).all((1, 2))
+    keep = [
+        i for i, row in enumerate(rows)
+        if row.get("split", "train") == split and row.get("fill", 1) >= min_fill and sound[i]
+    ]  # fmt: skip
+    if not keep:
+        raise BadData(f"{folder}: no usable photograph in split {split!r}")
+    images = np.empty((len(keep), SIZE, SIZE), np.uint8)
+    for n, i in enumerate(tqdm(keep, unit="photo", disable=not progress, leave=False)):
+        with Image.open(folder / rows[i]["file_name"], formats=("JPEG", "PNG")) as picture:
+            if picture.size != (SIZE, SIZE):
+                raise BadData(f"{rows[i]['file_name']} is {picture.size} px, expected {SIZE}")
+            images[n] = np.asarray(picture.convert("L"))
+    blendshapes = np.array([rows[i]["blendshapes"] for i in keep], np.float32)
+    return LandmarkSet(
+        torch.from_numpy(images), torch.from_numpy(landmarks[keep]),
+        torch.from_numpy(arrays["pose"][keep].astype(np.float32)),
+        torch.from_numpy(expression_of(blendshapes, names)), torch.from_numpy(blendshapes),
+        tuple(rows[i].get("emotion") or "" for i in keep),
+        tuple(rows[i].get("person") or "" for i in keep),
+    )  # fmt: skip
+
+
+def _read_tables(folder: Path) -> tuple[list[dict], list[str], dict[str, np.ndarray]]:
+    """The rows of metadata.jsonl, the blendshapes' names and the arrays of landmarks.npz."""
+    try:
+        lines = (folder / "metadata.jsonl").read_text(encoding="utf-8").splitlines()
+        rows = [json.loads(line) for line in lines if line.strip()]
+        names = json.loads((folder / "blendshape_names.json").read_text(encoding="utf-8"))
+        with np.load(folder / "landmarks.npz", allow_pickle=False) as file:
+            arrays = {name: file[name] for name in ("landmarks", "pose", "score")}
+    except (OSError, KeyError, ValueError) as error:
+        raise BadData(
+            f"{folder} is not a folder of photographs with landmarks ({error}); it needs "
+            "metadata.jsonl, blendshape_names.json and landmarks.npz"
+        ) from None
+    if arrays["landmarks"].shape != (len(rows), POINTS, 2):
+        raise BadData(
+            f"{folder}/landmarks.npz holds {arrays['landmarks'].shape}, "
+            f"expected {len(rows)} x {POINTS} x 2, a row for each of metadata.jsonl"
+        )
+    return rows, names, arrays
