@@ -10,7 +10,6 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import safetensors.torch
 import torch
 import torch.nn.functional as F
@@ -102,13 +101,17 @@ class Augment:
         turn = torch.stack([torch.stack([a, -b], 1), torch.stack([b, a], 1)], 1)
         centre = (SIZE - 1) / 2
         points = (points - centre) @ turn.transpose(1, 2) + centre + shift[:, None]
-        pose = pose - torch.stack([0 * angle, 0 * angle, angle], 1)  # MediaPipe's roll is anticlockwise
+        pose = pose - torch.stack(
+            [0 * angle, 0 * angle, angle], 1
+        )  # MediaPipe's roll is anticlockwise
         # grid_sample asks where an output pixel comes from: the inverse map.
         inverse = torch.linalg.inv(turn)
         mirror = torch.where(flip, -1.0, 1.0)
         inverse = torch.stack([inverse[:, 0] * mirror[:, None], inverse[:, 1]], 1)
         offset = -(inverse @ shift[..., None]) * (2 / SIZE)
-        grid = F.affine_grid(torch.cat([inverse, offset], 2), [n, 1, SIZE, SIZE], align_corners=False)
+        grid = F.affine_grid(
+            torch.cat([inverse, offset], 2), [n, 1, SIZE, SIZE], align_corners=False
+        )
         views = F.grid_sample(
             images[:, None].float() / 255, grid, padding_mode=self._border(), align_corners=False
         )
@@ -239,7 +242,9 @@ def train_landmarks(
     for step in bar:
         progressed = step / steps
         for group in optimizer.param_groups:
-            group["lr"] = lr * min(1, (step + 1) / 300) * (0.5 + 0.5 * math.cos(math.pi * progressed))
+            group["lr"] = (
+                lr * min(1, (step + 1) / 300) * (0.5 + 0.5 * math.cos(math.pi * progressed))
+            )
         rows = torch.randint(len(faces), (batch,), generator=generator)
         views = augment(faces.images[rows], faces.landmarks[rows], faces.pose[rows])
         terms = losses(network, *views, faces.expression[rows], weights, spread)
