@@ -89,10 +89,8 @@ class Augment:
         pose N x 3 of the views."""
         n = len(images)
         flip = self.uniform(0, 1, n) < 0.5
-        points = torch.where(
-            flip[:, None, None], (points * points.new_tensor([-1, 1]) + points.new_tensor([SIZE - 1, 0]))[:, self.pairs],
-            points,
-        )  # fmt: skip
+        mirrored = points * points.new_tensor([-1, 1]) + points.new_tensor([SIZE - 1, 0])
+        points = torch.where(flip[:, None, None], mirrored[:, self.pairs], points)
         pose = torch.where(flip[:, None], pose * pose.new_tensor([-1, 1, -1]), pose)
         angle = (self.normal(n) * 0.14).clamp(-0.5, 0.5)
         scale = torch.exp((self.normal(n) * 0.08).clamp(-0.25, 0.25))
@@ -171,9 +169,11 @@ def losses(network: LandmarkNet, views: Tensor, points: Tensor, pose: Tensor, ex
     read = torch.cat([network.read_expression(points), network.read_expression(second)])
     value = (read - expression.repeat(2, 1)).abs() / spread
     return {
-        "guess": 0.4 * away(first), "points": away(second), "pose": (turned - pose).abs().sum(1).mean(),
+        "guess": 0.4 * away(first),
+        "points": away(second),
+        "pose": (turned - pose).abs().sum(1).mean(),
         "expression": 0.5 * value.mean(),
-    }  # fmt: skip
+    }
 
 
 @torch.no_grad()
