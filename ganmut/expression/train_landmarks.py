@@ -13,7 +13,6 @@ from pathlib import Path
 import safetensors.torch
 import torch
 import torch.nn.functional as F
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from tqdm import trange
 
@@ -44,13 +43,12 @@ def point_weights() -> Tensor:
 
 def mirror_points(mean_shape: Tensor) -> Tensor:
     """int64 478: the point that each becomes when a face is mirrored, by the symmetry of the mean
-    shape (minimum-cost matching)."""
+    shape: mutually nearest points are a pair, any other point stays itself."""
     centre = mean_shape[list(FACE_OVAL), 0].mean()
     mirrored = torch.stack([2 * centre - mean_shape[:, 0], mean_shape[:, 1]], 1)
-    rows, columns = linear_sum_assignment(torch.cdist(mirrored, mean_shape).numpy())
-    pairs = torch.empty(POINTS, dtype=torch.long)
-    pairs[torch.from_numpy(rows)] = torch.from_numpy(columns)
-    return pairs
+    nearest = torch.cdist(mirrored, mean_shape).argmin(1)
+    own = torch.arange(POINTS)
+    return torch.where(nearest[nearest] == own, nearest, own)
 
 
 def sampled_points(mean_shape: Tensor) -> Tensor:
