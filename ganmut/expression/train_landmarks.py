@@ -43,12 +43,17 @@ def point_weights() -> Tensor:
 
 def mirror_points(mean_shape: Tensor) -> Tensor:
     """int64 478: the point that each becomes when a face is mirrored, by the symmetry of the mean
-    shape: mutually nearest points are a pair, any other point stays itself."""
+    shape; pairs are taken from the nearest on, each point once."""
     centre = mean_shape[list(FACE_OVAL), 0].mean()
     mirrored = torch.stack([2 * centre - mean_shape[:, 0], mean_shape[:, 1]], 1)
-    nearest = torch.cdist(mirrored, mean_shape).argmin(1)
-    own = torch.arange(POINTS)
-    return torch.where(nearest[nearest] == own, nearest, own)
+    gaps = torch.cdist(mirrored, mean_shape)
+    gaps = gaps + gaps.T
+    pairs = torch.full((POINTS,), -1)
+    for flat in gaps.flatten().argsort().tolist():
+        a, b = divmod(flat, POINTS)
+        if pairs[a] < 0 and pairs[b] < 0:
+            pairs[a], pairs[b] = b, a
+    return pairs
 
 
 def sampled_points(mean_shape: Tensor) -> Tensor:
