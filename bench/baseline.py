@@ -20,8 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganmut import device as hardware
-from ganmut.data.base import Batch
-from ganmut.models.base import Method
+from ganmut.datasets.base import Batch
+from ganmut.methods.base import Method
 
 Terms = dict[str, Tensor]
 

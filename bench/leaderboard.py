@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.board import (
+from bench.metrics.base import METRICS
+from bench.tables import (
     ENDS,
     Board,
     cell,
@@ -17,7 +18,6 @@ from bench.board import (
     parts_tables,
     remarks,
 )
-from bench.metrics.base import METRICS
 
 NOTES = (
     "FED is never read alone: the row identity edits nothing and scores 0 by construction. Read it "

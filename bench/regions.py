@@ -2,8 +2,8 @@
 
 On rendered faces the answer says it: the pixels in which the same person under the expression asked
 for differs from the source. On photographs nobody knows; there fixed boxes stand for it, around the
-parts of the one crop (ganmut.data.base.CROP) that the action units of both emotions move, the one
-asked for and the one to be undone.
+parts of the one crop (ganmut.datasets.base.CROP) that the action units of both emotions move, the
+one asked for and the one to be undone.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import results
-from bench.board import WIDEST, Board, Record, board, cell, equal_table, main_tables, remarks
 from bench.leaderboard import markdown
+from bench.tables import WIDEST, Board, Record, board, cell, equal_table, main_tables, remarks
 from ganmut.images import write_atomic
 
 INTERVAL = len("0.0463–0.0902")  # the widest of what stands in a cell

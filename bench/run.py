@@ -21,13 +21,13 @@ if __package__ in (
 
 from rich.console import Console
 
-from bench import board, figures, leaderboard, report, results, study
+from bench import figures, leaderboard, report, results, tables, user_study
 from bench.claims import Claim, claims
-from bench.evidence import Evidence
+from bench.feature_cache import Evidence
 from bench.metrics import METRICS, NotMeasured, Score
 from bench.protocol import PROTOCOLS
 from bench.roster import UserError
-from bench.session import ROLES, Session, open_session
+from bench.runner import ROLES, Session, open_session
 from bench.verdicts import over_seeds
 from ganmut.images import write_atomic
 
@@ -100,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args, console = parser().parse_args(arguments), Console()
     try:
         if args.study:
-            print(study.report(Path(args.study)))
+            print(user_study.report(Path(args.study)))
             return 0
         return run(open_session(args, console), console)
     except UserError as error:
@@ -132,7 +132,7 @@ def run(session: Session, console: Console) -> int:
     verdicts = [over_seeds(claim, scores) for claim in wanted]
     results.append(session.out, [session.claim_record(verdict) for verdict in verdicts])
     drawn = _figures(session, methods)
-    found = board.board(results.read(session.out))
+    found = tables.board(results.read(session.out))
     write_atomic(session.out / "LEADERBOARD.md", leaderboard.markdown(found, session.out))
     report.show(console, found)
     failed = [r for r in records if r.status == "error"] or not drawn

@@ -29,13 +29,13 @@ import torch
 
 from bench.baseline import PARTS, Plain, Switches
 from ganmut import device as hardware
-from ganmut import recipe as recipes
-from ganmut.data import procedural
-from ganmut.data.base import Batch, FaceSet
+from ganmut.datasets import procedural
+from ganmut.datasets.base import Batch, FaceSet
 from ganmut.editor import Editor
 from ganmut.emotions import EMOTIONS, UNITS
-from ganmut.models.base import METHODS, Method
-from ganmut.train import Game
+from ganmut.methods.base import METHODS, Method
+from ganmut.training import config as recipes
+from ganmut.training.loop import Game
 
 Turn = Callable[[], Any]
 EDIT_BATCHES = (1, 16)

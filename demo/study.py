@@ -23,7 +23,7 @@ from demo.events import Events
 from demo.parts import HERE, Plate, Quiet
 from demo.views import jpeg
 from ganmut import images
-from ganmut.data.procedural import express, render, sample
+from ganmut.datasets.procedural import express, render, sample
 
 PEOPLE = range(20, 44)  # of the rendered test split; nobody of the front page is among them
 SIDE = 256  # px of their pictures

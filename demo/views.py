@@ -11,7 +11,7 @@ from demo.pad import data_uri
 from demo.service import Made
 from demo.visit import VIEW
 from ganmut.faces.align import resample
-from ganmut.faces.paste import mask as feather
+from ganmut.faces.paste_back import mask as feather
 
 GAIN = 4.0  # how much brighter than it is a difference is shown
 WARM = np.array([1.0, 0.62, 0.35], np.float32)  # its colour where it is strong

@@ -12,7 +12,7 @@ from skimage.transform import SimilarityTransform
 
 from ganmut import faces as photographs
 from ganmut import images
-from ganmut.data.procedural import express, render, sample
+from ganmut.datasets.procedural import express, render, sample
 from ganmut.editor import Editor, Faces
 from ganmut.emotions import UNIT_NAMES, UNITS
 from ganmut.faces import Face

@@ -3,7 +3,7 @@
 
 from ganmut.editor import Editor
 from ganmut.emotions import EMOTIONS
-from ganmut.models.base import METHODS
+from ganmut.methods.base import METHODS
 from ganmut.weights import load
 
 __all__ = ["EMOTIONS", "METHODS", "Editor", "load"]

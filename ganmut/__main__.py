@@ -8,13 +8,13 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ganmut import maintain
-from ganmut.data.base import SOURCES
-from ganmut.models.base import METHODS
+from ganmut.cli import push
+from ganmut.datasets.base import SOURCES
+from ganmut.methods.base import METHODS
 
 
 def add_train(verbs: argparse._SubParsersAction) -> None:
-    from ganmut import recipe as recipes
+    from ganmut.training import config as recipes
 
     parser = verbs.add_parser("train", help="train a method; resume a run")
     methods = parser.add_subparsers(dest="method", metavar="METHOD", required=True)
@@ -45,8 +45,8 @@ def add_train(verbs: argparse._SubParsersAction) -> None:
 
 
 def run_train(args: argparse.Namespace) -> int:
-    from ganmut import recipe as recipes
-    from ganmut.train import train
+    from ganmut.training import config as recipes
+    from ganmut.training.loop import train
 
     own = {"recipe", "out", "device", "compile", "dry_run", "method", "run", "verb"}
     settings = {k: v for k, v in vars(args).items() if k not in own}
@@ -61,8 +61,8 @@ def run_train(args: argparse.Namespace) -> int:
 
 
 def run_resume(args: argparse.Namespace) -> int:
-    from ganmut.rundir import RunDir
-    from ganmut.train import train
+    from ganmut.training.loop import train
+    from ganmut.training.run_dir import RunDir
 
     recipe, config = RunDir.open(args.folder).recipe()
     folder = train(recipe, config, device=args.device, resume=args.folder, compiled=args.compile)
@@ -175,7 +175,7 @@ def run_align(args: argparse.Namespace) -> int:
 
 
 def add_units(verbs: argparse._SubParsersAction) -> None:
-    from ganmut.units import PROVIDERS
+    from ganmut.action_units.base import PROVIDERS
 
     parser = verbs.add_parser("units", help="write action units into a folder's metadata")
     parser.add_argument("folder", metavar="FOLDER", help="aligned faces, with metadata or without")
@@ -190,7 +190,7 @@ def add_units(verbs: argparse._SubParsersAction) -> None:
 
 
 def run_units(args: argparse.Namespace) -> int:
-    from ganmut.units import write_units
+    from ganmut.action_units.files import write_units
 
     report = write_units(args.folder, args.provider, args.model, again=args.again)
     listed([f"{name}: {reason}" for name, reason in report.failed.items()])
@@ -227,7 +227,7 @@ def run_faces(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from ganmut import images
-    from ganmut.data import procedural
+    from ganmut.datasets import procedural
     from ganmut.emotions import EMOTIONS
 
     if args.per_emotion < 1 or args.size < 16 or not 0 <= args.intensity <= 1:
@@ -271,9 +271,9 @@ def add_train_extractor(verbs: argparse._SubParsersAction) -> None:
 
 
 def run_train_extractor(args: argparse.Namespace) -> int:
-    from ganmut.data import open_source
+    from ganmut.datasets import open_source
     from ganmut.extractors.train import train_extractor
-    from ganmut.train import commit
+    from ganmut.training.loop import commit
 
     source = open_source(args.data)
     train = source.load(args.split, args.size, args.faces or None)
@@ -300,7 +300,8 @@ def add_bundle(verbs: argparse._SubParsersAction) -> None:
 
 
 def run_bundle(args: argparse.Namespace) -> int:
-    from ganmut import publish, weights
+    from ganmut import weights
+    from ganmut.weights import publish
 
     set_, _, name = args.spec.partition("/")
     if not set_ or not name or "/" in name:
@@ -330,7 +331,7 @@ def run_methods(args: argparse.Namespace) -> int:
 VERBS: tuple[Callable[[argparse._SubParsersAction], None], ...] = (
     add_train, add_edit, add_align, add_units, add_faces, add_train_extractor, add_bundle,
     add_methods,
-    maintain.add_push, maintain.add_convert,
+    push.add_push, push.add_convert,
 )  # fmt: skip
 
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from ganmut import images as pictures
 from ganmut.codes import CodeSpace
 from ganmut.device import inference, settle
-from ganmut.models.base import Edit, Method
-from ganmut.models.warp import warp
+from ganmut.methods.base import Edit, Method
+from ganmut.networks.warp import warp
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ import socket
 import pytest
 import torch
 
-from ganmut.data.base import Batch
+from ganmut.datasets.base import Batch
 from ganmut.emotions import EMOTIONS
-from ganmut.models.base import METHODS
-from ganmut.recipe import assemble
+from ganmut.methods.base import METHODS
+from ganmut.training.config import assemble
 
 torch.set_num_threads(1)  # toy tensors: more threads only wait for each other
 

@@ -53,8 +53,8 @@ def toy_weights(root: Path, names: tuple[str, ...] = TOYS) -> Path:
     import torch
 
     from ganmut import EMOTIONS, weights
-    from ganmut.models.base import METHODS
-    from ganmut.recipe import assemble
+    from ganmut.methods.base import METHODS
+    from ganmut.training.config import assemble
 
     torch.manual_seed(0)
     example = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)

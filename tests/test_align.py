@@ -12,8 +12,8 @@ from skimage import data as samples
 
 from ganmut import faces, images
 from ganmut.__main__ import main
-from ganmut.data import BadData, open_source
-from ganmut.faces import prepare
+from ganmut.datasets import BadData, open_source
+from ganmut.faces import align_dataset
 from ganmut.faces.align import template
 
 
@@ -56,7 +56,7 @@ def test_fill_says_how_much_of_the_crop_the_picture_covers():
     whole = np.zeros((128, 128, 3), np.uint8)
     for points, share in ((template(128), 1.0), (template(128) - [64, 0], 0.5)):
         _, transform = faces.crop(whole, points, 128)
-        assert prepare.covered(whole, transform, 128) == pytest.approx(share, abs=0.01)
+        assert align_dataset.covered(whole, transform, 128) == pytest.approx(share, abs=0.01)
 
 
 def test_what_a_source_knows_goes_along(tmp_path, astronaut):
@@ -125,7 +125,7 @@ def test_a_run_goes_on_where_it_stopped(tmp_path, astronaut, monkeypatch):
             raise KeyboardInterrupt
         return faces.find(picture, detector)
 
-    monkeypatch.setattr(prepare, "find", look)
+    monkeypatch.setattr(align_dataset, "find", look)
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
         align(tmp_path / "in", out)

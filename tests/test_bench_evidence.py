@@ -11,9 +11,9 @@ import pytest
 import torch
 from test_bench_metrics import PROTOCOL, Judge, ToyRow, gather, world
 
-from bench import evidence as room
-from bench import plans
-from bench.rows import IdentityRow
+from bench import edit_sets
+from bench import feature_cache as room
+from bench.systems import IdentityRow
 from ganmut.codes import Disc, OneHot
 from ganmut.emotions import EMOTIONS
 
@@ -133,7 +133,7 @@ def test_a_broken_network_costs_only_who_needs_it(faces, tmp_path):
 
 def test_plans_are_the_same_for_the_same_seed(faces):
     row = ToyRow(faces)
-    one, two = (plans.make("prior", row, 64, PROTOCOL) for _ in range(2))
+    one, two = (edit_sets.make("prior", row, 64, PROTOCOL) for _ in range(2))
     assert torch.equal(one.codes, two.codes)
 
 
@@ -143,14 +143,14 @@ def test_plans_are_the_same_for_the_same_seed(faces):
 def test_ere_searches_the_published_grid_within_its_budget(faces, budget, published, equal):
     row, toy = ToyRow(faces), replace(PROTOCOL, budget=budget)
     row.space = Disc(EMOTIONS, torch.randn(6, 2))
-    assert plans.make("paper_grid", row, 64, toy).shape == (32, published)
-    assert plans.make("equal_grid", row, 64, toy).shape == (32, equal)
+    assert edit_sets.make("paper_grid", row, 64, toy).shape == (32, published)
+    assert edit_sets.make("equal_grid", row, 64, toy).shape == (32, equal)
 
 
 def test_seven_labels_stay_seven_under_any_budget(faces):
     row = ToyRow(faces)
     row.space = OneHot(EMOTIONS)
-    assert plans.make("paper_grid", row, 64, PROTOCOL).shape == (32, 7)
+    assert edit_sets.make("paper_grid", row, 64, PROTOCOL).shape == (32, 7)
 
 
 def test_progress_is_told_in_edits(faces, tmp_path):

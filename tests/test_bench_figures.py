@@ -13,7 +13,7 @@ from PIL import Image
 from bench.figures import canvas, changes, lines, tsne
 from ganmut.codes import ActionUnits, OneHot
 from ganmut.emotions import EMOTIONS, UNITS, prototype
-from ganmut.models.base import Edit
+from ganmut.methods.base import Edit
 
 SIDE = 32
 PROTOTYPES = torch.tensor([prototype(emotion) for emotion in EMOTIONS])

@@ -5,8 +5,8 @@ import pytest
 import scipy.linalg
 import torch
 
+from bench.extractors.inception import torch_fidelity
 from bench.frechet import distance, frechet, moments
-from bench.inception import torch_fidelity
 
 
 def features(seed: int, n: int = 300, d: int = 24, shift: float = 0.0) -> np.ndarray:

@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 from test_bench_metrics import ToyRow, gather, world
 
-from bench import inception
+from bench.extractors import inception
 from bench.frechet import frechet
 from bench.metrics import METRICS, NotMeasured
 

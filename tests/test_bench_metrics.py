@@ -15,18 +15,18 @@ import torch
 from torch import Tensor
 
 import bench.metrics
-from bench import board, regions
-from bench.answers import Answers
-from bench.evidence import Evidence, source_evidence
+from bench import regions, tables
+from bench.feature_cache import Evidence, source_evidence
+from bench.features import Judges
+from bench.ground_truth import Answers
 from bench.metrics import METRICS, NotMeasured, TooFew
 from bench.metrics.ere import smallest_error, targets
+from bench.metrics.real_neighbour_rate import real_nearest
 from bench.metrics.smoothness import largest_step
-from bench.metrics.tsne import real_nearest
 from bench.protocol import Protocol
-from bench.rows import IdentityRow, OracleRow, RealRow, Row, read
-from bench.views import Judges
+from bench.systems import IdentityRow, OracleRow, RealRow, Row, read
 from ganmut.codes import ActionUnits, OneHot
-from ganmut.data import FaceSet, open_source
+from ganmut.datasets import FaceSet, open_source
 from ganmut.emotions import EMOTIONS, prototype
 from ganmut.registry import Registry
 
@@ -499,7 +499,7 @@ def test_every_metric_says_what_it_is():
         assert metric.minimum >= 2
         assert metric.higher_is_better in (True, False, None)
         assert metric.rows <= {"editor", "identity", "oracle", "real"}
-        assert metric.about in board.TABLES
+        assert metric.about in tables.TABLES
 
 
 TOY_METRIC = '''

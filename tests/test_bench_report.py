@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from bench import board, leaderboard, readme, report, results
+from bench import leaderboard, readme, report, results, tables
 from bench.claims import Claim, Less, Term, claims
 from bench.metrics import METRICS, Score
 from bench.metrics.base import by_face
 from bench.protocol import PROTOCOLS, Protocol, protocol
 from bench.results import Result
-from bench.session import ClaimRecord
+from bench.runner import ClaimRecord
 from bench.verdicts import ABSENT, FAILS, HOLDS, OPEN, judge, over_seeds
 from ganmut.emotions import EMOTIONS
 from ganmut.registry import Unknown
@@ -202,7 +202,7 @@ BASE = Result(
 
 def write(folder, *records):
     results.append(folder, list(records))
-    return board.board(results.read(folder))
+    return tables.board(results.read(folder))
 
 
 def test_lines_are_appended_and_come_back_whole(tmp_path):
@@ -313,15 +313,15 @@ def grid(rows=NINE, ends=("real", "identity", "oracle")) -> list[Result]:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("width", "tables"), [(120, 3), (80, 5)])
-def test_a_terminal_shows_every_number_whole(width, tables, tmp_path):
+@pytest.mark.parametrize(("width", "parts"), [(120, 3), (80, 5)])
+def test_a_terminal_shows_every_number_whole(width, parts, tmp_path):
     results.append(tmp_path, grid())
     console = Console(width=width, record=True, file=io.StringIO())
-    report.show(console, board.board(results.read(tmp_path)))
+    report.show(console, tables.board(results.read(tmp_path)))
     lines = console.export_text().splitlines()
     assert max(map(len, lines)) <= width
     numbers = [line for line in lines if line.startswith("│ efgan_cascade")]
-    assert len(numbers) == tables  # the equal budget among them
+    assert len(numbers) == parts  # the equal budget among them
     shares = [name for name in METRICS if METRICS[name].unit == "%"]
     whole = 12 * (len(METRICS.names()) - len(shares))
     assert sum(line.count("0.0463–0.0902") for line in lines) == whole
@@ -331,16 +331,16 @@ def test_a_terminal_shows_every_number_whole(width, tables, tmp_path):
 
 def test_no_main_table_is_wider_than_six_metrics(tmp_path):
     results.append(tmp_path, grid())
-    tables = board.main_tables(board.board(results.read(tmp_path)))
-    assert [len(head) for _, head, _ in tables] == [7, 6]
-    shown = [name for _, head, _ in tables for name in head[1:]]
+    main = tables.main_tables(tables.board(results.read(tmp_path)))
+    assert [len(head) for _, head, _ in main] == [7, 6]
+    shown = [name for _, head, _ in main for name in head[1:]]
     assert len(set(shown)) == len(METRICS.names())
-    assert all(len(lines) == 12 for _, _, lines in tables)
+    assert all(len(lines) == 12 for _, _, lines in main)
 
 
 def test_parts_without_intervals_have_a_table_of_their_own(tmp_path):
     results.append(tmp_path, grid(("ganmut",), ()))
-    with_intervals, values = board.parts_tables(board.board(results.read(tmp_path)), "au_error")
+    with_intervals, values = tables.parts_tables(tables.board(results.read(tmp_path)), "au_error")
     assert with_intervals == (["row", "happy"], [["ganmut", "0.100 [0.0463, 0.0902]"]])
     assert values == (["row", "AU 1"], [["ganmut", "0.200"]])
 
@@ -371,7 +371,7 @@ def test_figures_are_shown_under_their_captions(tmp_path):
 
 def test_the_readme_takes_every_main_table(tmp_path):
     results.append(tmp_path, [*grid(), claim("1", HOLDS, "ganmut")])
-    text = leaderboard.markdown(board.board(results.read(tmp_path)), tmp_path)
+    text = leaderboard.markdown(tables.board(results.read(tmp_path)), tmp_path)
     short = readme.summary(text)
     assert "**What is shown**" in short and "concentration ↑" in short
     assert "equal budget" not in short and "AU 1" not in short

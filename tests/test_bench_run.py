@@ -16,15 +16,16 @@ import pytest
 import torch
 from test_bench_metrics import world
 
-from bench import figures, protocol, results, roster, rows, run, session
+from bench import figures, protocol, results, roster, run, runner, systems
 from bench.figures import canvas
 from bench.metrics import METRICS
-from bench.metrics.identity import Identity
+from bench.metrics.identity_distance import Identity
 from bench.protocol import Protocol
-from ganmut import storage, weights
+from ganmut import weights
 from ganmut.emotions import EMOTIONS
 from ganmut.extractors import EXTRACTORS
-from ganmut.models.base import METHODS
+from ganmut.methods.base import METHODS
+from ganmut.weights import storage
 
 SIZE = 32
 TINY = Protocol(
@@ -81,8 +82,8 @@ def bench_run(bundle, tmp_path, monkeypatch):
     monkeypatch.setenv("GANMUT_WEIGHTS", str(bundle))
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
-    monkeypatch.setattr(session, "open_source", lambda spec: Toy())
-    monkeypatch.setitem(rows.BATCH, "cpu", 256)  # toy pictures: small batches are all overhead
+    monkeypatch.setattr(runner, "open_source", lambda spec: Toy())
+    monkeypatch.setitem(systems.BATCH, "cpu", 256)  # toy pictures: small batches are all overhead
     monkeypatch.setitem(protocol.PROTOCOLS, "tiny", TINY)
     picture = world(1, 3).images.repeat(1, 1, 4, 4)
     person = canvas.Person(picture, lambda emotion: 255 - picture)
@@ -155,7 +156,7 @@ def test_a_second_run_makes_nothing_again(bench_run, monkeypatch):
     def never(*args):
         raise AssertionError("an edit was made again")
 
-    monkeypatch.setattr(session.EditorRow, "edit", never)
+    monkeypatch.setattr(runner.EditorRow, "edit", never)
     code, again = bench_run(*asked, out="again")
     assert code == 0
     values = [[r["value"] for r in records if r["kind"] == "score"] for records in (first, again)]
@@ -181,7 +182,7 @@ def test_ctrl_c_says_how_to_go_on(bench_run, monkeypatch, capsys):
     def interrupted(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(session.EditorRow, "edit", interrupted)
+    monkeypatch.setattr(runner.EditorRow, "edit", interrupted)
     code, records = bench_run("--methods", "stargan", "--no-figures", "--metrics", "accuracy")
     assert code == 130
     assert "the same command goes on" in capsys.readouterr().err

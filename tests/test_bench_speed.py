@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from bench import speed
-from ganmut.models.base import METHODS
-from ganmut.train import Game
+from ganmut.methods.base import METHODS
+from ganmut.training.loop import Game
 
 TOY = {"width": 8, "blocks": 1, "d_width": 8, "d_layers": 4}
 

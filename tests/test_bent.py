@@ -10,8 +10,8 @@ import torch
 from ganmut import images
 from ganmut.editor import Editor
 from ganmut.emotions import EMOTIONS
-from ganmut.models.base import METHODS
-from ganmut.models.warp import REACH, warp
+from ganmut.methods.base import METHODS
+from ganmut.networks.warp import REACH, warp
 
 BENDING = ("stargan", "ganmut", "gganmut")
 

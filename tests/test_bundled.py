@@ -8,10 +8,10 @@ import json
 import pytest
 
 from ganmut import weights
-from ganmut.data.base import CROP
-from ganmut.data.procedural import sample
+from ganmut.datasets.base import CROP
+from ganmut.datasets.procedural import sample
 from ganmut.extractors.base import verify as verify_extractor
-from ganmut.models.base import METHODS
+from ganmut.methods.base import METHODS
 
 FOLDERS = sorted(p.parent for p in weights.bundled_root().glob("*/*/config.json"))
 EDITORS = [f for f in FOLDERS if weights.read_config(f)["kind"] == "editor"]

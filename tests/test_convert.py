@@ -24,7 +24,7 @@ from ganmut.convert import FORMATS, convert
 from ganmut.convert.base import Checkpoint
 from ganmut.emotions import EMOTIONS
 from ganmut.registry import Unknown
-from ganmut.storage import BadWeights
+from ganmut.weights.storage import BadWeights
 
 W, BLOCKS, SIZE = 8, 2, 32
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from ganmut.data import SOURCES, BadData, open_source
-from ganmut.data.affectnet import COLUMNS
+from ganmut.datasets import SOURCES, BadData, open_source
+from ganmut.datasets.affectnet import COLUMNS
 from ganmut.emotions import PROTOTYPES, UNITS, named_by_units, prototype
 
 

@@ -12,8 +12,8 @@ import torch
 from hub_server import ask, serve
 from PIL import Image
 
-from ganmut.data import BadData, open_source
-from ganmut.data import cache as picture_cache
+from ganmut.datasets import BadData, open_source
+from ganmut.datasets import cache as picture_cache
 from ganmut.emotions import EMOTIONS, UNITS
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
@@ -359,7 +359,7 @@ def test_a_hub_revision_must_be_pinned(spec):
 
 TRY = """
 import sys
-from ganmut.data import open_source
+from ganmut.datasets import open_source
 for spec in sys.argv[1:]:
     name, _, options = spec.partition(" ")
     try:

@@ -11,9 +11,9 @@ from conftest import TOY, toy
 
 from ganmut import images as pictures
 from ganmut.emotions import EMOTIONS
-from ganmut.models.base import METHODS
-from ganmut.models.defgan import Deformed, integral_flow
-from ganmut.models.warp import compose, folded, residual_flow, warp
+from ganmut.methods.base import METHODS
+from ganmut.methods.defgan import Deformed, integral_flow
+from ganmut.networks.warp import compose, folded, residual_flow, warp
 
 
 def rng() -> torch.Generator:

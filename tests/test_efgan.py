@@ -6,11 +6,11 @@ import pytest
 import torch
 from conftest import TOY, toy
 
+from ganmut.face_regions import part_boxes
 from ganmut.faces.align import template
-from ganmut.models import branches
-from ganmut.models.efgan import rms
-from ganmut.models.spectral import Spectral
-from ganmut.parts import part_boxes
+from ganmut.methods.efgan import rms
+from ganmut.networks import efgan
+from ganmut.networks.spectral import Spectral
 
 
 def rng() -> torch.Generator:
@@ -59,14 +59,14 @@ def test_boxes_are_the_published_ones_at_128():
 
 def test_pasting_what_has_not_changed_changes_nothing(x):
     for box in part_boxes(TOY["size"]).values():
-        rim = branches.feather(box, TOY["size"])
-        assert torch.equal(branches.paste(x, box.crop(x).clone(), box, rim), x)
+        rim = efgan.feather(box, TOY["size"])
+        assert torch.equal(efgan.paste(x, box.crop(x).clone(), box, rim), x)
 
 
 def test_a_patch_is_pasted_where_it_was_cut_and_fades_at_its_rim():
     box = part_boxes(128)["mouth"]
-    rim = branches.feather(box, 128)
-    whole = branches.paste(torch.zeros(1, 3, 128, 128), torch.ones(1, 3, *box[2:]), box, rim)
+    rim = efgan.feather(box, 128)
+    whole = efgan.paste(torch.zeros(1, 3, 128, 128), torch.ones(1, 3, *box[2:]), box, rim)
     assert (box.crop(whole)[..., 4:-4, 4:-4] == 1).all()
     assert float(whole.sum()) == pytest.approx(float(box.crop(whole).sum()))
     row = box.crop(whole)[0, 0, box.height // 2]
@@ -74,7 +74,7 @@ def test_a_patch_is_pasted_where_it_was_cut_and_fades_at_its_rim():
 
 
 def test_masks_at_their_extremes_keep_or_replace(x, code):
-    stage = branches.Stage(toy("efgan").config, 17, TOY["size"])
+    stage = efgan.Stage(toy("efgan").config, 17, TOY["size"])
     for opening, kept in ((-200.0, True), (200.0, False)):
         for branch in stage.branches.values():
             branch.mask_bias.data.fill_(opening)
@@ -162,7 +162,7 @@ def test_targets_on_the_way(code):
 
 
 def test_no_residual_is_no_change(code):
-    interp = moved(branches.Interpolator(17))
+    interp = moved(efgan.Interpolator(17))
     torch.testing.assert_close(interp(code, torch.zeros_like(code)), code, rtol=0, atol=0)
     assert (interp(code, code.flip(1) - code) - code.flip(1)).abs().max() > 0.01
 

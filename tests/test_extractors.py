@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from ganmut import extractors, images, publish, storage, weights
-from ganmut.data import BadData, FaceSet
+from ganmut import extractors, images, weights
+from ganmut.datasets import BadData, FaceSet
 from ganmut.emotions import UNITS
 from ganmut.extractors.augment import augment
 from ganmut.extractors.base import verify, vgg
 from ganmut.extractors.identity import verification
 from ganmut.extractors.train import train_extractor
 from ganmut.registry import Unknown
-from ganmut.storage import BadWeights
+from ganmut.weights import publish, storage
+from ganmut.weights.storage import BadWeights
 
 SIZE = 32
 EMOTIONS = ("neutral", "happy", "angry")
@@ -55,7 +56,7 @@ TRAIN, TEST = toy("extractor", 40), toy("test", 12, seed=1)
 def trained(tmp_path_factory):
     """One folder an extractor, trained for a few seconds."""
     root = tmp_path_factory.mktemp("trained")
-    steps = {"emotion": 40, "units": 60, "identity": 40}
+    steps = {"emotion": 40, "units": 120, "identity": 40}
     return {
         name: train_extractor(name, TRAIN, TEST, out=root / "toy" / name, steps=n, **QUICK)
         for name, n in steps.items()

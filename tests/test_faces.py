@@ -15,23 +15,24 @@ from PIL import Image
 from skimage import data as samples
 from skimage.transform import SimilarityTransform
 
-from ganmut import faces, storage
-from ganmut.data.base import CROP
+from ganmut import faces
+from ganmut.datasets.base import CROP
 from ganmut.editor import Editor
 from ganmut.emotions import EMOTIONS
-from ganmut.faces import BadPoints, DetectorMissing, Face, NoFace, yunet
+from ganmut.faces import BadPoints, DetectorMissing, Face, NoFace
 from ganmut.faces.align import similarity, template
 from ganmut.faces.base import distinct
-from ganmut.faces.builtin import eyes
+from ganmut.faces.detectors import yunet
+from ganmut.faces.detectors.builtin import eyes
 from ganmut.faces.files import collect
-from ganmut.faces.paste import mask
-from ganmut.faces.points import WEIGHT, load_network
-from ganmut.faces.synth import _placement, _points, _sample
-from ganmut.faces.train_points import train_points
+from ganmut.faces.landmarks.augmentation import _placement, _points, _sample
+from ganmut.faces.landmarks.five_points import WEIGHT, load_network
+from ganmut.faces.landmarks.train import train_points
+from ganmut.faces.paste_back import mask
 from ganmut.images import BadPicture, read
-from ganmut.models.base import METHODS
+from ganmut.methods.base import METHODS
 from ganmut.registry import Unknown
-from ganmut.weights import BadWeights, bundled_root
+from ganmut.weights import BadWeights, bundled_root, storage
 
 PORTRAITS = Path(__file__).resolve().parents[2] / "shared" / "data" / "portraits"
 

@@ -9,14 +9,14 @@ import torch
 from conftest import TOY, toy
 
 from ganmut.codes import ActionUnits, OneHot
-from ganmut.data.base import BadData, Batch, FaceSet, open_source
+from ganmut.datasets.base import BadData, Batch, FaceSet, open_source
 from ganmut.emotions import EMOTIONS, UNITS, VARIANTS, prototype, prototype_of
-from ganmut.models.attention import AttentionGenerator, compose, total_variation
-from ganmut.models.base import METHODS, Config
-from ganmut.models.ganimation import HIGHEST
-from ganmut.models.unitwise import BANK
-from ganmut.recipe import assemble
-from ganmut.train import Game
+from ganmut.methods.base import METHODS, Config
+from ganmut.methods.base_action_units import BANK
+from ganmut.methods.ganimation import HIGHEST
+from ganmut.networks.attention import AttentionGenerator, compose, total_variation
+from ganmut.training.config import assemble
+from ganmut.training.loop import Game
 
 SMALL = Config(width=8, blocks=1, condition="affine", output="residual")
 

@@ -19,7 +19,7 @@ from skimage import data as samples
 from ganmut import faces, images
 from ganmut.editor import Editor
 from ganmut.emotions import EMOTIONS
-from ganmut.models.base import METHODS
+from ganmut.methods.base import METHODS
 
 Make = Callable[[Image.Image], bytes]
 

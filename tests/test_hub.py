@@ -14,8 +14,8 @@ from conftest import TOY, toy
 from hub_server import TOKEN, ask, serve
 
 from bench import roster
-from ganmut import hub, storage, weights
-from ganmut.weights import BadWeights
+from ganmut import weights
+from ganmut.weights import BadWeights, hub, storage
 
 A, B, C, D, E, NONE = (letter * 40 for letter in "abcdef")
 
@@ -23,7 +23,8 @@ A, B, C, D, E, NONE = (letter * 40 for letter in "abcdef")
 LOAD = """
 import sys, time
 import ganmut, huggingface_hub.hf_api  # before the clock runs: a busy machine imports for long
-from ganmut import extractors, hub
+from ganmut import extractors
+from ganmut.weights import hub
 hub.PATIENCE = 1.0
 for spec in sys.argv[1:]:
     start = time.monotonic()

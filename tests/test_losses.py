@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from ganmut import losses
-from ganmut.models.ganmut import intensity_loss
-from ganmut.models.gganmut import symmetric_kl
+from ganmut.methods.ganmut import intensity_loss
+from ganmut.methods.gganmut import symmetric_kl
+from ganmut.training import losses
 
 W = torch.randn(3 * 8 * 8, generator=torch.Generator().manual_seed(0))
 

@@ -12,10 +12,10 @@ from conftest import TOY, toy
 from ganmut import images
 from ganmut.editor import Editor
 from ganmut.emotions import EMOTIONS
-from ganmut.models.base import METHODS
-from ganmut.models.warp import warp
-from ganmut.recipe import assemble
-from ganmut.train import Game
+from ganmut.methods.base import METHODS
+from ganmut.networks.warp import warp
+from ganmut.training.config import assemble
+from ganmut.training.loop import Game
 
 PRESETS = ("paper", "cpu", "photos")
 SETTINGS = [(m, p) for m in METHODS for p in PRESETS if p != "photos" or METHODS[m].PHOTOS]

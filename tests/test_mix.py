@@ -5,10 +5,10 @@ import torch
 from PIL import Image
 
 from ganmut import images
-from ganmut import recipe as recipes
-from ganmut.data import mix
-from ganmut.data.base import BadData, open_source
-from ganmut.data.sampler import Sampler
+from ganmut.datasets import concat
+from ganmut.datasets.base import BadData, open_source
+from ganmut.training import config as recipes
+from ganmut.training.sampler import Sampler
 
 SIZE = 32
 
@@ -24,7 +24,7 @@ def folder(root, emotions, mode="RGB"):
 
 @pytest.fixture
 def mixture(tmp_path, monkeypatch):
-    monkeypatch.setattr(mix, "LEAST", 8)
+    monkeypatch.setattr(concat, "LEAST", 8)
     few = folder(tmp_path / "few", {"neutral": 30, "happy": 30, "sad": 7}, "L")
     many = folder(tmp_path / "many", {"neutral": 30, "sad": 30, "bored": 30})
     return f"{few} + {many}"

@@ -16,9 +16,9 @@ import torch
 from test_bench_run import bench_run, bundle  # noqa: F401 (fixtures)
 
 from ganmut import extractors
-from ganmut.data import procedural
+from ganmut.datasets import procedural
 from ganmut.emotions import EMOTIONS
-from ganmut.storage import BadWeights, sha256
+from ganmut.weights.storage import BadWeights, sha256
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("insightface")

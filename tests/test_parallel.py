@@ -11,19 +11,19 @@ from safetensors.torch import load_file
 from test_train import OPTIONS, SHORT
 
 import ganmut
-from ganmut.parallel import Crew
-from ganmut.rundir import RunDir
+from ganmut.training.distributed import Crew
+from ganmut.training.run_dir import RunDir
 
 ROOT = Path(ganmut.__file__).parent.parent
 
 SAME = """
 import torch
-from ganmut import recipe as recipes
-from ganmut.data.base import Batch
-from ganmut.data.procedural import EMOTIONS
-from ganmut.models.base import METHODS
-from ganmut.parallel import join
-from ganmut.train import Game
+from ganmut.training import config as recipes
+from ganmut.datasets.base import Batch
+from ganmut.datasets.procedural import EMOTIONS
+from ganmut.methods.base import METHODS
+from ganmut.training.distributed import join
+from ganmut.training.loop import Game
 
 crew, device = join(torch.device("cpu"))
 assert crew.size == 2 and crew.share(16) == 8

@@ -7,12 +7,12 @@ from dataclasses import fields
 import pytest
 import torch
 
-from ganmut.data import open_source
-from ganmut.data.anatomy import TEMPLATE
-from ganmut.data.base import BadData
-from ganmut.data.procedural import PRIOR, express, landmarks, render, sample
-from ganmut.data.render import _picture
+from ganmut.datasets import open_source
+from ganmut.datasets.base import BadData
+from ganmut.datasets.procedural import PRIOR, express, landmarks, render, sample
 from ganmut.emotions import EMOTIONS, UNITS
+from ganmut.rendering.geometry import TEMPLATE
+from ganmut.rendering.shading import _picture
 
 KEPT = ("index", "person", "seed", "identity", "manner", "pose", "gaze", "lights", "camera")
 # Pinned: a change here means that weights trained on these faces no longer fit them.

@@ -13,9 +13,10 @@ from conftest import TOY, toy
 from hub_server import TOKEN, ask, serve
 
 from bench.results import Result
-from ganmut import publish, weights
+from ganmut import weights
 from ganmut.__main__ import main
-from ganmut.storage import BadWeights
+from ganmut.weights import publish
+from ganmut.weights.storage import BadWeights
 
 RUN = """
 import sys

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from ganmut import recipe as recipes
 from ganmut.__main__ import main
-from ganmut.models.base import METHODS
+from ganmut.methods.base import METHODS
+from ganmut.training import config as recipes
 
 
 @pytest.mark.parametrize("preset", list(recipes.PRESETS))

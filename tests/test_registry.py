@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
-import ganmut.data
-import ganmut.models
-from ganmut.data.base import SOURCES, open_source
+import ganmut.datasets
+import ganmut.methods
+from ganmut.datasets.base import SOURCES, open_source
 from ganmut.editor import Editor
-from ganmut.models.base import METHODS
-from ganmut.recipe import assemble
+from ganmut.methods.base import METHODS
 from ganmut.registry import Registry, Unknown
+from ganmut.training.config import assemble
 
 
 @pytest.fixture
@@ -38,10 +38,10 @@ def room(tmp_path, monkeypatch):
 
 
 def test_a_method_is_one_new_file(room, batch):
-    room(ganmut.models, METHODS, "toy_brightness.py", """
+    room(ganmut.methods, METHODS, "toy_brightness.py", """
         from dataclasses import dataclass
-        from ganmut.models.base import METHODS
-        from ganmut.models.stargan import StarGAN
+        from ganmut.methods.base import METHODS
+        from ganmut.methods.stargan import StarGAN
 
         @METHODS.register("toy_brightness")
         class Brightness(StarGAN):
@@ -55,9 +55,9 @@ def test_a_method_is_one_new_file(room, batch):
 
 
 def test_a_source_is_one_new_file(room):
-    room(ganmut.data, SOURCES, "toy_noise.py", """
+    room(ganmut.datasets, SOURCES, "toy_noise.py", """
         import torch
-        from ganmut.data.base import SOURCES, FaceSet
+        from ganmut.datasets.base import SOURCES, FaceSet
 
         @SOURCES.register("toy_noise")
         class Noise:
@@ -76,8 +76,8 @@ def test_a_source_is_one_new_file(room):
 
 
 def test_the_same_name_twice_is_an_error(room):
-    room(ganmut.models, METHODS, "toy_twice.py", """
-        from ganmut.models.base import METHODS
+    room(ganmut.methods, METHODS, "toy_twice.py", """
+        from ganmut.methods.base import METHODS
 
         @METHODS.register("stargan")
         class Other:
@@ -103,8 +103,8 @@ def test_looking_up_is_lazy():
 
 def test_every_file_of_the_rooms_registers_something():
     for package, registry, shared in (
-        (ganmut.models, METHODS, {"base", "layers", "__init__"}),
-        (ganmut.data, SOURCES, {"base", "__init__"}),
+        (ganmut.methods, METHODS, {"base", "layers", "__init__"}),
+        (ganmut.datasets, SOURCES, {"base", "__init__"}),
     ):
         files = {p.stem for p in Path(package.__path__[0]).glob("*.py")} - shared
         modules = {registry[name].__module__.rsplit(".", 1)[1] for name in registry}

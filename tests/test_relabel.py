@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from ganmut.data.base import BadData, open_source
-from ganmut.data.relabel import overlooked, read
+from ganmut.datasets.base import BadData, open_source
+from ganmut.datasets.relabel import overlooked, read
 from ganmut.emotions import UNITS
 
 SIZE = 32

@@ -8,12 +8,13 @@ import pytest
 import torch
 from conftest import TOY, toy
 
-from ganmut import losses, weights
-from ganmut import recipe as recipes
+from ganmut import weights
 from ganmut.emotions import EMOTIONS
-from ganmut.models.base import METHODS
-from ganmut.models.smit import LayerNorm, StyledBlock, outline
-from ganmut.train import Game
+from ganmut.methods.base import METHODS
+from ganmut.methods.smit import LayerNorm, StyledBlock, outline
+from ganmut.training import config as recipes
+from ganmut.training import losses
+from ganmut.training.loop import Game
 
 
 def rng(seed: int = 7) -> torch.Generator:

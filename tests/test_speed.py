@@ -11,12 +11,12 @@ import torch
 from bench import baseline, speed
 from bench.baseline import Plain, Switches
 from ganmut import device as hardware
-from ganmut import recipe as recipes
-from ganmut.data.base import Batch
+from ganmut.datasets.base import Batch
 from ganmut.editor import Editor
 from ganmut.emotions import EMOTIONS
-from ganmut.models.base import METHODS
-from ganmut.train import Game
+from ganmut.methods.base import METHODS
+from ganmut.training import config as recipes
+from ganmut.training.loop import Game
 
 SIZE, N = 32, 16
 TOY = {

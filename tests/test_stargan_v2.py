@@ -9,14 +9,14 @@ import torch
 from conftest import TOY, toy
 
 from ganmut import images
-from ganmut import recipe as recipes
-from ganmut.data.base import Batch
+from ganmut.datasets.base import Batch
 from ganmut.editor import Editor
 from ganmut.emotions import EMOTIONS
-from ganmut.models.base import METHODS
-from ganmut.models.stargan_v2 import Target
-from ganmut.models.styled import pick
-from ganmut.train import Game
+from ganmut.methods.base import METHODS
+from ganmut.methods.stargan_v2 import Target
+from ganmut.networks.stargan_v2 import pick
+from ganmut.training import config as recipes
+from ganmut.training.loop import Game
 
 
 def rng(seed: int = 7) -> torch.Generator:

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from bench import run, study
+from bench import run, user_study
 from demo.study import cast
 
 
@@ -32,7 +32,7 @@ def votes(strength: dict[str, float], voters: int = 40, each: int = 30) -> list[
 
 def test_known_strengths_are_found_again():
     truth = {"a": 1.0, "b": 0.0, "c": -1.0}
-    found = study.standings(votes(truth))
+    found = user_study.standings(votes(truth))
     assert [s.method for s in found] == ["a", "b", "c"]
     for standing in found:
         low, high = standing.score_interval
@@ -44,7 +44,7 @@ def test_known_strengths_are_found_again():
 
 def test_who_always_wins_has_a_finite_score_and_one_voter_no_interval():
     always = [{"stage": 2, "voter": "x", "left": "a", "right": "b", "chosen": "a"}] * 9
-    best, worst = study.standings(always)
+    best, worst = user_study.standings(always)
     assert best.wins == 1 and 0 < best.score < 10 and best.score == pytest.approx(-worst.score)
     assert best.score_interval is None and best.rating is None
 

@@ -18,14 +18,14 @@ from conftest import TOY
 from safetensors.torch import load_file
 
 import ganmut
-from ganmut import recipe as recipes
-from ganmut import train as training
 from ganmut.__main__ import main
-from ganmut.data.base import BadData, FaceSet
-from ganmut.data.procedural import EMOTIONS
-from ganmut.data.sampler import Sampler
-from ganmut.models.base import METHODS
-from ganmut.rundir import RunDir, RunError, inherit_critics
+from ganmut.datasets.base import BadData, FaceSet
+from ganmut.datasets.procedural import EMOTIONS
+from ganmut.methods.base import METHODS
+from ganmut.training import config as recipes
+from ganmut.training import loop as training
+from ganmut.training.run_dir import RunDir, RunError, inherit_critics
+from ganmut.training.sampler import Sampler
 
 ROOT = Path(ganmut.__file__).parent.parent
 SHORT = TOY | {"faces": 32, "kimg": 0.192, "tick": 0.064, "warm_d": 0.032, "warm_g": 0.032}

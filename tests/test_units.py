@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganmut import blendshapes
 from ganmut.__main__ import main
-from ganmut.blendshapes import BLENDSHAPES, TABLE
-from ganmut.data import BadData, open_source
+from ganmut.action_units import blendshapes
+from ganmut.action_units.base import PROVIDERS, ProviderMissing
+from ganmut.action_units.blendshapes import BLENDSHAPES, TABLE
+from ganmut.action_units.files import write_units
+from ganmut.action_units.mediapipe import aired
+from ganmut.datasets import BadData, open_source
 from ganmut.emotions import UNITS
 from ganmut.registry import Unknown
-from ganmut.units import PROVIDERS, ProviderMissing, write_units
-from ganmut.units.mediapipe import aired
 
 SMILE = {"mouthSmileLeft": 1, "mouthSmileRight": 1}
 

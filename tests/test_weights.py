@@ -13,12 +13,13 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from ganmut import publish, storage, weights
+from ganmut import weights
 from ganmut.codes import Disc
+from ganmut.editor import Editor
 from ganmut.emotions import EMOTIONS
-from ganmut.models.base import METHODS, Config, Edit, Method
+from ganmut.methods.base import METHODS, Config, Edit, Method
 from ganmut.registry import Unknown
-from ganmut.weights import BadWeights
+from ganmut.weights import BadWeights, publish, storage
 
 SIZE = 16
 
@@ -122,7 +123,7 @@ def test_save_then_load_edits_to_the_same_bytes(tmp_path):
     method = make()
     kept = weights.save(tmp_path / "w", method, {}, faces(), half=False)
     loaded = weights.load(kept, "cpu")
-    direct = weights.Editor(method, {})
+    direct = Editor(method, {})
     code = direct.space.of("happy", 0.7)
     assert torch.equal(loaded.space.directions, direct.space.directions)
     edited = loaded.edit(loaded.prepare(faces()), code)
@@ -136,7 +137,7 @@ def test_half_precision_keeps_small_tensors_and_the_golden_edit(folder):
     wide = weights.save(folder.parent / "wide", make(64), {}, faces())
     assert tensors(wide)["inner.weight"].dtype == torch.float16
     assert weights.verify(wide) == 0
-    full = weights.Editor(make(64), {})
+    full = Editor(make(64), {})
     code, here = full.space.of("sad"), weights.load(wide, "cpu")
     apart = (
         full.edit(full.prepare(faces()), code).int() - here.edit(here.prepare(faces()), code).int()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.evidence import Evidence
+from bench.feature_cache import Evidence
 from bench.figures import changes, gamut, lines, tsne
 from bench.figures.canvas import rendered_person, write
-from bench.rows import EditorRow
+from bench.systems import EditorRow
 
 __all__ = ["draw", "rendered_person"]
 

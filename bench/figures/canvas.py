@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from ganmut import images as pictures
-from ganmut.data import open_source
+from ganmut.datasets import open_source
 from ganmut.editor import Editor
 from ganmut.emotions import EMOTIONS, canonical
 from ganmut.images import write_atomic

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from torch import Tensor
 
-from bench.evidence import Evidence
+from bench.feature_cache import Evidence
 from bench.figures.canvas import Person, colour, edits
 from ganmut import images as pictures
 from ganmut.codes import CodeSpace

@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from bench.evidence import Evidence
+from bench.feature_cache import Evidence
 from bench.figures.canvas import bare, colour
 
 FACES = 200  # real, and as many edited: more points hide each other

@@ -13,7 +13,7 @@ import numpy as np
 from bench.metrics.base import METRICS, Metric, Score, by_face
 
 if TYPE_CHECKING:
-    from bench.evidence import Evidence
+    from bench.feature_cache import Evidence
 
 
 @METRICS.register("accuracy")

@@ -18,8 +18,8 @@ from bench.metrics.base import METRICS, Metric, NotMeasured, Score, by_face
 from ganmut.emotions import PROTOTYPES, UNITS, canonical, prototype
 
 if TYPE_CHECKING:
-    from bench.evidence import Evidence
-    from bench.rows import Row
+    from bench.feature_cache import Evidence
+    from bench.systems import Row
 
 
 @METRICS.register("au_error")

@@ -14,8 +14,8 @@ from bench.score import NotMeasured, Score, TooFew
 from ganmut.registry import Registry
 
 if TYPE_CHECKING:
-    from bench.evidence import Evidence
-    from bench.rows import Row
+    from bench.feature_cache import Evidence
+    from bench.systems import Row
 
 __all__ = ["METRICS", "Metric", "NotMeasured", "Score", "TooFew", "by_face", "by_set"]
 
@@ -25,12 +25,12 @@ METRICS = Registry("metric", "bench.metrics")
 class Metric(ABC):
     """One number per row of the leaderboard.
 
-    needs: evidence it reads, as "plan:view" (bench/plans.py, bench/views.py). version: raised
-    whenever the number changes its meaning. minimum: least number of faces. rows: the kinds of rows
-    it can be asked for ("editor", "identity", "oracle", "real"). higher_is_better: None where
-    neither is. about: what it is read for, and so in which of the tables it stands ("expression":
-    what is shown; "picture": what is kept and how real it looks). reference: the papers' figures,
-    by row.
+    needs: evidence it reads, as "plan:view" (bench/edit_sets.py, bench/features.py). version:
+    raised whenever the number changes its meaning. minimum: least number of faces. rows: the kinds
+    of rows it can be asked for ("editor", "identity", "oracle", "real"). higher_is_better: None
+    where neither is. about: what it is read for, and so in which of the tables it stands
+    ("expression": what is shown; "picture": what is kept and how real it looks). reference: the
+    papers' figures, by row.
     """
 
     name: ClassVar[str]

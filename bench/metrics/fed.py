@@ -15,7 +15,7 @@ from bench.frechet import frechet
 from bench.metrics.base import METRICS, Metric, Score, by_set
 
 if TYPE_CHECKING:
-    from bench.evidence import Evidence
+    from bench.feature_cache import Evidence
 
 
 REPLICATES = 200  # one draw costs two eigenvalue decompositions

@@ -12,7 +12,7 @@ from bench.frechet import frechet
 from bench.metrics.base import METRICS, Metric, Score, by_set
 
 if TYPE_CHECKING:
-    from bench.evidence import Evidence
+    from bench.feature_cache import Evidence
 
 REPLICATES = 50  # one draw costs a singular value decomposition of an n x n matrix
 

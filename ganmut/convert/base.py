@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from ganmut import weights
-from ganmut.data import procedural
+from ganmut.datasets import procedural
 from ganmut.emotions import EMOTIONS, canonical
-from ganmut.models.base import Method
+from ganmut.methods.base import Method
 from ganmut.registry import Registry
-from ganmut.storage import BadWeights, sha256
+from ganmut.weights.storage import BadWeights, sha256
 
 FORMATS = Registry("format", "ganmut.convert")
 # What an instance norm that tracks running statistics keeps, and ours never reads: the authors'

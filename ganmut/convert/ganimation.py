@@ -12,9 +12,9 @@ import dataclasses
 import torch
 
 from ganmut.convert.base import FORMATS, Checkpoint, Format, fit, ordered
-from ganmut.convert.pile import Pile, poured
+from ganmut.convert.layer_matching import Pile, poured
 from ganmut.emotions import EMOTIONS, UNITS
-from ganmut.models.base import METHODS, Method
+from ganmut.methods.base import METHODS, Method
 
 STAGES = ("stem", "down1", "down2", "blocks", "up1", "up2")  # as a picture meets them
 

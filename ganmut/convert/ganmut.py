@@ -12,10 +12,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ganmut.convert import trunk
+from ganmut.convert import stargan_trunk
 from ganmut.convert.base import FORMATS, Checkpoint, Format, ordered
-from ganmut.models.base import METHODS, Method
-from ganmut.storage import BadWeights
+from ganmut.methods.base import METHODS, Method
+from ganmut.weights.storage import BadWeights
 
 
 @FORMATS.register("ganmut")
@@ -29,7 +29,7 @@ class GANmut(Format):
     )
 
     def method(self, checkpoint: Checkpoint, labels: tuple[str, ...], size: int) -> Method:
-        if (values := trunk.planes(checkpoint)) != 2:
+        if (values := stargan_trunk.planes(checkpoint)) != 2:
             raise BadWeights(
                 f"{checkpoint.path} has codes of {values} values, not 2: only the two-dimensional "
                 "models can be converted"
@@ -45,7 +45,7 @@ class GANmut(Format):
         if order[0] != 0:  # neutral has no direction, and is the label before the first
             raise BadWeights(f"{checkpoint.path} has neutral first: name it first in --labels")
         own = {"directions": axes}
-        return trunk.build("ganmut", checkpoint, emotions, size, own, bgr=True)
+        return stargan_trunk.build("ganmut", checkpoint, emotions, size, own, bgr=True)
 
     def gaussian(self, checkpoint: Checkpoint, labels: tuple[str, ...], size: int) -> Method:
         modes = checkpoint.take("mu.weight")
@@ -55,7 +55,7 @@ class GANmut(Format):
             "rotation": checkpoint.take("covariance_angles.weight", 1, len(modes))[0][order],
             "raw_variances": checkpoint.take("covariance_axes.weight", len(modes), 2)[order],
         }
-        method = trunk.build("gganmut", checkpoint, emotions, size, own, bgr=True)
+        method = stargan_trunk.build("gganmut", checkpoint, emotions, size, own, bgr=True)
         with torch.no_grad():
             variances = method.G.raw_variances.abs()
             method.G.raw_variances.copy_(raw(variances, floor()))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ganmut.convert import trunk
+from ganmut.convert import stargan_trunk
 from ganmut.convert.base import FORMATS, Checkpoint, Format, ordered
-from ganmut.models.base import Method
+from ganmut.methods.base import Method
 
 
 @FORMATS.register("stargan")
@@ -15,5 +15,5 @@ class StarGAN(Format):
     terms = "Converted from a checkpoint of StarGAN's authors; their licence of it applies."
 
     def method(self, checkpoint: Checkpoint, labels: tuple[str, ...], size: int) -> Method:
-        emotions, order = ordered(labels, trunk.planes(checkpoint), checkpoint.path)
-        return trunk.build("stargan", checkpoint, emotions, size, {}, order)
+        emotions, order = ordered(labels, stargan_trunk.planes(checkpoint), checkpoint.path)
+        return stargan_trunk.build("stargan", checkpoint, emotions, size, {}, order)

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from ganmut.convert.base import FORMATS, Checkpoint, Format, fit, ordered
-from ganmut.convert.pile import Layer, Pile
-from ganmut.models.base import METHODS, Method
-from ganmut.storage import BadWeights
+from ganmut.convert.layer_matching import Layer, Pile
+from ganmut.methods.base import METHODS, Method
+from ganmut.weights.storage import BadWeights
 
 DEPTH = 4  # layers of the mapping network that emotions share, and that each has of its own
 

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from ganmut.data.base import BadData
+from ganmut.datasets.base import BadData
 
 POINTS = 478  # MediaPipe's face mesh with irises, in its order
 SIZE = 128  # pixels of the crop that landmarks are given in
@@ -54,7 +54,7 @@ class LandmarkSet:
     images: uint8 N x 128 x 128; landmarks: float32 N x 478 x 2, (x, y) in pixels of the crop;
     pose: float32 N x 3, yaw, pitch, roll in radians; expression: float32 N x 22 in 0..1, order of
     CONTROLS; blendshapes: float32 N x 52 in 0..1, left and right apart, order of
-    ganmut.blendshapes; emotion, person: N names, person "" where unknown.
+    ganmut.action_units.blendshapes; emotion, person: N names, person "" where unknown.
     """
 
     images: Tensor

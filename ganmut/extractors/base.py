@@ -17,10 +17,11 @@ from torch import Tensor, nn
 
 from ganmut import device as hardware
 from ganmut import images as pictures
-from ganmut import storage, weights
-from ganmut.data.base import FaceSet
+from ganmut import weights
+from ganmut.datasets.base import FaceSet
 from ganmut.emotions import EMOTIONS
 from ganmut.registry import Registry
+from ganmut.weights import storage
 
 EXTRACTORS = Registry("extractor", "ganmut.extractors")
 CHUNK = 256  # faces that go through a network at once
@@ -147,7 +148,7 @@ def build(config: dict[str, Any]) -> Extractor:
     """An extractor of a config.json, its tensors not yet filled in."""
     missing = [name for name in ("extractor", "emotions", "size") if name not in config]
     if missing:
-        raise storage.BadWeights(f"config.json lacks {', '.join(missing)}; {storage.REMEDY}")
+        raise storage.BadWeights(f"config.json lacks {', '.join(missing)}; {format.REMEDY}")
     kind = EXTRACTORS[config["extractor"]]
     with torch.random.fork_rng([]):  # loading changes nobody's random numbers
         return kind(tuple(config["emotions"]), config["size"])

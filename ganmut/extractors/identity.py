@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganmut.data.base import BadData, FaceSet
+from ganmut.datasets.base import BadData, FaceSet
 from ganmut.emotions import EMOTIONS
 from ganmut.extractors.base import EXTRACTORS, Extraction, Extractor, Lesson, vgg
 

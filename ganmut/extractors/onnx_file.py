@@ -16,10 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganmut import images as pictures
-from ganmut.data.base import BadData, FaceSet
+from ganmut.datasets.base import BadData, FaceSet
 from ganmut.emotions import EMOTIONS, canonical
 from ganmut.extractors.base import CHUNK, Extraction, Extractor, Lesson
-from ganmut.storage import BadWeights, sha256
+from ganmut.weights.storage import BadWeights, sha256
 
 SIDECAR = {"labels", "mean", "std", "channels", "licence", "note"}
 
@@ -47,7 +47,7 @@ def recogniser(pack: str) -> Path:
     needed()
     from insightface.utils import ensure_available
 
-    from ganmut.faces.insightface import announce
+    from ganmut.faces.detectors.insightface import announce
 
     announce(pack)
     try:

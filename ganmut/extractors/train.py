@@ -14,11 +14,11 @@ from tqdm import tqdm
 
 from ganmut import device as hardware
 from ganmut import images as pictures
-from ganmut import storage
-from ganmut.card import extractor_card
-from ganmut.data.base import BadData, FaceSet, open_source
+from ganmut.datasets.base import BadData, FaceSet, open_source
 from ganmut.extractors.augment import augment
 from ganmut.extractors.base import CHUNK, EXTRACTORS, LAYOUT, Extractor, Lesson, restore
+from ganmut.weights import storage
+from ganmut.weights.card import extractor_card
 
 GOLDEN = 4  # faces in the golden test of an extractor
 

@@ -5,12 +5,19 @@ files and folders. `align_files` makes training data: it finds and crops.
 """
 
 from ganmut.faces.align import BadPoints, crop
+from ganmut.faces.align_dataset import align_files
 from ganmut.faces.base import DETECTORS, DetectorMissing, Face, NoFace
-from ganmut.faces.edit import EditedPicture, choose, edit_picture, find, open_detector, reference
 from ganmut.faces.files import edit_files
-from ganmut.faces.paste import paste
-from ganmut.faces.prepare import align_files
-from ganmut.faces.wanted import wanted
+from ganmut.faces.paste_back import paste
+from ganmut.faces.pipeline import (
+    EditedPicture,
+    choose,
+    edit_picture,
+    find,
+    open_detector,
+    reference,
+)
+from ganmut.faces.target_code import wanted
 
 __all__ = [
     "DETECTORS", "BadPoints", "DetectorMissing", "EditedPicture", "Face", "NoFace",

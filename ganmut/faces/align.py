@@ -12,7 +12,7 @@ from skimage.transform import SimilarityTransform
 from ganmut.faces.base import Face
 
 # ArcFace's five points in a 112 px crop (left eye, right eye, nose, mouth corners), scaled to 128
-# px and moved 7 px up: the crop that `ganmut.data.base.CROP` names.
+# px and moved 7 px up: the crop that `ganmut.datasets.base.CROP` names.
 ARCFACE = np.array(
     [
         [38.2946, 51.6963],

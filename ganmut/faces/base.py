@@ -9,7 +9,7 @@ import numpy as np
 
 from ganmut.registry import Registry
 
-DETECTORS = Registry("detector", "ganmut.faces")
+DETECTORS = Registry("detector", "ganmut.faces.detectors")
 
 
 class NoFace(ValueError):

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from ganmut.editor import Editor
 from ganmut.faces.align import BadPoints
 from ganmut.faces.base import NoFace
-from ganmut.faces.edit import EditedPicture, edit_picture, open_detector
+from ganmut.faces.pipeline import EditedPicture, edit_picture, open_detector
 from ganmut.images import SUFFIXES, BadPicture, read, write_atomic
 
 FORMATS = {

@@ -1,0 +1,28 @@
+"""Identity distance: 1 - cosine between the embeddings of a face and of its edit, per emotion
+(DefGAN, table 2).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.metrics.base import METRICS, Metric, Score, by_face
+
+if TYPE_CHECKING:
+    from bench.feature_cache import Evidence
+
+
+@METRICS.register("identity")
+class Identity(Metric):
+    title = "identity distance"
+    needs = ("source:embedding", "labels:embedding")
+    higher_is_better = False
+
+    def compute(self, evidence: Evidence) -> Score:
+        edited = evidence["labels:embedding"]
+        source = evidence["source:embedding"][: len(edited), None]
+        self.enough(len(edited))
+        distance = 1 - (edited.astype(np.float64) * source).sum(-1)
+        return by_face(dict(zip(evidence.emotions, distance.T, strict=True)), evidence)

@@ -1,0 +1,1 @@
+"""Action units of photographs: estimators (ONE FILE = ONE PROVIDER), and files that list them."""

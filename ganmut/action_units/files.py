@@ -1,0 +1,120 @@
+"""Action units written into a folder's metadata, where every data source looks for them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from ganmut.action_units.base import PROVIDERS
+from ganmut.datasets.base import BadData
+from ganmut.datasets.directory import pictures
+from ganmut.datasets.folder import METADATA, metadata_of, read_rows, read_table
+from ganmut.datasets.records import Sieve
+from ganmut.images import BadPicture, read, write_atomic
+
+BATCH, SAVE = 32, 1024  # pictures read at once, and between two saves
+
+
+@dataclass
+class Report:
+    """What became of a folder: the file written, pictures done now and before, reasons by name."""
+
+    file: Path
+    done: int = 0
+    before: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def write_units(
+    folder: str | Path, provider: str, model: str = "", *, again: bool = False,
+    progress: bool = True,
+) -> Report:  # fmt: skip
+    """Writes a `units` column into metadata.csv or .jsonl of a folder (made if there is none).
+
+    Every row gets 17 numbers and `units_by`, the provider's name; an empty list where the picture
+    cannot be read or shows no face. Rows that this provider has already done are passed over unless
+    `again`; the file is replaced as a whole, now and then and at the end, so a run may be broken
+    off. Raises BadData for a folder without pictures, Unknown, ProviderMissing.
+    """
+    root = Path(folder).expanduser()
+    if not root.is_dir():
+        raise BadData(f"{folder}: there is no such folder")
+    metadata, rows = described(root)
+    teller = PROVIDERS[provider](model)
+    report = Report(metadata)
+    todo = [row for row in rows if again or row.get("units_by") != provider]
+    report.before = len(rows) - len(todo)
+    bar = tqdm(total=len(todo), unit="picture", disable=not progress, file=sys.stderr)
+    try:
+        for start in range(0, len(todo), BATCH):
+            batch = todo[start : start + BATCH]
+            shown = {i: pixels for i, pixels in _open(root, batch, report)}
+            told = teller.read(list(shown.values())) if shown else []
+            found = dict(zip(shown, told, strict=True))
+            for i, row in enumerate(batch):
+                if i in found and found[i] is None:
+                    report.failed[row["file_name"]] = "no face was seen"
+                row["units"] = [round(float(value), 4) for value in found.get(i) or ()]
+                row["units_by"] = provider
+                report.done += bool(row["units"])
+            bar.update(len(batch))
+            if (start + BATCH) % SAVE == 0:
+                save(metadata, rows)
+    finally:
+        bar.close()
+        if todo:
+            save(metadata, rows)
+    return report
+
+
+def described(root: Path) -> tuple[Path, list[dict[str, Any]]]:
+    """The metadata file of a folder and its rows, made of class folders or bare pictures where
+    there is no file yet."""
+    if metadata := metadata_of(root):
+        rows = [columns for _, columns in read_table(metadata)]
+        if any(not row.get("file_name") for row in rows):
+            raise BadData(f"{metadata} has rows without a file_name")
+        return metadata, rows
+    if inner := [part.name for part in root.iterdir() if part.is_dir() and metadata_of(part)]:
+        raise BadData(f"{root} has its metadata in {', '.join(sorted(inner))}; name these instead")
+    bare = [path.relative_to(root).as_posix() for path in pictures(root)]
+    known = {row.key: row for row in read_rows(root, Sieve(root.name, "skip"))}
+    rows = [{"file_name": name} for name in bare]
+    for row in rows if len(known) == len(bare) else ():
+        row |= {"emotion": known[row["file_name"]].label}
+        row |= {"split": known[row["file_name"]].split} if known[row["file_name"]].split else {}
+    if not rows:
+        raise BadData(f"{root} holds no pictures")
+    return root / METADATA[1], rows
+
+
+def save(path: Path, rows: list[dict[str, Any]]) -> Path:
+    """Writes the rows as csv (lists as JSON) or json lines, whole or not at all."""
+    if path.suffix != ".csv":
+        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        return write_atomic(path, "".join(lines))
+    buffer = io.StringIO()
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    filled = [name for name in names if any(row.get(name) is not None for row in rows)]
+    table = csv.DictWriter(buffer, filled, extrasaction="ignore", lineterminator="\n")
+    table.writeheader()
+    for row in rows:
+        lists = {name: json.dumps(cell) for name, cell in row.items() if isinstance(cell, list)}
+        table.writerow(row | lists)
+    return write_atomic(path, buffer.getvalue())
+
+
+def _open(root: Path, rows: list[dict[str, Any]], report: Report) -> Iterator[tuple[int, Any]]:
+    for i, row in enumerate(rows):
+        try:
+            yield i, read(root / row["file_name"])
+        except BadPicture as error:
+            report.failed[row["file_name"]] = str(error).partition(": ")[2]

@@ -1,5 +1,0 @@
-"""Where faces come from: one file is one source."""
-
-from ganmut.data.base import CROP, SOURCES, BadData, Batch, FaceSet, Source, open_source
-
-__all__ = ["CROP", "SOURCES", "BadData", "Batch", "FaceSet", "Source", "open_source"]

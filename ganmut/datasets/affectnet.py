@@ -1,0 +1,115 @@
+"""Source "affectnet:PATH": AffectNet (Mollahosseini et al. 2017), either release.
+
+The release of 2017:
+    Manually_Annotated_Images/<number>/<hash>.jpg
+    Manually_Annotated_file_lists/training.csv, validation.csv (COLUMNS; validation may lack them)
+The release with 8 labels:
+    train_set/images/<n>.jpg, train_set/annotations/<n>_exp.npy, and val_set likewise
+    (as class folders: train/<0..7>/*.jpg, and val likewise)
+The published validation set serves as test: the test set was never published. Nobody is named.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from ganmut.datasets.base import SOURCES, BadData
+from ganmut.datasets.directory import Tree, pictures
+from ganmut.datasets.records import NO_LABEL, SPLIT_WORDS, Row, Sieve
+
+IDS = (
+    "neutral", "happy", "sad", "surprised", "fearful", "disgusted", "angry", "contempt",
+    "none", "uncertain", "no-face",
+)  # fmt: skip
+COLUMNS = (
+    "subDirectory_filePath", "face_x", "face_y", "face_width", "face_height", "facial_landmarks",
+    "expression", "valence", "arousal",
+)  # fmt: skip
+
+
+@SOURCES.register("affectnet")
+class AffectNet(Tree):
+    """AffectNet as it was handed out; none, uncertain and no-face are left out and counted."""
+
+    expected = (
+        "expected Manually_Annotated_Images and Manually_Annotated_file_lists/training.csv (2017), "
+        "or train_set/images and train_set/annotations (8 labels)"
+    )
+
+    def scan(self, sieve: Sieve) -> Iterator[Row]:
+        if folder := self._of_2017():
+            yield from self._published(folder, sieve)
+            return
+        for folder in sorted(path for path in self.root.iterdir() if path.is_dir()):
+            word = folder.name.lower().removesuffix("_set").removesuffix("_class")
+            if split := SPLIT_WORDS.get(word, ""):
+                part = self._annotated if (folder / "annotations").is_dir() else self._classes
+                yield from part(folder, "test" if split == "validation" else split, sieve)
+
+    def _of_2017(self) -> Path | None:
+        """The pictures' folder of the release of 2017, possibly one level down."""
+        name = "Manually_Annotated_Images"
+        return next(iter([*self.root.glob(name), *self.root.glob(f"*/{name}")]), None)
+
+    def _published(self, folder: Path, sieve: Sieve) -> Iterator[Row]:
+        beside = [folder.parent, self.root]
+        places = [place for one in beside for place in (one / "Manually_Annotated_file_lists", one)]
+        lists = next((place for place in places if (place / "training.csv").is_file()), None)
+        if lists is None:
+            raise BadData(f"{folder.parent} has no training.csv; {self.expected}")
+        for file, split in (("training.csv", "train"), ("validation.csv", "test")):
+            if (lists / file).is_file():
+                yield from self._listed(lists / file, folder, split, sieve)
+
+    def _listed(self, path: Path, folder: Path, split: str, sieve: Sieve) -> Iterator[Row]:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            for cells in (reader := csv.reader(file)):
+                if cells and cells[0] == COLUMNS[0]:
+                    continue
+                if len(cells) < 7:
+                    sieve.drop(
+                        f"{path.name} line {reader.line_num}", "fewer columns than published"
+                    )
+                elif label := named(cells[6], cells[0], sieve):
+                    yield from self.at(folder / cells[0], sieve, label, split=split)
+
+    def _annotated(self, folder: Path, split: str, sieve: Sieve) -> Iterator[Row]:
+        files = list(pictures(folder / "images"))
+        for path in tqdm(files, desc=f"labels of {folder.name}", disable=len(files) < 5000):
+            note = folder / "annotations" / f"{path.stem}_exp.npy"
+            key = f"{folder.name}/images/{path.name}"
+            try:
+                cell = np.load(note, allow_pickle=False)  # a 0-d array, text in most releases
+            except FileNotFoundError:
+                sieve.drop(key, "no annotation")
+                continue
+            except (OSError, ValueError):
+                sieve.drop(key, "annotation cannot be read")
+                continue
+            if label := named(str(cell.reshape(-1)[0]) if cell.size == 1 else "", key, sieve):
+                yield from self.at(path, sieve, label, split=split)
+
+    def _classes(self, folder: Path, split: str, sieve: Sieve) -> Iterator[Row]:
+        for group in sorted(path for path in folder.iterdir() if path.is_dir()):
+            for path in pictures(group):
+                if label := named(group.name, f"{folder.name}/{group.name}", sieve):
+                    yield from self.at(path, sieve, label, split=split)
+
+
+def named(cell: str, key: str, sieve: Sieve) -> str:
+    """The emotion of an id 0..10; "" where it is none (counted) or no id (noted)."""
+    try:
+        label = IDS[int(float(cell))] if float(cell) >= 0 else ""
+    except (ValueError, IndexError):
+        label = ""
+    if not label:
+        sieve.drop(key, f"unknown label {cell!r}, ids are 0..{len(IDS) - 1}")
+    elif label in NO_LABEL:
+        sieve.leave(f"labelled {label}")
+        return ""
+    return label

@@ -1,0 +1,182 @@
+"""FaceSet: one split of labelled faces in memory, whatever it came from; and the registry of
+sources."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganmut.registry import Registry
+
+SOURCES = Registry("data source", "ganmut.datasets")
+
+# The one crop that every source delivers: the ArcFace five-point template scaled from 112 to 128 px
+# and moved 7 px up.
+# Expression networks are sensitive to the crop, so its name stands in every weight's config.
+CROP = "arcface128_up7"
+
+
+class BadData(ValueError):
+    """Data that cannot be used as it is: empty, without labels, unreadable; the message says what
+    was expected."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one training step sees: x B x 3 x S x S float in [-1, 1], emotion B (int64), units B x
+    17 or None."""
+
+    x: Tensor
+    emotion: Tensor
+    units: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+@dataclass(frozen=True)
+class FaceSet:
+    """N aligned faces of one split with what is known of them.
+
+    images: uint8 N x 3 x S x S RGB, in memory or memory-mapped; emotion: int64 N, an index into
+    `emotions`; units: float N x 17 in [0, 1] (order of ganmut.emotions.UNITS) or None; person:
+    int64 N or None. answer(indices, emotion, intensity) -> uint8 images: the same people rendered
+    with another expression, where the source knows the truth (procedural), else None. part: int64
+    N, which source of a mixture a face is of, else None. left_out: reason -> count of rows that an
+    option skipped.
+    """
+
+    source: str
+    split: str
+    emotions: tuple[str, ...]
+    images: Tensor | np.ndarray
+    emotion: Tensor
+    fingerprint: str
+    units: Tensor | None = None
+    person: Tensor | None = None
+    part: Tensor | None = None
+    answer: Callable[[Tensor, str, float], Tensor] | None = None
+    left_out: dict[str, int] = field(default_factory=dict)
+    crop: str = CROP
+
+    def __post_init__(self) -> None:
+        if len(self.emotion) == 0:
+            raise BadData(f"{self.source}: the {self.split} split has no faces")
+        if len(self.images) != len(self.emotion):
+            raise BadData(
+                f"{self.source}: {len(self.images)} images but {len(self.emotion)} labels"
+            )
+
+    def __len__(self) -> int:
+        return len(self.emotion)
+
+    @property
+    def size(self) -> int:
+        """Image side in pixels."""
+        return int(self.images.shape[-1])
+
+    @property
+    def grey(self) -> bool:
+        """Whether the pictures have no colour (judged on the first 64): editors then edit the
+        luminance only."""
+        sample = torch.as_tensor(np.asarray(self.images[:64])).int()
+        return bool((sample - sample[:, :1]).abs().max() <= 2)
+
+    def faces(self, indices: Tensor | slice | None = None) -> Tensor:
+        """uint8 n x 3 x S x S of some faces (all by default)."""
+        if isinstance(self.images, Tensor):
+            return self.images if indices is None else self.images[indices]
+        # NumPy takes a one-element tensor for a plain index: a batch of one would lose its axis.
+        rows = np.asarray(indices) if isinstance(indices, Tensor) else indices
+        return torch.as_tensor(self.images if rows is None else np.asarray(self.images[rows]))
+
+    def select(self, indices: Tensor) -> FaceSet:
+        """The FaceSet of some of its faces; the fingerprint names the choice."""
+        parts = {
+            name: None if getattr(self, name) is None else getattr(self, name)[indices]
+            for name in ("units", "person", "part")
+        }
+        answer = self.answer
+        chosen = hashlib.sha256(np.asarray(indices, np.int64).tobytes()).hexdigest()[:8]
+        return FaceSet(
+            source=self.source, split=self.split, emotions=self.emotions, crop=self.crop,
+            images=self.faces(indices), emotion=self.emotion[indices], left_out=self.left_out,
+            fingerprint=f"{self.fingerprint}/{chosen}",
+            answer=answer and (lambda rows, *what: answer(indices[rows], *what)), **parts,
+        )  # fmt: skip
+
+    def to(self, device: torch.device | str) -> FaceSet:
+        """The same set with images and labels on a device (uint8: 49 KB a face at 128 px)."""
+        moved = {
+            name: None if getattr(self, name) is None else getattr(self, name).to(device)
+            for name in ("emotion", "units", "person", "part")
+        }
+        return FaceSet(**{**self.__dict__, **moved, "images": self.faces().to(device)})
+
+
+class Source(Protocol):
+    """What a file in this folder registers: built from the text after the colon of `name:argument`.
+
+    `emotions` is known once built or loaded; `load` gives one split. Splits: "train" (editors),
+    "extractor" (frozen judges, people whom editors never see), "test".
+    """
+
+    emotions: tuple[str, ...]
+
+    def load(
+        self, split: str, size: int, n: int | None = None, *, seed: int = 0, progress: bool = True
+    ) -> FaceSet: ...
+
+
+def open_source(spec: str, **options: Any) -> Source:
+    """The source of a spec: "procedural", "folder:PATH", "hub:OWNER/NAME@REVISION"; options are the
+    source's own, also written into the spec: "folder:PATH?on_bad=skip&min_fill=0.8".
+
+    Raises Unknown for a source that no file registers, BadData for an argument it cannot use.
+    """
+    if " + " in spec:
+        return SOURCES["mix"](spec, **options)
+    name, _, argument = spec.partition(":")
+    if found := re.fullmatch(r"(.*?)\?(\w+=[^?]*)", f"{name}:{argument}" if argument else name):
+        name, _, argument = found[1].partition(":")
+        options |= dict(pair.partition("=")[::2] for pair in found[2].split("&"))
+    try:
+        return SOURCES[name](argument, **options)
+    except TypeError as error:
+        if "unexpected keyword argument" not in str(error):
+            raise
+        unknown = str(error).rpartition("argument ")[2]
+        raise BadData(f"{name} has no option {unknown}; see docs/datasets.md") from None
+
+
+def carve(keys: list[str], share: float, salt: str) -> np.ndarray:
+    """bool n: a fixed pseudo-random `share` of the rows, chosen by hashing each key (a person or a
+    file name).
+
+    Rows with the same key always fall on the same side, so no person is in both halves.
+    """
+    limit = int(share * 2**32)
+    marks = (hashlib.sha256(f"{salt}/{key}".encode()).digest()[:4] for key in keys)
+    return np.array([int.from_bytes(mark, "big") < limit for mark in marks], bool)
+
+
+def digest(*parts: Any) -> str:
+    """16 hex digits of what defines a set: strings, numbers, arrays, tensors."""
+    state = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, Tensor):
+            part = part.cpu().numpy()
+        data = (
+            np.ascontiguousarray(part).tobytes()
+            if isinstance(part, np.ndarray)
+            else repr(part).encode()
+        )
+        state.update(data)
+    return state.hexdigest()[:16]

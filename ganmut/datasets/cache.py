@@ -1,0 +1,131 @@
+"""Faces rendered or decoded once: a memory-mapped uint8 array on disk, so a second start is
+instant.
+
+`~/.cache/ganmut` (or GANMUT_CACHE) holds `<key>-<size>.npy`, and for decoded pictures a `.json` of
+the same name that says which could not be read. Any of it may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.lib.format import open_memmap
+from tqdm import tqdm
+
+from ganmut.datasets.base import BadData
+from ganmut.images import BadPicture, resize, tensor, write_atomic
+
+CHUNK = 256  # pictures between two looks at the progress bar
+
+
+def cache_root() -> Path:
+    """The folder of the decoded pictures."""
+    return Path(os.environ.get("GANMUT_CACHE") or Path.home() / ".cache" / "ganmut")
+
+
+def square(pixels: np.ndarray, size: int) -> np.ndarray:
+    """3 x size x size uint8 of H x W x 3 uint8: the centre square, antialiased; never stretched."""
+    height, width, _ = pixels.shape
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    middle = tensor(pixels[top : top + side, left : left + side])[None].float()
+    return resize(middle, size)[0].round().clamp(0, 255).byte().numpy()
+
+
+def kept(key: str, count: int, size: int, make: Callable[[Path], None]) -> np.ndarray:
+    """uint8 count x 3 x size x size, memory-mapped: `make` writes the file the first time only.
+
+    The key names the content. The file appears only when it is whole. Copy-on-write: a change stays
+    in this process, and PyTorch takes the array without a warning. Raises BadData where the disk
+    has no room.
+    """
+    array = cache_root() / f"{key}-{size}.npy"
+    if not array.is_file():
+        _room(array.parent, count * 3 * size * size)
+        partial = array.with_name(f".{array.name}.{os.getpid()}.tmp")
+        try:
+            make(partial)
+            os.replace(partial, array)
+        except OSError as error:
+            raise BadData(f"cannot write {array}: {error.strerror}; set GANMUT_CACHE") from None
+        finally:
+            partial.unlink(missing_ok=True)
+    return np.load(array, mmap_mode="c")
+
+
+def blank(path: Path, count: int, size: int) -> np.ndarray:
+    """A new file for count x 3 x size x size uint8, to be filled and flushed."""
+    return open_memmap(path, mode="w+", dtype=np.uint8, shape=(count, 3, size, size))
+
+
+def pictures(
+    key: str,
+    count: int,
+    size: int,
+    read: Callable[[int], np.ndarray],
+    progress: bool = True,
+) -> tuple[np.ndarray, dict[int, str]]:
+    """(uint8 count x 3 x size x size, memory-mapped; row -> why it could not be read, zeros there).
+
+    read(row) gives H x W x 3 uint8 or raises BadPicture; it is called from several threads, and not
+    at all where the cache holds `key` at this size. Raises BadData where the disk has no room.
+    """
+    notes = cache_root() / f"{key}-{size}.json"
+
+    def make(path: Path) -> None:
+        bad = _fill(path, count, size, read, progress)
+        write_atomic(notes, json.dumps({"pictures": count, "unreadable": bad}))
+
+    if not notes.is_file():  # without it nobody knows what could not be read
+        (cache_root() / f"{key}-{size}.npy").unlink(missing_ok=True)
+    array = kept(key, count, size, make)
+    bad = json.loads(notes.read_text())["unreadable"]
+    return array, {int(row): reason for row, reason in bad.items()}
+
+
+def _fill(
+    path: Path, count: int, size: int, read: Callable[[int], np.ndarray], progress: bool
+) -> dict[int, str]:
+    target = blank(path, count, size)
+    bad: dict[int, str] = {}
+
+    def one(row: int) -> None:
+        try:
+            target[row] = square(read(row), size)
+        except BadPicture as error:
+            bad[row] = str(error)
+
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
+        bar = tqdm(total=count, desc="decoding", unit="picture", disable=not progress)
+        for rows in _chunks(count):
+            list(pool.map(one, rows))
+            bar.update(len(rows))
+        bar.close()
+    target.flush()
+    return dict(sorted(bad.items()))
+
+
+def _chunks(count: int) -> Iterator[range]:
+    for start in range(0, count, CHUNK):
+        yield range(start, min(start + CHUNK, count))
+
+
+def _room(folder: Path, needed: int) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadData(f"{folder} cannot be written ({error.strerror}); set GANMUT_CACHE") from None
+    if not os.access(folder, os.W_OK):
+        raise BadData(f"{folder} cannot be written; set GANMUT_CACHE to another folder")
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise BadData(
+            f"{folder} has {free >> 20} MB free, the decoded pictures need {needed >> 20} MB; "
+            "set GANMUT_CACHE to another folder"
+        )

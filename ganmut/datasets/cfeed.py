@@ -1,0 +1,56 @@
+"""Source "cfeed:PATH": Compound Facial Expressions of Emotion (Du, Tao and Martinez 2014).
+
+    CFEE_Database_230/01-04/Images1/02_339_3470.jpg   expression 02, person 339, picture 3470
+    CFEE_Database_230/names.csv                       optional: id,name of the compound expressions
+
+01 is neutral, 02..07 the basic emotions, the rest compounds whose names the owners give in the
+sheet "summary" of AU_annotation_all_subjects.xls: save it as names.csv to use them.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from ganmut.datasets.base import SOURCES, BadData
+from ganmut.datasets.directory import Tree, pictures
+from ganmut.datasets.records import Row, Sieve
+
+BASIC = ("neutral", "happy", "sad", "fearful", "angry", "surprised", "disgusted")
+NAME = re.compile(r"(?P<expression>\d{2})_(?P<person>\d+)_\d+")
+
+
+@SOURCES.register("cfeed")
+class CFEED(Tree):
+    """CFEED; without names.csv only neutral and the six basic emotions, the others counted."""
+
+    expected = "expected CFEE_Database_230/<any>/Images<n>/02_339_3470.jpg"
+
+    def __init__(self, argument: str, **options: Any):
+        self.names = {number: name for number, name in enumerate(BASIC, 1)}
+        super().__init__(argument, **options)
+
+    def scan(self, sieve: Sieve) -> Iterator[Row]:
+        if whole := self._sheet():
+            self.names = whole
+        for path in pictures(self.root):
+            told = NAME.fullmatch(path.stem)
+            if not told:
+                sieve.drop(path.relative_to(self.root).as_posix(), "the name is none of CFEED's")
+            elif label := self.names.get(int(told["expression"])):
+                yield from self.at(path, sieve, label, person=told["person"])
+            else:
+                sieve.leave(f"expression {told['expression']}, which names.csv does not name")
+
+    def _sheet(self) -> dict[int, str]:
+        path = next(iter([*self.root.glob("names.csv"), *self.root.glob("*/names.csv")]), None)
+        if path is None:
+            return {}
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            rows = [row for row in csv.reader(file) if row]
+        named = {int(row[0]): row[1].strip() for row in rows if row[0].strip().isdecimal()}
+        if not named or any(not name for name in named.values()):
+            raise BadData(f"{path} must have the columns id,name: 1,neutral and so on")
+        return named

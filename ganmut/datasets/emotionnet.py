@@ -1,0 +1,27 @@
+"""Source "emotionnet:PATH": EmotionNet (Benitez-Quiroz et al. 2016), as you downloaded it.
+
+    any folders of pictures, openface/<name>.csv   (or openface=PATH, a folder or one csv)
+
+The owners hand out addresses of pictures with units that are present or absent; intensities come
+from OpenFace. It has no emotions: the one that the units show stands in (emotions.named_by_units).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ganmut.datasets.base import SOURCES
+from ganmut.datasets.directory import Tree, pictures
+from ganmut.datasets.records import Row, Sieve
+
+
+@SOURCES.register("emotionnet")
+class EmotionNet(Tree):
+    """EmotionNet with OpenFace's action units; nobody is named."""
+
+    expected = "expected pictures in any folders, and openface/<name>.csv for each"
+    unlabelled = True
+
+    def scan(self, sieve: Sieve) -> Iterator[Row]:
+        for path in pictures(self.root):
+            yield from self.at(path, sieve, "")

@@ -1,0 +1,129 @@
+"""Source "folder:PATH": aligned faces on disk, in class folders or described by a metadata file.
+
+PATH/<emotion>/*.jpg                       class folders
+PATH/<split>/<emotion>/*.jpg               the same under train, validation, test
+PATH/metadata.csv (or .jsonl)              the imagefolder convention of `datasets`: file_name and
+PATH/<split>/metadata.csv (or .jsonl)      emotion; optional split, person, fill, action units
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ganmut.datasets.base import CROP, SOURCES, BadData
+from ganmut.datasets.directory import Tree, pictures, row_at
+from ganmut.datasets.records import SPLIT_WORDS, Row, Sieve, read_units
+
+METADATA = ("metadata.csv", "metadata.jsonl")
+LABELS = ("emotion", "label", "expression")
+EXPECTED = (
+    "expected PATH/<emotion>/*.jpg, PATH/<split>/<emotion>/*.jpg, or PATH/metadata.csv (or .jsonl) "
+    "with the columns file_name and emotion"
+)
+
+
+@SOURCES.register("folder")
+class Folder(Tree):
+    """Aligned faces in a folder; the options are those of Tree."""
+
+    expected = EXPECTED
+    crop_found = CROP
+
+    def scan(self, sieve: Sieve) -> Iterator[Row]:
+        return read_rows(self.root, sieve)
+
+
+def read_rows(root: Path, sieve: Sieve) -> Iterator[Row]:
+    """The rows of a folder in whichever layout it has; files that are not there go to the sieve."""
+    if metadata := metadata_of(root):
+        yield from _described(root, metadata, "", sieve)
+        return
+    folders = sorted(path for path in root.iterdir() if path.is_dir())
+    splits = [path for path in folders if path.name.lower() in SPLIT_WORDS]
+    for part in splits:
+        if metadata := metadata_of(part):
+            yield from _described(root, metadata, part.name, sieve)
+        else:
+            yield from _classes(root, part, part.name, sieve)
+    if not splits:
+        yield from _classes(root, root, "", sieve)
+
+
+def metadata_of(folder: Path) -> Path | None:
+    """The folder's metadata file; raises BadData where it has two."""
+    found = [folder / name for name in METADATA if (folder / name).is_file()]
+    if len(found) > 1:
+        raise BadData(f"{folder} has both {' and '.join(METADATA)}; keep one")
+    return found[0] if found else None
+
+
+def _classes(root: Path, folder: Path, split: str, sieve: Sieve) -> Iterator[Row]:
+    for group in sorted(path for path in folder.iterdir() if path.is_dir()):
+        for path in pictures(group):
+            yield from row_at(
+                root, path.relative_to(root).as_posix(), sieve, group.name, split=split
+            )
+
+
+def _described(root: Path, metadata: Path, split: str, sieve: Sieve) -> Iterator[Row]:
+    base = metadata.parent.relative_to(root)
+    label = None
+    for number, columns in read_table(metadata):
+        label = label or _label_column(metadata, columns)
+        name = str(columns.get("file_name") or "")
+        if not name:
+            sieve.drop(f"{metadata.name} line {number}", "no file_name")
+            continue
+        try:
+            units, fill = read_units(columns), _number(columns.get("fill"))
+        except (TypeError, ValueError) as error:
+            sieve.drop(name, str(error))
+            continue
+        person = str(columns["person"] or "") if "person" in columns else None
+        yield from row_at(
+            root, (base / name).as_posix(), sieve, str(columns.get(label) or ""),
+            split=str(columns.get("split") or split), person=person, units=units, fill=fill,
+        )  # fmt: skip
+
+
+def read_table(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line number, columns) of a csv or jsonl file."""
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        if path.suffix == ".csv":
+            for columns in (reader := csv.DictReader(file, skipinitialspace=True)):
+                columns.pop(None, None)  # cells beyond the header
+                for name in ("units", "blendshapes"):
+                    if name in columns:
+                        columns[name] = _parse(columns[name] or "null", path, reader.line_num)
+                yield reader.line_num, columns
+            return
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                columns = _parse(line, path, number)
+                if not isinstance(columns, dict):
+                    raise BadData(f"{path.name} line {number} is not a JSON object")
+                yield number, columns
+
+
+def _parse(text: str, path: Path, number: int) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise BadData(f"{path.name} line {number} is not valid JSON: {error}") from None
+
+
+def _label_column(path: Path, columns: dict[str, Any]) -> str:
+    for name in LABELS:
+        if name in columns and "file_name" in columns:
+            return name
+    raise BadData(
+        f"{path} has the columns {', '.join(columns)}; it needs file_name and {' or '.join(LABELS)}"
+    )
+
+
+def _number(cell: Any) -> float | None:
+    return None if cell in (None, "") else float(cell)

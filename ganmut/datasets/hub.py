@@ -1,0 +1,157 @@
+"""Source "hub:OWNER/NAME@REVISION": a dataset of the Hub with a picture and a label column.
+
+The revision is the 40 hex digits of a commit: data that can change under a result is no data. The
+columns are found by their type, or named with `image_column` and `label_column`; `person`, `split`,
+`fill`, `units` and AU01 .. AU45 mean what they mean in a folder's metadata (folder.py).
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ganmut import images
+from ganmut.datasets.base import SOURCES, BadData
+from ganmut.datasets.folder import LABELS
+from ganmut.datasets.records import Row, Sieve, TableSource, read_units
+
+
+@SOURCES.register("hub")
+class Hub(TableSource):
+    """A dataset of the Hub; `name` chooses among its configurations, the rest as TableSource."""
+
+    def __init__(
+        self,
+        argument: str,
+        *,
+        image_column: str = "",
+        label_column: str = "",
+        name: str | None = None,
+        on_bad: str = "refuse",
+        **options: Any,
+    ):
+        self.id, self.revision = parse(argument)
+        self.name = name
+        self.parts = fetch(self.id, self.revision, name)
+        features = next(iter(self.parts.values())).features
+        self.image_column = image_column or _image_column(self.id, features)
+        label = label_column or _label_column(self.id, features)
+        for column in (self.image_column, label):
+            if column not in features:
+                raise BadData(f"{self.id} has no column {column!r}; it has {', '.join(features)}")
+        source = f"hub:{self.id}@{self.revision}"
+        sieve = Sieve(source, on_bad)
+        rows = list(self._rows(label, sieve))
+        self._encoded = {split: self._raw(part) for split, part in self.parts.items()}
+        super().__init__(source, rows, sieve, **options)
+
+    def picture(self, row: Row) -> np.ndarray:
+        split, _, number = row.key.rpartition("/")
+        cell = self._encoded[split][int(number)][self.image_column]
+        if not cell or (cell["bytes"] is None and not cell["path"]):
+            raise images.BadPicture(f"{row.key}: no picture")
+        try:
+            return images.read(cell["path"] if cell["bytes"] is None else io.BytesIO(cell["bytes"]))
+        except images.BadPicture as error:
+            raise images.BadPicture(f"{row.key}: {str(error).partition(': ')[2]}") from None
+
+    def identity(self) -> str:
+        return f"{self.id}@{self.revision}/{self.name}/{self.image_column}"
+
+    def _raw(self, part: Any) -> Any:
+        """The pictures still encoded: one that is broken is then found by us, with its row."""
+        from datasets import Image
+
+        return part.select_columns([self.image_column]).cast_column(
+            self.image_column, Image(decode=False)
+        )
+
+    def _rows(self, label: str, sieve: Sieve) -> Iterator[Row]:
+        for split, part in self.parts.items():
+            named = _names(part.features[label])
+            for number, cells in enumerate(part.remove_columns(self.image_column)):
+                key = f"{split}/{number}"
+                try:
+                    units, fill = read_units(cells), cells.get("fill")
+                except (TypeError, ValueError) as error:
+                    sieve.drop(key, str(error))
+                    continue
+                person = str(cells["person"] or "") if "person" in cells else None
+                yield Row(
+                    key, named(cells[label]), split=str(cells.get("split") or split),
+                    person=person, units=units, fill=None if fill is None else float(fill),
+                )  # fmt: skip
+
+
+def parse(argument: str) -> tuple[str, str]:
+    """("OWNER/NAME", revision) of a spec; raises BadData where the revision is not pinned."""
+    name, _, revision = argument.partition("@")
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
+        raise BadData(f"hub:{argument}: write hub:OWNER/NAME@REVISION")
+    if not re.fullmatch(r"[0-9a-f]{40}", revision):
+        raise BadData(
+            f"hub:{argument}: pin the revision, so that the data stays the same: "
+            f"hub:{name}@REVISION, the 40 hex digits of a commit (https://huggingface.co/datasets/{name}/commits/main)"
+        )
+    return name, revision
+
+
+def fetch(name: str, revision: str, config: str | None) -> dict[str, Any]:
+    """Split -> datasets.Dataset of a pinned dataset; raises BadData for whatever keeps it away."""
+    try:
+        import datasets
+    except ImportError:
+        raise BadData("the hub source needs `datasets`: pip install 'ganmut[data]'") from None
+    from huggingface_hub import errors
+
+    try:
+        return dict(datasets.load_dataset(name, config, revision=revision))
+    except errors.RevisionNotFoundError:
+        raise BadData(f"{name} on the Hub has no revision {revision}") from None
+    except (datasets.exceptions.DatasetNotFoundError, errors.RepositoryNotFoundError):
+        raise BadData(
+            f"the Hub has no dataset {name} at {revision}, or it is private: log in first"
+        ) from None
+    except (OSError, errors.HfHubHTTPError) as error:  # ConnectionError and offline mode included
+        raise BadData(f"{name} could not be fetched from the Hub: {_line(error)}") from None
+    except (ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+        raise BadData(f"{name} could not be read as a dataset: {_line(error)}") from None
+
+
+def _line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def _image_column(name: str, features: Any) -> str:
+    from datasets import Image
+
+    found = [column for column, kind in features.items() if isinstance(kind, Image)]
+    if len(found) != 1:
+        told = f"columns of pictures: {', '.join(found) or 'none'}"
+        raise BadData(f"{name}: {told}, of {', '.join(features)}; name one with image_column")
+    return found[0]
+
+
+def _label_column(name: str, features: Any) -> str:
+    from datasets import ClassLabel
+
+    if usual := [column for column in LABELS if column in features]:
+        return usual[0]
+    found = [column for column, kind in features.items() if isinstance(kind, ClassLabel)]
+    if len(found) != 1:
+        told = f"columns of labels: {', '.join(found) or 'none'}"
+        raise BadData(f"{name}: {told}, of {', '.join(features)}; name one with label_column")
+    return found[0]
+
+
+def _names(kind: Any) -> Any:
+    """A function from a cell of the label column to the label's name, "" where there is none."""
+    from datasets import ClassLabel
+
+    if not isinstance(kind, ClassLabel):
+        return lambda cell: "" if cell is None else str(cell)
+    return lambda cell: "" if cell is None or cell < 0 else kind.int2str(cell)

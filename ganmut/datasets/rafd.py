@@ -1,0 +1,43 @@
+"""Source "rafd:PATH": the Radboud Faces Database (Langner et al. 2010).
+
+Its file names say everything: Rafd090_01_Caucasian_female_angry_frontal.jpg is the camera at 90
+degrees (frontal; 000 and 180 are profiles), model 01, angry, gaze frontal. Any folders.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from ganmut.datasets.base import SOURCES
+from ganmut.datasets.directory import Tree, pictures
+from ganmut.datasets.records import Row, Sieve
+
+NAME = re.compile(
+    r"rafd(?P<angle>\d{3})_(?P<model>\d+)_.+_(?P<emotion>[a-z]+)_(?P<gaze>frontal|left|right)", re.I
+)
+
+
+@SOURCES.register("rafd")
+class RaFD(Tree):
+    """RaFD. angles: the cameras wanted ("090", "045,090,135"); gazes: likewise (default all)."""
+
+    expected = "expected pictures named like Rafd090_01_Caucasian_female_angry_frontal.jpg"
+
+    def __init__(self, argument: str, *, angles: str = "090", gazes: str = "", **options: Any):
+        self.angles = angles.split(",")
+        self.gazes = gazes.split(",") if gazes else ["frontal", "left", "right"]
+        super().__init__(argument, **options)
+
+    def scan(self, sieve: Sieve) -> Iterator[Row]:
+        for path in pictures(self.root):
+            told = NAME.fullmatch(path.stem)
+            if not told:
+                sieve.drop(path.relative_to(self.root).as_posix(), "the name is none of RaFD's")
+            elif told["angle"] not in self.angles:
+                sieve.leave(f"camera at {told['angle']} degrees")
+            elif told["gaze"].lower() not in self.gazes:
+                sieve.leave(f"gaze {told['gaze'].lower()}")
+            else:
+                yield from self.at(path, sieve, told["emotion"], person=told["model"])

@@ -1,0 +1,1 @@
+"""Face detectors: ONE FILE = ONE DETECTOR."""

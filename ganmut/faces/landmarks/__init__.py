@@ -1,0 +1,1 @@
+"""The five-point network: where it looks, how it is trained."""

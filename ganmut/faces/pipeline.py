@@ -1,0 +1,105 @@
+"""From a photograph to an edited photograph: find, crop, edit, paste back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from torch import Tensor
+
+from ganmut import images
+from ganmut.editor import Editor
+from ganmut.faces.align import crop
+from ganmut.faces.base import DETECTORS, Detector, Face, NoFace
+from ganmut.faces.paste_back import paste
+
+
+@dataclass(frozen=True)
+class EditedPicture:
+    """What became of a photograph.
+
+    pixels: H x W x 3 uint8, the photograph with the edited faces pasted back. faces: all faces
+    found, largest first. numbers: which of them were edited, from 1. sources, edits: their S x S x
+    3 uint8 crops before and after.
+    """
+
+    pixels: np.ndarray
+    faces: list[Face]
+    numbers: list[int]
+    sources: list[np.ndarray]
+    edits: list[np.ndarray]
+
+
+@lru_cache(maxsize=4)
+def open_detector(spec: str = "builtin") -> Detector:
+    """The detector of a spec, built once: "builtin", "yunet:PATH.onnx", "insightface".
+
+    Raises Unknown for a name that no file registers, DetectorMissing for one that is not installed.
+    """
+    name, _, argument = spec.partition(":")
+    return DETECTORS[name](argument)
+
+
+def find(picture: np.ndarray, detector: str | Detector = "builtin") -> list[Face]:
+    """The faces of an H x W x 3 uint8 RGB picture, largest first; empty where there is none."""
+    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or not picture.size:
+        raise ValueError(f"a picture is H x W x 3 uint8, got {picture.dtype} {picture.shape}")
+    engine = open_detector(detector) if isinstance(detector, str) else detector
+    return engine.find(picture)
+
+
+def choose(faces: list[Face], face: str | int = "largest") -> list[int]:
+    """Numbers (from 1, largest first) of the faces that `face` means: "largest", "all" or a number.
+
+    Raises NoFace where there is no face or no face of that number.
+    """
+    if not faces:
+        raise NoFace("no face was found in this picture; try another picture or another detector")
+    if face == "largest":
+        return [1]
+    if face == "all":
+        return list(range(1, len(faces) + 1))
+    number = int(face) if str(face).strip().isdecimal() else 0
+    if not 1 <= number <= len(faces):
+        count = "1 face" if len(faces) == 1 else f"{len(faces)} faces"
+        span = "1" if len(faces) == 1 else f"1..{len(faces)}"
+        raise NoFace(f"this picture has {count}; --face takes {span}, largest or all, got {face!r}")
+    return [number]
+
+
+def edit_picture(
+    picture: np.ndarray, editor: Editor, code: Tensor, *,
+    detector: str | Detector = "builtin", face: str | int = "largest",
+) -> EditedPicture:  # fmt: skip
+    """The photograph (H x W x 3 uint8 RGB) with one face or all under the code ([dim]).
+
+    face: "largest", "all" or a number from 1, largest first. Raises NoFace where the face asked for
+    is not there.
+    """
+    faces = find(picture, detector)
+    numbers = choose(faces, face)
+    views = [crop(picture, faces[number - 1], editor.size) for number in numbers]
+    sources = [view for view, _ in views]
+    made = editor.details(editor.prepare(sources), code)
+    edits, flows = list(images.array(made.images)), [None] * len(views)
+    if made.flow is not None:
+        flows = list(made.flow.float().movedim(1, -1).cpu().numpy())
+    pixels = picture
+    for (source, transform), edited, flow in zip(views, edits, flows, strict=True):
+        pixels = paste(pixels, source, edited, transform, flow)
+    return EditedPicture(pixels, faces, numbers, sources, edits)
+
+
+def reference(
+    picture: np.ndarray, editor: Editor, emotion: str, *,
+    detector: str | Detector = "builtin", face: str | int = "largest",
+) -> Tensor:  # fmt: skip
+    """The code [dim] that shows an emotion as the face of a reference photograph does.
+
+    Raises NoFace where no face is found, ValueError where the method takes no references.
+    """
+    found = find(picture, detector)
+    number = choose(found, face)[0]
+    source, _ = crop(picture, found[number - 1], editor.size)
+    return editor.reference([source], emotion)[0]

@@ -1,0 +1,267 @@
+"""Method: what every expression editor provides; nothing here or in the loop knows which method it
+is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ganmut import images
+from ganmut.codes import CodeSpace
+from ganmut.datasets.base import Batch, FaceSet
+from ganmut.registry import Registry
+from ganmut.training import losses
+
+METHODS = Registry("method", "ganmut.methods")
+
+
+@dataclass(frozen=True)
+class Config:
+    """What to build, shared by all methods; each method adds its paper's lambdas under their names.
+
+    width, blocks: of the generator (64 and 6 are StarGAN's).
+    d_width, d_layers, d_limit: of the critic: first width, layers, widest layer.
+    condition: "planes" repeats the code to constant input planes (as published); "affine" lets it
+    steer the instance norms of the residual blocks, since the first instance norm all but erases
+    constant planes (docs/precision.md).
+    stem: "conv7" (as published) or "shuffle", space-to-depth, which is cheaper.
+    output: "tanh" (as published) or "residual", source plus change, which keeps the person from the
+    first step; StarGAN's generator also has "bent", the source under a flow, plus change.
+    adversarial: "wgan_gp" (as published) or "nonsaturating" with R1, which is stable at one critic
+    step a generator step.
+    noise: standard deviation per octave of the noise on what the heads of the discriminator see
+    (instance noise, Soenderby et al. 2017, at every scale); 0 as published. Without it changes too
+    small to see satisfy D_cls. The adversarial score sees the picture itself, so that grain shows.
+    head_jitter: how strongly what the heads see is moved and lit at random (images.py), edited
+    faces too; 0 as published. A critic of few photographs learns them by heart, and this hinders
+    only its heads: the adversarial score, and with it the generator, keeps the pictures as they
+    are.
+    head_erase: side of the square that the heads do not see, as a share of the picture's, edited
+    faces too; 0 as published. Brows alone or a mouth alone then have to show the emotion.
+    lambda_wary: how much D_cls learns from edited faces that they still show the emotion they had,
+    as a share of what it learns from real ones; 0 as published. A class head that sees no edits is
+    soon satisfied with signs that no other judge sees. Of StarGAN, GANmut and GGANmut, whose
+    critics tell emotions apart with one softmax.
+    lambda_keep: price of every pixel that an edit changes, mean absolute; 0 as published. Without a
+    price short trainings on photographs move whole heads.
+    g_interval, penalty_interval: steps between generator updates and between penalties.
+    """
+
+    width: int = 64
+    blocks: int = 6
+    d_width: int = 64
+    d_layers: int = 6
+    d_limit: int = 2048
+    condition: str = "planes"
+    stem: str = "conv7"
+    output: str = "tanh"
+    adversarial: str = "wgan_gp"
+    lambda_adv: float = 1.0
+    lambda_gp: float = 10.0
+    lambda_r1: float = 1.0
+    noise: float = 0.0
+    head_jitter: float = 0.0
+    head_erase: float = 0.0
+    lambda_wary: float = 0.0
+    lambda_keep: float = 0.0
+    g_interval: int = 5
+    penalty_interval: int = 1
+
+    # The values of the fields that are names; a method whose network has others says so.
+    ALLOWED: ClassVar[dict[str, tuple[str, ...]]] = {
+        "condition": ("planes", "affine"), "stem": ("conv7", "shuffle"),
+        "output": ("tanh", "residual"), "adversarial": ("wgan_gp", "nonsaturating"),
+    }  # fmt: skip
+
+    def __post_init__(self) -> None:
+        for name, values in self.ALLOWED.items():
+            if getattr(self, name) not in values:
+                raise ValueError(
+                    f"{name} must be one of {', '.join(values)}, got {getattr(self, name)!r}"
+                )
+        if not 0 <= self.head_erase <= 1:
+            raise ValueError(f"head_erase must be in 0..1, got {self.head_erase}")
+
+
+@dataclass(frozen=True)
+class Edit:
+    """images N x 3 x S x S; mask N x 1 x S x S in 0..1 (1 = new pixels) and flow N x 2 x S x S in
+    pixels, or None."""
+
+    images: Tensor
+    mask: Tensor | None = None
+    flow: Tensor | None = None
+
+
+class Method(nn.Module, ABC):
+    """A generator, a discriminator and the losses between them; emotions (neutral first) and size
+    come from the data.
+
+    Subclasses set `Config` and `PAPER`, and build `self.G` (all that is shipped) and `self.D` (None
+    where only editing is wanted) in `build`.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]  # as the paper spells it
+    paper: ClassVar[str]  # one line: authors, venue, arXiv
+    Config: ClassVar[type[Config]]
+    PAPER: ClassVar[Config]
+    # How the paper trained: Recipe fields that differ from the defaults (batch, kimg, learning
+    # rates).
+    PAPER_RECIPE: ClassVar[dict[str, Any]] = {}
+    # What it needs of its own under the presets other than "paper": fields of Recipe or Config.
+    LEAN: ClassVar[dict[str, Any]] = {}
+    # What it needs besides under the preset "photos".
+    PHOTOS: ClassVar[dict[str, Any]] = {}
+    # Parameters of G that averaging copies instead of averaging (GANmut's raw directions,
+    # GGANmut's Gaussians).
+    not_averaged: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, config: Config, emotions: tuple[str, ...], size: int, training: bool = True):
+        super().__init__()
+        self.config, self.emotions, self.size = config, tuple(emotions), size
+        self.adversarial = losses.ADVERSARIAL[config.adversarial]
+        self.rng: torch.Generator | None = None  # the loop's, for the noise on what D sees
+        self.progress = 0.0  # share of the training that is done: the loop's, for schedules
+        self.G: nn.Module
+        self.D: nn.Module | None = None
+        self.build(training)
+
+    @abstractmethod
+    def build(self, training: bool) -> None:
+        """Makes `self.G`, and `self.D` if `training`."""
+
+    def prime(self, faces: FaceSet) -> None:
+        """Learns from the training faces what must be known before the first step (the units that
+        an emotion means); raises BadData where they lack what the method needs."""
+
+    def start(self, donor: Method) -> None:
+        """Begins from a trained method; raises ValueError where its generator does not fit."""
+        try:
+            self.G.load_state_dict(donor.G.state_dict())
+        except RuntimeError:
+            raise ValueError(
+                f"{self.name} cannot start from this {donor.name}: the networks differ; "
+                "use the same method, size and widths"
+            ) from None
+
+    def lr_scale(self) -> dict[str, float]:
+        """Factors on the generator's learning rate, by the start of a parameter's name."""
+        return {}
+
+    @abstractmethod
+    def space(self) -> CodeSpace:
+        """The code space as learned so far."""
+
+    @abstractmethod
+    def draw(self, batch: Batch, generator: torch.Generator) -> Any:
+        """Random target of one step for a batch: whatever `code` turns into codes and the losses
+        need."""
+
+    @abstractmethod
+    def code(self, target: Any) -> Tensor:
+        """B x dim codes of a drawn target, with gradients to what the code space learns."""
+
+    @abstractmethod
+    def g_loss(self, batch: Batch, target: Any, x_fake: Tensor) -> dict[str, Tensor]:
+        """Weighted terms of the generator's loss, by name; x_fake is `fake(batch, target)` with its
+        graph."""
+
+    @abstractmethod
+    def d_loss(self, batch: Batch, target: Any, x_fake: Tensor) -> dict[str, Tensor]:
+        """Weighted terms of the discriminator's loss; x_fake arrives without a graph."""
+
+    @abstractmethod
+    def classify(self, x: Tensor) -> Tensor:
+        """B x emotions logits of the discriminator for real or edited images."""
+
+    def see(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What a Critic says of images: patch scores, and the outputs of its heads, which look
+        through the veil."""
+        scores, outputs = self.D(x)
+        return scores, self.D(self.veil(x))[1] if self.veiled else outputs
+
+    @property
+    def veiled(self) -> bool:
+        hidden = self.config.noise or self.config.head_jitter or self.config.head_erase
+        return bool(hidden) and self.rng is not None
+
+    def veil(self, x: Tensor) -> Tensor:
+        """Images as the heads of the discriminator see them in training: without colour, under
+        noise of every scale. An expression needs no colour, and what the heads see is abused. (The
+        plain mean: weighting the channels would push a generator's colours apart.)"""
+        if not self.veiled:
+            return x
+        light = x.mean(1, keepdim=True)
+        if self.config.head_jitter:
+            light = images.jitter(light, self.config.head_jitter, self.rng)
+        if self.config.head_erase:
+            light = images.erase(light, self.config.head_erase, self.rng)
+        return (light + losses.octaves(light, self.config.noise, self.rng)).expand_as(x)
+
+    def contest(self, x: Tensor, x_fake: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """A Critic's adversarial loss, weighted, and its head outputs for real and for edited
+        images, seen together."""
+        scores, outputs = self.see(torch.cat([x, x_fake]))
+        lost = self.adversarial.critic(scores[: len(x)], scores[len(x) :])
+        return self.config.lambda_adv * lost, outputs[: len(x)], outputs[len(x) :]
+
+    def recognition(self, real: Tensor, fake: Tensor, emotion: Tensor) -> Tensor:
+        """What a Critic's class head pays, unweighted: B x emotions logits of real faces under
+        their emotions (int64 B), and by lambda_wary those of their edits under the same."""
+        lost, share = F.cross_entropy(real, emotion), self.config.lambda_wary
+        return lost + share * F.cross_entropy(fake, emotion) if share else lost
+
+    def d_penalty(
+        self, batch: Batch, target: Any, x_fake: Tensor, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """The gradient penalty of the chosen adversarial loss; the loop computes it in float32."""
+        return self.adversarial.penalty(self.config, self.D.score, batch.x, x_fake, generator)
+
+    def fake(self, batch: Batch, target: Any) -> Tensor:
+        """B x 3 x S x S edited images of a batch under the drawn codes."""
+        return self.G(batch.x, self.code(target))
+
+    def keep(self, batch: Batch, x_fake: Tensor) -> dict[str, Tensor]:
+        """The term of lambda_keep, which the loop adds to the generator's loss."""
+        price = self.config.lambda_keep
+        return {"keep": price * (x_fake - batch.x).abs().mean()} if price else {}
+
+    def warm_d(self, batch: Batch) -> dict[str, Tensor]:
+        """Loss that readies the discriminator as a plain classifier before the game starts."""
+        return {"cls": F.cross_entropy(self.classify(batch.x), batch.emotion)}
+
+    def warm_g(self, batch: Batch, target: Any) -> dict[str, Tensor]:
+        """Loss that readies the generator as an autoencoder under random codes, so that it starts
+        with the person."""
+        return {"rec": (self.fake(batch, target) - batch.x).abs().mean()}
+
+    def encode(self, x: Tensor) -> Any:
+        """What does not depend on the code, made once a face; x N x 3 x S x S in [-1, 1]."""
+        return self.G.encode(x)
+
+    def edit(self, features: Any, code: Tensor) -> Edit:
+        """The whole inference for encoded faces and N x dim codes: masks, warps and cascades
+        included. By default what `G.decode` gives, an Edit."""
+        return self.G.decode(features, code)
+
+    def style_of(self, x: Tensor, emotion: str | Tensor) -> Tensor:
+        """B x dim codes of reference pictures, where a method reads codes from pictures; raises
+        ValueError where it does not."""
+        raise ValueError(f"{self.title} takes no reference picture; give an emotion or a code")
+
+    @staticmethod
+    def take(features: Any, rows: Tensor) -> Any:
+        """Some of the encoded faces, by row."""
+        if isinstance(features, Tensor):
+            return features[rows]
+        return type(features)(Method.take(part, rows) for part in features)
+
+    def diagnose(self) -> dict[str, float]:
+        """Numbers worth a line in the log, such as the angle between learned directions."""
+        return {}

@@ -1,0 +1,196 @@
+"""What the methods share whose code says what a face should show: GANimation, DefGAN and EF-GAN.
+
+A code is seventeen action units in 0..1, or, where config.conditions is "labels", one value per
+emotion: the categorical GANimation that the GANmut paper measures itself against, which needs no
+units. The critic's head regresses the same numbers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ganmut.codes import ActionUnits, OneHot
+from ganmut.datasets.base import BadData, Batch, FaceSet
+from ganmut.emotions import PROTOTYPES, UNITS, canonical, prototype, prototype_of
+from ganmut.methods import base
+from ganmut.methods.base import Method
+
+BANK = 441  # as many codes as GANmut's grid searches
+
+
+@dataclass(frozen=True)
+class Config(base.Config):
+    """conditions: "units" (as published) or "labels".
+
+    unit_noise: target units are another face's plus U(-unit_noise, unit_noise), not clipped (the
+    authors' code). named_share: part of a batch whose target is a named emotion at an intensity of
+    U(0, 1) instead; 0 as published. Units of random faces are mixtures and rarely strong, and an
+    editor that saw only those has never been asked for what "happy, fully" means. Units only.
+    """
+
+    conditions: str = "units"
+    unit_noise: float = 0.1
+    named_share: float = 0.0
+
+    ALLOWED: ClassVar = base.Config.ALLOWED | {"conditions": ("units", "labels")}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.named_share <= 1:
+            raise ValueError(f"named_share must be in 0..1, got {self.named_share}")
+
+    def scaled(self, part: float) -> Config:
+        """These settings for a network whose width is a share of `width`, at least 4."""
+        return dataclasses.replace(self, width=max(4, round(self.width * part)))
+
+
+# What the presets other than "paper" change for all of these methods.
+LEAN = {"named_share": 0.25}
+
+
+class Unitwise(Method):
+    """A method steered by units or labels. `build` makes self.G, then calls `hold()`; the head of
+    self.D has `dim` outputs.
+
+    A target is B x dim codes. The units that emotions mean and a bank of real ones travel with G.
+    """
+
+    Config = Config
+    # Which lambda weighs the critic's head, as wrong about real faces as about edited ones.
+    lambda_head: ClassVar[str]
+
+    @property
+    def by_units(self) -> bool:
+        return self.config.conditions == "units"
+
+    @property
+    def dim(self) -> int:
+        """Values in a code: 17, or the number of emotions."""
+        return len(UNITS) if self.by_units else len(self.emotions)
+
+    def hold(self) -> None:
+        """Gives G the buffers of its code space, filled from the textbook prototypes until `prime`:
+        an emotion that has none looks neutral, and the bank shows all emotions at all intensities.
+        """
+        if not self.by_units:
+            return
+        none = [0.0] * len(UNITS)
+        known = [prototype(e) if canonical(e) in PROTOTYPES else none for e in self.emotions]
+        prototypes = torch.tensor(known)
+        row = torch.arange(BANK)
+        bank = prototypes[row % len(known)] * (row / (BANK - 1))[:, None]
+        self.G.register_buffer("prototypes", prototypes)
+        self.G.register_buffer("bank", bank)
+
+    def prime(self, faces: FaceSet) -> None:
+        """The units of every emotion (the textbook's, in the variant that these faces show; where
+        there are none, the mean over its faces) and of 441 training faces; raises BadData where
+        units are wanted and missing."""
+        if not self.by_units:
+            return
+        if faces.units is None:
+            raise BadData(
+                f"{faces.source} has no action units, and {self.title} is steered by them; "
+                "give seventeen units a face, or train with --conditions labels"
+            )
+        units = faces.units.float().cpu()
+        kinds = [units[faces.emotion.cpu() == row] for row in range(len(self.emotions))]
+        for row, (emotion, shown) in enumerate(zip(self.emotions, kinds, strict=True)):
+            if canonical(emotion) in PROTOTYPES:
+                if len(shown) and len(kinds[0]):
+                    shift = (shown.mean(0) - kinds[0].mean(0)).tolist()
+                    self.G.prototypes[row] = torch.tensor(prototype_of(emotion, shift))
+            elif len(shown):
+                self.G.prototypes[row] = shown.mean(0)
+            else:
+                raise BadData(f"{faces.source} has no face that is {emotion}: what units is it?")
+        rng = torch.Generator().manual_seed(0)
+        rounds = -(-BANK // len(units))  # a small set is dealt again
+        rows = torch.cat([torch.randperm(len(units), generator=rng) for _ in range(rounds)])
+        self.G.bank.copy_(units[rows[:BANK]])
+
+    def start(self, donor: Method) -> None:
+        """Begins from a trained method, with the units of these faces, not of the donor's."""
+        own = {name: buffer.clone() for name, buffer in self.G.named_buffers(recurse=False)}
+        super().start(donor)
+        for name, buffer in own.items():
+            self.G.get_buffer(name).copy_(buffer)
+
+    def space(self) -> ActionUnits | OneHot:
+        if not self.by_units:
+            return OneHot(self.emotions)
+        return ActionUnits(self.emotions, self.G.prototypes, self.G.bank)
+
+    def source(self, batch: Batch) -> Tensor:
+        """B x dim: what the faces of a batch show."""
+        if self.by_units:
+            return batch.units
+        return F.one_hot(batch.emotion, len(self.emotions)).float()
+
+    def draw(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """B x dim target codes: what another face of the batch shows, with noise on units; the
+        first round(named_share * B) are named emotions."""
+        n, device = len(batch), batch.x.device
+
+        def uniform(*shape: int) -> Tensor:
+            return torch.rand(shape, generator=generator, device=generator.device).to(device)
+
+        order = torch.randperm(n, generator=generator, device=generator.device).to(device)
+        target = self.source(batch)[order]
+        if not self.by_units:
+            return target
+        named = round(self.config.named_share * n)
+        kinds = (len(self.emotions), (named,))
+        which = torch.randint(*kinds, generator=generator, device=generator.device).to(device)
+        strength, prototypes = uniform(named, 1), self.G.prototypes
+        rays = (1 - strength) * prototypes[:1] + strength * prototypes[which]
+        target = torch.cat([rays.to(target), target[named:]])
+        return target + self.config.unit_noise * (2 * uniform(*target.shape) - 1)
+
+    def code(self, target: Tensor) -> Tensor:
+        return target
+
+    def classify(self, x: Tensor) -> Tensor:
+        """B x emotions logits: the head's values (labels), or minus its squared distance to the
+        units of every emotion."""
+        outputs = self.see(x)[1]
+        return -torch.cdist(outputs, self.G.prototypes).square() if self.by_units else outputs
+
+    def misjudged(self, outputs: Tensor, shown: Tensor) -> Tensor:
+        """How wrong the critic's head is about what faces show, both B x dim: the weighted mean
+        square."""
+        return getattr(self.config, self.lambda_head) * F.mse_loss(outputs, shown)
+
+    def warm_d(self, batch: Batch) -> dict[str, Tensor]:
+        # weighted as in the game: Adam takes long steps where gradients grow all at once
+        return {"units": self.misjudged(self.see(batch.x)[1], self.source(batch))}
+
+
+class Reader(nn.Module):
+    """Reads from a face what it shows, B x 3 x S x S -> B x dim, float32: four strided convolutions
+    and a linear layer. Needs a size that 16 divides.
+
+    It is shipped with the generators that want to know the source's units, which nobody tells them
+    when they edit, and learns by regression beside them; no other loss reaches it.
+    """
+
+    def __init__(self, size: int, dim: int, widths: tuple[int, ...] = (16, 32, 64, 128)):
+        super().__init__()
+        side = size >> len(widths)
+        if side << len(widths) != size or side == 0:
+            raise ValueError(f"needs a size that {1 << len(widths)} divides, got {size}")
+        self.layers = nn.ModuleList(
+            nn.Conv2d(a, b, 4, 2, 1) for a, b in zip([3, *widths], widths, strict=False)
+        )
+        self.out = nn.Linear(widths[-1] * side * side, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = F.leaky_relu(layer(x), 0.1)
+        return self.out(x.flatten(1)).float()

@@ -1,0 +1,79 @@
+"""StarGAN: one generator for all labels, conditioned on a one-hot emotion.
+
+Choi et al., "StarGAN: Unified Generative Adversarial Networks for Multi-Domain Image-to-Image
+Translation", CVPR 2018, arXiv 1711.09020. Paper and the authors' code agree but for the schedule:
+the code's learning-rate decay is a no-op, the paper's (linear to zero) is followed, in the recipe.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ganmut.codes import OneHot
+from ganmut.datasets.base import Batch
+from ganmut.methods import base
+from ganmut.methods.base import METHODS, Method
+from ganmut.networks.stargan import Critic, Generator
+from ganmut.training.losses import cycle
+
+
+@dataclass(frozen=True)
+class Config(base.Config):
+    """lambda_cls, lambda_rec: weights of eqs. 5 and 6."""
+
+    lambda_cls: float = 1.0
+    lambda_rec: float = 10.0
+
+    ALLOWED: ClassVar = base.Config.ALLOWED | Generator.OUTPUTS
+
+
+@METHODS.register("stargan")
+class StarGAN(Method):
+    """StarGAN with emotion labels; the target of a step is a permutation of the batch's own labels
+    (section 3.1)."""
+
+    title = "StarGAN"
+    paper = "Choi et al., CVPR 2018, arXiv 1711.09020"
+    Config = Config
+    PAPER = Config()
+    PAPER_RECIPE: ClassVar = {"batch": 16, "kimg": 200_000 * 16 / 1000}
+    LEAN: ClassVar = {"lambda_rec": 1.0}
+    PHOTOS: ClassVar = Generator.PHOTOS
+
+    def build(self, training: bool) -> None:
+        self.G = Generator(self.config, len(self.emotions))
+        self.D = Critic(self.config, self.size, len(self.emotions)) if training else None
+
+    def space(self) -> OneHot:
+        return OneHot(self.emotions)
+
+    def draw(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """B int64 target labels."""
+        order = torch.randperm(len(batch), generator=generator, device=generator.device)
+        return batch.emotion[order.to(batch.emotion.device)]
+
+    def code(self, target: Tensor) -> Tensor:
+        return F.one_hot(target, len(self.emotions)).float()
+
+    def classify(self, x: Tensor) -> Tensor:
+        return self.see(x)[1]
+
+    def d_loss(self, batch: Batch, target: Tensor, x_fake: Tensor) -> dict[str, Tensor]:
+        lost, real, fake = self.contest(batch.x, x_fake)
+        cls = self.recognition(real, fake, batch.emotion)  # eq. 2
+        return {"adv": lost, "cls": self.config.lambda_cls * cls}
+
+    def g_loss(self, batch: Batch, target: Tensor, x_fake: Tensor) -> dict[str, Tensor]:
+        c = self.config
+        score, logits = self.see(x_fake)
+        x_rec = self.G(x_fake, self.code(batch.emotion))
+        return {
+            "adv": c.lambda_adv * self.adversarial.generator(score),
+            "cls": c.lambda_cls * F.cross_entropy(logits, target),  # eq. 3
+            "rec": c.lambda_rec * cycle(batch.x, x_rec),  # eq. 4
+        }

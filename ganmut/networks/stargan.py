@@ -1,0 +1,264 @@
+"""The generator trunk and the patch critic that StarGAN introduced and GANmut, GGANmut and
+GANimation share.
+
+Zero padding throughout: a code that comes as constant planes passes the first instance norm only
+through the frame that zero padding draws, and with reflect padding it does not pass at all.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ganmut.methods.base import Config, Edit
+from ganmut.networks.warp import residual_flow, warp
+
+
+def instance_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+    """F.instance_norm; for one picture as the batch norm it then is, which keeps channels last."""
+    if len(x) == 1:
+        return F.batch_norm(x, None, None, weight, bias, training=True)
+    return F.instance_norm(x, weight=weight, bias=bias)
+
+
+def modulate(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """x without its own mean and variance (each picture and channel, over H x W, eps 1e-5), times
+    weight, plus bias; these are B x C x 1 x 1 or C x 1 x 1 (AdaIN, Huang and Belongie 2017, eq.
+    8)."""
+    if not torch.compiler.is_compiling():
+        return instance_norm(x) * weight + bias
+    # Spelled out, the compiler fuses it with its neighbours; it makes instance_norm's own backward
+    # six times slower than this.
+    var, mean = torch.var_mean(x.float(), dim=(2, 3), correction=0, keepdim=True)
+    scale = weight * (var + 1e-5).rsqrt()
+    return (x.float() * scale + (bias - mean * scale)).to(x.dtype)
+
+
+class Norm(nn.Module):
+    """Instance norm, affine, without running statistics; gain and offset may be steered by a code
+    (adaptive).
+
+    Built on group_norm or instance_norm semantics: per image and channel mean and variance over H x
+    W, eps 1e-5.
+    """
+
+    def __init__(self, channels: int, code_dim: int = 0):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.steer = nn.Linear(code_dim, 2 * channels) if code_dim else None
+        if self.steer is not None:
+            nn.init.normal_(self.steer.weight, std=0.5 * code_dim**-0.5)
+            nn.init.zeros_(self.steer.bias)
+
+    def forward(self, x: Tensor, code: Tensor | None = None) -> Tensor:
+        if self.steer is None and not torch.compiler.is_compiling():
+            return instance_norm(x, self.weight, self.bias)
+        weight, bias = self.weight[:, None, None], self.bias[:, None, None]
+        if self.steer is not None:
+            gain, offset = self.steer(code)[..., None, None].chunk(2, dim=1)
+            weight, bias = weight * (1 + gain), bias + offset
+        return modulate(x, weight, bias)
+
+
+class ResidualBlock(nn.Module):
+    """x + IN(C3(ReLU(IN(C3(x))))), no activation after the sum; the norms follow the code where
+    `code_dim` > 0."""
+
+    def __init__(self, channels: int, code_dim: int = 0):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.norm1 = Norm(channels, code_dim)
+        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.norm2 = Norm(channels, code_dim)
+
+    def forward(self, x: Tensor, code: Tensor | None = None) -> Tensor:
+        h = F.relu(self.norm1(self.conv1(x), code))
+        return x + self.norm2(self.conv2(h), code)
+
+
+class Trunk(nn.Module):
+    """StarGAN's generator: 7 x 7 stem, two strided convolutions, residual blocks, two transposed
+    ones, heads.
+
+    encode(x) -> what does not depend on the code; decode(features, code) -> list of head outputs,
+    float32, B x o x S x S before any activation. heads: output channels of each head. channels:
+    input channels besides the code.
+    """
+
+    def __init__(
+        self, config: Config, code_dim: int, heads: tuple[int, ...] = (3,), channels: int = 3
+    ):
+        super().__init__()
+        if config.condition == "planes" and config.stem != "conv7":
+            raise ValueError("code planes enter at the 7 x 7 stem: use stem conv7 with planes")
+        w, self.heads_out, self.planes = config.width, heads, config.condition == "planes"
+        steer = 0 if self.planes else code_dim
+        if config.stem == "conv7":
+            inputs = channels + (code_dim if self.planes else 0)
+            self.stem = nn.ModuleList([nn.Conv2d(inputs, w, 7, 1, 3, bias=False), Norm(w)])
+            self.down1 = nn.ModuleList([nn.Conv2d(w, 2 * w, 4, 2, 1, bias=False), Norm(2 * w)])
+            self.up2 = nn.ModuleList([nn.ConvTranspose2d(2 * w, w, 4, 2, 1, bias=False), Norm(w)])
+            self.head = nn.Conv2d(w, sum(heads), 7, 1, 3, bias=False)
+        else:  # full resolution is where a CPU spends its time: space-to-depth halves it
+            self.stem = nn.ModuleList()
+            self.down1 = nn.ModuleList(
+                [nn.Conv2d(4 * channels, 2 * w, 5, 1, 2, bias=False), Norm(2 * w)]
+            )
+            self.up2 = nn.ModuleList()
+            self.head = nn.Conv2d(2 * w, 4 * sum(heads), 5, 1, 2, bias=False)
+        self.down2 = nn.ModuleList([nn.Conv2d(2 * w, 4 * w, 4, 2, 1, bias=False), Norm(4 * w)])
+        self.blocks = nn.ModuleList(ResidualBlock(4 * w, steer) for _ in range(config.blocks))
+        self.up1 = nn.ModuleList(
+            [nn.ConvTranspose2d(4 * w, 2 * w, 4, 2, 1, bias=False), Norm(2 * w)]
+        )
+
+    @staticmethod
+    def _stage(stage: nn.ModuleList, x: Tensor) -> Tensor:
+        return F.relu(stage[1](stage[0](x))) if len(stage) else x
+
+    def encode(self, x: Tensor) -> Tensor:
+        """B x channels x S x S -> features; with code planes nothing can be done before the code is
+        known."""
+        if self.planes:
+            return x
+        h = self._stage(self.stem, x) if len(self.stem) else F.pixel_unshuffle(x, 2)
+        return self._stage(self.down2, self._stage(self.down1, h))
+
+    def body(self, features: Tensor, code: Tensor) -> Tensor:
+        """B x 4 width x S/4 x S/4: what the residual blocks make of features under a code."""
+        h = features
+        if self.planes:
+            planes = code[:, :, None, None].to(h.dtype).expand(-1, -1, *h.shape[2:])
+            h = self._stage(self.stem, torch.cat([h, planes], 1))
+            h = self._stage(self.down2, self._stage(self.down1, h))
+        for block in self.blocks:
+            h = block(h, code)
+        return h
+
+    def decode(self, features: Tensor, code: Tensor) -> list[Tensor]:
+        return self.draw(self.body(features, code))
+
+    def draw(self, body: Tensor) -> list[Tensor]:
+        """The heads' outputs of what the residual blocks made."""
+        h = self._stage(self.up2, self._stage(self.up1, body))
+        out = self.head(h).float()
+        if not len(self.stem):
+            out = F.pixel_shuffle(out, 2)
+        return list(out.split(self.heads_out, 1))
+
+
+CHROMA = 0.25  # of a change: colour follows expression only a little
+PAINT = 0.25  # of a change where a flow bends first: what bending can do is not painted
+
+
+def change(head: Tensor) -> Tensor:
+    """B x 3 x S x S, what a head adds to a picture: mostly luminance, and nothing finer than two
+    pixels. A binomial filter takes the checkerboard of transposed convolutions out."""
+    light = head.mean(1, keepdim=True)
+    kernel = head.new_tensor([[1, 2, 1], [2, 4, 2], [1, 2, 1]]).expand(3, 1, 3, 3) / 16
+    return F.conv2d(torch.lerp(light, head, CHROMA), kernel, padding=1, groups=3)
+
+
+class Generator(nn.Module):
+    """A trunk with one colour head: x_fake = tanh(head), as published, or source plus change
+    ("residual"), or the source bent by a flow of at most 5 px at 128 px, plus change ("bent").
+
+    A bent face keeps its own skin and features, which a short training on photographs cannot draw,
+    and the flow serves the photograph at its full resolution. The flow is read from the residual
+    blocks, at a quarter of the size.
+    """
+
+    OUTPUTS: ClassVar = {"output": ("tanh", "residual", "bent")}
+    # What methods with this generator need on photographs.
+    PHOTOS: ClassVar = {"output": "bent", "lambda_rec": 2.0, "lambda_keep": 5.0}
+
+    def __init__(self, config: Config, code_dim: int):
+        super().__init__()
+        self.trunk = Trunk(config, code_dim)
+        self.output = config.output
+        if self.output == "bent":
+            self.offsets = nn.Conv2d(4 * config.width, 2, 3, 1, 1, bias=False)
+            nn.init.zeros_(self.offsets.weight)
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x, self.trunk.encode(x)
+
+    def make(self, features: tuple[Tensor, Tensor], code: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Edited pictures B x 3 x S x S, and the flow B x 2 x S x S in pixels where there is
+        one."""
+        x, encoded = features
+        body = self.trunk.body(encoded, code)
+        (head,) = self.trunk.draw(body)
+        if self.output == "tanh":
+            return torch.tanh(head), None
+        if self.output == "residual":
+            return x + change(head), None
+        flow = residual_flow(self.offsets(body).float())
+        return warp(x, flow) + PAINT * change(head), flow
+
+    def decode(self, features: tuple[Tensor, Tensor], code: Tensor) -> Edit:
+        images, flow = self.make(features, code)
+        return Edit(images, flow=flow)
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        """B x 3 x S x S in [-1, 1] under B x dim codes; "residual" and "bent" may leave the range
+        by a little in training."""
+        return self.make(self.encode(x), code)[0]
+
+
+class Conv(nn.Conv2d):
+    """nn.Conv2d for square kernels, worked out as one matrix product on maps of at most 4 x 4.
+
+    There a convolution has few positions to share its millions of weights among, and on a CPU it
+    spends four fifths of its time on rearranging them.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[-1] > 4:
+            return super().forward(x)
+        (k, _), (s, _), (p, _), weight = self.kernel_size, self.stride, self.padding, self.weight
+        side = (x.shape[-1] + 2 * p - k) // s + 1
+        patches = F.unfold(x, k, padding=p, stride=s)  # B x (channels, k, k) x side^2
+        if weight.is_contiguous():
+            patches = patches.transpose(1, 2)
+        else:  # channels last: the same product, its terms in the order in which the weights lie
+            patches = patches.unflatten(1, (-1, k * k)).permute(0, 3, 2, 1).flatten(2)
+            weight = weight.permute(0, 2, 3, 1)
+        # two-dimensional, or a product without gradients repeats the weights for every picture
+        out = F.linear(patches.flatten(0, 1), weight.flatten(1), self.bias)
+        return out.unflatten(0, (-1, side, side)).permute(0, 3, 1, 2)
+
+
+class Critic(nn.Module):
+    """StarGAN's discriminator: L strided 4 x 4 convolutions, a patch score and linear heads over
+    the last map.
+
+    forward(x) -> (B x 1 x h x w scores, B x outputs). Needs a size that 2^L divides.
+    """
+
+    def __init__(self, config: Config, size: int, outputs: int):
+        super().__init__()
+        layers, side = config.d_layers, size >> config.d_layers
+        if side << layers != size or side == 0:
+            raise ValueError(
+                f"a critic of {layers} layers needs a size that {2**layers} divides, got {size}"
+            )
+        widths = [min(config.d_width << i, config.d_limit) for i in range(layers)]
+        self.layers = nn.ModuleList(
+            Conv(a, b, 4, 2, 1) for a, b in zip([3, *widths], widths, strict=False)
+        )
+        self.src = Conv(widths[-1], 1, 3, 1, 1, bias=False)
+        self.cls = Conv(widths[-1], outputs, side, bias=False)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        for layer in self.layers:
+            x = F.leaky_relu(layer(x), 0.01)
+        return self.src(x).float(), self.cls(x).flatten(1).float()
+
+    def score(self, x: Tensor) -> Tensor:
+        """The patch scores alone: what a gradient penalty differentiates."""
+        return self.forward(x)[0]  # not `self(x)`: a compiled call cannot be differentiated twice

@@ -1,0 +1,244 @@
+"""The networks of StarGAN v2 (Choi et al., CVPR 2020, appendix): a residual generator whose decoder
+follows a style, the mapping network and the style encoder that make styles, the discriminator.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ganmut.methods import base
+from ganmut.networks.stargan import Conv, Norm, change, modulate
+
+SLOPE = 0.2  # of every leaky ReLU
+
+
+@dataclass(frozen=True)
+class Config(base.Config):
+    """lambdas as in the paper (its lambda_reg is lambda_r1; lambda_ds falls to zero over the
+    training); width, limit: first and largest width of the generator (2^14 / size and 512 as
+    published); blocks: residual blocks at the smallest size on either side of the style; d_width,
+    d_layers, d_limit: of the discriminator and of the style encoder; latent, style: values of
+    each; hidden: width of the mapping network. pool: how the discriminator and the style encoder
+    halve a map, "average" (as published) or "max". output: "linear" (as published, no tanh) or
+    "residual"."""
+
+    width: int = 128
+    limit: int = 512
+    blocks: int = 2
+    d_width: int = 128
+    d_layers: int = 5
+    d_limit: int = 512
+    condition: str = "affine"
+    stem: str = "conv3"
+    output: str = "linear"
+    adversarial: str = "nonsaturating"
+    g_interval: int = 1
+    latent: int = 16
+    style: int = 64
+    hidden: int = 512
+    pool: str = "average"
+    lambda_sty: float = 1.0
+    lambda_ds: float = 1.0
+    lambda_cyc: float = 1.0
+
+    ALLOWED: ClassVar = {
+        "condition": ("affine",), "stem": ("conv3",), "output": ("linear", "residual"),
+        "pool": ("average", "max"), "adversarial": ("nonsaturating",),
+    }  # fmt: skip
+
+
+class Block(nn.Module):
+    """Pre-activated residual block, (shortcut + residual) / sqrt 2; a pooling ("average" or "max")
+    halves the sides.
+
+    It comes before the shortcut's 1 x 1 convolution: average pooling commutes with that, and so it
+    costs a quarter.
+    """
+
+    def __init__(self, inputs: int, outputs: int, norm: bool = False, pool: str = ""):
+        super().__init__()
+        self.norm1 = Norm(inputs) if norm else nn.Identity()
+        self.norm2 = Norm(inputs) if norm else nn.Identity()
+        self.conv1 = Conv(inputs, inputs, 3, 1, 1)
+        self.conv2 = Conv(inputs, outputs, 3, 1, 1)
+        self.skip = Conv(inputs, outputs, 1, bias=False) if inputs != outputs else nn.Identity()
+        self.pool = {"average": nn.AvgPool2d, "max": nn.MaxPool2d, "": nn.Identity}[pool](2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.pool(self.conv1(F.leaky_relu(self.norm1(x), SLOPE)))
+        h = self.conv2(F.leaky_relu(self.norm2(h), SLOPE))
+        return (self.skip(self.pool(x)) + h) / math.sqrt(2)
+
+
+class StyledNorm(nn.Module):
+    """AdaIN: (1 + gain(s)) * IN(x) + offset(s)."""
+
+    def __init__(self, channels: int, style: int):
+        super().__init__()
+        self.steer = nn.Linear(style, 2 * channels)
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        gain, offset = self.steer(style)[..., None, None].chunk(2, dim=1)
+        return modulate(x, 1 + gain, offset)
+
+
+class StyledBlock(nn.Module):
+    """The decoder's residual block; "up" doubles the sides, after the shortcut's convolution, with
+    which it commutes."""
+
+    def __init__(self, inputs: int, outputs: int, style: int, up: bool = False):
+        super().__init__()
+        self.norm1, self.norm2 = StyledNorm(inputs, style), StyledNorm(outputs, style)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, 1, 1)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1)
+        same = inputs == outputs
+        self.skip = nn.Identity() if same else nn.Conv2d(inputs, outputs, 1, bias=False)
+        self.up = nn.Upsample(scale_factor=2, mode="nearest") if up else nn.Identity()
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        h = self.conv1(self.up(F.leaky_relu(self.norm1(x, style), SLOPE)))
+        h = self.conv2(F.leaky_relu(self.norm2(h, style), SLOPE))
+        return (self.up(self.skip(x)) + h) / math.sqrt(2)
+
+
+class PerEmotion(nn.Module):
+    """A linear layer for each of K emotions: n x inputs, or n x K x inputs -> n x K x outputs."""
+
+    def __init__(self, kinds: int, inputs: int, outputs: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(kinds, inputs, outputs) * math.sqrt(2 / inputs))
+        self.bias = nn.Parameter(torch.zeros(kinds, outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        each = x if x.dim() == 3 else x[:, None].expand(-1, len(self.weight), -1)
+        return torch.einsum("nki,kio->nko", each, self.weight) + self.bias
+
+
+class Mapping(nn.Module):
+    """forward(latent n x latent) -> n x emotions x style: four shared layers, then four for each
+    emotion."""
+
+    def __init__(self, config: Config, kinds: int):
+        super().__init__()
+        wide = config.hidden
+        self.shared = nn.ModuleList(
+            nn.Linear(config.latent if i == 0 else wide, wide) for i in range(4)
+        )
+        self.own = nn.ModuleList(
+            PerEmotion(kinds, wide, wide if i < 3 else config.style) for i in range(4)
+        )
+
+    def forward(self, latent: Tensor) -> Tensor:
+        h = latent
+        for layer in (*self.shared, *self.own[:-1]):
+            h = F.relu(layer(h))
+        return self.own[-1](h)
+
+
+class Funnel(nn.Module):
+    """What discriminator and style encoder share: residual blocks down to a small map, and one
+    convolution over all of it. forward(x) -> n x `outputs`."""
+
+    def __init__(self, config: Config, size: int):
+        super().__init__()
+        layers, side = config.d_layers, size >> config.d_layers
+        if side << layers != size or side == 0:
+            raise ValueError(f"{layers} halvings need a size that {2**layers} divides, got {size}")
+        widths = [min(config.d_width << i, config.d_limit) for i in range(layers + 1)]
+        self.outputs = widths[-1]
+        self.stem = nn.Conv2d(3, widths[0], 3, 1, 1)
+        self.blocks = nn.Sequential(*(Block(a, b, pool=config.pool) for a, b in pairwise(widths)))
+        self.last = Conv(widths[-1], widths[-1], side)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.last(F.leaky_relu(self.blocks(self.stem(x)), SLOPE))
+        return F.leaky_relu(h, SLOPE).flatten(1)
+
+
+class StyleEncoder(nn.Module):
+    """forward(x B x 3 x S x S, label int64 B) -> B x style: the style of a picture as one of an
+    emotion."""
+
+    def __init__(self, config: Config, size: int, kinds: int):
+        super().__init__()
+        self.funnel = Funnel(config, size)
+        self.own = PerEmotion(kinds, self.funnel.outputs, config.style)
+
+    def forward(self, x: Tensor, label: Tensor) -> Tensor:
+        return pick(self.own(self.funnel(x)), label).float()
+
+
+class Discriminator(nn.Module):
+    """forward(x) -> B x emotions: for every emotion, whether x is a real face that shows it."""
+
+    def __init__(self, config: Config, size: int, kinds: int):
+        super().__init__()
+        self.funnel = Funnel(config, size)
+        self.own = nn.Linear(self.funnel.outputs, kinds)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.own(self.funnel(x)).float()
+
+
+class Shipped(nn.Module):
+    """The generator, with the mapping network and the style encoder that make its styles.
+
+    Sides are halved until they are between 16 and 31, by a block each.
+    """
+
+    def __init__(self, config: Config, size: int, kinds: int):
+        super().__init__()
+        halvings = max(size.bit_length() - 5, 0)
+        if size % 2**halvings:
+            raise ValueError(f"the generator needs a size that {2**halvings} divides, got {size}")
+        widths = [min(config.width << i, config.limit) for i in range(halvings + 1)]
+        low, style = widths[-1], config.style
+        self.residual = config.output == "residual"
+        self.stem = nn.Conv2d(3, widths[0], 3, 1, 1)
+        down = [Block(a, b, norm=True, pool="average") for a, b in pairwise(widths)]
+        same = [Block(low, low, norm=True) for _ in range(config.blocks)]
+        self.down = nn.Sequential(*down, *same)
+        up = [StyledBlock(a, b, style, up=True) for a, b in pairwise(reversed(widths))]
+        self.up = nn.ModuleList([StyledBlock(low, low, style) for _ in range(config.blocks)] + up)
+        self.norm = Norm(widths[0])
+        self.head = nn.Conv2d(widths[0], 3, 1)
+        self.mapping = Mapping(config, kinds)
+        self.encoder = StyleEncoder(config, size, kinds)
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x, self.down(self.stem(x))
+
+    def decode(self, features: tuple[Tensor, Tensor], style: Tensor) -> base.Edit:
+        return base.Edit(self.make(features, style))
+
+    def make(self, features: tuple[Tensor, Tensor], style: Tensor) -> Tensor:
+        """B x 3 x S x S: the edit of encoded faces."""
+        x, h = features
+        for block in self.up:
+            h = block(h, style)
+        out = self.head(F.leaky_relu(self.norm(h), SLOPE)).float()
+        return x + change(out) if self.residual else out
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        """B x 3 x S x S under B x style styles; not bounded, as published."""
+        return self.make(self.encode(x), style)
+
+
+def pick(each: Tensor, label: Tensor) -> Tensor:
+    """The row of the label: n x emotions (x values), int64 n -> n (x values)."""
+    return each[torch.arange(len(label), device=label.device), label]
+
+
+def he_normal(layer: nn.Module) -> None:
+    """He's normal initialisation by fan-in, biases at zero."""
+    if isinstance(layer, (nn.Conv2d, nn.Linear)):
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)

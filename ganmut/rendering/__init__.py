@@ -1,0 +1,1 @@
+"""The rendered faces: geometry, surface and light."""

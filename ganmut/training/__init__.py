@@ -1,0 +1,1 @@
+"""How editors are trained: the loop, its state, its settings."""

@@ -1,0 +1,50 @@
+"""Batches for training from a FaceSet in memory."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ganmut import device as hardware
+from ganmut import images
+from ganmut.datasets.base import Batch, FaceSet
+from ganmut.training.config import Recipe
+
+
+class Sampler:
+    """Batches of a FaceSet for ever: every face, or every emotion (of every source of a mixture),
+    equally likely; mirrored half of the time, and jittered. share: this process's part of the
+    recipe's batch (0 = all of it)."""
+
+    def __init__(self, faces: FaceSet, recipe: Recipe, device: torch.device, share: int = 0):
+        self.share = share or recipe.batch
+        self.faces = faces.to(device) if device.type == "cuda" else faces
+        self.recipe, self.device = recipe, device
+        kind = faces.emotion.cpu()
+        if faces.part is not None:
+            kind = kind + len(faces.emotions) * faces.part.cpu()
+        self.order = kind.argsort(stable=True)
+        self.count = torch.bincount(kind)
+        self.start = self.count.cumsum(0) - self.count
+        self.present = self.count.nonzero()[:, 0]
+
+    def rows(self, rng: torch.Generator) -> Tensor:
+        n = self.share
+        if not self.recipe.balanced:
+            return torch.randint(len(self.faces), (n,), generator=rng)
+        kind = self.present[torch.randint(len(self.present), (n,), generator=rng)]
+        offset = (torch.rand(n, generator=rng) * self.count[kind]).long()
+        return self.order[self.start[kind] + offset]
+
+    def batch(self, rng: torch.Generator) -> Batch:
+        rows = self.rows(rng)
+        mirrored = torch.rand(len(rows), generator=rng) < 0.5 if self.recipe.flip else None
+        faces, rows = self.faces, rows.to(self.faces.emotion.device)
+        x = images.to_float(faces.faces(rows).to(self.device))
+        if mirrored is not None:
+            x = torch.where(mirrored.to(self.device)[:, None, None, None], x.flip(3), x)
+        if self.recipe.jitter:
+            x = images.jitter(x, self.recipe.jitter, rng)
+        x = x.contiguous(memory_format=hardware.memory_format(self.device))
+        units = None if faces.units is None else faces.units[rows].to(self.device)
+        return Batch(x, faces.emotion[rows].to(self.device), units)

@@ -1,0 +1,253 @@
+"""Publishing: a weight among the bundled ones, or sets of them as one commit of a model repository
+on the Hub.
+
+Every weight goes as it lies on disk, checked before it goes; its card is written anew, with the
+numbers that the bench measured for exactly these tensors (by their sha256) as `model-index`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ganmut import weights
+from ganmut.extractors.base import EXTRACTORS
+from ganmut.images import write_atomic
+from ganmut.methods.base import METHODS
+from ganmut.weights import card, hub
+from ganmut.weights.storage import BadWeights, files, golden, read, swap
+
+TOLERANCE = 12  # grey levels between golden edits made on another processor (docs/precision.md)
+TASK = {"task_type": "image-to-image", "task_name": "facial expression editing"}
+
+
+@dataclass(frozen=True)
+class Item:
+    """A file to publish: its path in the repository, and its bytes or the file that holds them."""
+
+    path: str
+    content: bytes | Path
+
+    @property
+    def size(self) -> int:
+        return len(self.content) if isinstance(self.content, bytes) else self.content.stat().st_size
+
+
+def bundle(folder: str | Path, set: str, name: str, **facts: Any) -> Path:
+    """Copies a trained weight, of an editor or an extractor, to `weights/<set>/<name>`; facts
+    (note, ablation_of ...) join its config and its card."""
+    config = {**read(folder).config, "set": set, **facts}
+    target = weights.bundled_root() / set / name
+    partial = target.with_name(f".{name}.{os.getpid()}.tmp")
+    shutil.copytree(folder, partial)
+    try:
+        write_atomic(partial / "config.json", json.dumps(config, indent=2, allow_nan=False) + "\n")
+        if config["kind"] == "editor":
+            text = card.editor_card(config, METHODS[config["method"]], name)
+        else:
+            text = card.extractor_card(config, EXTRACTORS[config["extractor"]], name)
+        write_atomic(partial / "README.md", text)
+        swap(partial, target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return target
+
+
+def records(results: Path) -> list[dict[str, Any]]:
+    """The scores in all results.jsonl of a folder, in the order they were written."""
+    paths = sorted(results.rglob("results.jsonl"))
+    lines = [line for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
+    found = [json.loads(line) for line in lines if line.endswith("}")]  # a kill cuts lines short
+    return [r for r in found if r["kind"] == "score" and r["status"] == "ok"]
+
+
+def measured(scores: Iterable[dict[str, Any]], sha256: str) -> list[dict[str, Any]]:
+    """What was measured of the tensors of this sha256: of equal measurements the last one."""
+    same = ("metric", "data", "split", "size", "protocol")
+    kept: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for score in scores:
+        if score["weights_sha256"] == sha256 and score["value"] is not None:
+            kept[tuple(score[name] for name in same)] = score
+    return list(kept.values())
+
+
+def plan(spec: str | Path, to: str, results: Path) -> list[Item]:
+    """The files that `push` would send for a run, a weight, a set or a folder of sets.
+
+    Raises BadWeights or Unknown for what cannot be published, ValueError where `to` is no
+    OWNER/NAME.
+    """
+    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", to):
+        raise ValueError(f"say --to OWNER/NAME, such as me/ganmut-weights; got {to!r}")
+    scores = records(results)
+    there = members(spec)
+    items, measurements = [], {}
+    for inside, folder in there.items():
+        config = checked(folder)
+        own = measured(scores, config["sha256"])
+        measurements[inside or to.partition("/")[2]] = own
+        at = f"{inside}/" if inside else ""
+        names = (*files(config), "config.json", "golden.safetensors")
+        items += [Item(at + name, folder / name) for name in names]
+        items.append(Item(f"{at}README.md", page(config, folder, inside, to, own).encode()))
+    if "" not in there:
+        items.append(Item("README.md", cover(there, measurements, to).encode()))
+    return items
+
+
+def members(spec: str | Path) -> dict[str, Path]:
+    """Where in a repository -> folder, of every weight of a spec: "" for a single one, else
+    SET/NAME."""
+    there = weights.place(spec)
+    if there is None:
+        return {"": weights.find(spec)}
+    for folder in (there, there / "weights"):
+        if (folder / "config.json").is_file():
+            return {"": folder}
+    found = {f"{there.resolve().name}/{p.parent.name}": p for p in there.glob("*/config.json")}
+    found |= {p.parent.relative_to(there).as_posix(): p for p in there.glob("*/*/config.json")}
+    if not found:
+        raise BadWeights(f"{spec} holds no weight: give a run, a weight, a set or a folder of sets")
+    return {inside: found[inside].parent for inside in sorted(found)}
+
+
+def checked(folder: Path) -> dict[str, Any]:
+    """The config of a weight that may be published; raises BadWeights for one that may not."""
+    config = read(folder).config
+    golden(folder)
+    if origin := config.get("converted_from"):
+        raise BadWeights(
+            f"{folder} was converted from the authors' checkpoint ({origin}): whether it may be "
+            "passed on is theirs to say; publish what you trained"
+        )
+    if config["kind"] == "editor" and (apart := weights.verify(folder)) > TOLERANCE:
+        raise BadWeights(
+            f"{folder} edits its golden faces by up to {apart:.0f} grey levels otherwise than when "
+            "it was saved; bundle it again"
+        )
+    return config
+
+
+# Cards --------------------------------------------------------------------------------------------
+
+
+def page(
+    config: dict[str, Any], folder: Path, inside: str, to: str, scores: list[dict[str, Any]]
+) -> str:
+    """The card of one weight as it is published."""
+    if config["kind"] != "editor":
+        return (folder / "README.md").read_text(encoding="utf-8")
+    spec = f"hub:{to}@REVISION" + (f"/{inside}" if inside else "")
+    name = inside or to.partition("/")[2]
+    text = card.editor_card(config, METHODS[config["method"]], name, spec)
+    return indexed(text + numbers(scores), {name: scores})
+
+
+def numbers(scores: list[dict[str, Any]]) -> str:
+    """A Markdown section with what was measured, or ""."""
+    if not scores:
+        return ""
+    head = ["\n## Measured\n", "| | value | 95 % interval | unit | faces | on |", "|" + "---|" * 6]
+    lines = []
+    for score in scores:
+        interval = ", ".join(f"{end:.4g}" for end in score["interval"] or ())
+        cells = (score["metric"], f"{score['value']:.4g}", interval, score["unit"], score["n"])
+        lines.append("| " + " | ".join(map(str, (*cells, dataset(score)))) + " |")
+    return "\n".join([*head, *lines, ""])
+
+
+def dataset(score: dict[str, Any]) -> str:
+    """What a score was measured on, without the path of a folder."""
+    kind, _, argument = score["data"].partition(":")
+    named = argument.rstrip("/").rpartition("/")[2] if kind == "folder" else argument
+    return f"{kind}{':' if named else ''}{named}, {score['split']} split, {score['size']} px"
+
+
+def indexed(text: str, scores: dict[str, list[dict[str, Any]]]) -> str:
+    """A card with the scores of its models, by name, as `model-index`."""
+    from huggingface_hub import EvalResult, ModelCard
+    from huggingface_hub.repocard_data import eval_results_to_model_index
+
+    index = []
+    for name, found in scores.items():
+        results = [
+            EvalResult(
+                **TASK, dataset_type=score["data"].partition(":")[0], dataset_name=dataset(score),
+                dataset_split=score["split"], dataset_config=f"{score['size']} px",
+                dataset_args={"fingerprint": score["data_fingerprint"]},
+                metric_type=score["metric"], metric_value=score["value"],
+                metric_name=f"{score['metric']}, {score['unit']}" if score["unit"] else None,
+                metric_args={"faces": score["n"], "protocol": score["protocol"]},
+            )
+            for score in found
+        ]  # fmt: skip
+        index += eval_results_to_model_index(name, results) if results else []
+    made = ModelCard(text)
+    if index:
+        made.data["model-index"] = index
+    return str(made)
+
+
+def cover(there: dict[str, Path], scores: dict[str, list[dict[str, Any]]], to: str) -> str:
+    """The card of a repository of several weights: what there is, and the numbers of each."""
+    lines = []
+    for inside, folder in there.items():
+        config = weights.read_config(folder)
+        what = METHODS[config["method"]].title if "method" in config else config["kind"]
+        lines.append(f"| [{inside}]({inside}) | {what} | {config.get('size', '')} |")
+    first = next((i for i in there if "method" in weights.read_config(there[i])), next(iter(there)))
+    head = card.front_matter(["facial-expression", "image-editing", "gan"], "image-to-image")
+    text = f"""{head}
+# Weights of ganmut
+
+| | | px |
+|---|---|---|
+{chr(10).join(lines)}
+
+```python
+import ganmut
+
+editor = ganmut.load("hub:{to}@REVISION/{first}")
+```
+
+REVISION is a commit of this repository, 40 hex digits. With `GANMUT_HUB={to}@REVISION` in the
+environment every command takes its weights from here. Each folder has a card of its own.
+"""
+    return indexed(text, scores)
+
+
+# Sending ------------------------------------------------------------------------------------------
+
+
+def push(items: list[Item], to: str, private: bool = False) -> str:
+    """Makes the repository where there is none, sends all files as one commit and returns the
+    commit; raises HubError."""
+    from huggingface_hub import CommitOperationAdd, HfApi, errors, get_token
+
+    if not get_token():
+        raise hub.HubError(
+            "nobody is logged in: `hf auth login` with a token that may write "
+            "(https://huggingface.co/settings/tokens), or set HF_TOKEN"
+        )
+    hub.reach()
+    operations = [CommitOperationAdd(item.path, item.content) for item in items]
+    count = sum(item.path.endswith("config.json") for item in items)
+    try:
+        HfApi().create_repo(to, private=private, exist_ok=True)
+        done = HfApi().create_commit(
+            to, operations, commit_message=f"ganmut: {count} weight{'s' if count > 1 else ''}"
+        )
+    except errors.HfHubHTTPError as error:
+        raise hub.HubError(hub.answered(error, to)) from None
+    except hub.failures() as error:
+        raise hub.HubError(
+            f"the upload to {to} broke off ({hub.line(error)}); "
+            "nothing was changed there: try again"
+        ) from None
+    return done.oid
