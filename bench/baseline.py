@@ -252,8 +252,9 @@ class Plain:
             terms = {
                 "real": -self.c.lambda_adv * score.float().mean(),
                 "fake": self.c.lambda_adv * fake.float().mean(),
-                **self.real(self, batch, known), **self.edited(self, target, made),
-            }  # fmt: skip
+                **self.real(self, batch, known),
+                **self.edited(self, target, made),
+            }
         return terms | {"gp": self.c.lambda_gp * self.penalty(batch.x, x_fake.float())}
 
     def g_terms(self, batch: Batch, target: Any) -> Terms:

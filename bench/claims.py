@@ -76,14 +76,17 @@ def _ganmut(
     most = tuple(Less(Term(row, "accuracy"), Term("gganmut", "accuracy")) for row in table3)
     least = tuple(
         Less(Term("ganmut", "accuracy", "disgusted"), Term("ganmut", "accuracy", e))
-        for e in emotions if e != "disgusted"
-    )  # fmt: skip
+        for e in emotions
+        if e != "disgusted"
+    )
     reached = f"ERE: GGANmut < GANmut < SMIT < {named} and StarGAN"
     ere = {
-        k: (*_order(f"ere@{k}", "gganmut", "ganmut", "smit", labels),
-            *_order(f"ere@{k}", "smit", "stargan"))
+        k: (
+            *_order(f"ere@{k}", "gganmut", "ganmut", "smit", labels),
+            *_order(f"ere@{k}", "smit", "stargan"),
+        )
         for k in (1, 2)
-    }  # fmt: skip
+    }
     return [
         Claim("1", "GANmut is smoother than StarGAN on each emotion", f"{paper}, section 5.3",
               smooth),

@@ -159,9 +159,13 @@ class Evidence:
     def _path(self, chunk: edit_sets.Plan, view: str) -> Path:
         what = digest(chunk.faces, chunk.codes, chunk.wanted)
         who = digest(
-            VERSION, self.row.kind, self.row.sha256, self.faces.fingerprint, self.emotions,
+            VERSION,
+            self.row.kind,
+            self.row.sha256,
+            self.faces.fingerprint,
+            self.emotions,
             self.judges.device,
-        )  # fmt: skip
+        )
         return self.cache / who / f"{what}-{view}-{digest(self._judge(view))}.safetensors"
 
 

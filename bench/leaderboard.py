@@ -71,9 +71,16 @@ CAPTIONS = {
 def markdown(found: Board, folder: Path) -> str:
     """The text of LEADERBOARD.md; figures are those that lie in folder/figures."""
     parts = [
-        _head(found), _main(found), _equal(found), _claims(found), _beside(found),
-        _by_part(found), _notes(found), _figures(folder), _provenance(found),
-    ]  # fmt: skip
+        _head(found),
+        _main(found),
+        _equal(found),
+        _claims(found),
+        _beside(found),
+        _by_part(found),
+        _notes(found),
+        _figures(folder),
+        _provenance(found),
+    ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

@@ -26,14 +26,19 @@ LEAST = 0.005  # share of the picture: where less than this must change, nothing
 
 # Left, top, right, bottom in shares of the crop, whose eyes lie at y = .41 and mouth at .77.
 BOXES = {
-    "brows": (0.16, 0.16, 0.84, 0.40), "eyes": (0.16, 0.31, 0.84, 0.51),
-    "nose": (0.33, 0.40, 0.67, 0.70), "cheeks": (0.14, 0.46, 0.86, 0.72),
+    "brows": (0.16, 0.16, 0.84, 0.40),
+    "eyes": (0.16, 0.31, 0.84, 0.51),
+    "nose": (0.33, 0.40, 0.67, 0.70),
+    "cheeks": (0.14, 0.46, 0.86, 0.72),
     "mouth": (0.24, 0.62, 0.76, 1.0),
-}  # fmt: skip
+}
 UNITS = {
-    "brows": {1, 2, 4}, "eyes": {4, 5, 6, 7, 45}, "nose": {9, 10}, "cheeks": {6, 9, 12},
+    "brows": {1, 2, 4},
+    "eyes": {4, 5, 6, 7, 45},
+    "nose": {9, 10},
+    "cheeks": {6, 9, 12},
     "mouth": {10, 12, 14, 15, 17, 20, 23, 25, 26},
-}  # fmt: skip
+}
 SHOWN = 0.25  # a unit that a prototype has less of does not call for its part
 
 

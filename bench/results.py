@@ -65,10 +65,13 @@ class Result:
 def measured(score: Score) -> dict[str, Any]:
     """The fields of a Result that a Score gives; NaN (nothing left to average) becomes null."""
     return {
-        "value": _finite(score.value), "interval": score.interval, "n": score.n, "note": score.note,
+        "value": _finite(score.value),
+        "interval": score.interval,
+        "n": score.n,
+        "note": score.note,
         "parts": {name: _finite(value) for name, value in score.parts.items()},
         "intervals": score.intervals,
-    }  # fmt: skip
+    }
 
 
 def _finite(value: float) -> float | None:
@@ -113,10 +116,12 @@ def environment(device: torch.device) -> dict[str, Any]:
     dtype = "bfloat16 autocast" if hardware.bf16(device) else "float32"
     versions = {"torch": torch.__version__, "numpy": numpy.__version__, "scipy": scipy.__version__}
     return {
-        "commit": commit(), "device": hardware.describe(device), "dtype": dtype,
+        "commit": commit(),
+        "device": hardware.describe(device),
+        "dtype": dtype,
         "versions": versions,
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }  # fmt: skip
+    }
 
 
 def commit() -> str:
@@ -135,8 +140,12 @@ def commit() -> str:
         ).stdout.strip()
         changed = subprocess.run(
             ["git", "status", "--porcelain", "--untracked-files=no"],
-            cwd=here, capture_output=True, text=True, check=True, timeout=10,
-        ).stdout.strip()  # fmt: skip
+            cwd=here,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        ).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return "unknown"
     return head + ("+" if changed else "")

@@ -48,11 +48,18 @@ def parser() -> argparse.ArgumentParser:
     it = argparse.ArgumentParser(prog="bench/run.py", description="Measure expression editors.")
     add = it.add_argument
     add("--methods", default="all", metavar="A,B", help="names of weights, or all (default)")
-    add("--weights", default="procedural", metavar="SET|PATH|hub|hub:ID@REV",
-        help="set, weight or run folder, folder of such, GANMUT_HUB or an id (default procedural)"
-    )  # fmt: skip
-    add("--data", default="procedural", metavar="SPEC",
-        help="procedural, folder:PATH or hub:ID@REV (default procedural)")  # fmt: skip
+    add(
+        "--weights",
+        default="procedural",
+        metavar="SET|PATH|hub|hub:ID@REV",
+        help="set, weight or run folder, folder of such, GANMUT_HUB or an id (default procedural)",
+    )
+    add(
+        "--data",
+        default="procedural",
+        metavar="SPEC",
+        help="procedural, folder:PATH or hub:ID@REV (default procedural)",
+    )
     add("--metrics", default="all", metavar="A,B", help=f"of {', '.join(METRICS)} (default all)")
     add("--protocol", default="default", metavar="NAME", help=f"one of {', '.join(PROTOCOLS)}")
     for role, what in ROLES.items():

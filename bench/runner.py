@@ -124,18 +124,28 @@ class Session:
         """The Result of one cell with all it is a result of."""
         kind, row = METRICS[metric], evidence.row
         config = row.editor.config if isinstance(row, EditorRow) else {}
-        known = results.measured(score) if score is not None else dict(
-            value=None, interval=None, n=0, note=note, parts={}, intervals={}
-        )  # fmt: skip
+        known = (
+            results.measured(score)
+            if score is not None
+            else dict(value=None, interval=None, n=0, note=note, parts={}, intervals={})
+        )
         plans = {need.split(":")[0] for need in kind.reads(row)}
         return results.Result(
-            row=row.name, metric=metric, metric_version=kind.version, status=status, unit=kind.unit,
-            higher_is_better=kind.higher_is_better, weights=self.weights, weights_sha256=row.sha256,
-            extractors=self._used(metric), seconds=round(seconds, 3),
+            row=row.name,
+            metric=metric,
+            metric_version=kind.version,
+            status=status,
+            unit=kind.unit,
+            higher_is_better=kind.higher_is_better,
+            weights=self.weights,
+            weights_sha256=row.sha256,
+            extractors=self._used(metric),
+            seconds=round(seconds, 3),
             evidence_seconds=round(sum(evidence.seconds.get(plan, 0.0) for plan in plans), 3),
             training={key: config[key] for key in TRAINING if key in config},
-            **known, **self.shared,
-        )  # fmt: skip
+            **known,
+            **self.shared,
+        )
 
     def _used(self, metric: str) -> dict[str, str]:
         roles = {VIEWS[need.split(":")[1]][1] for need in METRICS[metric].needs} - NETWORKLESS
@@ -187,21 +197,41 @@ def open_session(args: argparse.Namespace, console: Console) -> Session:
         raise UserError(str(error)) from None
     answers = Answers(faces, chosen.n_accuracy, Path(args.cache) / "answers")
     shared = {
-        "protocol": chosen.name, "protocol_hash": chosen.hash, "data": args.data,
+        "protocol": chosen.name,
+        "protocol_hash": chosen.hash,
+        "data": args.data,
         "split": faces.split,
-        "size": faces.size, "data_fingerprint": faces.fingerprint, "seed": chosen.seed,
+        "size": faces.size,
+        "data_fingerprint": faces.fingerprint,
+        "seed": chosen.seed,
         **results.environment(device),
-    }  # fmt: skip
+    }
     shared["versions"]["protocol"] = chosen.describe()
     bar = Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
         console=console,
-    )  # fmt: skip
+    )
     judges = Judges(networks, faces.emotions, answers, missing, device.type)
     return Session(
-        chosen, metrics, methods, ablations, args.data, faces, others, judges, args.weights,
-        Path(args.out), Path(args.cache), device, bar, shared, not args.no_figures,
-    )  # fmt: skip
+        chosen,
+        metrics,
+        methods,
+        ablations,
+        args.data,
+        faces,
+        others,
+        judges,
+        args.weights,
+        Path(args.out),
+        Path(args.cache),
+        device,
+        bar,
+        shared,
+        not args.no_figures,
+    )
 
 
 # Networks and faces -------------------------------------------------------------------------------

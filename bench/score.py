@@ -36,6 +36,11 @@ class Score:
         """This score with the parts of another beside its own."""
         own = {name: draws for name, draws in other.draws.items() if name}
         return Score(
-            self.value, self.n, {**self.parts, **other.parts}, self.interval,
-            {**self.intervals, **other.intervals}, {**self.draws, **own}, self.note,
-        )  # fmt: skip
+            self.value,
+            self.n,
+            {**self.parts, **other.parts},
+            self.interval,
+            {**self.intervals, **other.intervals},
+            {**self.draws, **own},
+            self.note,
+        )

@@ -87,9 +87,14 @@ def faces_of(size: int, n: int) -> FaceSet:
     """Noise for faces, each with units: what methods ask to know before they start."""
     batch = batch_of(size, n)
     return FaceSet(
-        source="noise", split="train", emotions=EMOTIONS, images=bytes_of(batch.x),
-        emotion=torch.arange(n) % len(EMOTIONS), units=batch.units, fingerprint="noise",
-    )  # fmt: skip
+        source="noise",
+        split="train",
+        emotions=EMOTIONS,
+        images=bytes_of(batch.x),
+        emotion=torch.arange(n) % len(EMOTIONS),
+        units=batch.units,
+        fingerprint="noise",
+    )
 
 
 def bytes_of(x: torch.Tensor) -> torch.Tensor:
@@ -178,12 +183,15 @@ def ladder(name: str, size: int, args: argparse.Namespace) -> list[dict[str, Any
     base = times["baseline"]
     return [
         {
-            "method": name, "size": size, "step": label, "cycle_s": round(t["wall"], 4),
+            "method": name,
+            "size": size,
+            "step": label,
+            "cycle_s": round(t["wall"], 4),
             "ratio": round(base["wall"] / t["wall"], 2),
             "ratio_cpu": round(base["cpu"] / t["cpu"], 2),
         }
         for label, t in times.items()
-    ]  # fmt: skip
+    ]
 
 
 def rendering(args: argparse.Namespace) -> list[dict[str, float]]:

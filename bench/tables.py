@@ -15,9 +15,18 @@ from ganmut.emotions import EMOTIONS
 
 ENDS = ("real", "identity", "oracle")  # rows that are no methods
 FIRST = (
-    "fed", "ere@1", "ere@2", "smoothness", "accuracy", "au_error",
-    "fid", "identity", "oracle", "concentration", "tsne",
-)  # fmt: skip
+    "fed",
+    "ere@1",
+    "ere@2",
+    "smoothness",
+    "accuracy",
+    "au_error",
+    "fid",
+    "identity",
+    "oracle",
+    "concentration",
+    "tsne",
+)
 TABLES = {"expression": "what is shown", "picture": "what is kept, and how real it looks"}
 WIDEST = 6  # metrics a table
 ARROWS = {True: " ↑", False: " ↓", None: ""}
@@ -79,10 +88,11 @@ def board(records: Iterable[Record]) -> Board:
     weight = {r["row"]: r["weights_sha256"] for r in same}
     judged = {r["metric"]: _judges(r) for r in same if r["status"] == "ok"}
     kept = [
-        r for r in same
+        r
+        for r in same
         if r["weights_sha256"] == weight[r["row"]]
         and (r["status"] != "ok" or _judges(r) == judged[r["metric"]])
-    ]  # fmt: skip
+    ]
     cells = {(r["row"], r["metric"]): r for r in kept}
     claims = _claims([r for r in records if r["kind"] == "claim"], key, weight)
     return Board(cells, claims, len(scores) - len(kept))

@@ -109,11 +109,18 @@ def standings(votes: list[dict[str, Any]], seed: int = 0) -> list[Standing]:
     for i, name in enumerate(names):
         paired = int(games.sum((0, 2))[i])
         scores_i = (float(score[i]), interval(scores[:, i]) if several else None)
-        found.append(Standing(
-            name, int(rated.sum(0)[i]), _known(mean[i]),
-            interval(means[:, i]) if several else None, paired, _known(share[i]),
-            interval(shares[:, i]) if several else None, *(scores_i if paired else (None, None)),
-        ))  # fmt: skip
+        found.append(
+            Standing(
+                name,
+                int(rated.sum(0)[i]),
+                _known(mean[i]),
+                interval(means[:, i]) if several else None,
+                paired,
+                _known(share[i]),
+                interval(shares[:, i]) if several else None,
+                *(scores_i if paired else (None, None)),
+            )
+        )
     return sorted(found, key=lambda s: -np.inf if s.score is None else s.score, reverse=True)
 
 
@@ -125,9 +132,10 @@ def table(found: list[Standing]) -> str:
     ]
     for s in found:
         rating, wins, score = (
-            _cell(s.rating, s.rating_interval, 1), _cell(s.wins, s.wins_interval, 100),
+            _cell(s.rating, s.rating_interval, 1),
+            _cell(s.wins, s.wins_interval, 100),
             _cell(s.score, s.score_interval, 1),
-        )  # fmt: skip
+        )
         lines.append(f"| {s.method} | {rating} | {s.rated} | {wins} | {s.paired} | {score} |")
     return "\n".join(lines)
 

@@ -93,13 +93,17 @@ def add_edit(verbs: argparse._SubParsersAction) -> None:
         "--code", type=float, nargs="+", help="the code itself, such as x y in the gamut"
     )
     parser.add_argument(
-        "--units", type=unit, nargs="+", metavar="AU=VALUE",
+        "--units",
+        type=unit,
+        nargs="+",
+        metavar="AU=VALUE",
         help="action units 0..1, such as 12=1 25=.6; the others are at rest",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--reference", metavar="PICTURE",
+        "--reference",
+        metavar="PICTURE",
         help="show --emotion the way this face does (methods with a style encoder)",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--detector", default="builtin", help="builtin, yunet:PATH, insightface[:PATH]"
     )
@@ -116,9 +120,14 @@ def run_edit(args: argparse.Namespace) -> int:
 
     editor = weights.load(args.weights, args.device, member=args.method)
     code = wanted(
-        editor, emotion=args.emotion, intensity=args.intensity, code=args.code,
-        units=args.units and dict(args.units), reference=args.reference, detector=args.detector,
-    )  # fmt: skip
+        editor,
+        emotion=args.emotion,
+        intensity=args.intensity,
+        code=args.code,
+        units=args.units and dict(args.units),
+        reference=args.reference,
+        detector=args.detector,
+    )
     records = edit_files(
         args.paths,
         editor,
@@ -251,10 +260,12 @@ def add_train_extractor(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument("name", help=", ".join(EXTRACTORS))
     parser.add_argument("--data", default="procedural", metavar="SPEC")
     parser.add_argument(
-        "--split", default="extractor", choices=("extractor", "train"),
+        "--split",
+        default="extractor",
+        choices=("extractor", "train"),
         help="extractor: people whom editors never see (default); train: the editors' own faces, "
         "where they are few",
-    )  # fmt: skip
+    )
     parser.add_argument("--out", required=True, metavar="DIR", help="the weight folder to write")
     parser.add_argument(
         "--faces", type=int, default=12000, help="training faces; 0 = all (default 12000)"
@@ -279,9 +290,17 @@ def run_train_extractor(args: argparse.Namespace) -> int:
     train = source.load(args.split, args.size, args.faces or None)
     test = source.load("test", args.size, args.test_faces or None)
     folder = train_extractor(
-        args.name, train, test, out=args.out, epochs=args.epochs, batch=args.batch, size=args.size,
-        device=args.device, seed=args.seed, meta={"commit": commit()},
-    )  # fmt: skip
+        args.name,
+        train,
+        test,
+        out=args.out,
+        epochs=args.epochs,
+        batch=args.batch,
+        size=args.size,
+        device=args.device,
+        seed=args.seed,
+        meta={"commit": commit()},
+    )
     print(f"{args.name}: {folder}")
     return 0
 
@@ -329,10 +348,17 @@ def run_methods(args: argparse.Namespace) -> int:
 
 
 VERBS: tuple[Callable[[argparse._SubParsersAction], None], ...] = (
-    add_train, add_edit, add_align, add_units, add_faces, add_train_extractor, add_bundle,
+    add_train,
+    add_edit,
+    add_align,
+    add_units,
+    add_faces,
+    add_train_extractor,
+    add_bundle,
     add_methods,
-    push.add_push, push.add_convert,
-)  # fmt: skip
+    push.add_push,
+    push.add_convert,
+)
 
 
 def parser() -> argparse.ArgumentParser:

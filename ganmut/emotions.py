@@ -16,11 +16,24 @@ EMOTIONS = ("neutral", "happy", "sad", "surprised", "fearful", "disgusted", "ang
 # (OpenFace's 0..5, / 5).
 UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)
 UNIT_NAMES = {
-    1: "inner brow raiser", 2: "outer brow raiser", 4: "brow lowerer", 5: "upper lid raiser",
-    6: "cheek raiser", 7: "lid tightener", 9: "nose wrinkler", 10: "upper lip raiser",
-    12: "lip corner puller", 14: "dimpler", 15: "lip corner depressor", 17: "chin raiser",
-    20: "lip stretcher", 23: "lip tightener", 25: "lips part", 26: "jaw drop", 45: "blink",
-}  # fmt: skip
+    1: "inner brow raiser",
+    2: "outer brow raiser",
+    4: "brow lowerer",
+    5: "upper lid raiser",
+    6: "cheek raiser",
+    7: "lid tightener",
+    9: "nose wrinkler",
+    10: "upper lip raiser",
+    12: "lip corner puller",
+    14: "dimpler",
+    15: "lip corner depressor",
+    17: "chin raiser",
+    20: "lip stretcher",
+    23: "lip tightener",
+    25: "lips part",
+    26: "jaw drop",
+    45: "blink",
+}
 
 # EMFACS-like prototypes at full intensity (Ekman & Friesen, EMFACS-7; Matsumoto & Ekman 2008), unit
 # -> 0..1.
@@ -48,10 +61,18 @@ VARIANTS: dict[str, tuple[dict[int, float], ...]] = {
 # keeps it as an emotion
 # of its own or lists the rows that it leaves out.
 ALIASES = {
-    "happiness": "happy", "joy": "happy", "smile": "happy", "sadness": "sad",
-    "surprise": "surprised", "fear": "fearful", "afraid": "fearful", "disgust": "disgusted",
-    "anger": "angry", "neutrality": "neutral", "contemptuous": "contempt",
-}  # fmt: skip
+    "happiness": "happy",
+    "joy": "happy",
+    "smile": "happy",
+    "sadness": "sad",
+    "surprise": "surprised",
+    "fear": "fearful",
+    "afraid": "fearful",
+    "disgust": "disgusted",
+    "anger": "angry",
+    "neutrality": "neutral",
+    "contemptuous": "contempt",
+}
 
 AT_REST = 0.25  # share of a prototype below which a face shows nothing
 

@@ -92,10 +92,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if not self.may_write():
             return None
         for mark, tell in (
-            ("/api/validate-yaml", self.check_card), ("/api/repos/create", self.create),
-            ("/preupload/", self.preupload), ("/objects/batch", self.batch),
+            ("/api/validate-yaml", self.check_card),
+            ("/api/repos/create", self.create),
+            ("/preupload/", self.preupload),
+            ("/objects/batch", self.batch),
             ("/commit/", self.commit),
-        ):  # fmt: skip
+        ):
             if mark in self.route:
                 return tell(body)
         return self.missing("Entry")
@@ -155,9 +157,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if path.is_file()
         ]
         return {
-            "id": name, "sha": commit, "private": name in self.private, "tags": [],
-            "downloads": 0, "likes": 0, "siblings": [{"rfilename": path} for path in files],
-        }  # fmt: skip
+            "id": name,
+            "sha": commit,
+            "private": name in self.private,
+            "tags": [],
+            "downloads": 0,
+            "likes": 0,
+            "siblings": [{"rfilename": path} for path in files],
+        }
 
     def tree(self, kind: str, name: str, revision: str, inside: str) -> list[dict]:
         folder = self.repositories[kind, name][self.commit_of(kind, name, revision)]
@@ -255,10 +262,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def preupload(self, body: bytes) -> None:
         files = json.loads(body)["files"]
-        self.json({"files": [
-            {"path": f["path"], "shouldIgnore": False,
-             "uploadMode": "lfs" if f["path"].endswith(LARGE) else "regular"} for f in files
-        ]})  # fmt: skip
+        self.json(
+            {
+                "files": [
+                    {
+                        "path": f["path"],
+                        "shouldIgnore": False,
+                        "uploadMode": "lfs" if f["path"].endswith(LARGE) else "regular",
+                    }
+                    for f in files
+                ]
+            }
+        )
 
     def batch(self, body: bytes) -> None:
         objects: list[dict[str, Any]] = json.loads(body)["objects"]
@@ -325,11 +340,20 @@ def ask(program: str, endpoint: str, home: Path, *arguments: str, **variables: s
     """What a Python program prints that knows the Hub at `endpoint`; its files stay in `home`.
     variables: of its environment."""
     environment = {
-        **os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0",
-        "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "NO_PROXY": "127.0.0.1",
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1", "GANMUT_CACHE": str(home / "ganmut"), "HF_TOKEN": "",
-        "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **variables,
-    }  # fmt: skip
+        **os.environ,
+        "HF_ENDPOINT": endpoint,
+        "HF_HOME": str(home),
+        "HF_HUB_OFFLINE": "0",
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "NO_PROXY": "127.0.0.1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "GANMUT_CACHE": str(home / "ganmut"),
+        "HF_TOKEN": "",
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        **variables,
+    }
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments],
         env=environment,

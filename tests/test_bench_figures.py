@@ -150,8 +150,11 @@ def test_a_panel_a_method(person):
         row = SimpleNamespace(name="toy")
 
     softmax = np.eye(7)[np.arange(20) % 7]
-    views = {"source:features": g.normal(size=(30, 4)), "prior:features": g.normal(size=(20, 4)),
-             "prior:softmax": softmax}  # fmt: skip
+    views = {
+        "source:features": g.normal(size=(30, 4)),
+        "prior:features": g.normal(size=(20, 4)),
+        "prior:softmax": softmax,
+    }
     figure = tsne.panels([Known(views), Known(views)])
     assert [axes.get_title() for axes in figure.axes] == ["toy", "toy"]
     told = [text.get_text() for text in figure.legends[0].get_texts()]

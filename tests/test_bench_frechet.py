@@ -120,8 +120,14 @@ def test_agrees_with_torch_fidelity_on_a_registered_extractor():
     fidelity.register_feature_extractor("ganmut-toy", Toy)
     one, two = Pictures(0), Pictures(1)
     theirs = fidelity.calculate_metrics(
-        input1=one, input2=two, fid=True, feature_extractor="ganmut-toy", cuda=False, cache=False,
-        verbose=False, save_cpu_ram=True,
-    )["frechet_inception_distance"]  # fmt: skip
+        input1=one,
+        input2=two,
+        fid=True,
+        feature_extractor="ganmut-toy",
+        cuda=False,
+        cache=False,
+        verbose=False,
+        save_cpu_ram=True,
+    )["frechet_inception_distance"]
     seen = [(p.all.double() / 255).flatten(1) @ mixing for p in (one, two)]
     assert frechet(*(s.numpy() for s in seen)) == pytest.approx(theirs, abs=1e-6, rel=1e-6)

@@ -33,9 +33,17 @@ from ganmut.registry import Registry
 SIDE = 8
 UNITS = torch.tensor([prototype(emotion) for emotion in EMOTIONS])
 PROTOCOL = Protocol(
-    "toy", n_test=64, n_fid=64, n_accuracy=32, n_smooth=8, n_ere=32,
-    replicates=60, budget=70, chart_faces=2, chart_side=5,
-)  # fmt: skip
+    "toy",
+    n_test=64,
+    n_fid=64,
+    n_accuracy=32,
+    n_smooth=8,
+    n_ere=32,
+    replicates=60,
+    budget=70,
+    chart_faces=2,
+    chart_side=5,
+)
 
 
 # A world of 8 x 8 pictures: rows 0 to 3 are the person, column e of rows 4 to 7 shows emotion e.
@@ -67,9 +75,14 @@ def world(n: int, seed: int) -> FaceSet:
         return paint(person[rows], mixture(wanted, intensity))
 
     return FaceSet(
-        source="toy", split="test", emotions=EMOTIONS, images=paint(person, shown), emotion=emotion,
-        fingerprint=f"toy-{seed}-{n}", answer=answer,
-    )  # fmt: skip
+        source="toy",
+        split="test",
+        emotions=EMOTIONS,
+        images=paint(person, shown),
+        emotion=emotion,
+        fingerprint=f"toy-{seed}-{n}",
+        answer=answer,
+    )
 
 
 @dataclass

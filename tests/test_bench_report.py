@@ -86,9 +86,16 @@ def test_every_part_must_hold_and_one_that_fails_decides():
 
 
 NINE = (
-    "stargan", "stargan_v2", "smit", "ganimation", "ganmut", "gganmut", "defgan", "efgan",
+    "stargan",
+    "stargan_v2",
+    "smit",
+    "ganimation",
+    "ganmut",
+    "gganmut",
+    "defgan",
+    "efgan",
     "efgan_cascade",
-)  # fmt: skip
+)
 
 
 def published(labels: str) -> dict:
@@ -98,9 +105,10 @@ def published(labels: str) -> dict:
     five = ("stargan", labels, "smit", "ganmut", "gganmut")
     table = {
         "fed": (4.89, 2.17, 1.89, 0.71, 18.32),
-        "ere@1": (0.038, 0.036, 0.028, 0.025, 0.020), "ere@2": (0.037, 0.037, 0.029, 0.025, 0.018),
+        "ere@1": (0.038, 0.036, 0.028, 0.025, 0.020),
+        "ere@2": (0.037, 0.037, 0.029, 0.025, 0.018),
         "accuracy": (95.1, 74.1, 83.5, 91.4, 98.5),
-    }  # fmt: skip
+    }
     scores = {
         (row, metric): score(value, 1e-4, seed=i)
         for metric, values in table.items()
@@ -111,7 +119,7 @@ def published(labels: str) -> dict:
     smooth = {
         "stargan": (0.79, 0.44, 0.43, 0.49, 0.55, 0.59),
         "ganmut": (0.38, 0.38, 0.35, 0.37, 0.36, 0.33),
-    }  # fmt: skip
+    }
     for row, values in smooth.items():
         parts = dict(zip(EMOTIONS[1:], values, strict=True))
         scores[row, "smoothness"] = score(float(np.mean(values)), 1e-4, parts=parts)
@@ -139,8 +147,20 @@ def test_the_papers_figures_make_the_papers_claims_hold(labels):
     found = {c.number: judge(c, published(labels)) for c in put}
     assert {number: v.why for number, v in found.items() if v.verdict != HOLDS} == {}
     assert list(found) == [
-        "1", "2", "3", "4, setting 1", "4, setting 2", "5a", "5b", "6a", "6b", "7", "8a", "8b", "9",
-    ]  # fmt: skip
+        "1",
+        "2",
+        "3",
+        "4, setting 1",
+        "4, setting 2",
+        "5a",
+        "5b",
+        "6a",
+        "6b",
+        "7",
+        "8a",
+        "8b",
+        "9",
+    ]
     said = "with labels" if labels == "ganimation_labels" else "with action units"
     assert said in found["3"].sentence and said in found["4, setting 2"].sentence
 
@@ -307,10 +327,19 @@ def grid(rows=NINE, ends=("real", "identity", "oracle")) -> list[Result]:
     """A result for every cell, as wide as they get."""
     wide = {"value": 0.0652, "interval": (0.0463, 0.0902)}
     return [
-        replace(BASE, row=row, metric=name, unit=METRICS[name].unit, weights_sha256=row, **wide,
-                parts={"happy": 0.1, "AU 1": 0.2}, intervals={"happy": (0.0463, 0.0902)})
-        for row in (*ends, *rows) for name in METRICS
-    ]  # fmt: skip
+        replace(
+            BASE,
+            row=row,
+            metric=name,
+            unit=METRICS[name].unit,
+            weights_sha256=row,
+            **wide,
+            parts={"happy": 0.1, "AU 1": 0.2},
+            intervals={"happy": (0.0463, 0.0902)},
+        )
+        for row in (*ends, *rows)
+        for name in METRICS
+    ]
 
 
 @pytest.mark.parametrize(("width", "parts"), [(120, 3), (80, 5)])
@@ -409,8 +438,12 @@ def test_an_unknown_protocol_says_what_is_near():
 def test_the_papers_protocol_has_the_papers_sizes():
     paper = PROTOCOLS["paper"]
     assert (paper.n_test, paper.n_accuracy, paper.budget, paper.steps, paper.ere_batch) == (
-        3500, 3500, 441, 11, 16,
-    )  # fmt: skip
+        3500,
+        3500,
+        441,
+        11,
+        16,
+    )
 
 
 def test_ere_may_edit_the_first_faces_of_every_batch():

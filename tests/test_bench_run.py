@@ -29,9 +29,17 @@ from ganmut.weights import storage
 
 SIZE = 32
 TINY = Protocol(
-    "tiny", n_test=130, n_fid=4, n_accuracy=4, n_smooth=2, n_ere=16,
-    replicates=40, budget=30, chart_faces=1, chart_side=3,
-)  # fmt: skip
+    "tiny",
+    n_test=130,
+    n_fid=4,
+    n_accuracy=4,
+    n_smooth=2,
+    n_ere=16,
+    replicates=40,
+    budget=30,
+    chart_faces=1,
+    chart_side=3,
+)
 ALL = ("stargan", "ganmut", "gganmut")
 
 
@@ -140,9 +148,17 @@ def test_every_registered_method_is_measured_and_drawn(bench_run, tmp_path):
     assert by_units == {"ganimation", "defgan", "efgan", "efgan_cascade"}
     drawn = {path.stem for path in (tmp_path / "out" / "figures").iterdir()}
     assert {
-        "sheet", "gamut_ganmut", "faces_gganmut", "wheel_ganmut", "strip_happy", "change",
-        "change_ganimation_defgan", "flow_defgan", "boxes", "tsne",
-    } <= drawn  # fmt: skip
+        "sheet",
+        "gamut_ganmut",
+        "faces_gganmut",
+        "wheel_ganmut",
+        "strip_happy",
+        "change",
+        "change_ganimation_defgan",
+        "flow_defgan",
+        "boxes",
+        "tsne",
+    } <= drawn
     assert {name for name in drawn if "sweep" in name} == {f"sweep_{name}" for name in by_units}
     assert "wheel_gganmut" not in drawn
     text = (tmp_path / "out" / "LEADERBOARD.md").read_text()

@@ -173,9 +173,10 @@ def test_ganmut_s_gaussian_model_keeps_its_modes_and_densities(tmp_path):
     rng = Rng()
     theirs = {
         "covariance_angles.weight": 3 * rng.normal(1, 7),
-        "covariance_axes.weight": 0.3 + rng.normal(7, 2).abs(), "mu.weight": 2 * rng.normal(7, 2),
+        "covariance_axes.weight": 0.3 + rng.normal(7, 2).abs(),
+        "mu.weight": 2 * rng.normal(7, 2),
         **sequential(3 + 2, rng),
-    }  # fmt: skip
+    }
     theirs["covariance_axes.weight"][2] *= -1  # only the magnitude counts
     method = converted(tmp_path, theirs, "ganmut")
     code = torch.tensor([[0.3, -0.4], [1.0, -1.0], [-0.6, 0.8]])
@@ -185,10 +186,13 @@ def test_ganmut_s_gaussian_model_keeps_its_modes_and_densities(tmp_path):
     assert torch.allclose(space.of("surprised"), modes[3], atol=1e-6)
     angle, (a, b) = theirs["covariance_angles.weight"][0], theirs["covariance_axes.weight"].abs().T
     cos, sin = angle.cos(), angle.sin()
-    spread = torch.stack([
-        torch.stack([a * cos**2 + b * sin**2, (a - b) * cos * sin], -1),
-        torch.stack([(a - b) * cos * sin, a * sin**2 + b * cos**2], -1),
-    ], -2)  # fmt: skip
+    spread = torch.stack(
+        [
+            torch.stack([a * cos**2 + b * sin**2, (a - b) * cos * sin], -1),
+            torch.stack([(a - b) * cos * sin, a * sin**2 + b * cos**2], -1),
+        ],
+        -2,
+    )
     offset = code[:, None] - modes
     squared = torch.einsum("nci,cij,ncj->nc", offset, torch.linalg.inv(spread), offset)
     assert torch.allclose(space.density(code), torch.softmax(-squared, 1), atol=1e-5)
@@ -200,8 +204,9 @@ def ganimation(values: int, rng: Rng, width: int = W, blocks: int = BLOCKS) -> d
     colours = theirs.pop(f"main.{15 + blocks}.weight")
     return {
         **{f"body.{name}": value for name, value in theirs.items()},
-        "mask.0.weight": rng.normal(1, width, 7, 7), "rgb.0.weight": colours,
-    }  # fmt: skip
+        "mask.0.weight": rng.normal(1, width, 7, 7),
+        "rgb.0.weight": colours,
+    }
 
 
 def attended(t: dict, x: torch.Tensor, code: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -416,9 +421,10 @@ def test_ganmut_as_released(tmp_path, kind, parameters):
         "linear": {"axes.weight": rng.normal(6, 2), "axes.bias": rng.normal(6)},
         "gaussian": {
             "covariance_angles.weight": rng.normal(1, 7),
-            "covariance_axes.weight": torch.ones(7, 2), "mu.weight": rng.normal(7, 2),
+            "covariance_axes.weight": torch.ones(7, 2),
+            "mu.weight": rng.normal(7, 2),
         },
-    }[kind]  # fmt: skip
+    }[kind]
     theirs = {**learned, **sequential(5, rng, width=64, blocks=6)}
     assert count(theirs) == parameters
     method = converted(tmp_path, theirs, "ganmut")
@@ -451,8 +457,11 @@ def test_stargan_v2_as_released():
     theirs = stargan_v2(Rng(), of=RELEASED)
     sizes = {name: count(network) for name, network in theirs.items()}
     assert sizes == {
-        "generator": 33_632_003, "mapping": 6_542_272, "styles": 20_963_904, "critic": 20_737_671,
-    }  # fmt: skip
+        "generator": 33_632_003,
+        "mapping": 6_542_272,
+        "styles": 20_963_904,
+        "critic": 20_737_671,
+    }
     flat = {f"{name}.{key}": v for name, network in theirs.items() for key, v in network.items()}
     checkpoint = Checkpoint(Path("theirs.ckpt"), flat)
     method = FORMATS["stargan_v2"]().method(checkpoint, EMOTIONS, 128).eval()
@@ -494,7 +503,7 @@ WRONG = [
     ("ganimation", lambda t: None, r"theirs\.ckpt has no conv7 of shape 1"),
     ("stargan_v2", lambda t: None, "holds no generator of StarGAN v2"),
     ("stargan", lambda t: t.clear() or t.update(note=torch.tensor(3)), "no tensors by name"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("format", "alter", "message"), WRONG)

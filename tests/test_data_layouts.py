@@ -248,8 +248,11 @@ def test_affectnet_2017_ids_splits_and_rows(tmp_path):
     (tmp_path / "Manually_Annotated_Images/1/training0000.jpg").unlink()
     lists = tmp_path / "Manually_Annotated_file_lists/training.csv"
     lists.write_text(lists.read_text() + "1/x.jpg,0,0,1,1,,12,0,0\n2/y.jpg,0\n")
-    told = ("1/training0000.jpg: missing file", "1/x.jpg: unknown label '12', ids are 0..10",
-            "training.csv line 43: fewer columns than published")  # fmt: skip
+    told = (
+        "1/training0000.jpg: missing file",
+        "1/x.jpg: unknown label '12', ids are 0..10",
+        "training.csv line 43: fewer columns than published",
+    )
     with pytest.raises(BadData) as refusal:
         open_source(f"affectnet:{tmp_path}")
     assert "3 rows cannot be used" in str(refusal.value)
@@ -267,8 +270,12 @@ def test_affectnet_annotations_are_never_unpickled(tmp_path):
     (notes / "4_exp.npy").write_bytes(b"\x93NUMPY")
     with pytest.raises(BadData) as refusal:
         open_source(f"affectnet:{tmp_path}")
-    for words in ("0.jpg: annotation cannot be read", "1.jpg: unknown label 'happy'",
-                  "2.jpg: no annotation", "4.jpg: annotation cannot be read"):  # fmt: skip
+    for words in (
+        "0.jpg: annotation cannot be read",
+        "1.jpg: unknown label 'happy'",
+        "2.jpg: no annotation",
+        "4.jpg: annotation cannot be read",
+    ):
         assert words in str(refusal.value)
     assert len(open_source(f"affectnet:{tmp_path}?on_bad=skip").rows) == 44
 
@@ -335,8 +342,12 @@ def test_openface_defects(tmp_path):
     openface(folder / "N_000003.csv", [2.0] * 17)
     with pytest.raises(BadData) as refusal:
         open_source(f"emotionnet:{tmp_path}")
-    for words in ("no row of OpenFace", "OpenFace found no face", "no AU01_r .. AU45_r",
-                  "action units outside 0..1"):  # fmt: skip
+    for words in (
+        "no row of OpenFace",
+        "OpenFace found no face",
+        "no AU01_r .. AU45_r",
+        "action units outside 0..1",
+    ):
         assert words in str(refusal.value)
     assert len(open_source(f"emotionnet:{tmp_path}?on_bad=skip").rows) == 38
 

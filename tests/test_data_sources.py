@@ -66,8 +66,10 @@ def people(n: int = 60, **more) -> list[dict]:
 
 
 def everything(source) -> dict[str, list[int]]:
-    return {split: source.load(split, 8, progress=False).person.tolist() for split in
-            ("train", "extractor", "test")}  # fmt: skip
+    return {
+        split: source.load(split, 8, progress=False).person.tolist()
+        for split in ("train", "extractor", "test")
+    }
 
 
 # Layouts
@@ -278,10 +280,12 @@ FOLDERS = [
     (lambda root: None, "there is no such folder; expected PATH/<emotion>"),
     (lambda root: classes(root, ("happy", "sad")), "neutral and at least one .* happy 12, sad 12"),
     (lambda root: classes(root, ("neutral",)), "neutral and at least one emotion are needed"),
-    (lambda root: described(root, [{"file_name": "a.png", "mood": "happy"}]),
-     "has the columns file_name, mood; it needs file_name and emotion"),
+    (
+        lambda root: described(root, [{"file_name": "a.png", "mood": "happy"}]),
+        "has the columns file_name, mood; it needs file_name and emotion",
+    ),
     (write_nonsense, r"metadata\.jsonl line 1 is not valid JSON"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("make", "message"), FOLDERS)
@@ -384,17 +388,26 @@ def test_a_hub_dataset_through_the_real_client(tmp_path):
         cells["picture"].append({"bytes": data, "path": None})
         cells["label"].append(i % 3)
         cells["other"].append(i % 2)
-    kinds = {"picture": datasets.Image(), "label": datasets.ClassLabel(names=names),
-             "other": datasets.ClassLabel(names=["a", "b"])}  # fmt: skip
+    kinds = {
+        "picture": datasets.Image(),
+        "label": datasets.ClassLabel(names=names),
+        "other": datasets.ClassLabel(names=["a", "b"]),
+    }
     (tmp_path / "repo" / "data").mkdir(parents=True)
     table = datasets.Dataset.from_dict(cells, features=datasets.Features(kinds))
     table.to_parquet(tmp_path / "repo" / "data" / "train-00000-of-00001.parquet")
     spec = f"hub:me/faces@{REVISION}"
     with serve({("datasets", "me/faces"): {REVISION: tmp_path / "repo"}}) as endpoint:
         told = ask(
-            TRY, endpoint, tmp_path / "home", spec, f"{spec} on_bad=skip",
-            f"{spec} label_column=mood", f"hub:me/faces@{'f' * 40}", f"hub:me/nothing@{REVISION}",
-        ).splitlines()  # fmt: skip
+            TRY,
+            endpoint,
+            tmp_path / "home",
+            spec,
+            f"{spec} on_bad=skip",
+            f"{spec} label_column=mood",
+            f"hub:me/faces@{'f' * 40}",
+            f"hub:me/nothing@{REVISION}",
+        ).splitlines()
     told = [line for line in told if line.startswith(("(", "refused"))]
     assert "train/4: unreadable picture" in told[0]
     emotions = "('neutral', 'happy', 'angry') 29 ['angry2', 'happy0', 'neutral1']"

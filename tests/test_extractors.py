@@ -43,10 +43,15 @@ def toy(split: str, people: int, each: int = 6, seed: int = 0) -> FaceSet:
     images[:, :, 24:] += 130 * units[:, UNITS.index(12)][:, None, None, None]
     images += torch.randn(images.shape, generator=generator) * 3
     return FaceSet(
-        source="toy", split=split, emotions=EMOTIONS, images=images.clamp(0, 255).to(torch.uint8),
-        emotion=emotion, units=units, person=person + (1000 if split == "test" else 0),
+        source="toy",
+        split=split,
+        emotions=EMOTIONS,
+        images=images.clamp(0, 255).to(torch.uint8),
+        emotion=emotion,
+        units=units,
+        person=person + (1000 if split == "test" else 0),
         fingerprint=f"{split}{seed}",
-    )  # fmt: skip
+    )
 
 
 TRAIN, TEST = toy("extractor", 40), toy("test", 12, seed=1)
@@ -137,8 +142,11 @@ def test_a_folder_is_whole_and_golden(trained, name):
     folder = trained[name]
     assert verify(folder) == 0
     assert {p.name for p in folder.iterdir()} == {
-        "network.safetensors", "config.json", "golden.safetensors", "README.md",
-    }  # fmt: skip
+        "network.safetensors",
+        "config.json",
+        "golden.safetensors",
+        "README.md",
+    }
     config = storage.read_config(folder)
     assert config["kind"] == "extractor" and config["data_fingerprint"] == "extractor0"
     card = (folder / "README.md").read_text()
@@ -259,8 +267,9 @@ def test_an_onnx_embedder_sees_arcface_s_own_crop(tmp_path):
     ends = [helper.make_tensor_value_info(k, TensorProto.FLOAT, shape) for k, shape in shapes]
     model = helper.make_model(
         helper.make_graph(nodes, "tiles", ends[:1], ends[1:]),
-        opset_imports=[helper.make_opsetid("", 13)], ir_version=8,
-    )  # fmt: skip
+        opset_imports=[helper.make_opsetid("", 13)],
+        ir_version=8,
+    )
     onnx.save(model, tmp_path / "tiles.onnx")
     network = extractors.load(f"onnx:{tmp_path / 'tiles.onnx'}")
     faces = torch.full((2, 3, 128, 128), 127, dtype=torch.uint8)

@@ -54,8 +54,12 @@ def of_toy_faces(**overrides):
 
 def test_masks_at_their_ends_return_the_source_or_the_colours(batch):
     source, colours = batch.x, batch.x.flip(0)
-    for value, keep, expected in ((1, True, source), (0, True, colours), (1, False, colours),
-                                  (0, False, source)):  # fmt: skip
+    for value, keep, expected in (
+        (1, True, source),
+        (0, True, colours),
+        (1, False, colours),
+        (0, False, source),
+    ):
         ends = torch.full((16, 1, 32, 32), float(value))
         assert torch.equal(compose(source, colours, ends, keep), expected)
 
@@ -276,8 +280,11 @@ def test_a_share_of_the_targets_are_named_emotions(batch):
     method = toy("ganimation", named_share=0.5, unit_noise=0.0)
     target = method.draw(batch, rng())
     prototypes = method.G.prototypes
-    along = [any(abs(float(torch.cosine_similarity(t, p, 0)) - 1) < 1e-5 for p in prototypes[1:])
-             or not t.any() for t in target]  # fmt: skip
+    along = [
+        any(abs(float(torch.cosine_similarity(t, p, 0)) - 1) < 1e-5 for p in prototypes[1:])
+        or not t.any()
+        for t in target
+    ]
     assert along == [True] * 8 + [False] * 8
     assert target[:8].amax(1).max() > target[:8].amax(1).median() > 0.05  # intensities differ
 

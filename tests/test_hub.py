@@ -85,10 +85,12 @@ def without(weight: Path, to: Path, name: str) -> Path:
 def model(weight, tmp_path_factory) -> dict:
     base = tmp_path_factory.mktemp("repository")
     revisions = {
-        A: weight, B: damaged(weight, base / "b"), C: misnamed(weight, base / "c"),
+        A: weight,
+        B: damaged(weight, base / "b"),
+        C: misnamed(weight, base / "c"),
         D: without(weight, base / "d", "generator.safetensors"),
         E: without(weight, base / "e", "config.json"),
-    }  # fmt: skip
+    }
     return {("models", "me/editor"): revisions}
 
 
@@ -197,9 +199,15 @@ def test_a_repository_of_sets_is_what_names_mean_where_ganmut_hub_says_so(weight
     with serve(repositories) as endpoint:
         one = ask(LOAD, endpoint, tmp_path / "one", f"{spec}/mine/ganmut", spec).splitlines()
         told = ask(
-            SETS, endpoint, tmp_path / "home", "hub", "procedural", f"{spec}/procedural", spec,
+            SETS,
+            endpoint,
+            tmp_path / "home",
+            "hub",
+            "procedural",
+            f"{spec}/procedural",
+            spec,
             GANMUT_HUB=f"me/all@{A}",
-        ).splitlines()  # fmt: skip
+        ).splitlines()
     assert one[0] == f"ganmut {sha(weight)} "
     assert len(list((tmp_path / "one").rglob("snapshots/*/*/*/config.json"))) == 3
     several = "holds several weights: add one of /mine/ganmut, /procedural/ganmut, /procedural/s"

@@ -52,9 +52,10 @@ def tiles(path: Path, side: int = 112) -> Path:
 def tint(path: Path, batch: int | str = "n", classes: int = 3) -> Path:
     """A classifier: which colour is the strongest, by the mean of each channel as it enters."""
     nodes = [
-        ("GlobalAveragePool", ["x"], "m", {}), ("Flatten", ["m"], "f", {}),
+        ("GlobalAveragePool", ["x"], "m", {}),
+        ("Flatten", ["m"], "f", {}),
         ("MatMul", ["f", "w"], "y", {}),
-    ]  # fmt: skip
+    ]
     weight = np.eye(3, classes, dtype=np.float32)
     return network(path, nodes, [batch, 3, 8, 8], classes, w=weight)
 
@@ -214,9 +215,16 @@ def test_the_bench_takes_both(bench_run, tmp_path):  # noqa: F811
     face, emotion = tiles(tmp_path / "face.onnx"), tint(tmp_path / "mood.onnx", classes=7)
     sidecar(emotion, labels=list(EMOTIONS))
     code, records = bench_run(
-        "--methods", "ganmut", "--metrics", "identity,accuracy", "--no-figures",
-        "--identity-model", str(face), "--emotion-model", str(emotion),
-    )  # fmt: skip
+        "--methods",
+        "ganmut",
+        "--metrics",
+        "identity,accuracy",
+        "--no-figures",
+        "--identity-model",
+        str(face),
+        "--emotion-model",
+        str(emotion),
+    )
     assert code == 0
     made = {r["metric"]: r for r in records if r["kind"] == "score" and r["row"] == "ganmut"}
     assert made["identity"]["extractors"] == {"identity": sha256(face)}

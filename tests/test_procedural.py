@@ -109,9 +109,16 @@ def test_landmarks_are_in_the_picture_and_eyes_on_the_template():
 
 @pytest.mark.parametrize(
     "unit, rows",
-    [(2, slice(4, 30)), (4, slice(8, 34)), (45, slice(20, 34)), (12, slice(30, 64)),
-     (25, slice(42, 62)), (17, slice(38, 64)), (9, slice(14, 56))],
-)  # fmt: skip
+    [
+        (2, slice(4, 30)),
+        (4, slice(8, 34)),
+        (45, slice(20, 34)),
+        (12, slice(30, 64)),
+        (25, slice(42, 62)),
+        (17, slice(38, 64)),
+        (9, slice(14, 56)),
+    ],
+)
 def test_a_unit_changes_its_own_region(truth, unit, rows):
     front = truth.select([0, 7])
     change = (render(only(front, **{f"au{unit}": 1.0}), 64).float() - render(only(front), 64)).abs()

@@ -33,10 +33,21 @@ def make(folder: Path, method: str = "ganmut", **facts) -> Path:
 def score(sha256: str, metric: str, value: float | None, **changes) -> dict:
     blank = {field.name: "" for field in dataclasses.fields(Result)}
     return blank | {
-        "kind": "score", "status": "ok", "metric": metric, "value": value, "interval": [1.0, 3.5],
-        "n": 20, "unit": "px", "data": "procedural", "split": "test", "size": 64,
-        "protocol": "default", "weights_sha256": sha256, "data_fingerprint": "f00d", **changes,
-    }  # fmt: skip
+        "kind": "score",
+        "status": "ok",
+        "metric": metric,
+        "value": value,
+        "interval": [1.0, 3.5],
+        "n": 20,
+        "unit": "px",
+        "data": "procedural",
+        "split": "test",
+        "size": 64,
+        "protocol": "default",
+        "weights_sha256": sha256,
+        "data_fingerprint": "f00d",
+        **changes,
+    }
 
 
 def sha(folder: Path) -> str:
@@ -55,10 +66,13 @@ def bundled(tmp_path_factory) -> Path:
 def results(bundled, tmp_path) -> Path:
     own = sha(bundled / "procedural" / "ganmut")
     lines = [
-        score(own, "fed", 9.0), score(own, "fed", 2.5), score(own, "ere@1", None),
+        score(own, "fed", 9.0),
+        score(own, "fed", 2.5),
+        score(own, "ere@1", None),
         score(own, "identity", 0.25, data="folder:/somewhere/private/photos"),
-        score("another", "fed", 77.0), score(own, "fid", 66.0, status="error"),
-    ]  # fmt: skip
+        score("another", "fed", 77.0),
+        score(own, "fid", 66.0, status="error"),
+    ]
     (tmp_path / "deep").mkdir()
     text = "".join(json.dumps(line) + "\n" for line in lines) + '{"cut short'
     (tmp_path / "deep" / "results.jsonl").write_text(text)
@@ -74,8 +88,11 @@ def test_a_plan_is_the_weight_and_a_card_with_what_was_measured_of_it(bundled, r
 
     items = publish.plan(bundled / "procedural" / "ganmut", "me/editor", results)
     assert [item.path for item in items] == [
-        "generator.safetensors", "config.json", "golden.safetensors", "README.md",
-    ]  # fmt: skip
+        "generator.safetensors",
+        "config.json",
+        "golden.safetensors",
+        "README.md",
+    ]
     card = ModelCard(text_of(items, "README.md"))
     found = {(r.metric_type, r.metric_value, r.dataset_name) for r in card.data.eval_results}
     assert found == {
@@ -154,9 +171,14 @@ def test_what_was_pushed_is_what_others_load(bundled, results, tmp_path):
         revision = told.split("export GANMUT_HUB=me/all@")[1][:40]
         assert f"{endpoint}/me/all/tree/{revision}" in told and told.endswith("exit 0\n")
         used = ask(
-            USE, endpoint, tmp_path / "other", f"hub:me/all@{revision}/procedural/stargan",
-            "hub/procedural/ganmut", "procedural/ganmut", GANMUT_HUB=f"me/all@{revision}",
-        ).splitlines()  # fmt: skip
+            USE,
+            endpoint,
+            tmp_path / "other",
+            f"hub:me/all@{revision}/procedural/stargan",
+            "hub/procedural/ganmut",
+            "procedural/ganmut",
+            GANMUT_HUB=f"me/all@{revision}",
+        ).splitlines()
         one = str(bundled / "procedural" / "ganmut")
         told = ask(RUN, endpoint, home, "push", one, "--to", "me/one", HF_TOKEN=TOKEN)
         single = told.split("hub:me/one@")[1][:40]
@@ -168,14 +190,19 @@ def test_what_was_pushed_is_what_others_load(bundled, results, tmp_path):
             USE, endpoint, tmp_path / "other", f"hub:me/one@{single}", f"hub:me/one@{newer}"
         ).splitlines()
     assert [line.split()[1:] for line in used[:3]] == [
-        ["stargan", "0.0"], ["ganmut", "0.0"], ["ganmut", "0.0"],
-    ]  # fmt: skip
+        ["stargan", "0.0"],
+        ["ganmut", "0.0"],
+        ["ganmut", "0.0"],
+    ]
     assert used[3] == "['ganmut', 'stargan']"
     assert newer != single and [line.split()[1] for line in alone[:2]] == ["ganmut", "stargan"]
     folder = repositories["models", "me/all"][revision]
     assert {p.name for p in (folder / "procedural" / "ganmut").iterdir()} == {
-        "generator.safetensors", "config.json", "golden.safetensors", "README.md",
-    }  # fmt: skip
+        "generator.safetensors",
+        "config.json",
+        "golden.safetensors",
+        "README.md",
+    }
 
 
 def test_without_a_token_a_right_or_a_network_nothing_goes_and_one_sentence_says_why(
@@ -237,8 +264,9 @@ def test_a_run_is_published_by_its_folder(bundled, tmp_path):
 def test_the_bundled_sets_go_to_the_hub_and_come_back(tmp_path):
     """All of them, as they lie here: every hash is checked when they are loaded again."""
     with serve({}, store=tmp_path / "store") as endpoint:
-        told = ask(RUN, endpoint, tmp_path / "h", "push", "weights", "--to", "me/all",
-                   HF_TOKEN=TOKEN)  # fmt: skip
+        told = ask(
+            RUN, endpoint, tmp_path / "h", "push", "weights", "--to", "me/all", HF_TOKEN=TOKEN
+        )
         revision = told.split("export GANMUT_HUB=me/all@")[1][:40]
         used = ask(FROM, endpoint, tmp_path / "o", "hub", GANMUT_HUB=f"me/all@{revision}")
     assert "snapshots" in used

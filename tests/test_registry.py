@@ -38,7 +38,11 @@ def room(tmp_path, monkeypatch):
 
 
 def test_a_method_is_one_new_file(room, batch):
-    room(ganmut.methods, METHODS, "toy_brightness.py", """
+    room(
+        ganmut.methods,
+        METHODS,
+        "toy_brightness.py",
+        """
         from dataclasses import dataclass
         from ganmut.methods.base import METHODS
         from ganmut.methods.stargan import StarGAN
@@ -46,7 +50,8 @@ def test_a_method_is_one_new_file(room, batch):
         @METHODS.register("toy_brightness")
         class Brightness(StarGAN):
             title, paper = "Brightness", "nobody, nowhere"
-    """)  # fmt: skip
+    """,
+    )
     assert "toy_brightness" in METHODS.names()
     _, config = assemble("toy_brightness", "cpu", size=32, width=8, d_layers=4)
     editor = Editor(METHODS["toy_brightness"](config, ("neutral", "happy"), 32), {})
@@ -55,7 +60,11 @@ def test_a_method_is_one_new_file(room, batch):
 
 
 def test_a_source_is_one_new_file(room):
-    room(ganmut.datasets, SOURCES, "toy_noise.py", """
+    room(
+        ganmut.datasets,
+        SOURCES,
+        "toy_noise.py",
+        """
         import torch
         from ganmut.datasets.base import SOURCES, FaceSet
 
@@ -70,19 +79,25 @@ def test_a_source_is_one_new_file(room):
                 images = torch.zeros(n, 3, size, size, dtype=torch.uint8)
                 emotion = torch.arange(n) % 2
                 return FaceSet("toy_noise", split, self.emotions, images, emotion, "noise")
-    """)  # fmt: skip
+    """,
+    )
     assert "toy_noise" in SOURCES.names()
     assert len(open_source("toy_noise:4").load("train", 16, 5)) == 5
 
 
 def test_the_same_name_twice_is_an_error(room):
-    room(ganmut.methods, METHODS, "toy_twice.py", """
+    room(
+        ganmut.methods,
+        METHODS,
+        "toy_twice.py",
+        """
         from ganmut.methods.base import METHODS
 
         @METHODS.register("stargan")
         class Other:
             pass
-    """)  # fmt: skip
+    """,
+    )
     with pytest.raises(ValueError, match="two methods are called 'stargan'"):
         METHODS.names()
 

@@ -21,12 +21,21 @@ def votes(strength: dict[str, float], voters: int = 40, each: int = 30) -> list[
             left, right = generator.choice(names, 2, replace=False).tolist()
             odds = 1 / (1 + math.exp(strength[right] - strength[left]))
             chosen = left if generator.random() < odds else right
-            found.append({"stage": 2, "voter": str(voter), "left": left, "right": right,
-                          "chosen": chosen, "emotion": "happy"})  # fmt: skip
+            found.append(
+                {
+                    "stage": 2,
+                    "voter": str(voter),
+                    "left": left,
+                    "right": right,
+                    "chosen": chosen,
+                    "emotion": "happy",
+                }
+            )
         name = names[voter % len(names)]
         rating = 1 + int(generator.random() < 0.5) + 2 * (strength[name] > 0)
-        found.append({"stage": 1, "voter": str(voter), "method": name, "rating": rating,
-                      "emotion": "sad"})  # fmt: skip
+        found.append(
+            {"stage": 1, "voter": str(voter), "method": name, "rating": rating, "emotion": "sad"}
+        )
     return found
 
 

@@ -40,8 +40,9 @@ def faces(root: Path, form: str, people: int = 12) -> list[str]:
     """A folder with metadata; picture 0 is missing, picture 1 is no picture."""
     rows = [
         {"file_name": f"{p}-{e}.png", "emotion": e, "person": str(p), "AU28_c": "1"}
-        for p in range(people) for e in ("neutral", "happy")
-    ]  # fmt: skip
+        for p in range(people)
+        for e in ("neutral", "happy")
+    ]
     for i, row in enumerate(rows):
         picture(root / row["file_name"], i)
     (root / rows[0]["file_name"]).unlink()
@@ -99,9 +100,12 @@ def test_half_a_smile_is_half_a_unit():
 
 @pytest.mark.parametrize(
     "given, message",
-    [([0.0] * 51, "51 blendshapes, not 52"), ([1.5] * 52, "outside 0..1"),
-     ({"jawOpen": 0.1}, "blendshape browInnerUp is missing")],
-)  # fmt: skip
+    [
+        ([0.0] * 51, "51 blendshapes, not 52"),
+        ([1.5] * 52, "outside 0..1"),
+        ({"jawOpen": 0.1}, "blendshape browInnerUp is missing"),
+    ],
+)
 def test_blendshapes_that_cannot_be_used(given, message):
     with pytest.raises(ValueError, match=message):
         blendshapes.units(given)
@@ -252,8 +256,11 @@ def landmarker(monkeypatch) -> list[np.ndarray]:
     tasks.vision = types.SimpleNamespace(
         FaceLandmarker=FaceLandmarker, FaceLandmarkerOptions=Options
     )
-    for name, module in (("mediapipe", package), ("mediapipe.tasks", types.ModuleType("tasks")),
-                         ("mediapipe.tasks.python", tasks)):  # fmt: skip
+    for name, module in (
+        ("mediapipe", package),
+        ("mediapipe.tasks", types.ModuleType("tasks")),
+        ("mediapipe.tasks.python", tasks),
+    ):
         monkeypatch.setitem(sys.modules, name, module)
     return seen
 

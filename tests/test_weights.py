@@ -106,8 +106,11 @@ def tensors(folder: Path) -> dict[str, torch.Tensor]:
 
 def test_a_folder_holds_four_files_and_says_what_it_is(folder):
     assert {p.name for p in folder.iterdir()} == {
-        "generator.safetensors", "config.json", "golden.safetensors", "README.md",
-    }  # fmt: skip
+        "generator.safetensors",
+        "config.json",
+        "golden.safetensors",
+        "README.md",
+    }
     config = weights.read(folder).config
     assert config["method"] == "tiny" and config["size"] == SIZE and config["kimg"] == 1.5
     assert config["config"]["lambda_tiny"] == 2.0 and config["emotions"] == list(EMOTIONS)
@@ -156,8 +159,11 @@ def test_a_large_weight_lies_in_parts_that_are_the_same_weight(folder, split):
     names = [part["file"] for part in config["parts"]]
     assert len(names) > 1 and names[0] == f"generator-00001-of-{len(names):05}.safetensors"
     assert {p.name for p in split.iterdir()} == {
-        *names, "config.json", "golden.safetensors", "README.md",
-    }  # fmt: skip
+        *names,
+        "config.json",
+        "golden.safetensors",
+        "README.md",
+    }
     one, other = tensors(folder), tensors(split)
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)

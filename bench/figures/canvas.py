@@ -23,9 +23,14 @@ from ganmut.images import write_atomic
 LIMIT = 400_000  # bytes a figure
 INCH = 0.85  # side of a face in figures that line faces up
 COLOURS = {
-    "neutral": "#8a8a8a", "happy": "#e8b500", "sad": "#2f6fbb", "surprised": "#f07c1d",
-    "fearful": "#7d4aa8", "disgusted": "#4c9a3d", "angry": "#c8322b",
-}  # fmt: skip
+    "neutral": "#8a8a8a",
+    "happy": "#e8b500",
+    "sad": "#2f6fbb",
+    "surprised": "#f07c1d",
+    "fearful": "#7d4aa8",
+    "disgusted": "#4c9a3d",
+    "angry": "#c8322b",
+}
 
 
 @dataclass(frozen=True)

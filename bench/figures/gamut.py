@@ -83,10 +83,15 @@ def _mark(axes: Axes, space: CodeSpace, emotions: tuple[str, ...], faces: bool =
             axes.plot([0, x] if rim else [x], [0, y] if rim else [y], "k.-", linewidth=0.8)
         shift = 1 if not rim else 1.24 if faces else 1.12
         axes.annotate(
-            emotion, (x * shift, y * shift), xytext=(0, 0 if rim else 7), ha="center", va="center",
-            textcoords="offset points", fontsize=8,
+            emotion,
+            (x * shift, y * shift),
+            xytext=(0, 0 if rim else 7),
+            ha="center",
+            va="center",
+            textcoords="offset points",
+            fontsize=8,
             bbox={"boxstyle": "round,pad=0.1", "color": "white", "alpha": 0.7, "linewidth": 0},
-        )  # fmt: skip
+        )
     if disc and not faces:
         axes.add_patch(Circle((0, 0), 1, fill=False, linewidth=0.8))
     axes.set(xlim=(-1.35, 1.35), ylim=(-1.35, 1.35))

@@ -36,8 +36,14 @@ def panels(evidence: list[Evidence], seed: int = 0) -> Figure:
     emotions = evidence[0].emotions
     marks = [axes.scatter([], [], marker="^", color=colour(e, i)) for i, e in enumerate(emotions)]
     marks.insert(0, axes.scatter([], [], color="#c8c8c8"))
-    figure.legend(marks, ["real", *emotions], loc="outside lower center",
-                  ncols=2 * across, frameon=False, fontsize=8)  # fmt: skip
+    figure.legend(
+        marks,
+        ["real", *emotions],
+        loc="outside lower center",
+        ncols=2 * across,
+        frameon=False,
+        fontsize=8,
+    )
     return figure
 
 

@@ -39,8 +39,11 @@ class AUError(Metric):
         apart = np.abs(seen - wanted(evidence.emotions))
         if not np.isfinite(apart).any():
             raise NotMeasured("none of the data's emotions has a prototype in action units")
-        score = by_face(dict(zip(evidence.emotions, apart.mean(2).T, strict=True)), evidence,
-                        "against the prototype of the emotion asked for")  # fmt: skip
+        score = by_face(
+            dict(zip(evidence.emotions, apart.mean(2).T, strict=True)),
+            evidence,
+            "against the prototype of the emotion asked for",
+        )
         if evidence.row.space.kind == "units":
             score = score.join(self._codes(evidence))
         # Values alone, without intervals: seventeen columns.

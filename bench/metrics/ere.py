@@ -43,10 +43,13 @@ class ERE(Metric):
         }
         both = by_face(errors, evidence)
         return Score(
-            both.parts["paper"], both.n, {"equal": both.parts["equal"]}, both.intervals["paper"],
+            both.parts["paper"],
+            both.n,
+            {"equal": both.parts["equal"]},
+            both.intervals["paper"],
             {"equal": both.intervals["equal"]},
             {"": both.draws["paper"], "equal": both.draws["equal"]},
-        )  # fmt: skip
+        )
 
 
 @METRICS.register("ere@1")
@@ -54,9 +57,12 @@ class ERE1(ERE):
     title = "ERE 1"
     k = 3
     reference: ClassVar = {
-        "gganmut": ".020", "ganmut": ".025", "smit": ".028", "ganimation_labels": ".036",
+        "gganmut": ".020",
+        "ganmut": ".025",
+        "smit": ".028",
+        "ganimation_labels": ".036",
         "stargan": ".038",
-    }  # fmt: skip
+    }
 
 
 @METRICS.register("ere@2")
@@ -64,9 +70,12 @@ class ERE2(ERE):
     title = "ERE 2"
     k = 2
     reference: ClassVar = {
-        "gganmut": ".018", "ganmut": ".025", "smit": ".029", "ganimation_labels": ".037",
+        "gganmut": ".018",
+        "ganmut": ".025",
+        "smit": ".029",
+        "ganimation_labels": ".037",
         "stargan": ".037",
-    }  # fmt: skip
+    }
 
 
 def targets(softmax: np.ndarray, k: int, batch: int) -> np.ndarray:

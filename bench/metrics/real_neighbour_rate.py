@@ -38,9 +38,14 @@ class TSNE(Metric):
         real = evidence["source:features"][: len(edited)]
         score = by_face({"all": 100 * real_nearest(real, edited)}, evidence)
         return Score(
-            score.value, score.n, {}, score.interval, {}, {"": score.draws[""]},
+            score.value,
+            score.n,
+            {},
+            score.interval,
+            {},
+            {"": score.draws[""]},
             "50 % where edited and real faces cannot be told apart",
-        )  # fmt: skip
+        )
 
 
 def real_nearest(real: np.ndarray, edited: np.ndarray) -> np.ndarray:

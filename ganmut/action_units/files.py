@@ -34,9 +34,13 @@ class Report:
 
 
 def write_units(
-    folder: str | Path, provider: str, model: str = "", *, again: bool = False,
+    folder: str | Path,
+    provider: str,
+    model: str = "",
+    *,
+    again: bool = False,
     progress: bool = True,
-) -> Report:  # fmt: skip
+) -> Report:
     """Writes a `units` column into metadata.csv or .jsonl of a folder (made if there is none).
 
     Every row gets 17 numbers and `units_by`, the provider's name; an empty list where the picture

@@ -18,13 +18,17 @@ def add_push(verbs: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--to", required=True, metavar="OWNER/NAME")
     parser.add_argument(
-        "--results", type=Path, default=RESULTS, metavar="DIR",
+        "--results",
+        type=Path,
+        default=RESULTS,
+        metavar="DIR",
         help="results.jsonl files with the numbers for the cards (default bench/results)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--default", action="store_true",
+        "--default",
+        action="store_true",
         help="from now on names such as procedural/ganmut mean what was published (WEIGHTS.md)",
-    )  # fmt: skip
+    )
     parser.add_argument("--private", action="store_true", help="if it is to be made first")
     parser.add_argument("--dry-run", action="store_true", help="print what would go and stop")
     parser.set_defaults(run=run_push)
@@ -63,9 +67,11 @@ def add_convert(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument("--from", required=True, dest="format", help=", ".join(FORMATS))
     parser.add_argument("--out", required=True, type=Path, metavar="DIR")
     parser.add_argument(
-        "--labels", default="", metavar="A,B,...",
+        "--labels",
+        default="",
+        metavar="A,B,...",
         help="emotions in the order of the file, neutral among them (default: AffectNet's seven)",
-    )  # fmt: skip
+    )
     parser.add_argument("--size", type=int, default=128, help="px it was trained at (default 128)")
     parser.set_defaults(run=run_convert)
 

@@ -87,8 +87,10 @@ def convert(
     faces = torch.as_tensor(procedural.render(procedural.sample(0, "test", rows), method.size))
     facts = {
         "converted_from": f"{Path(path).name}, sha256 {sha256(path)}",
-        "licence": kind.licence, "crop": "the authors' own", "note": kind.terms,
-    }  # fmt: skip
+        "licence": kind.licence,
+        "crop": "the authors' own",
+        "note": kind.terms,
+    }
     return weights.save(out, method, facts, faces, half=False)
 
 

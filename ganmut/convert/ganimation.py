@@ -41,9 +41,11 @@ class GANimation(Format):
             conditions = "labels"
         kind = METHODS["ganimation"]
         config = dataclasses.replace(
-            kind.PAPER, conditions=conditions, width=colours.weight.shape[1],
+            kind.PAPER,
+            conditions=conditions,
+            width=colours.weight.shape[1],
             blocks=len(pile.of("conv3")) // 2,
-        )  # fmt: skip
+        )
         method = kind(config, emotions, size, training=False)
         tensors = poured(pile, method.G, [f"trunk.{stage}" for stage in STAGES])
         tensors["trunk.head.weight"] = torch.cat([colours.weight, attention.weight])

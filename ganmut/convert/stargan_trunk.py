@@ -21,9 +21,14 @@ BGR = [2, 1, 0]
 
 
 def build(
-    name: str, checkpoint: Checkpoint, emotions: tuple[str, ...], size: int, own: dict[str, Tensor],
-    order: list[int] | None = None, bgr: bool = False,
-) -> Method:  # fmt: skip
+    name: str,
+    checkpoint: Checkpoint,
+    emotions: tuple[str, ...],
+    size: int,
+    own: dict[str, Tensor],
+    order: list[int] | None = None,
+    bgr: bool = False,
+) -> Method:
     """The method with a checkpoint's trunk and `own` (other tensors of G, by our names).
 
     order: the position in the file of each code plane. bgr: the network was trained on pictures

@@ -37,11 +37,17 @@ class StarGANv2(Format):
         halvings = len(generator.of("conv3")) // 4 - 2
         kind = METHODS["stargan_v2"]
         config = dataclasses.replace(
-            kind.PAPER, width=_first(generator), limit=_widest(generator), blocks=2,
-            d_width=_first(encoder), d_layers=len(encoder.of("conv3")) // 2,
-            d_limit=_widest(encoder), hidden=linear[0].shape[0], latent=linear[0].shape[1],
+            kind.PAPER,
+            width=_first(generator),
+            limit=_widest(generator),
+            blocks=2,
+            d_width=_first(encoder),
+            d_layers=len(encoder.of("conv3")) // 2,
+            d_limit=_widest(encoder),
+            hidden=linear[0].shape[0],
+            latent=linear[0].shape[1],
             style=linear[-1].shape[0],
-        )  # fmt: skip
+        )
         side = 16 << max(halvings, 0)
         if side != 4 << config.d_layers or len(generator.of("linear")) != 2 * (halvings + 2):
             raise BadWeights(

@@ -23,13 +23,29 @@ from ganmut.datasets.directory import Tree, pictures
 from ganmut.datasets.records import NO_LABEL, SPLIT_WORDS, Row, Sieve
 
 IDS = (
-    "neutral", "happy", "sad", "surprised", "fearful", "disgusted", "angry", "contempt",
-    "none", "uncertain", "no-face",
-)  # fmt: skip
+    "neutral",
+    "happy",
+    "sad",
+    "surprised",
+    "fearful",
+    "disgusted",
+    "angry",
+    "contempt",
+    "none",
+    "uncertain",
+    "no-face",
+)
 COLUMNS = (
-    "subDirectory_filePath", "face_x", "face_y", "face_width", "face_height", "facial_landmarks",
-    "expression", "valence", "arousal",
-)  # fmt: skip
+    "subDirectory_filePath",
+    "face_x",
+    "face_y",
+    "face_width",
+    "face_height",
+    "facial_landmarks",
+    "expression",
+    "valence",
+    "arousal",
+)
 
 
 @SOURCES.register("affectnet")

@@ -106,11 +106,17 @@ class FaceSet:
         answer = self.answer
         chosen = hashlib.sha256(np.asarray(indices, np.int64).tobytes()).hexdigest()[:8]
         return FaceSet(
-            source=self.source, split=self.split, emotions=self.emotions, crop=self.crop,
-            images=self.faces(indices), emotion=self.emotion[indices], left_out=self.left_out,
+            source=self.source,
+            split=self.split,
+            emotions=self.emotions,
+            crop=self.crop,
+            images=self.faces(indices),
+            emotion=self.emotion[indices],
+            left_out=self.left_out,
             fingerprint=f"{self.fingerprint}/{chosen}",
-            answer=answer and (lambda rows, *what: answer(indices[rows], *what)), **parts,
-        )  # fmt: skip
+            answer=answer and (lambda rows, *what: answer(indices[rows], *what)),
+            **parts,
+        )
 
     def to(self, device: torch.device | str) -> FaceSet:
         """The same set with images and labels on a device (uint8: 49 KB a face at 128 px)."""

@@ -49,15 +49,18 @@ class Mix:
                 known += int(faces.person.max()) + 1
         units = [faces.units for faces in sets]
         return FaceSet(
-            source=" + ".join(faces.source for faces in sets), split=split, crop=sets[0].crop,
-            emotions=self.emotions, images=torch.cat([pixels(faces, grey) for faces in sets]),
+            source=" + ".join(faces.source for faces in sets),
+            split=split,
+            crop=sets[0].crop,
+            emotions=self.emotions,
+            images=torch.cat([pixels(faces, grey) for faces in sets]),
             emotion=torch.cat([self.labels(faces) for faces in sets]),
             units=None if any(u is None for u in units) else torch.cat(units),
             person=torch.cat(people) if len(people) == len(sets) else None,
             part=torch.cat([torch.full((len(f),), i) for i, f in enumerate(sets)]),
             left_out={why: n for faces in sets for why, n in faces.left_out.items()},
             fingerprint=digest(*(faces.fingerprint for faces in sets)),
-        )  # fmt: skip
+        )
 
     def common(self, faces: FaceSet) -> Tensor:
         """Rows whose emotion this set has at least LEAST of."""

@@ -85,9 +85,15 @@ def _described(root: Path, metadata: Path, split: str, sieve: Sieve) -> Iterator
             continue
         person = str(columns["person"] or "") if "person" in columns else None
         yield from row_at(
-            root, (base / name).as_posix(), sieve, str(columns.get(label) or ""),
-            split=str(columns.get("split") or split), person=person, units=units, fill=fill,
-        )  # fmt: skip
+            root,
+            (base / name).as_posix(),
+            sieve,
+            str(columns.get(label) or ""),
+            split=str(columns.get("split") or split),
+            person=person,
+            units=units,
+            fill=fill,
+        )
 
 
 def read_table(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -82,9 +82,13 @@ class Hub(TableSource):
                     continue
                 person = str(cells["person"] or "") if "person" in cells else None
                 yield Row(
-                    key, named(cells[label]), split=str(cells.get("split") or split),
-                    person=person, units=units, fill=None if fill is None else float(fill),
-                )  # fmt: skip
+                    key,
+                    named(cells[label]),
+                    split=str(cells.get("split") or split),
+                    person=person,
+                    units=units,
+                    fill=None if fill is None else float(fill),
+                )
 
 
 def parse(argument: str) -> tuple[str, str]:

@@ -106,10 +106,12 @@ def sample(seed: int, split: str, indices: Sequence[int] | Tensor | range) -> Tr
     drawn = [_draw(seed, split, i, people[i // PER_PERSON]) for i in rows]
     columns = {f.name: np.stack([d[f.name] for d in drawn]) for f in fields(Truth)}
     whole = ("index", "person", "emotion", "seed")
-    return Truth(**{
-        name: torch.from_numpy(v.astype(np.int64 if name in whole else np.float32)) for name,
-        v in columns.items()
-    })  # fmt: skip
+    return Truth(
+        **{
+            name: torch.from_numpy(v.astype(np.int64 if name in whole else np.float32))
+            for name, v in columns.items()
+        }
+    )
 
 
 def express(
@@ -188,12 +190,17 @@ def _body(u: np.ndarray, n: np.ndarray) -> dict[str, float]:
     sex = float(np.clip((u[0] < 0.5) * 0.72 + 0.14 + 0.1 * n[0], 0, 1))  # 0 feminine .. 1 masculine
     age = float(u[1] ** 1.7)  # 0 is about 18 years, 1 about 80
     return {
-        "sex": sex, "age": age, "tone": float(u[2]), "undertone": float(np.clip(n[1], -2, 2)),
-        "head_w": 43.4 + 1.3 * sex + 1.6 * n[2], "crown": 82 + 3 * n[3], "mid": -8 + 2 * n[4],
+        "sex": sex,
+        "age": age,
+        "tone": float(u[2]),
+        "undertone": float(np.clip(n[1], -2, 2)),
+        "head_w": 43.4 + 1.3 * sex + 1.6 * n[2],
+        "crown": 82 + 3 * n[3],
+        "mid": -8 + 2 * n[4],
         "chin_y": 61.5 + 1.5 * sex + 2.0 * n[5],
         "jaw": float(np.clip(1.85 + 0.75 * sex + 0.22 * n[6], 1.5, 3.2)),
         "chin_size": 1 + 0.4 * sex + 0.3 * n[7],
-    }  # fmt: skip
+    }
 
 
 def _features(t: dict[str, float], u: np.ndarray, n: np.ndarray) -> dict[str, float]:
@@ -269,25 +276,40 @@ def _draw(
     units += (g.random(units.shape) < 0.12) * np.abs(g.normal(0, 0.10, units.shape))
     units[-1] = max(units[-1], (g.random() < 0.03) * g.uniform(0.3, 1.0))  # a blink
     pose = np.clip(g.normal(0, (6.5, 4.0, 1.6)), (-14, -9, -4), (14, 9, 4))
-    lights = np.concatenate([
-        # key: azimuth, height, power, warmth
-        [g.normal(0, 34), g.uniform(8, 46), g.uniform(0.85, 1.25), g.normal(0, 0.5)],
-        [g.uniform(0.12, 0.45), g.uniform(0.26, 0.46), g.uniform(0.08, 0.7), g.normal(0, 1),
-        g.uniform(0, 6.28)],
-    ])  # fmt: skip
+    lights = np.concatenate(
+        [
+            # key: azimuth, height, power, warmth
+            [g.normal(0, 34), g.uniform(8, 46), g.uniform(0.85, 1.25), g.normal(0, 0.5)],
+            [
+                g.uniform(0.12, 0.45),
+                g.uniform(0.26, 0.46),
+                g.uniform(0.08, 0.7),
+                g.normal(0, 1),
+                g.uniform(0, 6.28),
+            ],
+        ]
+    )
     lights[0], lights[3] = np.clip(lights[0], -62, 62), np.clip(lights[3], -1.2, 1.2)
-    camera = np.concatenate([
-        # shift x, y (px), scale
-        np.clip(g.normal(0, (0.7, 0.7, 0.018)), (-1.6, -1.6, -0.04), (1.6, 1.6, 0.04)),
-        # blur, noise, exposure, chroma
-        [g.uniform(0, 0.55), g.uniform(0.002, 0.009), g.normal(0, 0.05), g.uniform(0, 1)],
-    ])  # fmt: skip
+    camera = np.concatenate(
+        [
+            # shift x, y (px), scale
+            np.clip(g.normal(0, (0.7, 0.7, 0.018)), (-1.6, -1.6, -0.04), (1.6, 1.6, 0.04)),
+            # blur, noise, exposure, chroma
+            [g.uniform(0, 0.55), g.uniform(0.002, 0.009), g.normal(0, 0.05), g.uniform(0, 1)],
+        ]
+    )
     return {
-        **person, "index": np.int64(number), "emotion": np.int64(label), "mixture": mixture,
-        "units": units.clip(0, 1).astype(np.float32), "seed": g.integers(0, 2**31),
+        **person,
+        "index": np.int64(number),
+        "emotion": np.int64(label),
+        "mixture": mixture,
+        "units": units.clip(0, 1).astype(np.float32),
+        "seed": g.integers(0, 2**31),
         "lights": lights,
-        "pose": pose, "gaze": np.clip(g.normal(0, (0.5, 0.25)), -1.2, 1.2), "camera": camera,
-    }  # fmt: skip
+        "pose": pose,
+        "gaze": np.clip(g.normal(0, (0.5, 0.25)), -1.2, 1.2),
+        "camera": camera,
+    }
 
 
 def _mixture(g: np.random.Generator, wanted: int) -> np.ndarray:
@@ -378,8 +400,13 @@ class Procedural:
             ).cpu()
 
         return FaceSet(
-            source="procedural", split=split, emotions=EMOTIONS, images=images,
+            source="procedural",
+            split=split,
+            emotions=EMOTIONS,
+            images=images,
             emotion=truth.emotion,
-            units=truth.units, person=truth.person, answer=answer,
+            units=truth.units,
+            person=truth.person,
+            answer=answer,
             fingerprint=f"{truth.fingerprint}-{size}",
-        )  # fmt: skip
+        )

@@ -23,10 +23,16 @@ from ganmut.emotions import EMOTIONS, UNITS, canonical
 
 SPLITS = ("train", "extractor", "test")
 SPLIT_WORDS = {
-    "train": "train", "training": "train", "test": "test", "testing": "test",
-    "val": "validation", "valid": "validation", "validation": "validation", "dev": "validation",
+    "train": "train",
+    "training": "train",
+    "test": "test",
+    "testing": "test",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "dev": "validation",
     "extractor": "extractor",
-}  # fmt: skip
+}
 # What annotators write where there is nothing to write.
 NO_LABEL = {"", "none", "nan", "null", "uncertain", "unknown", "non-face", "nonface", "no-face"}
 TEST_SHARE, EXTRACTOR_SHARE = 0.1, 0.25
@@ -147,13 +153,17 @@ class TableSource(ABC):
         rows, chosen = [rows[i] for i in good], chosen[good]
         told = [(row.key, row.label, row.person, row.units, row.bytes) for row in rows]
         return FaceSet(
-            source=self.source, split=split, emotions=self.emotions, crop=self.crop,
+            source=self.source,
+            split=split,
+            emotions=self.emotions,
+            crop=self.crop,
             images=images[good] if bad else images,
             emotion=torch.tensor([self.emotions.index(row.label) for row in rows]),
-            fingerprint=digest(told, self.crop, size), units=_units(rows),
+            fingerprint=digest(told, self.crop, size),
+            units=_units(rows),
             person=None if self.people is None else self.people[torch.from_numpy(chosen)],
             left_out={**self.left_out, **sieve.counts()},
-        )  # fmt: skip
+        )
 
     def _choose(self, split: str, n: int | None, seed: int) -> np.ndarray:
         if split not in SPLITS:

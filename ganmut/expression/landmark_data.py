@@ -20,11 +20,29 @@ SIZE = 128  # pixels of the crop that landmarks are given in
 # The controls of an expression: ARKit's blendshapes without gaze and sideways jaw, the mean of left
 # and right, and without the five that MediaPipe leaves at zero. This order is every vector's.
 CONTROLS = (
-    "browDown", "browInnerUp", "browOuterUp", "eyeBlink", "eyeSquint", "eyeWide", "jawForward",
-    "jawOpen", "mouthClose", "mouthDimple", "mouthFrown", "mouthFunnel", "mouthLowerDown",
-    "mouthPress", "mouthPucker", "mouthRollLower", "mouthRollUpper", "mouthShrugLower",
-    "mouthShrugUpper", "mouthSmile", "mouthStretch", "mouthUpperUp",
-)  # fmt: skip
+    "browDown",
+    "browInnerUp",
+    "browOuterUp",
+    "eyeBlink",
+    "eyeSquint",
+    "eyeWide",
+    "jawForward",
+    "jawOpen",
+    "mouthClose",
+    "mouthDimple",
+    "mouthFrown",
+    "mouthFunnel",
+    "mouthLowerDown",
+    "mouthPress",
+    "mouthPucker",
+    "mouthRollLower",
+    "mouthRollUpper",
+    "mouthShrugLower",
+    "mouthShrugUpper",
+    "mouthSmile",
+    "mouthStretch",
+    "mouthUpperUp",
+)
 
 # Landmarks of the parts of a face, MediaPipe's numbers.
 FACE_OVAL = (
@@ -32,16 +50,73 @@ FACE_OVAL = (
     148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
 )  # fmt: skip
 OUTER_LIPS = (
-    61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185,
-)  # fmt: skip
+    61,
+    146,
+    91,
+    181,
+    84,
+    17,
+    314,
+    405,
+    321,
+    375,
+    291,
+    409,
+    270,
+    269,
+    267,
+    0,
+    37,
+    39,
+    40,
+    185,
+)
 INNER_LIPS = (
-    78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191,
-)  # fmt: skip
+    78,
+    95,
+    88,
+    178,
+    87,
+    14,
+    317,
+    402,
+    318,
+    324,
+    308,
+    415,
+    310,
+    311,
+    312,
+    13,
+    82,
+    81,
+    80,
+    191,
+)
 RIGHT_EYE = (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246)
 LEFT_EYE = (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466)
 BROWS = (
-    70, 63, 105, 66, 107, 55, 65, 52, 53, 46, 300, 293, 334, 296, 336, 285, 295, 282, 283, 276,
-)  # fmt: skip
+    70,
+    63,
+    105,
+    66,
+    107,
+    55,
+    65,
+    52,
+    53,
+    46,
+    300,
+    293,
+    334,
+    296,
+    336,
+    285,
+    295,
+    282,
+    283,
+    276,
+)
 IRISES = tuple(range(468, 478))
 LIPS = OUTER_LIPS + INNER_LIPS
 LIDS = RIGHT_EYE + LEFT_EYE
@@ -72,10 +147,14 @@ class LandmarkSet:
         """The faces of an int64 or bool vector of rows."""
         indices = torch.arange(len(self))[rows].tolist()
         return LandmarkSet(
-            self.images[rows], self.landmarks[rows], self.pose[rows], self.expression[rows],
-            self.blendshapes[rows], tuple(self.emotion[i] for i in indices),
+            self.images[rows],
+            self.landmarks[rows],
+            self.pose[rows],
+            self.expression[rows],
+            self.blendshapes[rows],
+            tuple(self.emotion[i] for i in indices),
             tuple(self.person[i] for i in indices),
-        )  # fmt: skip
+        )
 
 
 def expression_of(blendshapes: np.ndarray, names: tuple[str, ...] | list[str]) -> np.ndarray:
@@ -83,8 +162,9 @@ def expression_of(blendshapes: np.ndarray, names: tuple[str, ...] | list[str]) -
     that is needed is missing."""
     columns = []
     for control in CONTROLS:
-        sides = [names.index(n) for n in (control, f"{control}Left", f"{control}Right")
-                 if n in names]  # fmt: skip
+        sides = [
+            names.index(n) for n in (control, f"{control}Left", f"{control}Right") if n in names
+        ]
         if not sides:
             raise BadData(f"the blendshape {control} is missing; expressions need all of CONTROLS")
         columns.append(blendshapes[:, sides].mean(1))
@@ -92,9 +172,13 @@ def expression_of(blendshapes: np.ndarray, names: tuple[str, ...] | list[str]) -
 
 
 def read_landmark_set(
-    folder: str | Path, split: str, *, min_fill: float = 0.6, min_score: float = 4.0,
+    folder: str | Path,
+    split: str,
+    *,
+    min_fill: float = 0.6,
+    min_score: float = 4.0,
     progress: bool = True,
-) -> LandmarkSet:  # fmt: skip
+) -> LandmarkSet:
     """The photographs of one split of a folder with landmarks.
 
     folder: `metadata.jsonl` (rows with file_name, split, blendshapes, and, where known, emotion,
@@ -107,9 +191,10 @@ def read_landmark_set(
     score, landmarks = arrays["score"], arrays["landmarks"].astype(np.float32)
     sound = (score > min_score) & np.isfinite(landmarks).all((1, 2))
     keep = [
-        i for i, row in enumerate(rows)
+        i
+        for i, row in enumerate(rows)
         if row.get("split", "train") == split and row.get("fill", 1) >= min_fill and sound[i]
-    ]  # fmt: skip
+    ]
     if not keep:
         raise BadData(f"{folder}: no usable photograph in split {split!r}")
     images = np.empty((len(keep), SIZE, SIZE), np.uint8)
@@ -120,12 +205,14 @@ def read_landmark_set(
             images[n] = np.asarray(picture.convert("L"))
     blendshapes = np.array([rows[i]["blendshapes"] for i in keep], np.float32)
     return LandmarkSet(
-        torch.from_numpy(images), torch.from_numpy(landmarks[keep]),
+        torch.from_numpy(images),
+        torch.from_numpy(landmarks[keep]),
         torch.from_numpy(arrays["pose"][keep].astype(np.float32)),
-        torch.from_numpy(expression_of(blendshapes, names)), torch.from_numpy(blendshapes),
+        torch.from_numpy(expression_of(blendshapes, names)),
+        torch.from_numpy(blendshapes),
         tuple(rows[i].get("emotion") or "" for i in keep),
         tuple(rows[i].get("person") or "" for i in keep),
-    )  # fmt: skip
+    )
 
 
 def _read_tables(folder: Path) -> tuple[list[dict], list[str], dict[str, np.ndarray]]:

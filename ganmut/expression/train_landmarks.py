@@ -160,8 +160,15 @@ class Augment:
         return views
 
 
-def losses(network: LandmarkNet, views: Tensor, points: Tensor, pose: Tensor, expression: Tensor,
-           weights: Tensor, spread: Tensor) -> dict[str, Tensor]:  # fmt: skip
+def losses(
+    network: LandmarkNet,
+    views: Tensor,
+    points: Tensor,
+    pose: Tensor,
+    expression: Tensor,
+    weights: Tensor,
+    spread: Tensor,
+) -> dict[str, Tensor]:
     """Weighted terms: L1 of both stages in pixels, L1 of the pose, and L1 of the expression that
     is read from the given and from the found landmarks (in units of each control's spread)."""
     first, second, turned = network(views)
@@ -200,8 +207,11 @@ def evaluate(network: LandmarkNet, faces: LandmarkSet) -> dict[str, float]:
     result |= {name: float(error[:, list(part)].mean()) for name, part in PARTS.items()}
     result["error_p95"] = float(error.mean(1).quantile(0.95))
     yaw = faces.pose[:, 0].abs()
-    for name, rows in (("frontal", yaw < 0.25), ("turned", (yaw >= 0.25) & (yaw < 0.5)),
-                       ("profile", yaw >= 0.5)):  # fmt: skip
+    for name, rows in (
+        ("frontal", yaw < 0.25),
+        ("turned", (yaw >= 0.25) & (yaw < 0.5)),
+        ("profile", yaw >= 0.5),
+    ):
         if rows.any():
             result[f"error_{name}"] = float(error[rows].mean())
     result["pose_degrees"] = float(torch.rad2deg((pose - faces.pose).abs()).mean())
@@ -217,9 +227,16 @@ def r_squared(found: Tensor, given: Tensor) -> Tensor:
 
 
 def train_landmarks(
-    data: str | Path, out: str | Path, *, steps: int, batch: int = 32, lr: float = 2e-3,
-    seed: int = 0, snapshot_every: int = 500, progress: bool = True,
-) -> LandmarkNet:  # fmt: skip
+    data: str | Path,
+    out: str | Path,
+    *,
+    steps: int,
+    batch: int = 32,
+    lr: float = 2e-3,
+    seed: int = 0,
+    snapshot_every: int = 500,
+    progress: bool = True,
+) -> LandmarkNet:
     """Trains on the train split of a folder of photographs with landmarks (landmark_data.py).
 
     Snapshots, which a second call goes on from, and stats.jsonl lie in `out`. Returns the averaged
@@ -278,8 +295,13 @@ def follow(average: LandmarkNet, network: LandmarkNet, decay: float) -> None:
             kept.copy_(new)
 
 
-def save_snapshot(out: Path, network: LandmarkNet, average: LandmarkNet,
-                  optimizer: torch.optim.Optimizer, step: int) -> None:  # fmt: skip
+def save_snapshot(
+    out: Path,
+    network: LandmarkNet,
+    average: LandmarkNet,
+    optimizer: torch.optim.Optimizer,
+    step: int,
+) -> None:
     """Writes all that a resumed training needs into one file, atomically."""
     tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
     tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
@@ -290,8 +312,9 @@ def save_snapshot(out: Path, network: LandmarkNet, average: LandmarkNet,
     write_atomic(out / "snapshot.safetensors", data)
 
 
-def restore(out: Path, network: LandmarkNet, average: LandmarkNet,
-            optimizer: torch.optim.Optimizer) -> int:  # fmt: skip
+def restore(
+    out: Path, network: LandmarkNet, average: LandmarkNet, optimizer: torch.optim.Optimizer
+) -> int:
     """Loads the snapshot of `out` where there is one and returns the step that it stands at."""
     path = out / "snapshot.safetensors"
     if not path.is_file():
@@ -328,9 +351,13 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(1)
     try:
         train_landmarks(
-            options.data, options.out, steps=options.steps, batch=options.batch, lr=options.lr,
+            options.data,
+            options.out,
+            steps=options.steps,
+            batch=options.batch,
+            lr=options.lr,
             seed=options.seed,
-        )  # fmt: skip
+        )
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2

@@ -80,8 +80,10 @@ def verification(person: Tensor, features: Tensor) -> dict[str, Any]:
         "auc": float(auc),
         "cosine_same_person": float(cosine[same].mean()),
         "cosine_other_person": float(cosine[~same].mean()),
-        "pairs_same": n_same, "pairs_other": n_other, "people": len(person.unique()),
-    }  # fmt: skip
+        "pairs_same": n_same,
+        "pairs_other": n_other,
+        "people": len(person.unique()),
+    }
 
 
 def _people(faces: FaceSet) -> Tensor:

@@ -168,9 +168,14 @@ class OnnxEmotion(OnnxExtractor):
     outputs = "probabilities of the emotions"
 
     def __init__(
-        self, path: str | Path, emotions: str, mean: Sequence[float] = (0, 0, 0),
-        std: Sequence[float] = (1 / 255,) * 3, blue_first: bool = False, about: bytes = b"",
-    ):  # fmt: skip
+        self,
+        path: str | Path,
+        emotions: str,
+        mean: Sequence[float] = (0, 0, 0),
+        std: Sequence[float] = (1 / 255,) * 3,
+        blue_first: bool = False,
+        about: bytes = b"",
+    ):
         names = [canonical(name) for name in emotions.split(",") if name.strip()]
         model = checked(path)
         import onnx

@@ -70,13 +70,25 @@ def train_extractor(
     _round(extractor)
     scores = extractor.examine(test, extractor(test.faces()))
     config = {
-        "extractor": name, "version": extractor.version, "emotions": list(train.emotions),
-        "size": size, "scores": scores, "data": train.source, "split": train.split,
-        "crop": train.crop, "grey": train.grey, "data_fingerprint": train.fingerprint,
-        "test_fingerprint": test.fingerprint, "faces": len(lesson.rows), "steps": total,
-        "batch": batch, "seed": seed, "hardware": hardware.describe(target),
-        "minutes": (time.monotonic() - began) / 60, **(meta or {}),
-    }  # fmt: skip
+        "extractor": name,
+        "version": extractor.version,
+        "emotions": list(train.emotions),
+        "size": size,
+        "scores": scores,
+        "data": train.source,
+        "split": train.split,
+        "crop": train.crop,
+        "grey": train.grey,
+        "data_fingerprint": train.fingerprint,
+        "test_fingerprint": test.fingerprint,
+        "faces": len(lesson.rows),
+        "steps": total,
+        "batch": batch,
+        "seed": seed,
+        "hardware": hardware.describe(target),
+        "minutes": (time.monotonic() - began) / 60,
+        **(meta or {}),
+    }
     # Rendered faces, whatever it was trained on: a weight must not carry anybody's photograph.
     faces = open_source("procedural").load("test", size, GOLDEN, progress=False).faces()
 

@@ -20,7 +20,20 @@ from ganmut.faces.pipeline import (
 from ganmut.faces.target_code import wanted
 
 __all__ = [
-    "DETECTORS", "BadPoints", "DetectorMissing", "EditedPicture", "Face", "NoFace",
-    "align_files", "choose", "crop", "edit_files", "edit_picture", "find", "open_detector", "paste",
-    "reference", "wanted",
-]  # fmt: skip
+    "DETECTORS",
+    "BadPoints",
+    "DetectorMissing",
+    "EditedPicture",
+    "Face",
+    "NoFace",
+    "align_files",
+    "choose",
+    "crop",
+    "edit_files",
+    "edit_picture",
+    "find",
+    "open_detector",
+    "paste",
+    "reference",
+    "wanted",
+]

@@ -47,9 +47,14 @@ class Report:
 
 
 def align_files(
-    what: str | Path, out: str | Path, *, detector: str = "builtin",
-    face: str | int = "largest", size: int = SIDE, progress: bool = True,
-) -> Report:  # fmt: skip
+    what: str | Path,
+    out: str | Path,
+    *,
+    detector: str = "builtin",
+    face: str | int = "largest",
+    size: int = SIDE,
+    progress: bool = True,
+) -> Report:
     """Writes the aligned faces of a folder, or of a data source ("rafd:PATH"), as PNG below `out`.
 
     `metadata.jsonl` there carries what the source or the folder says of each picture (emotion,
@@ -73,9 +78,10 @@ def align_files(
                 report.before += len(entry["faces"])
                 continue
             entry = done[job.row.key] = {
-                "key": job.row.key, "stamp": [job.row.bytes, job.row.stamp],
+                "key": job.row.key,
+                "stamp": [job.row.bytes, job.row.stamp],
                 **cut(job, out, detector, face, size),
-            }  # fmt: skip
+            }
             report.faces += len(entry["faces"])
             log.write(json.dumps(entry, ensure_ascii=False) + "\n")
             log.flush()
@@ -182,11 +188,15 @@ def cut(job: Job, out: Path, detector: str, face: str | int, size: int) -> dict[
             view, transform = crop(picture, faces[number - 1], size)
             name = job.target if number == 1 or face != "all" else numbered(job.target, number)
             images.write_png(out / name, view)
-            made.append({
-                "file_name": name.as_posix(), "face": number, "of": len(faces),
-                "score": round(faces[number - 1].score, 4),
-                "fill": round(covered(picture, transform, size), 3),
-            })  # fmt: skip
+            made.append(
+                {
+                    "file_name": name.as_posix(),
+                    "face": number,
+                    "of": len(faces),
+                    "score": round(faces[number - 1].score, 4),
+                    "fill": round(covered(picture, transform, size), 3),
+                }
+            )
     except images.BadPicture as error:  # its message begins with the file's name
         return {"faces": [], "error": str(error).partition(": ")[2] or str(error)}
     except (NoFace, BadPoints) as error:
@@ -208,9 +218,11 @@ def covered(picture: np.ndarray, transform: SimilarityTransform, size: int) -> f
 def described(job: Job, entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The metadata rows of a picture's faces; what the source knows, it knows of the first."""
     known = {
-        "emotion": job.row.label or None, "split": job.row.split or None,
-        "person": job.row.person, "units": job.row.units and list(job.row.units),
-    }  # fmt: skip
+        "emotion": job.row.label or None,
+        "split": job.row.split or None,
+        "person": job.row.person,
+        "units": job.row.units and list(job.row.units),
+    }
     for i, face in enumerate(entry["faces"]):
         own = {"split": known["split"]} if i else known
         told = {name: value for name, value in own.items() if value is not None}

@@ -34,9 +34,15 @@ FORMATS = {
 
 
 def edit_files(
-    paths: Iterable[str | Path], editor: Editor, code: Tensor, out: str | Path, *,
-    detector: str = "builtin", face: str | int = "largest", progress: bool = True,
-) -> list[dict[str, Any]]:  # fmt: skip
+    paths: Iterable[str | Path],
+    editor: Editor,
+    code: Tensor,
+    out: str | Path,
+    *,
+    detector: str = "builtin",
+    face: str | int = "largest",
+    progress: bool = True,
+) -> list[dict[str, Any]]:
     """Edits files and all pictures of folders; a record a face, or an "error" a bad picture.
 
     out: a folder (made if need be; PNG files with the inputs' names), or for one picture a file in
@@ -146,11 +152,15 @@ def _records(
 ) -> list[dict[str, Any]]:
     return [
         {
-            "file": str(path), "out": str(target), "detector": detector,
-            "face": number, "of": len(edited.faces), "score": round(face.score, 4),
+            "file": str(path),
+            "out": str(target),
+            "detector": detector,
+            "face": number,
+            "of": len(edited.faces),
+            "score": round(face.score, 4),
             "box": [round(value, 2) for value in face.box],
             "points": [[round(value, 2) for value in point] for point in face.points.tolist()],
         }
         for number in edited.numbers
         for face in [edited.faces[number - 1]]
-    ]  # fmt: skip
+    ]

@@ -14,9 +14,12 @@ FEATHER = 0.25
 
 
 def paste(
-    picture: np.ndarray, source: np.ndarray, edited: np.ndarray, transform: SimilarityTransform,
+    picture: np.ndarray,
+    source: np.ndarray,
+    edited: np.ndarray,
+    transform: SimilarityTransform,
     flow: np.ndarray | None = None,
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray:
     """H x W x 3 uint8: the picture plus the change from `source` to `edited` (S x S x 3 uint8).
 
     `transform` maps picture to crop pixels, as `crop` returned it. The change (edited minus source)

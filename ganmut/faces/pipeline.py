@@ -69,9 +69,13 @@ def choose(faces: list[Face], face: str | int = "largest") -> list[int]:
 
 
 def edit_picture(
-    picture: np.ndarray, editor: Editor, code: Tensor, *,
-    detector: str | Detector = "builtin", face: str | int = "largest",
-) -> EditedPicture:  # fmt: skip
+    picture: np.ndarray,
+    editor: Editor,
+    code: Tensor,
+    *,
+    detector: str | Detector = "builtin",
+    face: str | int = "largest",
+) -> EditedPicture:
     """The photograph (H x W x 3 uint8 RGB) with one face or all under the code ([dim]).
 
     face: "largest", "all" or a number from 1, largest first. Raises NoFace where the face asked for
@@ -92,9 +96,13 @@ def edit_picture(
 
 
 def reference(
-    picture: np.ndarray, editor: Editor, emotion: str, *,
-    detector: str | Detector = "builtin", face: str | int = "largest",
-) -> Tensor:  # fmt: skip
+    picture: np.ndarray,
+    editor: Editor,
+    emotion: str,
+    *,
+    detector: str | Detector = "builtin",
+    face: str | int = "largest",
+) -> Tensor:
     """The code [dim] that shows an emotion as the face of a reference photograph does.
 
     Raises NoFace where no face is found, ValueError where the method takes no references.

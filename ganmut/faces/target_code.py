@@ -17,10 +17,15 @@ from ganmut.faces.pipeline import reference as read_reference
 
 
 def wanted(
-    editor: Editor, *, emotion: str | None = None, intensity: float = 1.0,
-    code: Sequence[float] | None = None, units: Mapping[int, float] | None = None,
-    reference: str | Path | None = None, detector: str = "builtin",
-) -> Tensor:  # fmt: skip
+    editor: Editor,
+    *,
+    emotion: str | None = None,
+    intensity: float = 1.0,
+    code: Sequence[float] | None = None,
+    units: Mapping[int, float] | None = None,
+    reference: str | Path | None = None,
+    detector: str = "builtin",
+) -> Tensor:
     """The code [dim] of exactly one of: an emotion at an intensity 0..1, a code's own numbers, or
     units by their FACS number, 0..1. A reference picture says how the emotion is shown.
 

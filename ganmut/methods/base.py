@@ -74,9 +74,11 @@ class Config:
 
     # The values of the fields that are names; a method whose network has others says so.
     ALLOWED: ClassVar[dict[str, tuple[str, ...]]] = {
-        "condition": ("planes", "affine"), "stem": ("conv7", "shuffle"),
-        "output": ("tanh", "residual"), "adversarial": ("wgan_gp", "nonsaturating"),
-    }  # fmt: skip
+        "condition": ("planes", "affine"),
+        "stem": ("conv7", "shuffle"),
+        "output": ("tanh", "residual"),
+        "adversarial": ("wgan_gp", "nonsaturating"),
+    }
 
     def __post_init__(self) -> None:
         for name, values in self.ALLOWED.items():

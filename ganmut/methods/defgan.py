@@ -143,16 +143,23 @@ class DefGAN(base_action_units.Unitwise):
     # A quarter of the weight of units takes a quarter of the flow's with it, or nothing ever bends;
     # the mask's stays, so that texture is the dearer way.
     LEAN: ClassVar = base_action_units.LEAN | {
-        "lambda_exp_comp": 40.0, "lambda_exp_def": 10.0, "lambda_cyc": 10.0,
-        "lambda_comp": 0.25, "lambda_eye_G": 0.025, "deformer_share": 0.5,
-    }  # fmt: skip
+        "lambda_exp_comp": 40.0,
+        "lambda_exp_def": 10.0,
+        "lambda_cyc": 10.0,
+        "lambda_comp": 0.25,
+        "lambda_eye_G": 0.025,
+        "deformer_share": 0.5,
+    }
     # On photographs the critic's head is soon pleased with a few painted marks. So bending has to
     # please it nearly alone, and texture is dearer still.
     PHOTOS: ClassVar = {
         "start": "procedural/defgan",
-        "lambda_exp_def": 30.0, "lambda_eye_G": 0.01, "lambda_eye_M": 12.0, "lambda_TV_M": 0.012,
+        "lambda_exp_def": 30.0,
+        "lambda_eye_G": 0.01,
+        "lambda_eye_M": 12.0,
+        "lambda_TV_M": 0.012,
         "lambda_keep": 3.0,
-    }  # fmt: skip
+    }
 
     def build(self, training: bool) -> None:
         self.G = DeformingGenerator(self.config, self.dim, self.size)

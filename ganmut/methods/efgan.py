@@ -78,9 +78,13 @@ class EFGAN(base_action_units.Unitwise):
     # within 4 kimg, and an edit is the picture. Spectral norm belongs to the published game; in
     # this one it makes critics too timid to tell real from edited.
     LEAN: ClassVar[dict[str, Any]] = base_action_units.LEAN | {
-        "lambda_cond": 40.0, "lambda_cont": 1.0, "lambda_attn": 0.005, "spectral": False,
-        "local_share": 0.5, "refiner_share": 0.25,
-    }  # fmt: skip
+        "lambda_cond": 40.0,
+        "lambda_cont": 1.0,
+        "lambda_attn": 0.005,
+        "spectral": False,
+        "local_share": 0.5,
+        "refiner_share": 0.25,
+    }
 
     def build(self, training: bool) -> None:
         self.G = Chain(self.config, self.dim, self.size)
@@ -260,6 +264,9 @@ class CascadeEFGAN(EFGAN):
     PAPER = Config(stages=3)
     # 10 epochs at a tenth of the learning rate, falling from the first step
     PAPER_RECIPE: ClassVar[dict[str, Any]] = EFGAN.PAPER_RECIPE | {
-        "kimg": 10 * 5.06, "lr_g": 1e-5, "lr_d": 1e-5, "decay": 1.0,
-    }  # fmt: skip
+        "kimg": 10 * 5.06,
+        "lr_g": 1e-5,
+        "lr_d": 1e-5,
+        "decay": 1.0,
+    }
     LEAN: ClassVar[dict[str, Any]] = EFGAN.LEAN | {"lr_g": 5e-5, "decay": 1.0, "warm_g": 0.0}

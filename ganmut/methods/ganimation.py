@@ -65,9 +65,12 @@ class GANimation(base_action_units.Unitwise):
     # Ten times less of what holds A up (the cycle), so ten times less of what presses it down: with
     # 0.1 it is 0 everywhere after 20 kimg, and keeps nothing.
     LEAN: ClassVar = base_action_units.LEAN | {
-        "lambda_idt": 1.0, "lambda_y": 40.0, "lambda_A": 0.01,
-        "attention_rise": 0.1, "attention_patience": 200,
-    }  # fmt: skip
+        "lambda_idt": 1.0,
+        "lambda_y": 40.0,
+        "lambda_A": 0.01,
+        "attention_rise": 0.1,
+        "attention_patience": 200,
+    }
 
     def build(self, training: bool) -> None:
         self.G = AttentionGenerator(self.config, self.dim, keep_mask=True)

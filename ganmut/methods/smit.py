@@ -59,9 +59,10 @@ class Config(base.Config):
     lambda_idt: float = 10.0
 
     ALLOWED: ClassVar = base.Config.ALLOWED | {
-        "condition": ("affine",), "stem": ("conv7",),
+        "condition": ("affine",),
+        "stem": ("conv7",),
         "adversarial": ("relativistic_hinge", "nonsaturating", "wgan_gp"),
-    }  # fmt: skip
+    }
 
 
 @dataclass(frozen=True)
@@ -236,9 +237,14 @@ class SMIT(Method):
     # The labels, of which every scale has its own, go down with the cycle; so does the mask, as in
     # GANimation.
     LEAN: ClassVar = {
-        "width": 24, "blocks": 3, "lambda_rec": 1.0, "lambda_idt": 1.0, "lambda_cls": 0.5,
-        "lambda_mask": 0.01, "spectral": False,
-    }  # fmt: skip
+        "width": 24,
+        "blocks": 3,
+        "lambda_rec": 1.0,
+        "lambda_idt": 1.0,
+        "lambda_cls": 0.5,
+        "lambda_mask": 0.01,
+        "spectral": False,
+    }
 
     def build(self, training: bool) -> None:
         kinds = len(self.emotions)

@@ -52,17 +52,30 @@ class StarGANv2(Method):
     Config = Config
     PAPER = Config()
     PAPER_RECIPE: ClassVar = {
-        "batch": 8, "kimg": 800.0, "beta1": 0.0, "beta2": 0.99, "weight_decay": 1e-4,
-        "decay": 0.0, "balanced": True,
-    }  # fmt: skip
+        "batch": 8,
+        "kimg": 800.0,
+        "beta1": 0.0,
+        "beta2": 0.99,
+        "weight_decay": 1e-4,
+        "decay": 0.0,
+        "balanced": True,
+    }
     # The published networks cost fifty times GANmut's small ones, these about as much. With average
     # pooling D told no emotion from another after 48 kimg, with maxima it learns from the first
     # thousand on. More of the cycle keeps the person. No noise on what D sees: it has no heads that
     # could be fooled.
     LEAN: ClassVar = {
-        "width": 24, "limit": 128, "blocks": 1, "d_width": 16, "d_limit": 192, "hidden": 128,
-        "pool": "max", "lambda_cyc": 2.0, "lambda_ds": 1.0, "noise": 0.0,
-    }  # fmt: skip
+        "width": 24,
+        "limit": 128,
+        "blocks": 1,
+        "d_width": 16,
+        "d_limit": 192,
+        "hidden": 128,
+        "pool": "max",
+        "lambda_cyc": 2.0,
+        "lambda_ds": 1.0,
+        "noise": 0.0,
+    }
 
     def build(self, training: bool) -> None:
         kinds = len(self.emotions)

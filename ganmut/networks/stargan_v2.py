@@ -49,9 +49,12 @@ class Config(base.Config):
     lambda_cyc: float = 1.0
 
     ALLOWED: ClassVar = {
-        "condition": ("affine",), "stem": ("conv3",), "output": ("linear", "residual"),
-        "pool": ("average", "max"), "adversarial": ("nonsaturating",),
-    }  # fmt: skip
+        "condition": ("affine",),
+        "stem": ("conv3",),
+        "output": ("linear", "residual"),
+        "pool": ("average", "max"),
+        "adversarial": ("nonsaturating",),
+    }
 
 
 class Block(nn.Module):

@@ -16,9 +16,15 @@ from ganmut.rendering.primitives import bump, linear, look_up, over, palette, ri
 
 # Skin from the lightest to the darkest, sRGB 0..255: photographs under even light.
 SKIN = (
-    (226, 186, 164), (217, 172, 146), (206, 158, 128), (190, 140, 106),
-    (160, 112, 80), (122, 81, 57), (92, 61, 45), (70, 47, 37),
-)  # fmt: skip
+    (226, 186, 164),
+    (217, 172, 146),
+    (206, 158, 128),
+    (190, 140, 106),
+    (160, 112, 80),
+    (122, 81, 57),
+    (92, 61, 45),
+    (70, 47, 37),
+)
 HAIR = ((205, 168, 112), (168, 124, 76), (112, 76, 48), (66, 45, 32), (34, 26, 22), (22, 18, 17))
 IRIS = ((66, 42, 26), (98, 68, 40), (112, 100, 60), (98, 116, 100), (98, 120, 138), (128, 146, 162))
 
@@ -33,10 +39,12 @@ def skin(c, s) -> None:
         ..., None
     ]
     c.skin = tone * warm
-    blood = (0.55 * bump(ax, y, 25, 12, 12, 9) + 0.6 * bump(ax, y, 0, 11, 8, 6) + 0.3 * bump(ax,
-    y, 0, 53, 10, 7)
-             + 0.45 * bump(ax, y, s.eye_x, s.eye_y, 11,
-             6)) * (1 + 0.25 * u[12] + 0.2 * u[4])  # fmt: skip
+    blood = (
+        0.55 * bump(ax, y, 25, 12, 12, 9)
+        + 0.6 * bump(ax, y, 0, 11, 8, 6)
+        + 0.3 * bump(ax, y, 0, 53, 10, 7)
+        + 0.45 * bump(ax, y, s.eye_x, s.eye_y, 11, 6)
+    ) * (1 + 0.25 * u[12] + 0.2 * u[4])
     tired = bump(ax, y, s.eye_x - 3, s.eye_y + 7.5, 8.5, 4.2) * (0.3 + 0.55 * s.bags) + 0.5 * bump(
         ax, y, 10, s.eye_y, 4, 6
     )

@@ -42,8 +42,16 @@ def shape(truth, device="cpu") -> SimpleNamespace:
 
 def _move_mouth(s, u) -> None:
     part = u[25]
-    s.mouth_x = (s.mouth_w + 5.2 * u[12] + 4.6 * u[20] + 1.2 * u[14] + 0.6 * u[10]
-                 - 1.8 * u[23] - 0.9 * u[17] - 2.6 * u[26] * (1 - u[12]) * (1 - u[20]))  # fmt: skip
+    s.mouth_x = (
+        s.mouth_w
+        + 5.2 * u[12]
+        + 4.6 * u[20]
+        + 1.2 * u[14]
+        + 0.6 * u[10]
+        - 1.8 * u[23]
+        - 0.9 * u[17]
+        - 2.6 * u[26] * (1 - u[12]) * (1 - u[20])
+    )
     s.corner = s.mouth_bend - 5.6 * u[12] + 5.6 * u[15] + 1.5 * u[20] + 1.6 * u[26]
     s.line_y = s.mouth_y - 0.6 * u[12] - 1.2 * u[17] - 0.9 * u[10] - 0.5 * u[9]
     s.gap = part * (2.5 + 2.6 * u[12] + 2.8 * u[10] + 2.6 * u[20]) + u[26] * (2.0 + 9.0 * part)
@@ -242,5 +250,7 @@ def _mouth_points(s, column):
     top, _, _, bottom = lips(s, x)
     inner = s.mouth_x * column(-0.9, -0.4, 0, 0.4, 0.9, 0.4, 0, -0.4)
     _, upper, lower, _ = lips(s, inner)
-    return [(x, torch.cat([top[..., :7], bottom[..., 7:]], 2)),
-            (inner, torch.cat([upper[..., :5], lower[..., 5:]], 2))]  # fmt: skip
+    return [
+        (x, torch.cat([top[..., :7], bottom[..., 7:]], 2)),
+        (inner, torch.cat([upper[..., :5], lower[..., 5:]], 2)),
+    ]

@@ -69,16 +69,33 @@ class Recipe:
 # The non-saturating game with R1 is stable at one critic step a generator step; both warm-ups save
 # thousands of steps.
 _LEAN: dict[str, Any] = {
-    "lr_g": 3e-4, "lr_d": 2e-4, "decay": 0.4, "balanced": True,
-    "adversarial": "nonsaturating", "g_interval": 1, "penalty_interval": 4, "lambda_r1": 0.05,
+    "lr_g": 3e-4,
+    "lr_d": 2e-4,
+    "decay": 0.4,
+    "balanced": True,
+    "adversarial": "nonsaturating",
+    "g_interval": 1,
+    "penalty_interval": 4,
+    "lambda_r1": 0.05,
     "noise": 0.07,
-    "condition": "affine", "output": "residual",
-}  # fmt: skip
+    "condition": "affine",
+    "output": "residual",
+}
 _CPU = _LEAN | {
-    "size": 64, "batch": 16, "faces": 8000, "kimg": 48.0, "tick": 4.0,
-    "warm_d": 15.0, "warm_g": 1.0,
-    "average": 0.997, "width": 32, "blocks": 4, "d_width": 32, "d_layers": 5, "d_limit": 512,
-}  # fmt: skip
+    "size": 64,
+    "batch": 16,
+    "faces": 8000,
+    "kimg": 48.0,
+    "tick": 4.0,
+    "warm_d": 15.0,
+    "warm_g": 1.0,
+    "average": 0.997,
+    "width": 32,
+    "blocks": 4,
+    "d_width": 32,
+    "d_layers": 5,
+    "d_limit": 512,
+}
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
     "cpu": _CPU,

@@ -113,10 +113,12 @@ class Game:
 
     def tensors(self) -> dict[str, Tensor]:
         return (
-            module_tensors("method", self.method) | module_tensors("average", self.average)
-            | optimizer_tensors("opt_g", self.opt_g) | optimizer_tensors("opt_d", self.opt_d)
+            module_tensors("method", self.method)
+            | module_tensors("average", self.average)
+            | optimizer_tensors("opt_g", self.opt_g)
+            | optimizer_tensors("opt_d", self.opt_d)
             | dict(zip(self.states(), self.crew.gather(self.rng.get_state()), strict=True))
-        )  # fmt: skip
+        )
 
     def states(self) -> list[str]:
         """Names of the processes' random states."""
@@ -124,9 +126,11 @@ class Game:
 
     def meta(self) -> dict[str, Any]:
         return {
-            "step": self.step, "g_steps": self.g_steps, "seconds": self.seconds,
+            "step": self.step,
+            "g_steps": self.g_steps,
+            "seconds": self.seconds,
             "origin": self.origin,
-        }  # fmt: skip
+        }
 
     def restore(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
         restore_module("method", self.method, tensors)
@@ -242,9 +246,15 @@ class Game:
 
 
 def train(
-    recipe: Recipe, config: Config, out: str | Path = "runs", *, device: str | None = None,
-    resume: str | Path | None = None, compiled: bool = False, progress: bool = True,
-) -> Path | None:  # fmt: skip
+    recipe: Recipe,
+    config: Config,
+    out: str | Path = "runs",
+    *,
+    device: str | None = None,
+    resume: str | Path | None = None,
+    compiled: bool = False,
+    progress: bool = True,
+) -> Path | None:
     """Trains a method and returns its run directory, whose `weights/` an Editor loads; None in the
     processes of torchrun that write nothing.
 
@@ -330,13 +340,16 @@ def loop(game: Game, run: RunDir | None, sampler: Sampler, progress: bool) -> No
             since, game.seconds = (now, game.kimg), now - start
             first = game.opt_g.param_groups[0]
             record = {
-                "kimg": round(game.kimg, 3), "step": game.step, "sec_per_kimg": round(pace, 3),
+                "kimg": round(game.kimg, 3),
+                "step": game.step,
+                "sec_per_kimg": round(pace, 3),
                 "seconds": round(game.seconds, 1),
                 "left": round(pace * (recipe.kimg - game.kimg), 1),
                 "lr_g": first["lr"] / first["pace"],
                 "memory_gib": round(hardware.memory(game.device), 2),
-                **terms, **game.method.diagnose(),
-            }  # fmt: skip
+                **terms,
+                **game.method.diagnose(),
+            }
             run.log(record)
             bar.write(status(record))
             run.sample(game.kimg, sample_grid.sheet(game.shipped(), shown, faces.grey, game.device))
@@ -377,15 +390,19 @@ def facts(game: Game, faces: FaceSet) -> dict[str, Any]:
     weight that it started from."""
     recipe, config, origin = game.recipe, game.method.config, game.origin
     return {
-        "recipe": dataclasses.asdict(recipe), "recipe_hash": digest(recipe, config),
-        "data": recipe.data.partition(":")[0], "data_fingerprint": faces.fingerprint,
-        "crop": faces.crop, "grey": faces.grey, "commit": origin["commit"],
+        "recipe": dataclasses.asdict(recipe),
+        "recipe_hash": digest(recipe, config),
+        "data": recipe.data.partition(":")[0],
+        "data_fingerprint": faces.fingerprint,
+        "crop": faces.crop,
+        "grey": faces.grey,
+        "commit": origin["commit"],
         "kimg": round(origin["kimg"] + game.kimg, 3),
         "g_steps": origin["g_steps"] + game.g_steps,
         "hardware": hardware.describe(game.device),
         "minutes": round(origin["minutes"] + game.seconds / 60, 1),
         "torch": torch.__version__,
-    }  # fmt: skip
+    }
 
 
 def export(game: Game, run: RunDir, faces: FaceSet) -> Path:

@@ -102,8 +102,9 @@ class RunDir:
         try:
             save_file(
                 {k: v.detach().cpu().contiguous() for k, v in tensors.items()},
-                temporary, {"meta": json.dumps(meta)},
-            )  # fmt: skip
+                temporary,
+                {"meta": json.dumps(meta)},
+            )
             with open(temporary, "rb") as file:
                 os.fsync(file.fileno())
             os.replace(temporary, path)

@@ -21,6 +21,21 @@ from ganmut.weights.resolve import (
 )
 
 __all__ = [
-    "BadWeights", "Weights", "available", "build", "bundled_root", "find", "golden", "load",
-    "place", "prefer", "read", "read_config", "restore", "save", "sets", "sha256", "verify",
-]  # fmt: skip
+    "BadWeights",
+    "Weights",
+    "available",
+    "build",
+    "bundled_root",
+    "find",
+    "golden",
+    "load",
+    "place",
+    "prefer",
+    "read",
+    "read_config",
+    "restore",
+    "save",
+    "sets",
+    "sha256",
+    "verify",
+]

@@ -6,9 +6,18 @@ from typing import Any
 
 # What a card tells of the training, in this order, where the config holds it.
 FACTS = (
-    "recipe_hash", "data", "data_fingerprint", "size", "crop", "kimg", "minutes",
-    "hardware", "dtype", "commit", "ablation_of",
-)  # fmt: skip
+    "recipe_hash",
+    "data",
+    "data_fingerprint",
+    "size",
+    "crop",
+    "kimg",
+    "minutes",
+    "hardware",
+    "dtype",
+    "commit",
+    "ablation_of",
+)
 
 
 def front_matter(tags: list[str], task: str, licence: str = "apache-2.0") -> str:

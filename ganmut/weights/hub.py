@@ -158,9 +158,12 @@ def _snapshot(address: Address, wanted: list[str], **how: bool) -> Path:
 
     inside = f"{address.inside}/" if address.inside else ""
     folder = snapshot_download(
-        address.name, repo_type=address.kind, revision=address.revision,
-        allow_patterns=[inside + pattern for pattern in wanted], **how,
-    )  # fmt: skip
+        address.name,
+        repo_type=address.kind,
+        revision=address.revision,
+        allow_patterns=[inside + pattern for pattern in wanted],
+        **how,
+    )
     return Path(folder) / address.inside
 
 

@@ -178,15 +178,19 @@ def indexed(text: str, scores: dict[str, list[dict[str, Any]]]) -> str:
     for name, found in scores.items():
         results = [
             EvalResult(
-                **TASK, dataset_type=score["data"].partition(":")[0], dataset_name=dataset(score),
-                dataset_split=score["split"], dataset_config=f"{score['size']} px",
+                **TASK,
+                dataset_type=score["data"].partition(":")[0],
+                dataset_name=dataset(score),
+                dataset_split=score["split"],
+                dataset_config=f"{score['size']} px",
                 dataset_args={"fingerprint": score["data_fingerprint"]},
-                metric_type=score["metric"], metric_value=score["value"],
+                metric_type=score["metric"],
+                metric_value=score["value"],
                 metric_name=f"{score['metric']}, {score['unit']}" if score["unit"] else None,
                 metric_args={"faces": score["n"], "protocol": score["protocol"]},
             )
             for score in found
-        ]  # fmt: skip
+        ]
         index += eval_results_to_model_index(name, results) if results else []
     made = ModelCard(text)
     if index:

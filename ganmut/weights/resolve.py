@@ -40,9 +40,22 @@ from ganmut.weights.storage import (
 )
 
 __all__ = [
-    "BadWeights", "Weights", "available", "build", "bundled_root", "find", "golden", "load",
-    "place", "read", "restore", "save", "sets", "sha256", "verify",
-]  # fmt: skip
+    "BadWeights",
+    "Weights",
+    "available",
+    "build",
+    "bundled_root",
+    "find",
+    "golden",
+    "load",
+    "place",
+    "read",
+    "restore",
+    "save",
+    "sets",
+    "sha256",
+    "verify",
+]
 
 WANTED = ["*.safetensors", "*.json", "README.md"]  # of a repository: nothing else is fetched
 PUBLISHED = "hub.txt"  # among the bundled weights: the line that says where they are published
@@ -207,9 +220,12 @@ def save(
     """
     space = {name: value.tolist() for name, value in method.space().state().items()}
     what = {
-        "method": method.name, "emotions": list(method.emotions), "size": method.size,
-        "config": dataclasses.asdict(method.config), "space": space,
-    }  # fmt: skip
+        "method": method.name,
+        "emotions": list(method.emotions),
+        "size": method.size,
+        "config": dataclasses.asdict(method.config),
+        "space": space,
+    }
     if clash := sorted({*what, "format", "kind", "sha256", "bytes", "parts"} & meta.keys()):
         raise ValueError(
             f"{', '.join(clash)} cannot be given as facts of the training: save() sets them"

@@ -130,9 +130,13 @@ def boxes(cascade: Cascade, grey: np.ndarray, least: int = 30) -> np.ndarray:
     """float N x 3: x, y, side of the squares of an H x W uint8 picture that may be faces."""
     height, width = grey.shape
     found = cascade.detect_multi_scale(
-        np.ascontiguousarray(grey) / 255.0, scale_factor=1.15, step_ratio=1.0,
-        min_size=(least, least), max_size=(width, height), min_neighbor_number=1,
-    )  # fmt: skip
+        np.ascontiguousarray(grey) / 255.0,
+        scale_factor=1.15,
+        step_ratio=1.0,
+        min_size=(least, least),
+        max_size=(width, height),
+        min_neighbor_number=1,
+    )
     return np.array([(box["c"], box["r"], box["width"]) for box in found], float).reshape(-1, 3)
 
 

@@ -16,9 +16,21 @@ from ganmut.faces.landmarks.five_points import LUMA
 # Pictures without faces that come with scikit-image. Others that come with it (coffee, chelsea,
 # rocket, brick) are left for testing.
 GROUNDS = (
-    "gravel", "grass", "page", "text", "coins", "moon", "clock", "hubble_deep_field", "retina",
-    "immunohistochemistry", "cell", "colorwheel", "checkerboard", "horse",
-)  # fmt: skip
+    "gravel",
+    "grass",
+    "page",
+    "text",
+    "coins",
+    "moon",
+    "clock",
+    "hubble_deep_field",
+    "retina",
+    "immunohistochemistry",
+    "cell",
+    "colorwheel",
+    "checkerboard",
+    "horse",
+)
 
 
 def faceless() -> list[np.ndarray]:

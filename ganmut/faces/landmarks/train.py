@@ -58,10 +58,19 @@ def read_faces(folder: str | Path, split: str, fill: float = 0.8) -> Tensor:
 
 
 def train_points(
-    data: str | Path, out: str | Path, *, steps: int = 2500, batch: int = 96, rate: float = 2e-3,
-    width: int = 16, plain: int = 1800, hard: int = 600, start: str | Path | None = None,
-    seed: int = 0, progress: bool = True,
-) -> dict:  # fmt: skip
+    data: str | Path,
+    out: str | Path,
+    *,
+    steps: int = 2500,
+    batch: int = 96,
+    rate: float = 2e-3,
+    width: int = 16,
+    plain: int = 1800,
+    hard: int = 600,
+    start: str | Path | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> dict:
     """Trains on the train split of `data`, tests on its test split, writes the weight `out`.
 
     plain, hard: how many faceless windows there are, and how many of those that the cascade takes
@@ -94,11 +103,16 @@ def train_points(
         if step % 50 == 0:
             bar.set_postfix(loss=f"{loss.item():.4f}")
     facts = {
-        "note": NOTE, "faces": len(faces), "fingerprint": digest(faces), "batch": batch,
-        "steps": steps + (before.get("steps") or 0), "start": before.get("sha256"),
-        "minutes": round((time.monotonic() - started) / 60, 1), "seed": seed,
+        "note": NOTE,
+        "faces": len(faces),
+        "fingerprint": digest(faces),
+        "batch": batch,
+        "steps": steps + (before.get("steps") or 0),
+        "start": before.get("sha256"),
+        "minutes": round((time.monotonic() - started) / 60, 1),
+        "seed": seed,
         "test": measure(average, read_faces(data, "test"), grounds),
-    }  # fmt: skip
+    }
     save_network(average, out, facts, examples(), card(facts))
     return facts
 
