@@ -12,11 +12,11 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from tqdm import trange
 
 from ganmut.device import generator as seeded
+from ganmut.expression.augmentation import Augment, mirror_points
 from ganmut.expression.landmark_data import (
     BROWS,
     FACE_OVAL,
@@ -24,11 +24,10 @@ from ganmut.expression.landmark_data import (
     LIDS,
     LIPS,
     POINTS,
-    SIZE,
     LandmarkSet,
     read_landmark_set,
 )
-from ganmut.expression.landmark_net import SAMPLED, LandmarkNet
+from ganmut.expression.landmark_net import COMPONENTS, SAMPLED, LandmarkNet, normalised
 from ganmut.images import write_atomic
 
 PARTS = {"lips": LIPS, "lids": LIDS, "brows": BROWS, "oval": FACE_OVAL, "irises": IRISES}
@@ -39,21 +38,6 @@ def point_weights() -> Tensor:
     weights = torch.ones(POINTS)
     weights[list(LIPS + LIDS + BROWS + IRISES)] = 3
     return weights / weights.mean()
-
-
-def mirror_points(mean_shape: Tensor) -> Tensor:
-    """int64 478: the point that each becomes when a face is mirrored, by the symmetry of the mean
-    shape; pairs are taken from the nearest on, each point once."""
-    centre = mean_shape[list(FACE_OVAL), 0].mean()
-    mirrored = torch.stack([2 * centre - mean_shape[:, 0], mean_shape[:, 1]], 1)
-    gaps = torch.cdist(mirrored, mean_shape)
-    gaps = gaps + gaps.T
-    pairs = torch.full((POINTS,), -1)
-    for flat in gaps.flatten().argsort().tolist():
-        a, b = divmod(flat, POINTS)
-        if pairs[a] < 0 and pairs[b] < 0:
-            pairs[a], pairs[b] = b, a
-    return pairs
 
 
 def sampled_points(mean_shape: Tensor) -> Tensor:
@@ -70,94 +54,6 @@ def _farthest(shape: Tensor, candidates: list[int], chosen: list[int], count: in
         gaps = torch.cdist(shape[candidates], shape[chosen]).amin(1)
         chosen.append(candidates[int(gaps.argmax())])
     return chosen
-
-
-class Augment:
-    """Random views of aligned photographs, as faces come in practice: turned, shifted, scaled,
-    mirrored, lit, blurred, covered. Landmarks and pose follow."""
-
-    def __init__(self, pairs: Tensor, generator: torch.Generator):
-        self.pairs, self.generator = pairs, generator
-
-    def uniform(self, low: float, high: float, *shape: int) -> Tensor:
-        return low + (high - low) * torch.rand(*shape, generator=self.generator)
-
-    def normal(self, *shape: int) -> Tensor:
-        return torch.randn(*shape, generator=self.generator)
-
-    def __call__(
-        self, images: Tensor, points: Tensor, pose: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """images uint8 N x 128 x 128 -> float N x 1 x 128 x 128 in 0..1, points N x 478 x 2 and
-        pose N x 3 of the views."""
-        n = len(images)
-        flip = self.uniform(0, 1, n) < 0.5
-        mirrored = points * points.new_tensor([-1, 1]) + points.new_tensor([SIZE - 1, 0])
-        points = torch.where(flip[:, None, None], mirrored[:, self.pairs], points)
-        pose = torch.where(flip[:, None], pose * pose.new_tensor([-1, 1, -1]), pose)
-        angle = (self.normal(n) * 0.14).clamp(-0.5, 0.5)
-        scale = torch.exp((self.normal(n) * 0.08).clamp(-0.25, 0.25))
-        shift = (self.normal(n, 2) * 3.5).clamp(-12, 12)
-        a, b = scale * angle.cos(), scale * angle.sin()
-        turn = torch.stack([torch.stack([a, -b], 1), torch.stack([b, a], 1)], 1)
-        centre = (SIZE - 1) / 2
-        points = (points - centre) @ turn.transpose(1, 2) + centre + shift[:, None]
-        pose = pose - torch.stack(
-            [0 * angle, 0 * angle, angle], 1
-        )  # MediaPipe's roll is anticlockwise
-        # grid_sample asks where an output pixel comes from: the inverse map.
-        inverse = torch.linalg.inv(turn)
-        mirror = torch.where(flip, -1.0, 1.0)
-        inverse = torch.stack([inverse[:, 0] * mirror[:, None], inverse[:, 1]], 1)
-        offset = -(inverse @ shift[..., None]) * (2 / SIZE)
-        grid = F.affine_grid(
-            torch.cat([inverse, offset], 2), [n, 1, SIZE, SIZE], align_corners=False
-        )
-        views = F.grid_sample(
-            images[:, None].float() / 255, grid, padding_mode=self._border(), align_corners=False
-        )
-        return self._cover(self._light(self._soften(views))), points, pose
-
-    def _border(self) -> str:
-        return "border" if float(self.uniform(0, 1, 1)) < 0.7 else "zeros"
-
-    def _light(self, views: Tensor) -> Tensor:
-        """Gamma, contrast, brightness, a lamp from one side, grain."""
-        n = len(views)
-        views = views.clamp(1e-3, 1) ** torch.exp(self.normal(n, 1, 1, 1) * 0.25)
-        gain = torch.exp(self.normal(n, 1, 1, 1) * 0.2)
-        views = views * gain + self.normal(n, 1, 1, 1) * 0.06
-        ramp = torch.linspace(-1, 1, SIZE)
-        lamp = self.normal(n, 1, 1, 1) * ramp + self.normal(n, 1, 1, 1) * ramp[:, None]
-        views = views * torch.exp(0.15 * lamp)
-        grain = self.uniform(0, 0.05, n, 1, 1, 1) * self.normal(*views.shape)
-        return (views + grain).clamp(0, 1)
-
-    def _soften(self, views: Tensor) -> Tensor:
-        """Some views at a lower resolution, as small faces are."""
-        side = int(self.uniform(24, 129, 1)) if float(self.uniform(0, 1, 1)) < 0.35 else SIZE
-        if side == SIZE:
-            return views
-        few = torch.randperm(len(views), generator=self.generator)[: max(len(views) // 2, 1)]
-        small = F.interpolate(views[few], size=side, mode="area")
-        views[few] = F.interpolate(small, size=SIZE, mode="bilinear", align_corners=False)
-        return views
-
-    def _cover(self, views: Tensor) -> Tensor:
-        """Half the views get a block of one grey or of another view, as hands and hair do."""
-        n = len(views)
-        donors = torch.randperm(n, generator=self.generator).tolist()
-        for i in range(n):
-            if float(self.uniform(0, 1, 1)) < 0.6:
-                continue
-            w, h = (int(v) for v in self.uniform(8, 52, 2))
-            x, y = (int(v) for v in self.uniform(-10, SIZE - 6, 2))
-            block = (i, 0, slice(max(y, 0), y + h), slice(max(x, 0), x + w))
-            if float(self.uniform(0, 1, 1)) < 0.5:
-                views[block] = float(self.uniform(0, 1, 1))
-            else:
-                views[block] = views[(donors[i], *block[1:])].clone()
-        return views
 
 
 def losses(
@@ -199,8 +95,9 @@ def predict(network: LandmarkNet, images: Tensor, batch: int = 64) -> tuple[Tens
 
 @torch.no_grad()
 def evaluate(network: LandmarkNet, faces: LandmarkSet) -> dict[str, float]:
-    """Mean error in pixels over all points and by part, the 95th percentile over faces, and the
-    mean R2 of the 22 values read from found landmarks and from given ones."""
+    """Mean error in pixels over all points and by part, the 95th percentile over faces, and the R2
+    of the 22 values read from found landmarks and from given ones: of all values together (r2) and
+    the mean of the 22 columns (r2_mean), some of which hardly vary."""
     points, pose, expression = predict(network, faces.images)
     error = (points - faces.landmarks).norm(dim=-1)
     result = {"faces": len(faces), "error": float(error.mean())}
@@ -215,15 +112,16 @@ def evaluate(network: LandmarkNet, faces: LandmarkSet) -> dict[str, float]:
         if rows.any():
             result[f"error_{name}"] = float(error[rows].mean())
     result["pose_degrees"] = float(torch.rad2deg((pose - faces.pose).abs()).mean())
-    for name, found in (("found", expression), ("given", network.read_expression(faces.landmarks))):
-        result[f"r2_{name}"] = float(r_squared(found, faces.expression).mean())
+    for name, read in (("found", expression), ("given", network.read_expression(faces.landmarks))):
+        rest, whole = squared_residuals(read.clamp(0, 1), faces.expression)
+        result[f"r2_{name}"] = 1 - float(rest.sum() / whole.sum())
+        result[f"r2_{name}_mean"] = float((1 - rest / whole).mean())
     return {name: round(value, 4) for name, value in result.items()}
 
 
-def r_squared(found: Tensor, given: Tensor) -> Tensor:
-    """Share of each column's variance that is explained, 22."""
-    rest = (found - given).square().sum(0)
-    return 1 - rest / (given - given.mean(0)).square().sum(0)
+def squared_residuals(found: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
+    """Sums of squares by column: of the residuals, and of the given values about their mean."""
+    return (found - given).square().sum(0), (given - given.mean(0)).square().sum(0)
 
 
 def train_landmarks(
@@ -283,6 +181,58 @@ def train_landmarks(
                 log.write(json.dumps(record) + "\n")
             bar.set_postfix(error=record["error"])
     return average.eval()
+
+
+def fit_expression(
+    network: LandmarkNet,
+    faces: LandmarkSet,
+    augment: Augment,
+    *,
+    rounds: int = 4,
+    steps: int = 8000,
+    lr: float = 2e-3,
+) -> None:
+    """Fits the head that reads the 22 values, the rest of the network held fixed.
+
+    It learns from the given landmarks and from those that the network finds in `rounds` random
+    views of every face, in principal components, by mean squares: the joint training's L1 settles
+    on medians, which are near zero for most of the 22.
+    """
+    shapes, values = _shapes_and_values(network, faces, augment, rounds)
+    middle = shapes.mean(0)
+    _, spread, axes = torch.pca_lowrank(shapes - middle, COMPONENTS, niter=4)
+    # Small components are noise of the landmarks: they enter at their size, not at unit spread.
+    scale = spread / len(shapes) ** 0.5
+    project = axes / scale.clamp(min=float(scale[0]) * 0.02)
+    head = network.expression
+    head[0].weight.data, head[0].bias.data = project.T.contiguous(), -middle @ project
+    inputs, weight = (shapes - middle) @ project, values.std(0)
+    rest = head[1:].requires_grad_(True)
+    optimizer = torch.optim.AdamW(rest.parameters(), lr=lr, weight_decay=1e-4)
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = lr * (0.5 + 0.5 * math.cos(math.pi * step / steps))
+        rows = torch.randint(len(inputs), (256,), generator=augment.generator)
+        noise = 0.03 * augment.normal(256, COMPONENTS)
+        loss = ((rest(inputs[rows] + noise) - values[rows]) / weight).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    head.requires_grad_(False)
+
+
+@torch.no_grad()
+def _shapes_and_values(
+    network: LandmarkNet, faces: LandmarkSet, augment: Augment, rounds: int
+) -> tuple[Tensor, Tensor]:
+    """Normalised landmarks M x 956, given ones and found ones, and their expressions M x 22."""
+    shapes = [normalised(faces.landmarks, network.mean_shape).flatten(1)]
+    for _ in range(rounds):
+        for start in range(0, len(faces), 64):
+            rows = slice(start, start + 64)
+            views, _, _ = augment(faces.images[rows], faces.landmarks[rows], faces.pose[rows])
+            shapes.append(normalised(network(views)[1], network.mean_shape).flatten(1))
+    return torch.cat(shapes), faces.expression.repeat(rounds + 1, 1)
 
 
 @torch.no_grad()
