@@ -11,6 +11,7 @@ import typing
 from dataclasses import dataclass
 from typing import Any
 
+from ganmut import legacy
 from ganmut.methods.base import METHODS, Config
 
 
@@ -144,8 +145,11 @@ def from_json(text: str) -> tuple[Recipe, Config]:
     """The inverse of `to_json`; raises ValueError for anything else."""
     try:
         both = json.loads(text)
-        recipe = Recipe(**both["recipe"])
-        return recipe, METHODS[recipe.method].Config(**both["config"])
+        settings = legacy.read("recipe", both["recipe"])
+        recipe = Recipe(**settings | {"data": legacy.read_data_spec(settings["data"])})
+        kind = METHODS[recipe.method].Config
+        fields = {field.name for field in dataclasses.fields(kind)}
+        return recipe, kind(**legacy.read_config(both["config"], fields))
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"not a recipe.json of this version ({error})") from None
 

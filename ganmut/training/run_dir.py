@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ganmut import images
+from ganmut import images, legacy
 from ganmut.methods.base import Config
 from ganmut.training.config import Recipe, from_json, to_json
 
@@ -125,7 +125,8 @@ class RunDir:
             try:
                 with safe_open(path, "pt") as file:
                     meta = json.loads(file.metadata()["meta"])
-                    return {k: file.get_tensor(k) for k in file.keys()}, meta  # noqa: SIM118
+                    names = {legacy.read_snapshot_key(k): k for k in file.keys()}  # noqa: SIM118
+                    return {name: file.get_tensor(k) for name, k in names.items()}, meta
             except (SafetensorError, KeyError, json.JSONDecodeError):
                 continue  # cut short: the one before it is kept for this
         return None

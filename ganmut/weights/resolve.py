@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from ganmut import device as hardware
+from ganmut import legacy
 from ganmut.datasets.base import CROP
 from ganmut.editor import Editor
 from ganmut.images import write_atomic
@@ -264,14 +265,13 @@ def restore(weights: Weights) -> Method:
         raise BadWeights(f"{path} lacks {', '.join(missing)}; {REMEDY}")
     kind: type[Method] = METHODS[config["method"]]
     known = {field.name for field in dataclasses.fields(kind.Config)}
-    if unknown := sorted(config["config"].keys() - known):
+    given = legacy.read_config(config["config"], known)
+    if unknown := sorted(given.keys() - known):
         raise BadWeights(
             f"{path}: {unknown[0]!r} is not a setting of {kind.name}; "
             "it was written by another version of ganmut"
         )
-    settings = {
-        name: tuple(v) if isinstance(v, list) else v for name, v in config["config"].items()
-    }
+    settings = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items()}
     emotions = tuple(config["emotions"])
     with torch.random.fork_rng([]):  # loading changes nobody's random numbers
         method = kind(kind.Config(**settings), emotions, config["size"], training=False)
