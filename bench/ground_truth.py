@@ -26,13 +26,13 @@ class Answers:
     @property
     def known(self) -> bool:
         """Whether the data source knows the truth at all."""
-        return self.faces.answer is not None
+        return self.faces.ground_truth is not None
 
     def render(self, faces: Tensor, emotion: str, intensity: float = 1.0) -> Tensor:
         """uint8 m x 3 x S x S of test faces (positions) with an expression."""
         if intensity == 1 and len(faces) and int(faces.max()) < self.n:
             return torch.from_numpy(self._all(emotion)[faces.numpy()])
-        return self.faces.answer(faces, emotion, intensity)
+        return self.faces.ground_truth(faces, emotion, intensity)
 
     def _all(self, emotion: str) -> np.ndarray:
         if emotion not in self._open:
@@ -45,7 +45,7 @@ class Answers:
 
     def _rendered(self, emotion: str) -> bytes:
         parts = [
-            self.faces.answer(rows, emotion, 1.0).numpy()
+            self.faces.ground_truth(rows, emotion, 1.0).numpy()
             for rows in torch.arange(self.n).split(128)
         ]
         buffer = io.BytesIO()

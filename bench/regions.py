@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganmut.emotions import PROTOTYPES, canonical
+from ganmut.emotions import PROTOTYPES, canonical_emotion
 
 VERSION = 1  # raised when a region would lie elsewhere: kept evidence is then made again
 # Grey levels (mean of the channels) below which the answer counts as equal to the source. With the
@@ -55,7 +55,7 @@ def rendered(source: Tensor, answer: Tensor) -> Tensor:
 def boxes(emotion: str, size: int) -> Tensor:
     """bool S x S: the boxes of the parts that an emotion moves; none for neutral, all for an
     emotion whose units nobody wrote down."""
-    units = PROTOTYPES.get(canonical(emotion))
+    units = PROTOTYPES.get(canonical_emotion(emotion))
     field = torch.zeros(size, size, dtype=torch.bool)
     for part, box in BOXES.items():
         if units is None or any(units.get(unit, 0) >= SHOWN for unit in UNITS[part]):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 
-from ganmut.images import BadPicture, rgb
+from ganmut.images import BadImage, to_rgb
 
 TYPES = ("JPEG", "PNG", "WEBP")
 MAX_BYTES = 20 * 2**20
@@ -24,13 +24,13 @@ MARK = "expression edited with ganmut"
 def read(path: str | Path) -> np.ndarray:
     """H x W x 3 uint8 RGB of an uploaded file, upright, its longest side at most LONGEST px.
 
-    The first frame only; nothing of the file's metadata goes further. Raises BadPicture with a
+    The first frame only; nothing of the file's metadata goes further. Raises BadImage with a
     sentence for the visitor,
     which never names a path of this machine.
     """
     try:
         if Path(path).stat().st_size > MAX_BYTES:
-            raise BadPicture(
+            raise BadImage(
                 f"this file is larger than {MAX_BYTES // 2**20} MB; give a smaller picture"
             )
         with warnings.catch_warnings():
@@ -39,14 +39,14 @@ def read(path: str | Path) -> np.ndarray:
             )  # limits are checked here, oddities of a file concern nobody else
             with Image.open(path, formats=TYPES) as file:
                 return _pixels(file)
-    except BadPicture:
+    except BadImage:
         raise
     except UnidentifiedImageError:
-        raise BadPicture("this file is not a JPEG, PNG or WebP picture") from None
+        raise BadImage("this file is not a JPEG, PNG or WebP picture") from None
     except Image.DecompressionBombError:
-        raise BadPicture(_too_many()) from None
+        raise BadImage(_too_many()) from None
     except Exception:  # noqa: BLE001 (a decoder may raise anything at bytes made to hurt it)
-        raise BadPicture(
+        raise BadImage(
             "this picture is damaged or incomplete; save it again or give another"
         ) from None
 
@@ -55,15 +55,15 @@ def _pixels(file: Image.Image) -> np.ndarray:
     """Checks the size that the header claims before a single pixel is decoded."""
     width, height = file.size
     if width * height > MAX_PIXELS:
-        raise BadPicture(_too_many())
+        raise BadImage(_too_many())
     if min(width, height) * min(1, LONGEST / max(width, height)) < SHORTEST:
-        raise BadPicture(
+        raise BadImage(
             f"this picture is {width} x {height} px; a side needs at least {SHORTEST} px"
         )
     file.draft(
         "RGB", (LONGEST, LONGEST)
     )  # JPEG alone: decodes at a fraction of the size where that is enough
-    picture = Image.fromarray(rgb(ImageOps.exif_transpose(file)))
+    picture = Image.fromarray(to_rgb(ImageOps.exif_transpose(file)))
     picture.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
     return np.asarray(picture)
 

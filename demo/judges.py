@@ -34,7 +34,7 @@ class Judges:
         """For each of N x S x S x 3 uint8 faces the probabilities of the emotions."""
         if (judge := self.by_role.get("emotion")) is None:
             return None
-        outputs = judge(images.tensor(faces)).outputs.tolist()
+        outputs = judge(images.to_tensor(faces)).outputs.tolist()
         return [dict(zip(judge.emotions, row, strict=True)) for row in outputs]
 
     def person(self, face: np.ndarray) -> np.ndarray | None:
@@ -42,7 +42,7 @@ class Judges:
         judge = self.by_role.get("identity")
         if judge is None:
             return None
-        features = judge(images.tensor(face[None])).features[0]
+        features = judge(images.to_tensor(face[None])).features[0]
         return torch.nn.functional.normalize(features, dim=0).numpy()
 
     def units(self, face: np.ndarray) -> list[float] | None:
@@ -50,7 +50,9 @@ class Judges:
         judge = self.by_role.get("units")
         if judge is None:
             return None
-        return [round(value, 2) for value in judge(images.tensor(face[None])).outputs[0].tolist()]
+        return [
+            round(value, 2) for value in judge(images.to_tensor(face[None])).outputs[0].tolist()
+        ]
 
 
 def readings(judges: Judges, source: np.ndarray | None, edited: np.ndarray) -> dict[str, Any]:

@@ -272,7 +272,7 @@ class Service:
     def _made(self, visit: Visit, method: str, code: Tensor) -> Made:
         crop, editor = self._crop(visit, method), self._editor(method)
         edit = editor.details(crop.ready, code)
-        edited = images.array(edit.images)[0]
+        edited = images.to_array(edit.images)[0]
         mask, flow = (
             None if x is None else x[0].float().cpu().movedim(0, -1).numpy()
             for x in (edit.mask, edit.flow)
@@ -299,7 +299,7 @@ class Service:
         """n x S x S x 3 uint8: one face under n codes."""
         editor, ready = self._editor(method), self._crop(visit, method).ready
         many = editor.pair(ready, torch.zeros(len(codes), dtype=torch.long))
-        return images.array(editor.edit(many, codes))
+        return images.to_array(editor.edit(many, codes))
 
     def _crop(self, visit: Visit, method: str) -> Crop:
         if method not in visit.crops:

@@ -15,7 +15,7 @@ from demo.guard import SEEDS, number
 from demo.visit import Choice
 from ganmut.codes import CodeSpace
 from ganmut.device import generator
-from ganmut.emotions import UNITS, index
+from ganmut.emotions import UNITS, emotion_index
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def shares(value: Any, emotions: tuple[str, ...]) -> dict[str, float]:
     """
     if not isinstance(value, Mapping):
         raise ValueError(f'a mix is {{"happy": 0.8}}, got {str(value)[:60]!r}')
-    named = {emotions[index(str(name), emotions)]: share for name, share in value.items()}
+    named = {emotions[emotion_index(str(name), emotions)]: share for name, share in value.items()}
     mix = {name: number(share, 0, 1, name) for name, share in named.items()}
     mix.pop(emotions[0], None)
     total = max(sum(mix.values()), 1.0)
@@ -155,7 +155,7 @@ def snippet(choice: Choice, code: Tensor, number_of_face: int) -> str:
 from ganmut import faces, images
 
 editor = ganmut.load("{choice.group}/{name}")
-picture = images.read("photo.jpg")
+picture = images.read_image("photo.jpg")
 code = torch.tensor([{numbers}])
 edited = faces.edit_picture(picture, editor, code{face})
 images.write_png("edited.png", edited.pixels)"""

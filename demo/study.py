@@ -140,7 +140,7 @@ class Study:
 def portrait(person: int, emotion: str) -> np.ndarray:
     """SIDE x SIDE x 3 uint8: somebody of the test split with an expression."""
     truth = express(sample(0, "test", [7 * person]), emotion)
-    return images.array(render(truth, SIDE, "cpu"))[0]
+    return images.to_array(render(truth, SIDE, "cpu"))[0]
 
 
 class Ballot(Plate, metaclass=Quiet):

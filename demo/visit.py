@@ -187,7 +187,7 @@ def framed(side: int) -> Face:
 def examples(side: int = 256) -> list[Example]:
     """Rendered people, and NASA's portrait of Eileen Collins."""
     truth = express(sample(0, "test", [7 * person for person in EXAMPLES]), "neutral")
-    rendered = enumerate(images.array(render(truth, side, "cpu")), 1)
+    rendered = enumerate(images.to_array(render(truth, side, "cpu")), 1)
     people = [Example(f"rendered {i}", face, framed(side)) for i, face in rendered]
     return [*people, Example("astronaut", samples.astronaut())]
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ganmut.emotions import UNITS, index
+from ganmut.emotions import UNITS, emotion_index
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class CodeSpace(ABC):
         value = float(intensity)
         if not math.isfinite(value) or not 0 <= value <= 1:
             raise ValueError(f"intensity must be between 0 and 1, got {intensity}")
-        return index(emotion, self.emotions), value
+        return emotion_index(emotion, self.emotions), value
 
     def _checked(self, code: Tensor) -> Tensor:
         if code.shape[-1] != self.dim:
@@ -327,7 +327,7 @@ class Styles(CodeSpace):
         return (1 - value) * self.rest[0] + value * self.rest[which]
 
     def several(self, emotion: str, n: int, generator: torch.Generator) -> Tensor:
-        which = torch.full((n,), index(emotion, self.emotions))
+        which = torch.full((n,), emotion_index(emotion, self.emotions))
         return self._made(which, torch.randn(n, self.latent, generator=generator))
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:

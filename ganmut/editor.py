@@ -87,7 +87,7 @@ class Editor:
         if self.grey:  # the change of luminance goes to all channels; chroma stays with its skin
             ground = faces.x if edit.flow is None else warp(faces.x, edit.flow)
             edited = ground + edited.mean(1, keepdim=True) - pictures.luma(ground)
-        return Edit(pictures.to_bytes(edited).cpu(), edit.mask, edit.flow)
+        return Edit(pictures.to_uint8(edited).cpu(), edit.mask, edit.flow)
 
     def pair(self, faces: Faces, rows: Tensor) -> Faces:
         """Some of the prepared faces, in any order and repeated at will: n faces under m codes
@@ -107,7 +107,7 @@ class Editor:
             arrays = np.stack([np.asarray(image) for image in images])
             if arrays.ndim != 4 or arrays.shape[-1] != 3:
                 raise ValueError(f"expected H x W x 3 pictures, got shape {arrays.shape[1:]}")
-            images = pictures.tensor(arrays)
+            images = pictures.to_tensor(arrays)
         if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1] != 3:
             raise ValueError(
                 f"expected uint8 N x 3 x H x W, got {images.dtype} {tuple(images.shape)}"

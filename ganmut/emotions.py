@@ -50,7 +50,7 @@ PROTOTYPES: dict[str, dict[int, float]] = {
 # Other ways to show the same (EMFACS lists several): anger with the mouth open, sadness near tears,
 # with lids tight and lowered, surprise of the jaw more than of the brows, lids raised but slightly
 # (5B). Rendered faces know the first ones alone; photographs decide for themselves
-# (`prototype_of`).
+# (`nearest_prototype`).
 VARIANTS: dict[str, tuple[dict[int, float], ...]] = {
     "surprised": ({1: 0.7, 2: 0.7, 5: 0.4, 25: 1.0, 26: 1.0},),
     "sad": ({1: 1.0, 4: 1.0, 7: 0.4, 15: 1.0, 17: 1.0, 45: 0.9},),
@@ -77,17 +77,17 @@ ALIASES = {
 AT_REST = 0.25  # share of a prototype below which a face shows nothing
 
 
-def canonical(name: str) -> str:
+def canonical_emotion(name: str) -> str:
     """The project's word for an emotion: lower case, aliases resolved ("Fear" -> "fearful"); others
     pass unchanged."""
     word = name.strip().lower()
     return ALIASES.get(word, word)
 
 
-def index(name: str, emotions: tuple[str, ...] = EMOTIONS) -> int:
+def emotion_index(name: str, emotions: tuple[str, ...] = EMOTIONS) -> int:
     """Position of an emotion in `emotions`; raises ValueError naming what is near and what
     exists."""
-    word = canonical(name)
+    word = canonical_emotion(name)
     if word in emotions:
         return emotions.index(word)
     near = difflib.get_close_matches(word, emotions, n=1)
@@ -95,31 +95,31 @@ def index(name: str, emotions: tuple[str, ...] = EMOTIONS) -> int:
     raise ValueError(f"unknown emotion {name!r}{hint} There are: {', '.join(emotions)}")
 
 
-def prototype(name: str) -> list[float]:
+def prototype_units(name: str) -> list[float]:
     """The seventeen unit values (0..1, order of UNITS) of an emotion at full intensity."""
-    units = PROTOTYPES[canonical(name)]
+    units = PROTOTYPES[canonical_emotion(name)]
     return [units.get(number, 0.0) for number in UNITS]
 
 
-def prototype_of(name: str, shift: Sequence[float]) -> list[float]:
+def nearest_prototype(name: str, shift: Sequence[float]) -> list[float]:
     """As `prototype`, or the one of VARIANTS whose direction is nearer to `shift`: by how much the
     units of a set's faces of this emotion differ from its neutral ones, in the mean."""
 
     def likeness(units: list[float]) -> float:
         return sum(u * s for u, s in zip(units, shift, strict=True)) / math.hypot(*units)
 
-    others = VARIANTS.get(canonical(name), ())
-    ways = [prototype(name), *([units.get(n, 0.0) for n in UNITS] for units in others)]
+    others = VARIANTS.get(canonical_emotion(name), ())
+    ways = [prototype_units(name), *([units.get(n, 0.0) for n in UNITS] for units in others)]
     return max(ways, key=likeness) if others else ways[0]  # the first of equals
 
 
-def named_by_units(units: Sequence[float]) -> str:
+def emotion_of_units(units: Sequence[float]) -> str:
     """The emotion that seventeen unit values (0..1) show: the nearest line from rest to a
     prototype, neutral where less than a quarter of the way is gone. A stand-in for a label, no
     judge: faces show mixtures."""
     best, name = sum(value * value for value in units), "neutral"
     for emotion in EMOTIONS[1:]:
-        full = prototype(emotion)
+        full = prototype_units(emotion)
         way = sum(u * f for u, f in zip(units, full, strict=True)) / sum(f * f for f in full)
         way = min(way, 1.0)
         off = sum((u - way * f) ** 2 for u, f in zip(units, full, strict=True))

@@ -29,7 +29,7 @@ class Box(NamedTuple):
         return x[..., self.top : self.top + self.height, self.left : self.left + self.width]
 
 
-def part_boxes(size: int) -> dict[str, Box]:
+def region_boxes(size: int) -> dict[str, Box]:
     """The boxes of the parts in a crop of `size` px: sides rounded up to multiples of 4, at least
     8, all inside the crop. Raises ValueError for a crop too small to have parts."""
     if size < 32:

@@ -17,7 +17,7 @@ from torch import Tensor
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
-class BadPicture(ValueError):
+class BadImage(ValueError):
     """A file that cannot be read as a picture; the message names the file and says why."""
 
 
@@ -26,8 +26,8 @@ def to_float(images: Tensor) -> Tensor:
     return images.to(torch.float32).mul_(2 / 255).sub_(1)
 
 
-def to_bytes(images: Tensor) -> Tensor:
-    """float in [-1, 1] (clamped) -> uint8 0..255, same shape; to_bytes(to_float(x)) == x."""
+def to_uint8(images: Tensor) -> Tensor:
+    """float in [-1, 1] (clamped) -> uint8 0..255, same shape; to_uint8(to_float(x)) == x."""
     return images.float().add(1).mul(127.5).round_().clamp_(0, 255).to(torch.uint8)
 
 
@@ -60,7 +60,7 @@ def jitter(images: Tensor, strength: float, generator: torch.Generator) -> Tenso
     return lit.clamp(-1, 1)
 
 
-def erase(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
+def cutout(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
     """N x C x H x W -> the same pictures, each with a square of `share` of the side in its own mean
     instead, anywhere about the picture (Cutout: DeVries & Taylor 2017)."""
     height, width = images.shape[-2:]
@@ -74,8 +74,8 @@ def erase(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
     return torch.where(gone[:, None], images.mean((-2, -1), keepdim=True), images)
 
 
-def read(path: str | Path) -> np.ndarray:
-    """H x W x 3 uint8 RGB of a picture file, turned upright by its EXIF; raises BadPicture with the
+def read_image(path: str | Path) -> np.ndarray:
+    """H x W x 3 uint8 RGB of a picture file, turned upright by its EXIF; raises BadImage with the
     file's name.
 
     Grey, palette, CMYK and 16-bit pictures become RGB; transparency is laid on white; of an
@@ -87,20 +87,20 @@ def read(path: str | Path) -> np.ndarray:
             warnings.simplefilter("ignore", UserWarning)
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as file:
-                return rgb(ImageOps.exif_transpose(file))
+                return to_rgb(ImageOps.exif_transpose(file))
     except FileNotFoundError:
-        raise BadPicture(f"{path}: there is no such file") from None
+        raise BadImage(f"{path}: there is no such file") from None
     except UnidentifiedImageError:
-        raise BadPicture(f"{path}: not a picture that Pillow can read") from None
+        raise BadImage(f"{path}: not a picture that Pillow can read") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise BadPicture(
+        raise BadImage(
             f"{path}: more than {Image.MAX_IMAGE_PIXELS} pixels; scale it down"
         ) from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise BadPicture(f"{path}: damaged or not a picture ({error})") from None
+        raise BadImage(f"{path}: damaged or not a picture ({error})") from None
 
 
-def rgb(picture: Image.Image) -> np.ndarray:
+def to_rgb(picture: Image.Image) -> np.ndarray:
     """H x W x 3 uint8 RGB of a Pillow picture in any mode."""
     if picture.mode.startswith(
         ("I", "F")
@@ -116,17 +116,17 @@ def rgb(picture: Image.Image) -> np.ndarray:
     return np.asarray(picture.convert("RGB"))
 
 
-def tensor(pixels: np.ndarray) -> Tensor:
+def to_tensor(pixels: np.ndarray) -> Tensor:
     """H x W x 3 (or N x H x W x 3) uint8 -> 3 x H x W (N x 3 x H x W) uint8."""
     return torch.from_numpy(np.ascontiguousarray(np.moveaxis(pixels, -1, -3)))
 
 
-def array(images: Tensor) -> np.ndarray:
+def to_array(images: Tensor) -> np.ndarray:
     """3 x H x W (or N x 3 x H x W) uint8 -> H x W x 3 (N x H x W x 3) uint8."""
     return np.ascontiguousarray(images.detach().cpu().movedim(-3, -1).numpy())
 
 
-def grid(images: Tensor, columns: int, gap: int = 2) -> Tensor:
+def make_grid(images: Tensor, columns: int, gap: int = 2) -> Tensor:
     """N x 3 x H x W uint8 -> one 3 x H' x W' uint8 picture with `columns` per row, white gaps
     between."""
     n, _, height, width = images.shape
@@ -142,7 +142,7 @@ def grid(images: Tensor, columns: int, gap: int = 2) -> Tensor:
 
 def write_png(path: str | Path, image: Tensor | np.ndarray) -> Path:
     """Writes 3 x H x W (tensor) or H x W x 3 (array) uint8 as PNG, whole or not at all."""
-    pixels = array(image) if isinstance(image, Tensor) else image
+    pixels = to_array(image) if isinstance(image, Tensor) else image
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     return write_atomic(path, buffer.getvalue())

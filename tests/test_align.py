@@ -46,8 +46,8 @@ def test_the_crop_is_the_one_that_editors_know(tmp_path, astronaut):
     report = align(tmp_path / "in", tmp_path / "out", size=64)
     (row,) = lines(tmp_path / "out" / "metadata.jsonl")
     (face,) = faces.find(astronaut)
-    expected, _ = faces.crop(images.read(photo), face, 64)
-    assert np.array_equal(images.read(tmp_path / "out" / row["file_name"]), expected)
+    expected, _ = faces.crop(images.read_image(photo), face, 64)
+    assert np.array_equal(images.read_image(tmp_path / "out" / row["file_name"]), expected)
     assert (report.faces, report.before, report.left) == (1, 0, {})
     assert row["origin"] == "a.png" and row["fill"] == 1 and "emotion" not in row
 
@@ -73,7 +73,7 @@ def test_what_a_source_knows_goes_along(tmp_path, astronaut):
     source = open_source(f"folder:{tmp_path / 'out'}?min_fill=0.9")
     assert source.emotions == ("neutral", "happy", "angry") and len(source.rows) == 12
     assert source.crop == "arcface128_up7"
-    known = open_source(f"rafd:{tmp_path / 'rafd'}?on_bad=skip")
+    known = open_source(f"rafd:{tmp_path / 'rafd'}?on_error=skip")
     assert [(r.label, r.person, r.split) for r in source.rows] == [
         (r.label, r.person, r.split) for r in known.rows
     ]

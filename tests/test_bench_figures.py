@@ -12,11 +12,11 @@ from PIL import Image
 
 from bench.figures import canvas, changes, lines, tsne
 from ganmut.codes import ActionUnits, OneHot
-from ganmut.emotions import EMOTIONS, UNITS, prototype
+from ganmut.emotions import EMOTIONS, UNITS, prototype_units
 from ganmut.methods.base import Edit
 
 SIDE = 32
-PROTOTYPES = torch.tensor([prototype(emotion) for emotion in EMOTIONS])
+PROTOTYPES = torch.tensor([prototype_units(emotion) for emotion in EMOTIONS])
 
 
 class ToyEditor:

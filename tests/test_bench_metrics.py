@@ -27,11 +27,11 @@ from bench.protocol import Protocol
 from bench.systems import IdentityRow, OracleRow, RealRow, Row, read
 from ganmut.codes import ActionUnits, OneHot
 from ganmut.datasets import FaceSet, open_source
-from ganmut.emotions import EMOTIONS, prototype
+from ganmut.emotions import EMOTIONS, prototype_units
 from ganmut.registry import Registry
 
 SIDE = 8
-UNITS = torch.tensor([prototype(emotion) for emotion in EMOTIONS])
+UNITS = torch.tensor([prototype_units(emotion) for emotion in EMOTIONS])
 PROTOCOL = Protocol(
     "toy",
     n_test=64,
@@ -81,7 +81,7 @@ def world(n: int, seed: int) -> FaceSet:
         images=paint(person, shown),
         emotion=emotion,
         fingerprint=f"toy-{seed}-{n}",
-        answer=answer,
+        ground_truth=answer,
     )
 
 
@@ -385,7 +385,7 @@ def test_an_even_change_scores_the_regions_area(faces, tmp_path):
 
 
 def test_without_a_truth_fixed_boxes_say_where(faces, tmp_path):
-    blind = replace(faces, answer=None)
+    blind = replace(faces, ground_truth=None)
     found = score("concentration", ToyRow(blind), tmp_path, blind)
     assert "fixed boxes" in found.note
     assert 0 < found.value <= 1
@@ -406,8 +406,10 @@ def test_boxes_hold_what_the_renderer_moves():
     rows = torch.arange(0, 15, 7)  # every first face of a person is labelled neutral
     assert not regions.boxes("neutral", 64).any()
     for emotion in EMOTIONS[1:]:
-        answer = people.answer(rows, emotion, 1.0)
-        moved = (answer.float() - people.answer(rows, "neutral", 1.0).float()).abs().sum((0, 1))
+        answer = people.ground_truth(rows, emotion, 1.0)
+        moved = (
+            (answer.float() - people.ground_truth(rows, "neutral", 1.0).float()).abs().sum((0, 1))
+        )
         box = regions.boxes(emotion, 64)
         assert (moved * box).sum() / moved.sum() > 0.7, emotion
         assert box.float().mean() < 0.6, emotion
@@ -497,7 +499,7 @@ def test_intervals_hold_the_value(faces, tmp_path):
 
 
 def test_where_there_is_no_truth_the_oracle_is_not_measured(faces, tmp_path):
-    blind = replace(faces, answer=None)
+    blind = replace(faces, ground_truth=None)
     with pytest.raises(NotMeasured, match="only rendered faces"):
         score("oracle", ToyRow(blind), tmp_path, blind)
 

@@ -51,14 +51,14 @@ class Toy:
     def load(self, split, size, n=None, *, seed=0, progress=True):
         small = world(n, seed)
         pictures = torch.nn.functional.interpolate(small.images.float(), size).to(torch.uint8)
-        known = small.answer
+        known = small.ground_truth
 
         def answer(rows, emotion, intensity=1.0):
             return torch.nn.functional.interpolate(
                 known(rows, emotion, intensity).float(), size
             ).to(torch.uint8)
 
-        return type(small)(**{**small.__dict__, "images": pictures, "answer": answer})
+        return type(small)(**{**small.__dict__, "images": pictures, "ground_truth": answer})
 
 
 @pytest.fixture(scope="module")

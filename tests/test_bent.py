@@ -29,7 +29,7 @@ def small(name: str, output: str = "bent", training: bool = False):
 def people():
     generator = torch.Generator().manual_seed(1)
     coarse = torch.rand(3, 3, 8, 8, generator=generator)
-    return images.to_bytes(images.resize(coarse, 32) * 2 - 1)
+    return images.to_uint8(images.resize(coarse, 32) * 2 - 1)
 
 
 def loosened(method):

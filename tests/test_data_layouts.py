@@ -12,7 +12,7 @@ from PIL import Image
 
 from ganmut.datasets import SOURCES, BadData, open_source
 from ganmut.datasets.affectnet import COLUMNS
-from ganmut.emotions import PROTOTYPES, UNITS, named_by_units, prototype
+from ganmut.emotions import PROTOTYPES, UNITS, emotion_of_units, prototype_units
 
 
 @pytest.fixture(autouse=True)
@@ -142,7 +142,7 @@ def emotionnet(root: Path) -> int:
     for i in range(42):
         emotion = list(PROTOTYPES)[i % 7]
         picture(root / f"batch{i % 2}" / f"N_{i:06}.jpg", i)
-        openface(root / "openface" / f"N_{i:06}.csv", prototype(emotion))
+        openface(root / "openface" / f"N_{i:06}.csv", prototype_units(emotion))
         picture(root / "openface" / f"N_{i:06}.jpg")  # what OpenFace draws is no picture of ours
     return 42
 
@@ -151,7 +151,7 @@ def celebahq(root: Path) -> int:
     lines, who = ["idx   orig_idx   orig_file"], []
     for i in range(42):
         picture(root / "CelebA-HQ-img" / f"{i}.jpg", i)
-        openface(root / "openface" / f"{i}.csv", prototype(list(PROTOTYPES)[i % 7]))
+        openface(root / "openface" / f"{i}.csv", prototype_units(list(PROTOTYPES)[i % 7]))
         original = i * 4800 + 1
         lines.append(f"{i}   {original - 1}   {original:06}.jpg")
         who.append(f"{original:06}.jpg {i // 3}")
@@ -191,10 +191,10 @@ def test_a_layout_is_read_as_it_is_handed_out(tmp_path, layout):
     count = build(tmp_path / "data")
     source = open_source(f"{name}:{tmp_path / 'data'}")
     assert len(source.rows) == count and len(source.emotions) == kinds
-    assert source.emotions[0] == "neutral" and source.left_out == aside
+    assert source.emotions[0] == "neutral" and source.skip_counts == aside
     sets = load(source)
     assert sum(map(len, sets.values())) == count and min(map(len, sets.values())) > 0
-    assert all(faces.crop == "as found" and faces.left_out == aside for faces in sets.values())
+    assert all(faces.crop == "as found" and faces.skip_counts == aside for faces in sets.values())
     if name != "affectnet":
         people = [set(faces.person.tolist()) for faces in sets.values() if faces.person is not None]
         assert name == "emotionnet" or len(people) == len(sets)
@@ -211,8 +211,8 @@ def test_an_unreadable_picture_is_refused_or_skipped(tmp_path, layout):
     (tmp_path / "data" / row.key).write_bytes(b"\xff\xd8\xff\xe0 and nothing more")
     with pytest.raises(BadData, match=r"1 rows cannot be used \(1 x unreadable picture\)"):
         open_source(f"{name}:{tmp_path / 'data'}").load(row.split, 8, progress=False)
-    source = open_source(f"{name}:{tmp_path / 'data'}?on_bad=skip")
-    assert source.load(row.split, 8, progress=False).left_out["unreadable picture"] == 1
+    source = open_source(f"{name}:{tmp_path / 'data'}?on_error=skip")
+    assert source.load(row.split, 8, progress=False).skip_counts["unreadable picture"] == 1
 
 
 @pytest.mark.parametrize("name", sorted({name for name, *_ in LAYOUTS.values()}))
@@ -229,8 +229,8 @@ def test_a_spec_carries_options(tmp_path):
     assert len(both.rows) == 12 * 2 * 2 and both.emotions == ("neutral", "happy")
     with pytest.raises(BadData, match=r"rafd has no option 'angel'; see docs/datasets"):
         open_source(f"rafd:{tmp_path}?angel=045")
-    with pytest.raises(BadData, match="on_bad must be"):
-        open_source(f"rafd:{tmp_path}?on_bad=never")
+    with pytest.raises(BadData, match="on_error must be"):
+        open_source(f"rafd:{tmp_path}?on_error=never")
     (tmp_path / "what?").mkdir()  # a question mark alone is part of the path
     with pytest.raises(BadData, match="holds no labelled pictures"):
         open_source(f"rafd:{tmp_path / 'what?'}")
@@ -257,7 +257,7 @@ def test_affectnet_2017_ids_splits_and_rows(tmp_path):
         open_source(f"affectnet:{tmp_path}")
     assert "3 rows cannot be used" in str(refusal.value)
     assert all(words in str(refusal.value) for words in told)
-    assert len(open_source(f"affectnet:{tmp_path}?on_bad=skip").rows) == len(source.rows) - 1
+    assert len(open_source(f"affectnet:{tmp_path}?on_error=skip").rows) == len(source.rows) - 1
 
 
 def test_affectnet_annotations_are_never_unpickled(tmp_path):
@@ -277,7 +277,7 @@ def test_affectnet_annotations_are_never_unpickled(tmp_path):
         "4.jpg: annotation cannot be read",
     ):
         assert words in str(refusal.value)
-    assert len(open_source(f"affectnet:{tmp_path}?on_bad=skip").rows) == 44
+    assert len(open_source(f"affectnet:{tmp_path}?on_error=skip").rows) == 44
 
 
 def test_rafd_names(tmp_path, capsys):
@@ -288,7 +288,7 @@ def test_rafd_names(tmp_path, capsys):
     picture(tmp_path / "Rafd090_01_Caucasian_female_happy.jpg")
     with pytest.raises(BadData, match="the name is none of RaFD's"):
         open_source(f"rafd:{tmp_path}")
-    assert len(open_source(f"rafd:{tmp_path}?on_bad=skip").rows) == len(source.rows)
+    assert len(open_source(f"rafd:{tmp_path}?on_error=skip").rows) == len(source.rows)
     assert "left out 1 rows" in capsys.readouterr().out
 
 
@@ -337,7 +337,7 @@ def test_openface_defects(tmp_path):
     emotionnet(tmp_path)
     folder = tmp_path / "openface"
     (folder / "N_000000.csv").unlink()
-    openface(folder / "N_000001.csv", prototype("happy"), confidence=0.1)
+    openface(folder / "N_000001.csv", prototype_units("happy"), confidence=0.1)
     write(folder / "N_000002.csv", "face, confidence\n0, 0.9\n")
     openface(folder / "N_000003.csv", [2.0] * 17)
     with pytest.raises(BadData) as refusal:
@@ -349,7 +349,7 @@ def test_openface_defects(tmp_path):
         "action units outside 0..1",
     ):
         assert words in str(refusal.value)
-    assert len(open_source(f"emotionnet:{tmp_path}?on_bad=skip").rows) == 38
+    assert len(open_source(f"emotionnet:{tmp_path}?on_error=skip").rows) == 38
 
 
 def test_openface_units_join_any_layout(tmp_path):
@@ -382,7 +382,7 @@ def test_celebahq_splits_are_those_of_celeba_and_emotions_those_of_the_units(tmp
 
 @pytest.mark.parametrize("emotion", PROTOTYPES)
 def test_units_name_the_emotion_that_they_show(emotion):
-    full = prototype(emotion)
+    full = prototype_units(emotion)
     for share in (0.5, 1.0):
-        assert named_by_units([share * value for value in full]) == emotion
-    assert named_by_units([0.2 * value for value in full]) == "neutral"
+        assert emotion_of_units([share * value for value in full]) == emotion
+    assert emotion_of_units([0.2 * value for value in full]) == "neutral"

@@ -82,7 +82,7 @@ def test_class_folders_give_canonical_emotions_and_the_pictures(tmp_path):
     assert sum(map(len, sets)) == 36 and all(faces.person is None for faces in sets)
     faces = sets[0]
     assert faces.images.shape[1:] == (3, 16, 16) and faces.images.dtype == np.uint8
-    assert faces.source == "folder:faces" and faces.left_out == {} and faces.units is None
+    assert faces.source == "folder:faces" and faces.skip_counts == {} and faces.units is None
     # A picture's shade tells which folder it lies in.
     folders = ("happy", "neutral", "angry")
     for image, label in zip(faces.faces(), faces.emotion, strict=True):
@@ -106,7 +106,7 @@ def test_the_emotions_are_those_of_the_data(tmp_path):
     assert found == ("neutral", "surprised", "fearful", "bored", "contempt")
     chosen = open_source(f"folder:{tmp_path}", emotions="neutral,fear,bored")
     assert chosen.emotions == ("neutral", "fearful", "bored")
-    assert chosen.left_out == {"emotion not asked for": 24}
+    assert chosen.skip_counts == {"emotion not asked for": 24}
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
@@ -227,11 +227,11 @@ def test_bad_rows_are_refused_by_name_or_skipped_and_counted(tmp_path, capsys, s
         open_source(f"folder:{tmp_path}")
     told = str(refusal.value)
     assert "1 rows cannot be used" in told and f"images/0-neutral.png: {reason}" in told
-    assert 'on_bad="skip"' in told
-    source = open_source(f"folder:{tmp_path}", on_bad="skip")
+    assert 'on_error="skip"' in told
+    source = open_source(f"folder:{tmp_path}", on_error="skip")
     assert f"left out 1 rows: 1 x {reason}" in capsys.readouterr().out
     faces = source.load("train", 8, progress=False)
-    assert faces.left_out == {reason: 1}
+    assert faces.skip_counts == {reason: 1}
     assert sum(len(v) for v in everything(source).values()) == 59
 
 
@@ -240,13 +240,13 @@ def test_unreadable_pictures_are_refused_or_skipped(tmp_path, capsys):
     described(tmp_path, rows)
     for row in rows[:7]:
         (tmp_path / row["file_name"]).write_bytes(b"not a picture")
-    source = open_source(f"folder:{tmp_path}", on_bad="refuse")
+    source = open_source(f"folder:{tmp_path}", on_error="raise")
     total = {}
     for split in ("train", "extractor"):
         with pytest.raises(BadData, match=r"rows cannot be used \(\d x unreadable picture\)"):
             source.load(split, 8, progress=False)
-        faces = open_source(f"folder:{tmp_path}", on_bad="skip").load(split, 8, progress=False)
-        total[split] = len(faces), faces.left_out["unreadable picture"]
+        faces = open_source(f"folder:{tmp_path}", on_error="skip").load(split, 8, progress=False)
+        total[split] = len(faces), faces.skip_counts["unreadable picture"]
         assert faces.faces().flatten(1).any(1).all()  # no blank picture stands in for a bad one
     assert "left out" in capsys.readouterr().out
     assert sum(left for _, left in total.values()) + sum(n for n, _ in total.values()) == len(
@@ -262,10 +262,10 @@ def test_five_rows_are_listed_and_the_rest_counted(tmp_path):
         open_source(f"folder:{described(tmp_path, rows)}")
 
 
-def test_tightly_cropped_pictures_are_left_out_on_request(tmp_path):
+def test_tightly_cropped_pictures_are_skip_counts_on_request(tmp_path):
     rows = [{**row, "fill": 0.5 + 0.01 * i} for i, row in enumerate(people(10))]
     source = open_source(f"folder:{described(tmp_path, rows, 'csv')}", min_fill="0.645")
-    assert source.left_out == {"fill below 0.645": 15}
+    assert source.skip_counts == {"fill below 0.645": 15}
     with pytest.raises(BadData, match="min_fill needs a `fill` column"):
         open_source(f"folder:{described(tmp_path / 'b', people(10))}", min_fill=0.5)
 
@@ -299,8 +299,8 @@ def test_unknown_splits_and_options_are_refused(tmp_path):
     source = open_source(f"folder:{classes(tmp_path)}")
     with pytest.raises(BadData, match="unknown split 'dev'; there are: train, extractor, test"):
         source.load("dev", 8)
-    with pytest.raises(BadData, match="on_bad must be"):
-        open_source(f"folder:{tmp_path}", on_bad="ignore")
+    with pytest.raises(BadData, match="on_error must be"):
+        open_source(f"folder:{tmp_path}", on_error="ignore")
 
 
 # Pictures and their cache
@@ -371,7 +371,7 @@ for spec in sys.argv[1:]:
         sets = [source.load(split, 16, progress=False) for split in ("train", "extractor", "test")]
         pairs = [(i, s.emotions[int(e)]) for s in sets for i, e in zip(s.faces(), s.emotion)]
         shades = {name + str(int(image[2, 0, 0]) % 3) for image, name in pairs}
-        print(source.emotions, sum(map(len, sets)), sorted(shades), sets[0].left_out)
+        print(source.emotions, sum(map(len, sets)), sorted(shades), sets[0].skip_counts)
     except ValueError as error:
         print("refused:", error)
 """
@@ -403,7 +403,7 @@ def test_a_hub_dataset_through_the_real_client(tmp_path):
             endpoint,
             tmp_path / "home",
             spec,
-            f"{spec} on_bad=skip",
+            f"{spec} on_error=skip",
             f"{spec} label_column=mood",
             f"hub:me/faces@{'f' * 40}",
             f"hub:me/nothing@{REVISION}",

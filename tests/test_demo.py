@@ -24,7 +24,7 @@ from demo.settings import Setting
 from demo.visit import Example, window
 from ganmut import EMOTIONS
 from ganmut.faces import NoFace
-from ganmut.images import BadPicture
+from ganmut.images import BadImage
 
 ROOT = Path(__file__).parents[1]
 
@@ -82,7 +82,7 @@ def test_hostile_uploads_get_one_sentence_without_a_path(name, tmp_path):
     content, why = HOSTILE[name]
     file = tmp_path / "upload.png"
     file.write_bytes(content)
-    with pytest.raises(BadPicture, match=why) as refusal:
+    with pytest.raises(BadImage, match=why) as refusal:
         guard.read(file)
     assert str(tmp_path) not in str(refusal.value) and "\n" not in str(refusal.value)
 
@@ -91,7 +91,7 @@ def test_a_file_of_too_many_bytes_is_not_opened(tmp_path, monkeypatch):
     file = tmp_path / "upload.png"
     file.write_bytes(encoded(PORTRAIT))
     monkeypatch.setattr(guard, "MAX_BYTES", 1000)
-    with pytest.raises(BadPicture, match="larger than"):
+    with pytest.raises(BadImage, match="larger than"):
         guard.read(file)
 
 

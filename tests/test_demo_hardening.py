@@ -20,7 +20,7 @@ from test_hostile import HOSTILE, encode, png_header
 
 from demo import guard
 from demo.doors import DEEP, ERRAND, sends_out
-from ganmut.images import BadPicture
+from ganmut.images import BadImage
 
 PORTRAIT = Image.fromarray(samples.astronaut())
 POINT, FACE = {"x": 0.3, "y": -0.4}, {"number": 1}
@@ -123,7 +123,7 @@ def test_a_hostile_file_is_a_small_picture_or_one_sentence(name, tmp_path):
     start = time.process_time()
     try:
         pixels = guard.read(file)
-    except BadPicture as refusal:
+    except BadImage as refusal:
         assert "secret" not in str(refusal) and "\n" not in str(refusal)
         assert len(str(refusal)) < 120
     else:

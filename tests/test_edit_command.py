@@ -10,7 +10,7 @@ from PIL import Image
 from skimage import data as samples
 
 from ganmut.__main__ import main
-from ganmut.images import read
+from ganmut.images import read_image
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def empty(tmp_path_factory):
 
 def edited(photo, out, *options) -> np.ndarray:
     assert main(["edit", str(photo), "--out", str(out), *map(str, options)]) == 0
-    return read(out)
+    return read_image(out)
 
 
 def test_units_by_their_numbers(photo, tmp_path):
@@ -37,8 +37,8 @@ def test_units_by_their_numbers(photo, tmp_path):
         photo, tmp_path / "smile.png", "--method", "defgan", "--units", "AU12=1", "25=.8"
     )
     brows = edited(photo, tmp_path / "brows.png", "--method", "defgan", "--units", "4=1")
-    assert smile.shape == read(photo).shape and not np.array_equal(smile, brows)
-    assert not np.array_equal(smile, read(photo))
+    assert smile.shape == read_image(photo).shape and not np.array_equal(smile, brows)
+    assert not np.array_equal(smile, read_image(photo))
 
 
 def test_a_reference_steers_how_an_emotion_is_shown(photo, tmp_path):

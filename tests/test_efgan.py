@@ -6,7 +6,7 @@ import pytest
 import torch
 from conftest import TOY, toy
 
-from ganmut.face_regions import part_boxes
+from ganmut.face_regions import region_boxes
 from ganmut.faces.align import template
 from ganmut.methods.efgan import rms
 from ganmut.networks import efgan
@@ -37,7 +37,7 @@ def moved(network: torch.nn.Module) -> torch.nn.Module:
 
 @pytest.mark.parametrize("size", [32, 64, 128])
 def test_boxes_lie_inside_and_cover_their_points(size):
-    boxes = part_boxes(size)
+    boxes = region_boxes(size)
     left_eye, right_eye, nose, *corners = template(size)
     for part, points in {"eyes": (left_eye, right_eye), "nose": (nose,), "mouth": corners}.items():
         box = boxes[part]
@@ -51,20 +51,20 @@ def test_boxes_lie_inside_and_cover_their_points(size):
 
 
 def test_boxes_are_the_published_ones_at_128():
-    sides = {part: (box.height, box.width) for part, box in part_boxes(128).items()}
+    sides = {part: (box.height, box.width) for part, box in region_boxes(128).items()}
     assert sides == {"eyes": (40, 92), "nose": (40, 48), "mouth": (40, 60)}
     with pytest.raises(ValueError, match="at least 32"):
-        part_boxes(16)
+        region_boxes(16)
 
 
 def test_pasting_what_has_not_changed_changes_nothing(x):
-    for box in part_boxes(TOY["size"]).values():
+    for box in region_boxes(TOY["size"]).values():
         rim = efgan.feather(box, TOY["size"])
         assert torch.equal(efgan.paste(x, box.crop(x).clone(), box, rim), x)
 
 
 def test_a_patch_is_pasted_where_it_was_cut_and_fades_at_its_rim():
-    box = part_boxes(128)["mouth"]
+    box = region_boxes(128)["mouth"]
     rim = efgan.feather(box, 128)
     whole = efgan.paste(torch.zeros(1, 3, 128, 128), torch.ones(1, 3, *box[2:]), box, rim)
     assert (box.crop(whole)[..., 4:-4, 4:-4] == 1).all()

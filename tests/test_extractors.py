@@ -118,9 +118,9 @@ def test_the_identity_embedder_tells_unknown_people_apart(trained):
 def test_people_with_one_face_are_not_learned_from():
     faces = toy("extractor", 10)
     faces.person[0] = 999
-    lesson = extractors.EXTRACTORS["identity"](EMOTIONS, SIZE).lesson(faces, torch.Generator())
-    assert 0 not in lesson.rows and len(lesson.rows) == len(faces) - 1
-    assert lesson.targets.max() == 9 and lesson.extra[0].shape == (10, 128)
+    task = extractors.EXTRACTORS["identity"](EMOTIONS, SIZE).training_task(faces, torch.Generator())
+    assert 0 not in task.rows and len(task.rows) == len(faces) - 1
+    assert task.targets.max() == 9 and task.extra[0].shape == (10, 128)
 
 
 def test_verification_is_the_area_under_the_curve():
@@ -350,7 +350,7 @@ def test_a_handful_of_faces_does_not_outweigh_the_others(trained):
     faces = dataclasses.replace(
         TRAIN, images=TRAIN.images[:121], emotion=labels, units=None, person=None
     )
-    loss, features = judge.lesson(faces, torch.Generator()).loss, torch.randn(2, 128)
+    loss, features = judge.training_task(faces, torch.Generator()).loss, torch.randn(2, 128)
     rare, common = torch.tensor([0, 2]), torch.tensor([0, 1])
     with torch.no_grad():
         each = torch.nn.functional.cross_entropy(judge.logits(features), rare, reduction="none")

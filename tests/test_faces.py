@@ -29,7 +29,7 @@ from ganmut.faces.landmarks.augmentation import _placement, _points, _sample
 from ganmut.faces.landmarks.five_points import WEIGHT, load_network
 from ganmut.faces.landmarks.train import train_points
 from ganmut.faces.paste_back import mask
-from ganmut.images import BadPicture, read
+from ganmut.images import BadImage, read_image
 from ganmut.methods.base import METHODS
 from ganmut.registry import Unknown
 from ganmut.weights import BadWeights, bundled_root, storage
@@ -516,7 +516,7 @@ def test_every_kind_of_file_is_edited_and_bad_ones_are_left_out(tmp_path, astron
     done = [row for row in records if "error" not in row]
     assert len(done) == len(good) + 1 and (out / "sub" / "alpha.png").is_file()
     for row in done:
-        edited = read(row["out"])
+        edited = read_image(row["out"])
         assert edited.shape == astronaut.shape, row  # upright, at its own size
         assert np.abs(np.array(row["points"]) - done[0]["points"]).max() < 4, row
     assert [json.loads(line) for line in (out / "faces.jsonl").read_text().splitlines()] == records
@@ -531,7 +531,7 @@ def test_one_picture_may_go_to_one_file(tmp_path, astronaut, editor, code):
     assert (
         row["face"] == 1
         and row["of"] == 1
-        and read(tmp_path / "edited.jpg").shape == astronaut.shape
+        and read_image(tmp_path / "edited.jpg").shape == astronaut.shape
     )
     assert json.loads((tmp_path / "edited.jsonl").read_text()) == row
     faces.edit_files([photo], editor, code, tmp_path / "folder")
@@ -551,8 +551,8 @@ def test_what_cannot_be_done_is_said_before_the_work(tmp_path, astronaut, editor
         ([photo], tmp_path, ValueError, "overwrite"),
         ([twin], tmp_path, ValueError, "overwrite"),  # photo.bmp would become photo.png
         ([tmp_path], tmp_path, ValueError, "holds the pictures"),
-        ([tmp_path / "empty"], tmp_path / "out", BadPicture, "no pictures"),
-        ([tmp_path / "gone.png"], tmp_path / "out", BadPicture, "no such file"),
+        ([tmp_path / "empty"], tmp_path / "out", BadImage, "no pictures"),
+        ([tmp_path / "gone.png"], tmp_path / "out", BadImage, "no such file"),
     ]
     for paths, out, kind, message in cases:
         with pytest.raises(kind, match=message):
@@ -571,5 +571,5 @@ def test_what_cannot_be_done_is_said_before_the_work(tmp_path, astronaut, editor
 @pytest.mark.slow
 @pytest.mark.skipif(not PORTRAITS.is_dir(), reason=f"no portraits at {PORTRAITS}")
 def test_nearly_every_studio_portrait_has_one_face():
-    found = [len(faces.find(read(file))) for file in PORTRAITS.glob("*.jpg")]
+    found = [len(faces.find(read_image(file))) for file in PORTRAITS.glob("*.jpg")]
     assert np.mean(np.array(found) >= 1) >= 0.95 and np.mean(np.array(found) > 1) <= 0.03

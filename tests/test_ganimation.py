@@ -10,7 +10,7 @@ from conftest import TOY, toy
 
 from ganmut.codes import ActionUnits, OneHot
 from ganmut.datasets.base import BadData, Batch, FaceSet, open_source
-from ganmut.emotions import EMOTIONS, UNITS, VARIANTS, prototype, prototype_of
+from ganmut.emotions import EMOTIONS, UNITS, VARIANTS, nearest_prototype, prototype_units
 from ganmut.methods.base import METHODS, Config
 from ganmut.methods.base_action_units import BANK
 from ganmut.methods.ganimation import HIGHEST
@@ -197,10 +197,10 @@ def test_the_autoencoder_leaves_the_mask_alone(method, batch):
 def test_prime_learns_what_emotions_mean_and_a_bank_of_real_faces(faces):
     method, other = of_toy_faces(), of_toy_faces()
     assert isinstance(method.space(), ActionUnits)  # before, too: the textbook's
-    assert torch.equal(method.space().of("happy"), torch.tensor(prototype("happy")))
+    assert torch.equal(method.space().of("happy"), torch.tensor(prototype_units("happy")))
     method.prime(faces)
     space = method.space()
-    assert torch.equal(space.of("happy"), torch.tensor(prototype("happy")))
+    assert torch.equal(space.of("happy"), torch.tensor(prototype_units("happy")))
     assert torch.allclose(space.of("smug"), faces.units[2::3].mean(0))
     assert space.grid().shape == (BANK, 17)
     real = {tuple(row.tolist()) for row in faces.units}
@@ -210,25 +210,25 @@ def test_prime_learns_what_emotions_mean_and_a_bank_of_real_faces(faces):
 
 
 def test_faces_decide_which_variant_of_an_emotion_is_meant():
-    closed, lowered = prototype("angry"), VARIANTS["sad"][0]
-    assert prototype_of("angry", closed) == closed and prototype_of("sad", prototype("sad")) == (
-        prototype("sad")
-    )
+    closed, lowered = prototype_units("angry"), VARIANTS["sad"][0]
+    assert nearest_prototype("angry", closed) == closed
+    assert nearest_prototype("sad", prototype_units("sad")) == prototype_units("sad")
     still = [0.0] * len(UNITS)
-    assert prototype_of("angry", still) == closed and prototype_of("happy", still) == (
-        prototype("happy")
+    assert nearest_prototype("angry", still) == closed and nearest_prototype("happy", still) == (
+        prototype_units("happy")
     )
     shout = list(still)
     shout[UNITS.index(25)] = 0.5
-    opened = prototype_of("angry", shout)
+    opened = nearest_prototype("angry", shout)
     assert opened[UNITS.index(25)] == VARIANTS["angry"][0][25] and opened[UNITS.index(4)] == 1
     lids = list(still)
     lids[UNITS.index(45)] = 0.3
-    assert prototype_of("sad", lids)[UNITS.index(45)] == lowered[45]
+    assert nearest_prototype("sad", lids)[UNITS.index(45)] == lowered[45]
     jaw = list(still)
     jaw[UNITS.index(26)] = 0.4
-    assert prototype_of("surprised", jaw)[UNITS.index(5)] == VARIANTS["surprised"][0][5]
-    assert prototype_of("surprised", prototype("surprised")) == prototype("surprised")
+    assert nearest_prototype("surprised", jaw)[UNITS.index(5)] == VARIANTS["surprised"][0][5]
+    surprised = prototype_units("surprised")
+    assert nearest_prototype("surprised", surprised) == surprised
 
 
 def test_rendered_faces_keep_the_textbook_s_prototypes():
@@ -236,7 +236,7 @@ def test_rendered_faces_keep_the_textbook_s_prototypes():
     method = METHODS["ganimation"](METHODS["ganimation"].PAPER, faces.emotions, 32, training=False)
     method.prime(faces)
     for emotion in EMOTIONS:
-        assert torch.equal(method.space().of(emotion), torch.tensor(prototype(emotion)))
+        assert torch.equal(method.space().of(emotion), torch.tensor(prototype_units(emotion)))
 
 
 def test_faces_without_units_are_refused_unless_labels_are_wanted(faces):

@@ -172,8 +172,8 @@ def test_each_gives_a_face_or_one_sentence(album, editor, tmp_path, name):
         return
     assert face is not False and all(record["score"] > 0 for record in records)
     assert name != "ten_faces.png" or len(records) == 10
-    edited = images.read(records[0]["out"])
-    assert edited.shape == images.read(album / name).shape
+    edited = images.read_image(records[0]["out"])
+    assert edited.shape == images.read_image(album / name).shape
 
 
 def test_a_folder_of_them_is_edited_to_its_end(album, editor, tmp_path):
@@ -189,7 +189,7 @@ def test_a_folder_of_them_is_aligned_to_its_end(album, tmp_path):
     report = faces.align_files(album, tmp_path / "out", progress=False)
     rows = [json.loads(x) for x in (tmp_path / "out" / "metadata.jsonl").read_text().splitlines()]
     check(rows, {row["origin"]: None for row in rows} | report.left)
-    assert all(images.read(tmp_path / "out" / row["file_name"]).shape == (128,) * 2 + (3,)
+    assert all(images.read_image(tmp_path / "out" / row["file_name"]).shape == (128,) * 2 + (3,)
                for row in rows)  # fmt: skip
     again = faces.align_files(album, tmp_path / "out", progress=False)
     assert (again.faces, again.before, again.left) == (0, report.faces, report.left)

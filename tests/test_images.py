@@ -12,8 +12,8 @@ from ganmut import images
 
 def test_bytes_survive_the_round_trip():
     every = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
-    assert torch.equal(images.to_bytes(images.to_float(every)), every)
-    assert images.to_bytes(torch.tensor([-9.0, 9.0])).tolist() == [0, 255]
+    assert torch.equal(images.to_uint8(images.to_float(every)), every)
+    assert images.to_uint8(torch.tensor([-9.0, 9.0])).tolist() == [0, 255]
 
 
 def test_resize_is_antialiased():
@@ -27,17 +27,17 @@ def test_every_mode_becomes_rgb(tmp_path):
     for mode in ("RGB", "RGBA", "L", "LA", "P", "CMYK", "1"):
         path = tmp_path / f"{mode}.{'tif' if mode == 'CMYK' else 'png'}"
         red.convert(mode).save(path)
-        pixels = images.read(path)
+        pixels = images.read_image(path)
         assert pixels.shape == (6, 8, 3) and pixels.dtype == np.uint8
     clear = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
     clear.save(tmp_path / "clear.png")
-    assert images.read(tmp_path / "clear.png").min() == 255  # transparency lies on white
+    assert images.read_image(tmp_path / "clear.png").min() == 255  # transparency lies on white
 
 
 def test_sixteen_bits_are_scaled_not_clipped(tmp_path):
     ramp = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
     Image.fromarray(ramp).save(tmp_path / "deep.png")
-    pixels = images.read(tmp_path / "deep.png")[..., 0]
+    pixels = images.read_image(tmp_path / "deep.png")[..., 0]
     assert np.abs(pixels.astype(int) - (ramp / 257).round()).max() <= 1
 
 
@@ -46,33 +46,33 @@ def test_exif_turns_the_picture(tmp_path):
     exif = picture.getexif()
     exif[0x0112] = 6
     picture.save(tmp_path / "turned.png", exif=exif)
-    assert images.read(tmp_path / "turned.png").shape == (6, 4, 3)
+    assert images.read_image(tmp_path / "turned.png").shape == (6, 4, 3)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n truncated"])
 def test_what_is_not_a_picture_is_named(tmp_path, content):
     path = tmp_path / "bad.png"
     path.write_bytes(content)
-    with pytest.raises(images.BadPicture, match=r"bad\.png"):
-        images.read(path)
+    with pytest.raises(images.BadImage, match=r"bad\.png"):
+        images.read_image(path)
 
 
 def test_truncated_bomb_and_missing(tmp_path, monkeypatch):
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / "whole.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:-2000])
-    with pytest.raises(images.BadPicture, match="damaged"):
-        images.read(tmp_path / "cut.png")
+    with pytest.raises(images.BadImage, match="damaged"):
+        images.read_image(tmp_path / "cut.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.raises(images.BadPicture, match="scale it down"):
-        images.read(tmp_path / "whole.png")
-    with pytest.raises(images.BadPicture, match="no such file"):
-        images.read(tmp_path / "none.png")
+    with pytest.raises(images.BadImage, match="scale it down"):
+        images.read_image(tmp_path / "whole.png")
+    with pytest.raises(images.BadImage, match="no such file"):
+        images.read_image(tmp_path / "none.png")
 
 
 def test_grid_and_png(tmp_path):
     tiles = torch.stack([torch.full((3, 4, 5), v, dtype=torch.uint8) for v in (10, 20, 30)])
-    sheet = images.grid(tiles, columns=2)
+    sheet = images.make_grid(tiles, columns=2)
     assert sheet.shape == (3, 10, 12)
     assert (
         sheet[0, 0, 0] == 10
@@ -81,7 +81,7 @@ def test_grid_and_png(tmp_path):
         and sheet[0, 9, 11] == 255
     )
     assert np.array_equal(
-        images.read(images.write_png(tmp_path / "a" / "s.png", sheet)), images.array(sheet)
+        images.read_image(images.write_png(tmp_path / "a" / "s.png", sheet)), images.to_array(sheet)
     )
 
 

@@ -35,7 +35,7 @@ def editor(method):
 def faces():
     generator = torch.Generator().manual_seed(5)
     coarse = torch.rand(4, 3, 8, 8, generator=generator)
-    return images.to_bytes(images.resize(coarse, TOY["size"]) * 2 - 1)
+    return images.to_uint8(images.resize(coarse, TOY["size"]) * 2 - 1)
 
 
 def rng() -> torch.Generator:

@@ -35,9 +35,9 @@ def test_emotions_are_joined_and_rare_ones_left_to_the_other_source(mixture):
     assert sorted(faces.emotions) == ["bored", "happy", "neutral", "sad"]
     assert faces.emotions[0] == "neutral"
     sad = faces.emotion == faces.emotions.index("sad")
-    assert faces.part[sad].unique().tolist() == [1]
+    assert faces.source_id[sad].unique().tolist() == [1]
     neutral = faces.emotion == 0
-    assert faces.part[neutral].unique().tolist() == [0, 1]
+    assert faces.source_id[neutral].unique().tolist() == [0, 1]
     assert faces.grey and faces.units is None
 
 
@@ -45,7 +45,7 @@ def test_colour_stays_where_all_have_it(tmp_path):
     count = {"neutral": 40, "happy": 40}
     spec = " + ".join(folder(tmp_path / name, count) for name in "ab")
     faces = open_source(spec).load("train", SIZE, progress=False)
-    assert not faces.grey and faces.part.bincount().min() > 15
+    assert not faces.grey and faces.source_id.bincount().min() > 15
 
 
 def test_balanced_training_shows_every_emotion_of_every_source_equally_often(mixture):
@@ -53,7 +53,7 @@ def test_balanced_training_shows_every_emotion_of_every_source_equally_often(mix
     settings = {"batch": 500, "size": SIZE, "balanced": True}
     sampler = Sampler(faces, recipes.assemble("ganmut", "cpu", **settings)[0], torch.device("cpu"))
     rows = sampler.rows(torch.Generator().manual_seed(0))
-    cells = torch.bincount(faces.emotion[rows] + 10 * faces.part[rows])
+    cells = torch.bincount(faces.emotion[rows] + 10 * faces.source_id[rows])
     assert cells[cells > 0].min() > 70 and (cells > 0).sum() == 5
 
 
@@ -61,7 +61,7 @@ def test_rendered_faces_join_a_folder_of_a_few_emotions(tmp_path):
     spec = folder(tmp_path, {"neutral": 40, "happy": 40}) + " + procedural"
     faces = open_source(spec).load("train", SIZE, 400, progress=False)
     assert faces.emotions[0] == "neutral" and len(faces.emotions) == 7
-    assert faces.part[faces.emotion > 1].unique().tolist() == [1]
+    assert faces.source_id[faces.emotion > 1].unique().tolist() == [1]
 
 
 @pytest.mark.parametrize(

@@ -152,8 +152,8 @@ def test_the_source_delivers_faces_and_answers(tmp_path, monkeypatch):
     assert (len(faces), faces.size, faces.source, faces.split) == (8, 32, "procedural", "extractor")
     truth = sample(2, "extractor", range(8))
     assert torch.equal(faces.faces(), render(truth, 32)) and torch.equal(faces.units, truth.units)
-    answer = faces.answer(torch.tensor([3, 1]), "angry", 1.0)
+    answer = faces.ground_truth(torch.tensor([3, 1]), "angry", 1.0)
     assert torch.equal(answer, render(express(truth.select([3, 1]), "angry"), 32))
     assert torch.equal(
-        faces.select(torch.tensor([4, 3])).answer(torch.tensor([1]), "angry", 1.0), answer[:1]
+        faces.select(torch.tensor([4, 3])).ground_truth(torch.tensor([1]), "angry", 1.0), answer[:1]
     )

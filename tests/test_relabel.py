@@ -83,7 +83,7 @@ def test_only_the_training_split_changes(folder, capsys):
     assert source.load("test", SIZE).fingerprint == plain.load("test", SIZE).fingerprint
 
 
-def test_faces_whose_units_do_not_show_their_label_are_left_out(tmp_path, capsys):
+def test_faces_whose_units_do_not_show_their_label_are_skip_counts(tmp_path, capsys):
     """Six of 30 faces called happy do not smile; of the neutral ones four do."""
     photographs(tmp_path, range(166, 194), range(170, 200))
     plain = open_source(f"folder:{tmp_path}")
@@ -91,7 +91,7 @@ def test_faces_whose_units_do_not_show_their_label_are_left_out(tmp_path, capsys
     before, after = (s.load("train", SIZE) for s in (plain, sure))
     smiling, happy = before.units[:, UNITS.index(12)] > 0.5, before.emotion == 1
     kept = smiling | ~happy  # neutral faces stay, whatever they show
-    assert 0 < (~kept).sum() == after.left_out["emotion not shown"]
+    assert 0 < (~kept).sum() == after.skip_counts["emotion not shown"]
     assert f"do not show their label: {(~kept).sum()} faces" in capsys.readouterr().out
     assert (smiling & ~happy).any()
     assert torch.equal(after.faces(), before.faces(kept.nonzero()[:, 0]))

@@ -207,7 +207,7 @@ def test_a_style_is_of_the_emotion_asked_for(method, people):
 
 def test_an_editor_edits_under_a_reference(method, people):
     editor = Editor(method, {})
-    faces = editor.prepare(images.to_bytes(people[:2]))
+    faces = editor.prepare(images.to_uint8(people[:2]))
     codes = editor.method.style_of(people[5:7], "surprised")
     edited = editor.edit(faces, codes)
     assert edited.dtype == torch.uint8 and edited.shape == (2, 3, 32, 32)

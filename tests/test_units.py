@@ -14,7 +14,7 @@ from PIL import Image
 
 from ganmut.__main__ import main
 from ganmut.action_units import blendshapes
-from ganmut.action_units.base import PROVIDERS, ProviderMissing
+from ganmut.action_units.base import PROVIDERS, ProviderUnavailable
 from ganmut.action_units.blendshapes import BLENDSHAPES, TABLE
 from ganmut.action_units.files import write_units
 from ganmut.action_units.mediapipe import aired
@@ -142,7 +142,7 @@ def test_the_bundled_provider_writes_the_column_once(tmp_path, form, capsys):
     assert set(report.failed) == set(names[:2]) and "no such file" in report.failed[names[0]]
     with pytest.raises(BadData, match=r"2 rows cannot be used \(2 x no action units\)"):
         open_source(f"folder:{tmp_path}")
-    source = open_source(f"folder:{tmp_path}?on_bad=skip")
+    source = open_source(f"folder:{tmp_path}?on_error=skip")
     assert len(source.rows) == len(names) - 2
     assert source.load("train", 8, progress=False).units.shape[1] == 17
     written = report.file.read_bytes()
@@ -159,11 +159,11 @@ def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
         def __init__(self, model):
             pass
 
-        def read(self, pictures):
-            calls.append(len(pictures))
+        def estimate_units(self, images):
+            calls.append(len(images))
             if len(calls) == 2:
                 raise KeyboardInterrupt
-            return [(0.5,) * 17] * len(pictures)
+            return [(0.5,) * 17] * len(images)
 
     monkeypatch.setitem(PROVIDERS._entries, "slow", Slow)
     with pytest.raises(KeyboardInterrupt):
@@ -193,7 +193,7 @@ def test_what_cannot_be_done_is_one_sentence(tmp_path, capsys):
         write_units(tmp_path / "split", "bundled")
     with pytest.raises(Unknown, match="did you mean 'bundled'"):
         write_units(tmp_path / "split" / "train", "bundeld")
-    with pytest.raises(ProviderMissing, match="is the extractor 'emotion'"):
+    with pytest.raises(ProviderUnavailable, match="is the extractor 'emotion'"):
         PROVIDERS["bundled"]("procedural/emotion")
     assert main(["units", str(tmp_path / "empty"), "--provider", "bundled"]) == 2
     assert "holds no pictures" in capsys.readouterr().err
@@ -212,15 +212,17 @@ def test_the_command(tmp_path, capsys):
 
 def test_mediapipe_says_what_it_needs(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "mediapipe", None)
-    with pytest.raises(ProviderMissing, match=r"pip install 'ganmut\[units\]'"):
+    with pytest.raises(ProviderUnavailable, match=r"pip install 'ganmut\[units\]'"):
         PROVIDERS["mediapipe"]("x")
     landmarker(monkeypatch)
-    with pytest.raises(ProviderMissing, match=r"fetch face_landmarker.task from https.*--model"):
+    with pytest.raises(
+        ProviderUnavailable, match=r"fetch face_landmarker.task from https.*--model"
+    ):
         PROVIDERS["mediapipe"]("")
-    with pytest.raises(ProviderMissing, match=r"no file 'gone.task'"):
+    with pytest.raises(ProviderUnavailable, match=r"no file 'gone.task'"):
         PROVIDERS["mediapipe"]("gone.task")
     (tmp_path / "bad.task").write_text("text")
-    with pytest.raises(ProviderMissing, match=r"is no face landmarker \(Unable to open zip"):
+    with pytest.raises(ProviderUnavailable, match=r"is no face landmarker \(Unable to open zip"):
         PROVIDERS["mediapipe"](str(tmp_path / "bad.task"))
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from ganmut import images as pictures
 from ganmut.datasets import open_source
 from ganmut.editor import Editor
-from ganmut.emotions import EMOTIONS, canonical
+from ganmut.emotions import EMOTIONS, canonical_emotion
 from ganmut.images import write_atomic
 
 LIMIT = 400_000  # bytes a figure
@@ -44,7 +44,7 @@ class Person:
 
     def answers(self, emotions: Sequence[str]) -> Tensor:
         """uint8 m x 3 x S x S: the person under each emotion; white for what nobody can render."""
-        known = [canonical(emotion) in EMOTIONS for emotion in emotions]
+        known = [canonical_emotion(emotion) in EMOTIONS for emotion in emotions]
         blank = torch.full_like(self.picture, 255)
         shown = zip(emotions, known, strict=True)
         return torch.cat([self.answer(emotion) if there else blank for emotion, there in shown])
@@ -55,7 +55,7 @@ def rendered_person(size: int, seed: int = 0) -> Person:
     faces = open_source("procedural").load("test", size, 14, seed=seed, progress=False)
     neutral = (faces.emotion == 0).nonzero()[:, 0].tolist()
     row = torch.tensor(neutral[:1] or [0])
-    return Person(faces.faces(row), lambda emotion: faces.answer(row, emotion, 1.0))
+    return Person(faces.faces(row), lambda emotion: faces.ground_truth(row, emotion, 1.0))
 
 
 def colour(emotion: str, number: int) -> str:
@@ -84,7 +84,7 @@ def lined_up(title: str, lines: dict[str, Tensor], columns: list[str] | None = N
     figure.suptitle(title, fontsize=10)
     for number, (name, line) in enumerate(lines.items()):
         axes = figure.add_subplot(len(lines), 1, number + 1)
-        axes.imshow(pictures.array(pictures.grid(line, columns=m)))
+        axes.imshow(pictures.to_array(pictures.make_grid(line, columns=m)))
         bare(axes)
         axes.set_ylabel(name, fontsize=8, rotation=0, ha="right", va="center")
         if columns and not number:

@@ -70,7 +70,7 @@ def arrows(name: str, flow: Tensor, person: Person, emotions: tuple[str, ...]) -
     longest = float(flow.norm(dim=1).max())
     figure.suptitle(f"{name}: where each pixel comes from (up to {longest:.1f} px)", fontsize=10)
     scale = max(longest, 1e-6) / (1.5 * step)  # the longest arrow reaches half over its neighbour
-    face = pictures.array(pictures.resize(person.picture.float(), side)[0].to(torch.uint8))
+    face = pictures.to_array(pictures.resize(person.picture.float(), side)[0].to(torch.uint8))
     for number, (emotion, field) in enumerate(zip(emotions, flow.numpy(), strict=True)):
         axes = figure.add_subplot(1, len(flow), number + 1)
         axes.imshow(face, alpha=0.6)
@@ -95,7 +95,7 @@ def framed(boxes: dict[str, dict[str, tuple[float, ...]]], person: Person) -> Fi
     figure = Figure(figsize=(2.6 * len(boxes), 3.0), layout="constrained")
     for number, (name, parts) in enumerate(boxes.items()):
         axes = figure.add_subplot(1, len(boxes), number + 1)
-        axes.imshow(pictures.array(person.picture[0]))
+        axes.imshow(pictures.to_array(person.picture[0]))
         for i, (part, (left, top, width, height)) in enumerate(parts.items()):
             edge = {"fill": False, "edgecolor": f"C{i}", "linewidth": 1.5}
             axes.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, **edge))

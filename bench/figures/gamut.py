@@ -67,7 +67,7 @@ def wheel(editor: Editor, person: Person) -> Figure:
 
 
 def _place(axes: Axes, codes: Tensor, faces: Tensor, halves: list[float]) -> None:
-    for (x, y), face, half in zip(codes.tolist(), pictures.array(faces), halves, strict=True):
+    for (x, y), face, half in zip(codes.tolist(), pictures.to_array(faces), halves, strict=True):
         axes.imshow(face, extent=(x - half, x + half, y - half, y + half))
 
 

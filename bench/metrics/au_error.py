@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.metrics.base import METRICS, Metric, NotMeasured, Score, by_face
-from ganmut.emotions import PROTOTYPES, UNITS, canonical, prototype
+from ganmut.emotions import PROTOTYPES, UNITS, canonical_emotion, prototype_units
 
 if TYPE_CHECKING:
     from bench.feature_cache import Evidence
@@ -62,7 +62,9 @@ def wanted(emotions: tuple[str, ...]) -> np.ndarray:
     """emotions x 17: the prototypes' units; NaN for an emotion that has none written down."""
     return np.array(
         [
-            prototype(emotion) if canonical(emotion) in PROTOTYPES else [np.nan] * len(UNITS)
+            prototype_units(emotion)
+            if canonical_emotion(emotion) in PROTOTYPES
+            else [np.nan] * len(UNITS)
             for emotion in emotions
         ]
     )

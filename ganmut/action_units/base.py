@@ -11,14 +11,14 @@ from ganmut.registry import Registry
 PROVIDERS = Registry("provider of action units", "ganmut.action_units")
 
 
-class ProviderMissing(ValueError):
+class ProviderUnavailable(ValueError):
     """A provider whose package or model is not at hand; the message says how to get it."""
 
 
 class Provider(Protocol):
     """What a file here registers: built from the text of `--model`, "" where there was none."""
 
-    def read(self, pictures: list[np.ndarray]) -> list[tuple[float, ...] | None]:
+    def estimate_units(self, images: list[np.ndarray]) -> list[tuple[float, ...] | None]:
         """17 units in 0..1 (order of ganmut.emotions.UNITS) of each H x W x 3 uint8 RGB picture of
         one face; None where no face is seen."""
         ...

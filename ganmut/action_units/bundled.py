@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import torch
 
-from ganmut.action_units.base import PROVIDERS, ProviderMissing
+from ganmut.action_units.base import PROVIDERS, ProviderUnavailable
 from ganmut.datasets.cache import square
 from ganmut.extractors.base import load
 
@@ -24,7 +24,7 @@ class Bundled:
     def __init__(self, model: str = ""):
         self.extractor = load(model or RENDERED)
         if self.extractor.name != "units":
-            raise ProviderMissing(
+            raise ProviderUnavailable(
                 f"{model} is the extractor {self.extractor.name!r}; give one that "
                 "`python -m ganmut train-extractor units` wrote"
             )
@@ -34,8 +34,8 @@ class Bundled:
                 file=sys.stderr,
             )
 
-    def read(self, pictures: list[np.ndarray]) -> list[tuple[float, ...] | None]:
+    def estimate_units(self, images: list[np.ndarray]) -> list[tuple[float, ...] | None]:
         """The units of aligned faces (it looks for none: every picture is one)."""
-        faces = [square(picture, self.extractor.size) for picture in pictures]
+        faces = [square(picture, self.extractor.size) for picture in images]
         outputs = self.extractor(torch.from_numpy(np.stack(faces))).outputs
         return [tuple(row) for row in outputs.clamp(0, 1).tolist()]

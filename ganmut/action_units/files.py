@@ -17,8 +17,8 @@ from ganmut.action_units.base import PROVIDERS
 from ganmut.datasets.base import BadData
 from ganmut.datasets.directory import pictures
 from ganmut.datasets.folder import METADATA, metadata_of, read_rows, read_table
-from ganmut.datasets.records import Sieve
-from ganmut.images import BadPicture, read, write_atomic
+from ganmut.datasets.records import RowFilter
+from ganmut.images import BadImage, read_image, write_atomic
 
 BATCH, SAVE = 32, 1024  # pictures read at once, and between two saves
 
@@ -46,7 +46,7 @@ def write_units(
     Every row gets 17 numbers and `units_by`, the provider's name; an empty list where the picture
     cannot be read or shows no face. Rows that this provider has already done are passed over unless
     `again`; the file is replaced as a whole, now and then and at the end, so a run may be broken
-    off. Raises BadData for a folder without pictures, Unknown, ProviderMissing.
+    off. Raises BadData for a folder without pictures, Unknown, ProviderUnavailable.
     """
     root = Path(folder).expanduser()
     if not root.is_dir():
@@ -61,7 +61,7 @@ def write_units(
         for start in range(0, len(todo), BATCH):
             batch = todo[start : start + BATCH]
             shown = {i: pixels for i, pixels in _open(root, batch, report)}
-            told = teller.read(list(shown.values())) if shown else []
+            told = teller.estimate_units(list(shown.values())) if shown else []
             found = dict(zip(shown, told, strict=True))
             for i, row in enumerate(batch):
                 if i in found and found[i] is None:
@@ -90,7 +90,7 @@ def described(root: Path) -> tuple[Path, list[dict[str, Any]]]:
     if inner := [part.name for part in root.iterdir() if part.is_dir() and metadata_of(part)]:
         raise BadData(f"{root} has its metadata in {', '.join(sorted(inner))}; name these instead")
     bare = [path.relative_to(root).as_posix() for path in pictures(root)]
-    known = {row.key: row for row in read_rows(root, Sieve(root.name, "skip"))}
+    known = {row.key: row for row in read_rows(root, RowFilter(root.name, "skip"))}
     rows = [{"file_name": name} for name in bare]
     for row in rows if len(known) == len(bare) else ():
         row |= {"emotion": known[row["file_name"]].label}
@@ -119,6 +119,6 @@ def save(path: Path, rows: list[dict[str, Any]]) -> Path:
 def _open(root: Path, rows: list[dict[str, Any]], report: Report) -> Iterator[tuple[int, Any]]:
     for i, row in enumerate(rows):
         try:
-            yield i, read(root / row["file_name"])
-        except BadPicture as error:
+            yield i, read_image(root / row["file_name"])
+        except BadImage as error:
             report.failed[row["file_name"]] = str(error).partition(": ")[2]

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from ganmut.action_units import blendshapes
-from ganmut.action_units.base import PROVIDERS, ProviderMissing
+from ganmut.action_units.base import PROVIDERS, ProviderUnavailable
 
 MODEL = "face_landmarker.task"
 PAGE = "https://ai.google.dev/edge/mediapipe/solutions/vision/face_landmarker"
@@ -20,7 +20,7 @@ AIR, LEAST = 0.25, 256
 class MediaPipe:
     """`--model` is the path of Google's face_landmarker.task, which users fetch themselves.
 
-    Raises ProviderMissing without the package or the file.
+    Raises ProviderUnavailable without the package or the file.
     """
 
     def __init__(self, model: str = ""):
@@ -28,13 +28,13 @@ class MediaPipe:
             import mediapipe
             from mediapipe.tasks.python import BaseOptions, vision
         except ImportError as error:
-            raise ProviderMissing(
+            raise ProviderUnavailable(
                 f"mediapipe cannot be imported ({error}): pip install 'ganmut[units]'"
             ) from None
         path = Path(model).expanduser()
         if not model or not path.is_file():
             told = f"there is no file {model!r}" if model else "mediapipe needs its model"
-            raise ProviderMissing(f"{told}: fetch {MODEL} from {PAGE} and give --model PATH")
+            raise ProviderUnavailable(f"{told}: fetch {MODEL} from {PAGE} and give --model PATH")
         options = vision.FaceLandmarkerOptions(
             base_options=BaseOptions(model_asset_path=str(path)),
             output_face_blendshapes=True,
@@ -44,13 +44,13 @@ class MediaPipe:
             self.landmarker = vision.FaceLandmarker.create_from_options(options)
         except (RuntimeError, ValueError, OSError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise ProviderMissing(f"{path} is no face landmarker ({reason})") from None
+            raise ProviderUnavailable(f"{path} is no face landmarker ({reason})") from None
         self.picture = mediapipe.Image
         self.form = mediapipe.ImageFormat.SRGB
 
-    def read(self, pictures: list[np.ndarray]) -> list[tuple[float, ...] | None]:
+    def estimate_units(self, images: list[np.ndarray]) -> list[tuple[float, ...] | None]:
         """The units of the face in each picture, None where MediaPipe finds no face."""
-        return [self._one(aired(picture)) for picture in pictures]
+        return [self._one(aired(picture)) for picture in images]
 
     def _one(self, picture: np.ndarray) -> tuple[float, ...] | None:
         found = self.landmarker.detect(self.picture(image_format=self.form, data=picture))

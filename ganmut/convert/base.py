@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ganmut import weights
 from ganmut.datasets import procedural
-from ganmut.emotions import EMOTIONS, canonical
+from ganmut.emotions import EMOTIONS, canonical_emotion
 from ganmut.methods.base import Method
 from ganmut.registry import Registry
 from ganmut.weights.storage import BadWeights, sha256
@@ -129,7 +129,9 @@ def ordered(labels: tuple[str, ...], count: int, path: Path) -> tuple[tuple[str,
 
     Raises BadWeights where the labels are not named, or are not as many.
     """
-    names = [canonical(label) for label in labels or (EMOTIONS if count == len(EMOTIONS) else ())]
+    names = [
+        canonical_emotion(label) for label in labels or (EMOTIONS if count == len(EMOTIONS) else ())
+    ]
     if len(names) != count or len(set(names)) != count or "neutral" not in names:
         given = f"got {', '.join(names)}" if names else "they are not in the file"
         raise BadWeights(

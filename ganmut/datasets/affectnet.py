@@ -19,8 +19,8 @@ import numpy as np
 from tqdm import tqdm
 
 from ganmut.datasets.base import SOURCES, BadData
-from ganmut.datasets.directory import Tree, pictures
-from ganmut.datasets.records import NO_LABEL, SPLIT_WORDS, Row, Sieve
+from ganmut.datasets.directory import DirectorySource, pictures
+from ganmut.datasets.records import NO_LABEL, SPLIT_WORDS, Row, RowFilter
 
 IDS = (
     "neutral",
@@ -49,7 +49,7 @@ COLUMNS = (
 
 
 @SOURCES.register("affectnet")
-class AffectNet(Tree):
+class AffectNet(DirectorySource):
     """AffectNet as it was handed out; none, uncertain and no-face are left out and counted."""
 
     expected = (
@@ -57,7 +57,7 @@ class AffectNet(Tree):
         "or train_set/images and train_set/annotations (8 labels)"
     )
 
-    def scan(self, sieve: Sieve) -> Iterator[Row]:
+    def scan(self, sieve: RowFilter) -> Iterator[Row]:
         if folder := self._of_2017():
             yield from self._published(folder, sieve)
             return
@@ -72,7 +72,7 @@ class AffectNet(Tree):
         name = "Manually_Annotated_Images"
         return next(iter([*self.root.glob(name), *self.root.glob(f"*/{name}")]), None)
 
-    def _published(self, folder: Path, sieve: Sieve) -> Iterator[Row]:
+    def _published(self, folder: Path, sieve: RowFilter) -> Iterator[Row]:
         beside = [folder.parent, self.root]
         places = [place for one in beside for place in (one / "Manually_Annotated_file_lists", one)]
         lists = next((place for place in places if (place / "training.csv").is_file()), None)
@@ -82,7 +82,7 @@ class AffectNet(Tree):
             if (lists / file).is_file():
                 yield from self._listed(lists / file, folder, split, sieve)
 
-    def _listed(self, path: Path, folder: Path, split: str, sieve: Sieve) -> Iterator[Row]:
+    def _listed(self, path: Path, folder: Path, split: str, sieve: RowFilter) -> Iterator[Row]:
         with open(path, encoding="utf-8-sig", newline="") as file:
             for cells in (reader := csv.reader(file)):
                 if cells and cells[0] == COLUMNS[0]:
@@ -94,7 +94,7 @@ class AffectNet(Tree):
                 elif label := named(cells[6], cells[0], sieve):
                     yield from self.at(folder / cells[0], sieve, label, split=split)
 
-    def _annotated(self, folder: Path, split: str, sieve: Sieve) -> Iterator[Row]:
+    def _annotated(self, folder: Path, split: str, sieve: RowFilter) -> Iterator[Row]:
         files = list(pictures(folder / "images"))
         for path in tqdm(files, desc=f"labels of {folder.name}", disable=len(files) < 5000):
             note = folder / "annotations" / f"{path.stem}_exp.npy"
@@ -110,14 +110,14 @@ class AffectNet(Tree):
             if label := named(str(cell.reshape(-1)[0]) if cell.size == 1 else "", key, sieve):
                 yield from self.at(path, sieve, label, split=split)
 
-    def _classes(self, folder: Path, split: str, sieve: Sieve) -> Iterator[Row]:
+    def _classes(self, folder: Path, split: str, sieve: RowFilter) -> Iterator[Row]:
         for group in sorted(path for path in folder.iterdir() if path.is_dir()):
             for path in pictures(group):
                 if label := named(group.name, f"{folder.name}/{group.name}", sieve):
                     yield from self.at(path, sieve, label, split=split)
 
 
-def named(cell: str, key: str, sieve: Sieve) -> str:
+def named(cell: str, key: str, sieve: RowFilter) -> str:
     """The emotion of an id 0..10; "" where it is none (counted) or no id (noted)."""
     try:
         label = IDS[int(float(cell))] if float(cell) >= 0 else ""

@@ -43,14 +43,14 @@ class Batch:
 
 @dataclass(frozen=True)
 class FaceSet:
-    """N aligned faces of one split with what is known of them.
+    """N aligned faces of one split and their annotations.
 
     images: uint8 N x 3 x S x S RGB, in memory or memory-mapped; emotion: int64 N, an index into
     `emotions`; units: float N x 17 in [0, 1] (order of ganmut.emotions.UNITS) or None; person:
-    int64 N or None. answer(indices, emotion, intensity) -> uint8 images: the same people rendered
-    with another expression, where the source knows the truth (procedural), else None. part: int64
-    N, which source of a mixture a face is of, else None. left_out: reason -> count of rows that an
-    option skipped.
+    int64 N or None. ground_truth(indices, emotion, intensity) -> uint8 n x 3 x S x S: the same
+    people with another expression; None where the source cannot render it. source_id: int64 N, the
+    source of each face of a concatenation, else None. skip_counts: reason -> number of rows left
+    out.
     """
 
     source: str
@@ -61,9 +61,9 @@ class FaceSet:
     fingerprint: str
     units: Tensor | None = None
     person: Tensor | None = None
-    part: Tensor | None = None
-    answer: Callable[[Tensor, str, float], Tensor] | None = None
-    left_out: dict[str, int] = field(default_factory=dict)
+    source_id: Tensor | None = None
+    ground_truth: Callable[[Tensor, str, float], Tensor] | None = None
+    skip_counts: dict[str, int] = field(default_factory=dict)
     crop: str = CROP
 
     def __post_init__(self) -> None:
@@ -101,9 +101,9 @@ class FaceSet:
         """The FaceSet of some of its faces; the fingerprint names the choice."""
         parts = {
             name: None if getattr(self, name) is None else getattr(self, name)[indices]
-            for name in ("units", "person", "part")
+            for name in ("units", "person", "source_id")
         }
-        answer = self.answer
+        ground_truth = self.ground_truth
         chosen = hashlib.sha256(np.asarray(indices, np.int64).tobytes()).hexdigest()[:8]
         return FaceSet(
             source=self.source,
@@ -112,9 +112,9 @@ class FaceSet:
             crop=self.crop,
             images=self.faces(indices),
             emotion=self.emotion[indices],
-            left_out=self.left_out,
+            skip_counts=self.skip_counts,
             fingerprint=f"{self.fingerprint}/{chosen}",
-            answer=answer and (lambda rows, *what: answer(indices[rows], *what)),
+            ground_truth=ground_truth and (lambda rows, *what: ground_truth(indices[rows], *what)),
             **parts,
         )
 
@@ -122,7 +122,7 @@ class FaceSet:
         """The same set with images and labels on a device (uint8: 49 KB a face at 128 px)."""
         moved = {
             name: None if getattr(self, name) is None else getattr(self, name).to(device)
-            for name in ("emotion", "units", "person", "part")
+            for name in ("emotion", "units", "person", "source_id")
         }
         return FaceSet(**{**self.__dict__, **moved, "images": self.faces().to(device)})
 
@@ -141,9 +141,14 @@ class Source(Protocol):
     ) -> FaceSet: ...
 
 
+# Options of specs as recipes that exist spell them.
+OLD_OPTIONS = {"on_bad": "on_error"}
+OLD_VALUES = {"refuse": "raise"}
+
+
 def open_source(spec: str, **options: Any) -> Source:
     """The source of a spec: "procedural", "folder:PATH", "hub:OWNER/NAME@REVISION"; options are the
-    source's own, also written into the spec: "folder:PATH?on_bad=skip&min_fill=0.8".
+    source's own, also written into the spec: "folder:PATH?on_error=skip&min_fill=0.8".
 
     Raises Unknown for a source that no file registers, BadData for an argument it cannot use.
     """
@@ -152,7 +157,8 @@ def open_source(spec: str, **options: Any) -> Source:
     name, _, argument = spec.partition(":")
     if found := re.fullmatch(r"(.*?)\?(\w+=[^?]*)", f"{name}:{argument}" if argument else name):
         name, _, argument = found[1].partition(":")
-        options |= dict(pair.partition("=")[::2] for pair in found[2].split("&"))
+        pairs = (pair.partition("=")[::2] for pair in found[2].split("&"))
+        options |= {OLD_OPTIONS.get(key, key): OLD_VALUES.get(value, value) for key, value in pairs}
     try:
         return SOURCES[name](argument, **options)
     except TypeError as error:
@@ -162,7 +168,7 @@ def open_source(spec: str, **options: Any) -> Source:
         raise BadData(f"{name} has no option {unknown}; see docs/datasets.md") from None
 
 
-def carve(keys: list[str], share: float, salt: str) -> np.ndarray:
+def hash_split(keys: list[str], share: float, salt: str) -> np.ndarray:
     """bool n: a fixed pseudo-random `share` of the rows, chosen by hashing each key (a person or a
     file name).
 

@@ -19,7 +19,7 @@ from numpy.lib.format import open_memmap
 from tqdm import tqdm
 
 from ganmut.datasets.base import BadData
-from ganmut.images import BadPicture, resize, tensor, write_atomic
+from ganmut.images import BadImage, resize, to_tensor, write_atomic
 
 CHUNK = 256  # pictures between two looks at the progress bar
 
@@ -34,7 +34,7 @@ def square(pixels: np.ndarray, size: int) -> np.ndarray:
     height, width, _ = pixels.shape
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
-    middle = tensor(pixels[top : top + side, left : left + side])[None].float()
+    middle = to_tensor(pixels[top : top + side, left : left + side])[None].float()
     return resize(middle, size)[0].round().clamp(0, 255).byte().numpy()
 
 
@@ -73,7 +73,7 @@ def pictures(
 ) -> tuple[np.ndarray, dict[int, str]]:
     """(uint8 count x 3 x size x size, memory-mapped; row -> why it could not be read, zeros there).
 
-    read(row) gives H x W x 3 uint8 or raises BadPicture; it is called from several threads, and not
+    read(row) gives H x W x 3 uint8 or raises BadImage; it is called from several threads, and not
     at all where the cache holds `key` at this size. Raises BadData where the disk has no room.
     """
     notes = cache_root() / f"{key}-{size}.json"
@@ -98,7 +98,7 @@ def _fill(
     def one(row: int) -> None:
         try:
             target[row] = square(read(row), size)
-        except BadPicture as error:
+        except BadImage as error:
             bad[row] = str(error)
 
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:

@@ -7,7 +7,7 @@
 
 With the mapping the splits are CelebA's own (its first 162,770 pictures train, the next 19,867
 validate, the rest test), which no person crosses. It has no emotions: the one that the units show
-stands in (emotions.named_by_units).
+stands in (emotions.emotion_of_units).
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ganmut.datasets.base import SOURCES, BadData
-from ganmut.datasets.directory import Tree, pictures
-from ganmut.datasets.records import Row, Sieve
+from ganmut.datasets.directory import DirectorySource, pictures
+from ganmut.datasets.records import Row, RowFilter
 
 MAPPING, WHO = "CelebA-HQ-to-CelebA-mapping.txt", "identity_CelebA.txt"
 LAST_TRAIN, LAST_VALIDATION = 162770, 182637
 
 
 @SOURCES.register("celebahq")
-class CelebAHQ(Tree):
+class CelebAHQ(DirectorySource):
     """CelebA-HQ with OpenFace's action units."""
 
     expected = "expected CelebA-HQ-img/<n>.jpg and openface/<n>.csv for each"
     unlabelled = True
 
-    def scan(self, sieve: Sieve) -> Iterator[Row]:
+    def scan(self, sieve: RowFilter) -> Iterator[Row]:
         origins = {row[0]: row[2] for row in columns(self.root / MAPPING, 3)}
         who = {row[0]: row[1] for row in columns(self.root / WHO, 2)}
         for path in pictures(self.folder("CelebA-HQ-img")):

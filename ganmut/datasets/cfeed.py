@@ -15,15 +15,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from ganmut.datasets.base import SOURCES, BadData
-from ganmut.datasets.directory import Tree, pictures
-from ganmut.datasets.records import Row, Sieve
+from ganmut.datasets.directory import DirectorySource, pictures
+from ganmut.datasets.records import Row, RowFilter
 
 BASIC = ("neutral", "happy", "sad", "fearful", "angry", "surprised", "disgusted")
 NAME = re.compile(r"(?P<expression>\d{2})_(?P<person>\d+)_\d+")
 
 
 @SOURCES.register("cfeed")
-class CFEED(Tree):
+class CFEED(DirectorySource):
     """CFEED; without names.csv only neutral and the six basic emotions, the others counted."""
 
     expected = "expected CFEE_Database_230/<any>/Images<n>/02_339_3470.jpg"
@@ -32,7 +32,7 @@ class CFEED(Tree):
         self.names = {number: name for number, name in enumerate(BASIC, 1)}
         super().__init__(argument, **options)
 
-    def scan(self, sieve: Sieve) -> Iterator[Row]:
+    def scan(self, sieve: RowFilter) -> Iterator[Row]:
         if whole := self._sheet():
             self.names = whole
         for path in pictures(self.root):

@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from ganmut.datasets.base import SOURCES
-from ganmut.datasets.directory import Tree, pictures
-from ganmut.datasets.records import Row, Sieve, positive
+from ganmut.datasets.directory import DirectorySource, pictures
+from ganmut.datasets.records import Row, RowFilter, positive
 from ganmut.emotions import UNITS
 
 IDS = ("neutral", "angry", "contempt", "disgusted", "fearful", "happy", "sad", "surprised")
 
 
 @SOURCES.register("ckplus")
-class CKPlus(Tree):
+class CKPlus(DirectorySource):
     """CK+. frames: how many of a sequence's last frames show the emotion (default 3); its first
     one is neutral."""
 
@@ -33,7 +33,7 @@ class CKPlus(Tree):
         self.frames = positive("frames", frames)
         super().__init__(argument, **options)
 
-    def scan(self, sieve: Sieve) -> Iterator[Row]:
+    def scan(self, sieve: RowFilter) -> Iterator[Row]:
         shown = self.folder("cohn-kanade-images", "extended-cohn-kanade-images/cohn-kanade-images")
         emotions, codes = self.folder("Emotion", "Emotion_labels/Emotion"), self._facs()
         for sequence in sorted({path.parent for path in pictures(shown)}):

@@ -57,8 +57,8 @@ class Mix:
             emotion=torch.cat([self.labels(faces) for faces in sets]),
             units=None if any(u is None for u in units) else torch.cat(units),
             person=torch.cat(people) if len(people) == len(sets) else None,
-            part=torch.cat([torch.full((len(f),), i) for i, f in enumerate(sets)]),
-            left_out={why: n for faces in sets for why, n in faces.left_out.items()},
+            source_id=torch.cat([torch.full((len(f),), i) for i, f in enumerate(sets)]),
+            skip_counts={why: n for faces in sets for why, n in faces.skip_counts.items()},
             fingerprint=digest(*(faces.fingerprint for faces in sets)),
         )
 

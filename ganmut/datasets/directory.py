@@ -17,15 +17,15 @@ import numpy as np
 from ganmut import images
 from ganmut.datasets.base import BadData
 from ganmut.datasets.openface import OpenFace
-from ganmut.datasets.records import Row, Sieve, TableSource
-from ganmut.emotions import named_by_units
+from ganmut.datasets.records import Row, RowFilter, TableSource
+from ganmut.emotions import emotion_of_units
 
 # Researchers' releases are cropped each in its own way: `python -m ganmut align` makes them ours.
 AS_FOUND = "as found"
 OPENFACE = "openface"  # where OpenFace's output lies by default; it draws pictures there too
 
 
-class Tree(TableSource):
+class DirectorySource(TableSource):
     """Pictures below a folder. openface: what OpenFace wrote of them, a folder or one csv file
     (default: the folder `openface` below the root, if it is there); the rest as TableSource."""
 
@@ -35,7 +35,7 @@ class Tree(TableSource):
     unlabelled: ClassVar[bool] = False  # no emotions in the data: the action units name them
 
     def __init__(
-        self, argument: str, *, on_bad: str = "refuse", openface: str = "", **options: Any
+        self, argument: str, *, on_error: str = "raise", openface: str = "", **options: Any
     ):
         if not argument:
             raise BadData(f"{self.name}: needs a path, {self.name}:PATH; {self.expected}")
@@ -43,23 +43,23 @@ class Tree(TableSource):
         if not self.root.is_dir():
             raise BadData(f"{argument}: there is no such folder; {self.expected}")
         source = f"{self.name}:{self.root.name}"
-        sieve = Sieve(source, on_bad)
+        sieve = RowFilter(source, on_error)
         rows = list(self._measured(self.scan(sieve), openface, sieve))
         if not rows and not sieve.bad:
             raise BadData(f"{argument} holds no labelled pictures; {self.expected}")
         super().__init__(source, rows, sieve, **({"crop": self.crop_found} | options))
 
     @abstractmethod
-    def scan(self, sieve: Sieve) -> Iterator[Row]:
+    def scan(self, sieve: RowFilter) -> Iterator[Row]:
         """The rows; what cannot be used goes to the sieve."""
 
     def picture(self, row: Row) -> np.ndarray:
-        return images.read(self.root / row.key)
+        return images.read_image(self.root / row.key)
 
     def identity(self) -> str:
         return str(self.root)
 
-    def at(self, path: Path, sieve: Sieve, label: str, **known: Any) -> Iterator[Row]:
+    def at(self, path: Path, sieve: RowFilter, label: str, **known: Any) -> Iterator[Row]:
         """The row of a picture file below the root; none, and a note, where it is not there."""
         yield from row_at(self.root, path.relative_to(self.root).as_posix(), sieve, label, **known)
 
@@ -70,7 +70,7 @@ class Tree(TableSource):
                 return self.root / name
         raise BadData(f"{self.root} has no folder {names[0]}; {self.expected}")
 
-    def _measured(self, rows: Iterator[Row], openface: str, sieve: Sieve) -> Iterator[Row]:
+    def _measured(self, rows: Iterator[Row], openface: str, sieve: RowFilter) -> Iterator[Row]:
         """The rows with OpenFace's units, and with the emotion that these show if there is none."""
         given = Path(openface).expanduser() if openface else self.root / OPENFACE
         if openface or given.exists() or self.unlabelled:
@@ -84,10 +84,10 @@ class Tree(TableSource):
             except ValueError as error:
                 sieve.drop(row.key, str(error))
                 continue
-            yield replace(row, units=units, label=row.label or named_by_units(units))
+            yield replace(row, units=units, label=row.label or emotion_of_units(units))
 
 
-def row_at(root: Path, key: str, sieve: Sieve, label: str, **known: Any) -> Iterator[Row]:
+def row_at(root: Path, key: str, sieve: RowFilter, label: str, **known: Any) -> Iterator[Row]:
     """The row of the file root/key, or none and a note where it is not there."""
     try:
         state = (root / key).stat()

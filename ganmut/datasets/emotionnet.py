@@ -3,7 +3,8 @@
     any folders of pictures, openface/<name>.csv   (or openface=PATH, a folder or one csv)
 
 The owners hand out addresses of pictures with units that are present or absent; intensities come
-from OpenFace. It has no emotions: the one that the units show stands in (emotions.named_by_units).
+from OpenFace. It has no emotions: each face is labelled by its action units
+(ganmut.emotions.emotion_of_units).
 """
 
 from __future__ import annotations
@@ -11,17 +12,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ganmut.datasets.base import SOURCES
-from ganmut.datasets.directory import Tree, pictures
-from ganmut.datasets.records import Row, Sieve
+from ganmut.datasets.directory import DirectorySource, pictures
+from ganmut.datasets.records import Row, RowFilter
 
 
 @SOURCES.register("emotionnet")
-class EmotionNet(Tree):
+class EmotionNet(DirectorySource):
     """EmotionNet with OpenFace's action units; nobody is named."""
 
     expected = "expected pictures in any folders, and openface/<name>.csv for each"
     unlabelled = True
 
-    def scan(self, sieve: Sieve) -> Iterator[Row]:
+    def scan(self, sieve: RowFilter) -> Iterator[Row]:
         for path in pictures(self.root):
             yield from self.at(path, sieve, "")

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ganmut.datasets.base import CROP, SOURCES, BadData
-from ganmut.datasets.directory import Tree, pictures, row_at
-from ganmut.datasets.records import SPLIT_WORDS, Row, Sieve, read_units
+from ganmut.datasets.directory import DirectorySource, pictures, row_at
+from ganmut.datasets.records import SPLIT_WORDS, Row, RowFilter, read_units
 
 METADATA = ("metadata.csv", "metadata.jsonl")
 LABELS = ("emotion", "label", "expression")
@@ -27,17 +27,17 @@ EXPECTED = (
 
 
 @SOURCES.register("folder")
-class Folder(Tree):
-    """Aligned faces in a folder; the options are those of Tree."""
+class Folder(DirectorySource):
+    """Aligned faces in a folder; the options are those of DirectorySource."""
 
     expected = EXPECTED
     crop_found = CROP
 
-    def scan(self, sieve: Sieve) -> Iterator[Row]:
+    def scan(self, sieve: RowFilter) -> Iterator[Row]:
         return read_rows(self.root, sieve)
 
 
-def read_rows(root: Path, sieve: Sieve) -> Iterator[Row]:
+def read_rows(root: Path, sieve: RowFilter) -> Iterator[Row]:
     """The rows of a folder in whichever layout it has; files that are not there go to the sieve."""
     if metadata := metadata_of(root):
         yield from _described(root, metadata, "", sieve)
@@ -61,7 +61,7 @@ def metadata_of(folder: Path) -> Path | None:
     return found[0] if found else None
 
 
-def _classes(root: Path, folder: Path, split: str, sieve: Sieve) -> Iterator[Row]:
+def _classes(root: Path, folder: Path, split: str, sieve: RowFilter) -> Iterator[Row]:
     for group in sorted(path for path in folder.iterdir() if path.is_dir()):
         for path in pictures(group):
             yield from row_at(
@@ -69,7 +69,7 @@ def _classes(root: Path, folder: Path, split: str, sieve: Sieve) -> Iterator[Row
             )
 
 
-def _described(root: Path, metadata: Path, split: str, sieve: Sieve) -> Iterator[Row]:
+def _described(root: Path, metadata: Path, split: str, sieve: RowFilter) -> Iterator[Row]:
     base = metadata.parent.relative_to(root)
     label = None
     for number, columns in read_table(metadata):

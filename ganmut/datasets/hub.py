@@ -17,7 +17,7 @@ import numpy as np
 from ganmut import images
 from ganmut.datasets.base import SOURCES, BadData
 from ganmut.datasets.folder import LABELS
-from ganmut.datasets.records import Row, Sieve, TableSource, read_units
+from ganmut.datasets.records import Row, RowFilter, TableSource, read_units
 
 
 @SOURCES.register("hub")
@@ -31,7 +31,7 @@ class Hub(TableSource):
         image_column: str = "",
         label_column: str = "",
         name: str | None = None,
-        on_bad: str = "refuse",
+        on_error: str = "raise",
         **options: Any,
     ):
         self.id, self.revision = parse(argument)
@@ -44,7 +44,7 @@ class Hub(TableSource):
             if column not in features:
                 raise BadData(f"{self.id} has no column {column!r}; it has {', '.join(features)}")
         source = f"hub:{self.id}@{self.revision}"
-        sieve = Sieve(source, on_bad)
+        sieve = RowFilter(source, on_error)
         rows = list(self._rows(label, sieve))
         self._encoded = {split: self._raw(part) for split, part in self.parts.items()}
         super().__init__(source, rows, sieve, **options)
@@ -53,11 +53,13 @@ class Hub(TableSource):
         split, _, number = row.key.rpartition("/")
         cell = self._encoded[split][int(number)][self.image_column]
         if not cell or (cell["bytes"] is None and not cell["path"]):
-            raise images.BadPicture(f"{row.key}: no picture")
+            raise images.BadImage(f"{row.key}: no picture")
         try:
-            return images.read(cell["path"] if cell["bytes"] is None else io.BytesIO(cell["bytes"]))
-        except images.BadPicture as error:
-            raise images.BadPicture(f"{row.key}: {str(error).partition(': ')[2]}") from None
+            return images.read_image(
+                cell["path"] if cell["bytes"] is None else io.BytesIO(cell["bytes"])
+            )
+        except images.BadImage as error:
+            raise images.BadImage(f"{row.key}: {str(error).partition(': ')[2]}") from None
 
     def identity(self) -> str:
         return f"{self.id}@{self.revision}/{self.name}/{self.image_column}"
@@ -70,7 +72,7 @@ class Hub(TableSource):
             self.image_column, Image(decode=False)
         )
 
-    def _rows(self, label: str, sieve: Sieve) -> Iterator[Row]:
+    def _rows(self, label: str, sieve: RowFilter) -> Iterator[Row]:
         for split, part in self.parts.items():
             named = _names(part.features[label])
             for number, cells in enumerate(part.remove_columns(self.image_column)):

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from ganmut.datasets.base import SOURCES
-from ganmut.datasets.directory import Tree, pictures
-from ganmut.datasets.records import Row, Sieve, positive
-from ganmut.emotions import EMOTIONS, canonical
+from ganmut.datasets.directory import DirectorySource, pictures
+from ganmut.datasets.records import Row, RowFilter, positive
+from ganmut.emotions import EMOTIONS, canonical_emotion
 
 
 @SOURCES.register("mug")
-class MUG(Tree):
+class MUG(DirectorySource):
     """MUG. frames: how many of the middle third of each take (default 5, evenly spread)."""
 
     expected = "expected <person>/<emotion>/take000/img_0000.jpg, as in the folder subjects3"
@@ -29,14 +29,16 @@ class MUG(Tree):
         self.frames = positive("frames", frames)
         super().__init__(argument, **options)
 
-    def scan(self, sieve: Sieve) -> Iterator[Row]:
+    def scan(self, sieve: RowFilter) -> Iterator[Row]:
         root = self.root / "subjects3" if (self.root / "subjects3").is_dir() else self.root
         for take in sorted({path.parent for path in pictures(root)}):
             inside = take.relative_to(root).parts
             if len(inside) < 2:
                 sieve.drop(take.relative_to(self.root).as_posix(), f"not a take; {self.expected}")
                 continue
-            label = next((name for name in inside[1:] if canonical(name) in EMOTIONS), inside[-2])
+            label = next(
+                (name for name in inside[1:] if canonical_emotion(name) in EMOTIONS), inside[-2]
+            )
             for path in middle(list(pictures(take)), self.frames):
                 yield from self.at(path, sieve, label, person=inside[0])
 

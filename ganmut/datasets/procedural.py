@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from ganmut.datasets.base import SOURCES, BadData, FaceSet, digest
 from ganmut.datasets.cache import blank, kept
-from ganmut.emotions import EMOTIONS, UNITS, index, prototype
+from ganmut.emotions import EMOTIONS, UNITS, emotion_index, prototype_units
 from ganmut.rendering.geometry import landmarks
 from ganmut.rendering.shading import render
 
@@ -39,7 +39,7 @@ PRIOR = (0.26, 0.35, 0.12, 0.08, 0.05, 0.04, 0.10)
 SHARPNESS, NEUTRAL_SHARPNESS = 0.9, 4.0
 STRENGTH = (2.4, 1.3)  # Beta law of the intensity: barely visible to full
 SHARES = (5.5, 1.0, 0.45)  # Dirichlet law of the first, second and third emotion's shares
-PROTOTYPES = np.array([prototype(name) for name in EMOTIONS], np.float32)
+PROTOTYPES = np.array([prototype_units(name) for name in EMOTIONS], np.float32)
 
 TRAITS = (
     "sex", "age", "tone", "undertone", "head_w", "crown", "mid", "chin_y", "jaw", "chin_size",
@@ -137,7 +137,7 @@ def express(
         return replace(truth, units=units.expand(len(truth), -1).clone())
     strength = torch.as_tensor(intensity, dtype=torch.float32).cpu().expand(len(truth))
     _check_unit_range("intensity", strength)
-    which = index(emotion)
+    which = emotion_index(emotion)
     mixture = torch.zeros_like(truth.mixture)
     mixture[:, 0] = 1 - strength
     mixture[:, which] += strength
@@ -394,7 +394,7 @@ class Procedural:
 
         images = kept(f"procedural-{truth.fingerprint}", count, size, draw)
 
-        def answer(indices: Tensor, emotion: str, intensity: float = 1.0) -> Tensor:
+        def ground_truth(indices: Tensor, emotion: str, intensity: float = 1.0) -> Tensor:
             return render(
                 express(truth.select(indices), emotion, intensity), size, self.device
             ).cpu()
@@ -407,6 +407,6 @@ class Procedural:
             emotion=truth.emotion,
             units=truth.units,
             person=truth.person,
-            answer=answer,
+            ground_truth=ground_truth,
             fingerprint=f"{truth.fingerprint}-{size}",
         )

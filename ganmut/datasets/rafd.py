@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from ganmut.datasets.base import SOURCES
-from ganmut.datasets.directory import Tree, pictures
-from ganmut.datasets.records import Row, Sieve
+from ganmut.datasets.directory import DirectorySource, pictures
+from ganmut.datasets.records import Row, RowFilter
 
 NAME = re.compile(
     r"rafd(?P<angle>\d{3})_(?P<model>\d+)_.+_(?P<emotion>[a-z]+)_(?P<gaze>frontal|left|right)", re.I
@@ -20,7 +20,7 @@ NAME = re.compile(
 
 
 @SOURCES.register("rafd")
-class RaFD(Tree):
+class RaFD(DirectorySource):
     """RaFD. angles: the cameras wanted ("090", "045,090,135"); gazes: likewise (default all)."""
 
     expected = "expected pictures named like Rafd090_01_Caucasian_female_angry_frontal.jpg"
@@ -30,7 +30,7 @@ class RaFD(Tree):
         self.gazes = gazes.split(",") if gazes else ["frontal", "left", "right"]
         super().__init__(argument, **options)
 
-    def scan(self, sieve: Sieve) -> Iterator[Row]:
+    def scan(self, sieve: RowFilter) -> Iterator[Row]:
         for path in pictures(self.root):
             told = NAME.fullmatch(path.stem)
             if not told:

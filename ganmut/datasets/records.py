@@ -1,7 +1,7 @@
 """A table of labelled pictures becomes FaceSets: emotions, splits, people, and what cannot be used.
 
 Shared by the sources that read other people's data. Rows that cannot be used are
-listed, counted, and refused, or skipped where `on_bad="skip"` says so; never dropped in silence.
+listed, counted, and refused, or skipped where `on_error="skip"` says so; never dropped in silence.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from torch import Tensor
 
 from ganmut.action_units import blendshapes
 from ganmut.datasets import cache
-from ganmut.datasets.base import CROP, BadData, FaceSet, carve, digest
-from ganmut.emotions import EMOTIONS, UNITS, canonical
+from ganmut.datasets.base import CROP, BadData, FaceSet, digest, hash_split
+from ganmut.emotions import EMOTIONS, UNITS, canonical_emotion
 
 SPLITS = ("train", "extractor", "test")
 SPLIT_WORDS = {
@@ -57,13 +57,13 @@ class Row:
     stamp: int = 0
 
 
-class Sieve:
+class RowFilter:
     """Collects the rows that cannot be used, with the reason for each."""
 
-    def __init__(self, source: str, on_bad: str):
-        if on_bad not in ("refuse", "skip"):
-            raise BadData(f'on_bad must be "refuse" or "skip", got {on_bad!r}')
-        self.source, self.on_bad = source, on_bad
+    def __init__(self, source: str, on_error: str):
+        if on_error not in ("raise", "skip"):
+            raise BadData(f'on_error must be "raise" or "skip", got {on_error!r}')
+        self.source, self.on_error = source, on_error
         self.bad: list[tuple[str, str]] = []
         self.aside: Counter[str] = Counter()
 
@@ -82,22 +82,22 @@ class Sieve:
     def settle(self) -> None:
         """Raises BadData with the count and the first rows, or prints one line to skip them."""
         counts = ", ".join(f"{n} x {reason}" for reason, n in self.counts().items())
-        if self.on_bad == "skip" and self.bad:
+        if self.on_error == "skip" and self.bad:
             print(f"{self.source}: left out {len(self.bad)} rows: {counts}")
-        if self.on_bad == "skip" or not self.bad:
+        if self.on_error == "skip" or not self.bad:
             return
         shown = "; ".join(f"{key}: {reason}" for key, reason in self.bad[:SHOWN])
         more = f"; and {len(self.bad) - SHOWN} more" if len(self.bad) > SHOWN else ""
         raise BadData(
             f"{self.source}: {len(self.bad)} rows cannot be used ({counts}): {shown}{more}. "
-            'Mend them, or leave them out with on_bad="skip" (SOURCE?on_bad=skip)'
+            'Mend them, or leave them out with on_error="skip" (SOURCE?on_error=skip)'
         )
 
 
 class TableSource(ABC):
     """A source over rows; a subclass lists them and reads one picture.
 
-    on_bad: "refuse" or "skip" rows that cannot be used. min_fill: leaves out pictures that cover
+    on_error: "raise" or "skip" rows that cannot be used. min_fill: leaves out pictures that cover
     less of their crop (the data must say `fill`). emotions: the only ones wanted, comma-separated.
     crop: the name of the crop of the pictures, where it is not the project's. Options may be text,
     as a spec carries them. Raises BadData.
@@ -107,7 +107,7 @@ class TableSource(ABC):
         self,
         name: str,
         rows: list[Row],
-        sieve: Sieve,
+        sieve: RowFilter,
         *,
         min_fill: float | str = 0.0,
         emotions: str = "",
@@ -116,7 +116,7 @@ class TableSource(ABC):
         self.source, self.crop, self.sieve = name, crop, sieve
         labelled = [row for row in map(self._label, rows) if row is not None]
         sieve.settle()
-        self.left_out = {**sieve.counts(), **sieve.aside}
+        self.skip_counts = {**sieve.counts(), **sieve.aside}
         rows = self._wanted(self._filled(labelled, float(min_fill)), emotions)
         self.emotions = order(name, Counter(row.label for row in rows))
         self.rows = allot(rows)
@@ -125,7 +125,7 @@ class TableSource(ABC):
 
     @abstractmethod
     def picture(self, row: Row) -> np.ndarray:
-        """H x W x 3 uint8 of a row; raises images.BadPicture. Called from several threads."""
+        """H x W x 3 uint8 of a row; raises images.BadImage. Called from several threads."""
 
     @abstractmethod
     def identity(self) -> str:
@@ -145,7 +145,7 @@ class TableSource(ABC):
         images, bad = cache.pictures(
             key, len(rows), size, lambda i: self.picture(rows[i]), progress
         )
-        sieve = Sieve(self.source, self.sieve.on_bad)
+        sieve = RowFilter(self.source, self.sieve.on_error)
         for i in bad:
             sieve.drop(rows[i].key, "unreadable picture")
         sieve.settle()
@@ -162,7 +162,7 @@ class TableSource(ABC):
             fingerprint=digest(told, self.crop, size),
             units=_units(rows),
             person=None if self.people is None else self.people[torch.from_numpy(chosen)],
-            left_out={**self.left_out, **sieve.counts()},
+            skip_counts={**self.skip_counts, **sieve.counts()},
         )
 
     def _choose(self, split: str, n: int | None, seed: int) -> np.ndarray:
@@ -177,7 +177,7 @@ class TableSource(ABC):
 
     def _label(self, row: Row) -> Row | None:
         """The row with the project's word for its emotion, or None with the reason noted."""
-        word = canonical(row.label)
+        word = canonical_emotion(row.label)
         if word in NO_LABEL:
             reason = "no label" if not word else f"label {word!r} is no emotion"
         elif word.lstrip("-").isdigit():
@@ -197,20 +197,20 @@ class TableSource(ABC):
         if any(row.fill is None for row in rows):
             raise BadData(f"{self.source}: min_fill needs a `fill` column in every row")
         kept = [row for row in rows if row.fill >= least]
-        self.left_out[f"fill below {least:g}"] = len(rows) - len(kept)
+        self.skip_counts[f"fill below {least:g}"] = len(rows) - len(kept)
         return kept
 
     def _wanted(self, rows: list[Row], emotions: str) -> list[Row]:
         if not emotions:
             return rows
-        names = {canonical(name) for name in emotions.split(",")}
+        names = {canonical_emotion(name) for name in emotions.split(",")}
         found = {row.label for row in rows}
         if missing := sorted(names - found):
             raise BadData(
                 f"{self.source} has no {', '.join(missing)}; it has {', '.join(sorted(found))}"
             )
         kept = [row for row in rows if row.label in names]
-        self.left_out["emotion not asked for"] = len(rows) - len(kept)
+        self.skip_counts["emotion not asked for"] = len(rows) - len(kept)
         return kept
 
 
@@ -236,7 +236,7 @@ def allot(rows: list[Row]) -> list[Row]:
     keys = [row.person or row.key for row in rows]
     for name, share in (("test", TEST_SHARE), ("extractor", EXTRACTOR_SHARE)):
         if name not in splits:
-            marks = carve(keys, share, name)
+            marks = hash_split(keys, share, name)
             both = zip(splits, marks, strict=True)
             splits = [name if mark and old == "train" else old for old, mark in both]
     return [replace(row, split=split) for row, split in zip(rows, splits, strict=True)]

@@ -92,7 +92,7 @@ class Relabel:
         if progress:
             count = reason["emotion not shown"]
             tqdm.write(f"left out, for they do not show their label: {count} faces")
-        return replace(faces, left_out=faces.left_out | reason).select(kept)
+        return replace(faces, skip_counts=faces.skip_counts | reason).select(kept)
 
 
 def probability(given: float | str) -> float:

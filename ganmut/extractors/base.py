@@ -24,9 +24,9 @@ from ganmut.registry import Registry
 from ganmut.weights import storage
 
 EXTRACTORS = Registry("extractor", "ganmut.extractors")
-CHUNK = 256  # faces that go through a network at once
+BATCH_SIZE = 256  # faces that go through a network at once
 # Twice as fast here as the default layout, on the CPU too (.5 -> .2 s a step of 64 faces).
-LAYOUT = torch.channels_last
+MEMORY_FORMAT = torch.channels_last
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Extraction:
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingTask:
     """What an extractor learns from a FaceSet: which rows, their targets, and the loss.
 
     loss(features, targets, progress 0..1); extra: parameters that only training needs, such as one
@@ -75,24 +75,24 @@ class Extractor(nn.Module, ABC):
         """N x d features of x N x 3 x size x size float in [-1, 1]; differentiable."""
 
     @abstractmethod
-    def read(self, features: Tensor) -> Tensor:
+    def predict(self, features: Tensor) -> Tensor:
         """N x k outputs of features."""
 
     @abstractmethod
-    def lesson(self, faces: FaceSet, generator: torch.Generator) -> Lesson:
+    def training_task(self, faces: FaceSet, generator: torch.Generator) -> TrainingTask:
         """What to learn from these faces; raises BadData where they lack what it needs."""
 
     @abstractmethod
-    def examine(self, faces: FaceSet, seen: Extraction) -> dict[str, Any]:
+    def evaluate(self, faces: FaceSet, seen: Extraction) -> dict[str, Any]:
         """How well it did on faces that it was not trained on: named numbers for the card."""
 
-    def shrink(self, images: Tensor, device: torch.device) -> Tensor:
+    def preprocess(self, images: Tensor, device: torch.device) -> Tensor:
         """uint8 N x 3 x H x W -> float in [-1, 1], antialiased to the input side, on the device;
         without colour for one that has learned from grey faces."""
         x = pictures.resize(pictures.to_float(images.to(device)), self.size)
         if self.config.get("grey"):
             x = pictures.luma(x).expand_as(x)
-        return x.contiguous(memory_format=LAYOUT)
+        return x.contiguous(memory_format=MEMORY_FORMAT)
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Extraction:
@@ -105,15 +105,11 @@ class Extractor(nn.Module, ABC):
         seen: list[tuple[Tensor, Tensor]] = []
         # TF32 would make the features depend on the kind of GPU.
         with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-            for chunk in images.split(CHUNK):
-                features = self.embed(self.shrink(chunk, device))
-                seen.append((features.cpu(), self.read(features).cpu()))
+            for chunk in images.split(BATCH_SIZE):
+                features = self.embed(self.preprocess(chunk, device))
+                seen.append((features.cpu(), self.predict(features).cpu()))
         features, outputs = zip(*seen, strict=True)
         return Extraction(torch.cat(features), torch.cat(outputs))
-
-    def facts(self) -> dict[str, Any]:
-        """What a result must say about its judge: name, version and sha256."""
-        return {"extractor": self.name, "version": self.version, "sha256": self.sha256}
 
 
 def vgg(widths: tuple[int, ...], size: int, features: int) -> nn.Sequential:
@@ -148,7 +144,7 @@ def build(config: dict[str, Any]) -> Extractor:
     """An extractor of a config.json, its tensors not yet filled in."""
     missing = [name for name in ("extractor", "emotions", "size") if name not in config]
     if missing:
-        raise storage.BadWeights(f"config.json lacks {', '.join(missing)}; {format.REMEDY}")
+        raise storage.BadWeights(f"config.json lacks {', '.join(missing)}; {storage.REMEDY}")
     kind = EXTRACTORS[config["extractor"]]
     with torch.random.fork_rng([]):  # loading changes nobody's random numbers
         return kind(tuple(config["emotions"]), config["size"])
@@ -179,7 +175,7 @@ def restore(written: storage.Weights, device: torch.device | str | None = None) 
     storage.fill(extractor, written)
     extractor.config, extractor.sha256 = written.config, written.config["sha256"]
     target = hardware.pick(None if device is None else str(device))
-    return extractor.eval().requires_grad_(False).to(target, memory_format=LAYOUT)
+    return extractor.eval().requires_grad_(False).to(target, memory_format=MEMORY_FORMAT)
 
 
 def verify(folder: str | Path) -> float:

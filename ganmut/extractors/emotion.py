@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ganmut.datasets.base import BadData, FaceSet
 from ganmut.emotions import EMOTIONS
-from ganmut.extractors.base import EXTRACTORS, Extraction, Extractor, Lesson, vgg
+from ganmut.extractors.base import EXTRACTORS, Extraction, Extractor, TrainingTask, vgg
 
 MOST = 4.0
 
@@ -35,11 +35,11 @@ class Emotion(Extractor):
         """N x emotions unnormalised log-probabilities."""
         return self.head(self.dropout(features))
 
-    def read(self, features: Tensor) -> Tensor:
+    def predict(self, features: Tensor) -> Tensor:
         """N x emotions probabilities."""
         return self.logits(features).softmax(-1)
 
-    def lesson(self, faces: FaceSet, generator: torch.Generator) -> Lesson:
+    def training_task(self, faces: FaceSet, generator: torch.Generator) -> TrainingTask:
         """Cross-entropy with every emotion weighing the same, as in the test set; of a rare one a
         face weighs at most MOST times what it would, or a handful is learned by heart."""
         counts = torch.bincount(faces.emotion, minlength=len(self.emotions)).float()
@@ -53,9 +53,9 @@ class Emotion(Extractor):
         def loss(features: Tensor, targets: Tensor, progress: float) -> Tensor:
             return F.cross_entropy(self.logits(features), targets, weight.to(features.device))
 
-        return Lesson(torch.arange(len(faces)), faces.emotion, loss)
+        return TrainingTask(torch.arange(len(faces)), faces.emotion, loss)
 
-    def examine(self, faces: FaceSet, seen: Extraction) -> dict[str, Any]:
+    def evaluate(self, faces: FaceSet, seen: Extraction) -> dict[str, Any]:
         """Share of right answers: per emotion, their mean (`accuracy`), over all faces; confusion.
 
         confusion[i][j]: faces of emotion i that were told to be j.

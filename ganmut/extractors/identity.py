@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ganmut.datasets.base import BadData, FaceSet
 from ganmut.emotions import EMOTIONS
-from ganmut.extractors.base import EXTRACTORS, Extraction, Extractor, Lesson, vgg
+from ganmut.extractors.base import EXTRACTORS, Extraction, Extractor, TrainingTask, vgg
 
 SCALE, MARGIN = 24.0, 0.25  # of the cosine-margin softmax
 PAIRS = 3000  # faces whose pairs are examined: 4.5 million pairs
@@ -30,10 +30,10 @@ class Identity(Extractor):
     def embed(self, x: Tensor) -> Tensor:
         return F.normalize(self.trunk(x), dim=1)
 
-    def read(self, features: Tensor) -> Tensor:
+    def predict(self, features: Tensor) -> Tensor:
         return features
 
-    def lesson(self, faces: FaceSet, generator: torch.Generator) -> Lesson:
+    def training_task(self, faces: FaceSet, generator: torch.Generator) -> TrainingTask:
         """Tells apart the people with two faces or more, by a softmax over cosines with a margin.
 
         CosFace, arXiv 1801.09414, equation 4. The margin grows over the first third of training:
@@ -56,9 +56,9 @@ class Identity(Extractor):
             return F.cross_entropy(SCALE * (cosine - margin * own), targets)
 
         targets = torch.searchsorted(known, person[rows])
-        return Lesson(rows, targets, loss, (directions,))
+        return TrainingTask(rows, targets, loss, (directions,))
 
-    def examine(self, faces: FaceSet, seen: Extraction) -> dict[str, Any]:
+    def evaluate(self, faces: FaceSet, seen: Extraction) -> dict[str, Any]:
         """AUC of "the same person?" over pairs of faces, and the mean cosine of both kinds."""
         return verification(_people(faces), seen.features)
 

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from ganmut import images as pictures
 from ganmut.datasets.base import BadData, FaceSet
-from ganmut.emotions import EMOTIONS, canonical
-from ganmut.extractors.base import CHUNK, Extraction, Extractor, Lesson
+from ganmut.emotions import EMOTIONS, canonical_emotion
+from ganmut.extractors.base import BATCH_SIZE, Extraction, Extractor, TrainingTask
 from ganmut.weights.storage import BadWeights, sha256
 
 SIDECAR = {"labels", "mean", "std", "channels", "licence", "note"}
@@ -101,13 +101,13 @@ class OnnxExtractor(Extractor):
     def embed(self, x: Tensor) -> Tensor:
         raise NotImplementedError("an ONNX network gives no gradients; use it on uint8 images")
 
-    def read(self, features: Tensor) -> Tensor:
+    def predict(self, features: Tensor) -> Tensor:
         raise NotImplementedError("an ONNX network reads pictures, not features")
 
-    def lesson(self, faces: FaceSet, generator: torch.Generator) -> Lesson:
+    def training_task(self, faces: FaceSet, generator: torch.Generator) -> TrainingTask:
         raise BadData("an ONNX network is not trained here")
 
-    def examine(self, faces: FaceSet, seen: Extraction) -> dict[str, Any]:
+    def evaluate(self, faces: FaceSet, seen: Extraction) -> dict[str, Any]:
         raise BadData("an ONNX network is not examined here")
 
 
@@ -140,7 +140,7 @@ class OnnxIdentity(OnnxExtractor):
         lower = F.pad(images.float().cpu(), (0, 0, shift, 0), mode="replicate")
         small = pictures.resize(lower[..., : images.shape[-2], :], self.size)
         small = small.round().clamp(0, 255).to(torch.uint8)
-        blue_first = [np.ascontiguousarray(face[..., ::-1]) for face in pictures.array(small)]
+        blue_first = [np.ascontiguousarray(face[..., ::-1]) for face in pictures.to_array(small)]
         features = np.concatenate(list(self._batches(blue_first)))
         found = F.normalize(torch.from_numpy(features).float(), dim=1)
         return Extraction(found, found)
@@ -176,7 +176,7 @@ class OnnxEmotion(OnnxExtractor):
         blue_first: bool = False,
         about: bytes = b"",
     ):
-        names = [canonical(name) for name in emotions.split(",") if name.strip()]
+        names = [canonical_emotion(name) for name in emotions.split(",") if name.strip()]
         model = checked(path)
         import onnx
         import onnxruntime
@@ -209,7 +209,7 @@ class OnnxEmotion(OnnxExtractor):
         self.path, self.classes = path, len(names)
 
     def forward(self, images: Tensor) -> Extraction:
-        seen = [self._look(chunk) for chunk in images.split(self.fixed or CHUNK)]
+        seen = [self._look(chunk) for chunk in images.split(self.fixed or BATCH_SIZE)]
         features, outputs = zip(*seen, strict=True)
         return Extraction(torch.cat(features), torch.cat(outputs))
 

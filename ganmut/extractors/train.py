@@ -16,7 +16,14 @@ from ganmut import device as hardware
 from ganmut import images as pictures
 from ganmut.datasets.base import BadData, FaceSet, open_source
 from ganmut.extractors.augment import augment
-from ganmut.extractors.base import CHUNK, EXTRACTORS, LAYOUT, Extractor, Lesson, restore
+from ganmut.extractors.base import (
+    BATCH_SIZE,
+    EXTRACTORS,
+    MEMORY_FORMAT,
+    Extractor,
+    TrainingTask,
+    restore,
+)
 from ganmut.weights import storage
 from ganmut.weights.card import extractor_card
 
@@ -24,7 +31,7 @@ GOLDEN = 4  # faces in the golden test of an extractor
 
 
 @dataclass(frozen=True)
-class Schooling:
+class TrainConfig:
     """How long and with what an extractor is trained; steps overrides epochs."""
 
     epochs: float
@@ -60,15 +67,15 @@ def train_extractor(
     kind = EXTRACTORS[name]
     _check(train, test)
     began, target = time.monotonic(), hardware.pick(device)
-    schooling = Schooling(epochs, steps, batch, dtype, seed, progress)
+    schooling = TrainConfig(epochs, steps, batch, dtype, seed, progress)
     # Initialisation and dropout know only PyTorch's global generator: seeded, and put back after.
     with torch.random.fork_rng([target] if target.type == "cuda" else []):
         torch.manual_seed(seed)
-        extractor: Extractor = kind(train.emotions, size).to(target, memory_format=LAYOUT)
-        lesson = extractor.lesson(train, hardware.generator(seed))
-        total = _learn(extractor, lesson, train, schooling)
+        extractor: Extractor = kind(train.emotions, size).to(target, memory_format=MEMORY_FORMAT)
+        task = extractor.training_task(train, hardware.generator(seed))
+        total = _learn(extractor, task, train, schooling)
     _round(extractor)
-    scores = extractor.examine(test, extractor(test.faces()))
+    scores = extractor.evaluate(test, extractor(test.faces()))
     config = {
         "extractor": name,
         "version": extractor.version,
@@ -81,7 +88,7 @@ def train_extractor(
         "grey": train.grey,
         "data_fingerprint": train.fingerprint,
         "test_fingerprint": test.fingerprint,
-        "faces": len(lesson.rows),
+        "faces": len(task.rows),
         "steps": total,
         "batch": batch,
         "seed": seed,
@@ -116,17 +123,17 @@ def _round(extractor: Extractor) -> None:
     extractor.load_state_dict(shipped)
 
 
-def _learn(extractor: Extractor, lesson: Lesson, faces: FaceSet, how: Schooling) -> int:
+def _learn(extractor: Extractor, task: TrainingTask, faces: FaceSet, how: TrainConfig) -> int:
     """Trains in place (AdamW, one cycle) and returns the number of steps."""
     device = next(extractor.parameters()).device
-    small = shrunk(faces, lesson.rows, extractor.size).to(device)
-    targets = lesson.targets.to(device)
+    small = shrunk(faces, task.rows, extractor.size).to(device)
+    targets = task.targets.to(device)
     batch = min(how.batch, len(small))
     total = how.steps or max(round(how.epochs * len(small) / batch), 1)
-    for parameter in lesson.extra:  # in place: the loss holds these very parameters
+    for parameter in task.extra:  # in place: the loss holds these very parameters
         parameter.data = parameter.data.to(device)
     optimiser = torch.optim.AdamW(
-        [{"params": extractor.parameters()}, {"params": lesson.extra, "weight_decay": 0.0}],
+        [{"params": extractor.parameters()}, {"params": task.extra, "weight_decay": 0.0}],
         lr=extractor.lr,
         weight_decay=0.02,
     )
@@ -136,10 +143,12 @@ def _learn(extractor: Extractor, lesson: Lesson, faces: FaceSet, how: Schooling)
     extractor.train()
     for step in bar:
         rows = torch.randint(len(small), (batch,), generator=generator, device=device)
-        x = augment(pictures.to_float(small[rows]), generator).contiguous(memory_format=LAYOUT)
+        x = augment(pictures.to_float(small[rows]), generator).contiguous(
+            memory_format=MEMORY_FORMAT
+        )
         with hardware.autocast(device, how.dtype):
             features = extractor.embed(x)
-        loss = lesson.loss(features.float(), targets[rows], step / total)
+        loss = task.loss(features.float(), targets[rows], step / total)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
@@ -159,7 +168,7 @@ def _finite(loss: Tensor, extractor: Extractor, step: int) -> float:
 def shrunk(faces: FaceSet, rows: Tensor, size: int) -> Tensor:
     """uint8 n x 3 x size x size of some faces, on the CPU; in chunks, since a set may be a file."""
     parts = []
-    for chunk in rows.split(CHUNK):
+    for chunk in rows.split(BATCH_SIZE):
         small = pictures.resize(faces.faces(chunk).float(), size)
         parts.append(small.round().clamp(0, 255).to(torch.uint8).cpu())
     return torch.cat(parts)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ganmut.datasets.base import BadData, FaceSet
 from ganmut.emotions import EMOTIONS, UNITS
-from ganmut.extractors.base import EXTRACTORS, Extraction, Extractor, Lesson, vgg
+from ganmut.extractors.base import EXTRACTORS, Extraction, Extractor, TrainingTask, vgg
 
 
 @EXTRACTORS.register("units")
@@ -28,17 +28,17 @@ class Units(Extractor):
     def embed(self, x: Tensor) -> Tensor:
         return self.trunk(x).relu()
 
-    def read(self, features: Tensor) -> Tensor:
+    def predict(self, features: Tensor) -> Tensor:
         return self.head(features).sigmoid()
 
-    def lesson(self, faces: FaceSet, generator: torch.Generator) -> Lesson:
+    def training_task(self, faces: FaceSet, generator: torch.Generator) -> TrainingTask:
         def loss(features: Tensor, targets: Tensor, progress: float) -> Tensor:
             # Linear for large errors: a noisy label does not steer the mean.
-            return F.smooth_l1_loss(self.read(features), targets, beta=0.1)
+            return F.smooth_l1_loss(self.predict(features), targets, beta=0.1)
 
-        return Lesson(torch.arange(len(faces)), _units(faces), loss)
+        return TrainingTask(torch.arange(len(faces)), _units(faces), loss)
 
-    def examine(self, faces: FaceSet, seen: Extraction) -> dict[str, Any]:
+    def evaluate(self, faces: FaceSet, seen: Extraction) -> dict[str, Any]:
         """Mean absolute error (beside that of always telling the mean), correlation; each unit."""
         truth, told = _units(faces).double(), seen.outputs.double()
         error = (told - truth).abs().mean(0)

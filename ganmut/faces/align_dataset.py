@@ -18,7 +18,7 @@ from ganmut import images
 from ganmut.datasets.base import CROP, SOURCES, BadData, open_source
 from ganmut.datasets.directory import pictures, row_at
 from ganmut.datasets.folder import metadata_of, read_rows
-from ganmut.datasets.records import Row, Sieve, TableSource
+from ganmut.datasets.records import Row, RowFilter, TableSource
 from ganmut.faces.align import SIDE, BadPoints, crop
 from ganmut.faces.base import NoFace
 from ganmut.faces.files import png_names
@@ -99,7 +99,7 @@ def listing(what: str, out: Path) -> tuple[list[Job], dict[str, str]]:
     if not Path(what).is_dir() and name in SOURCES:
         if not issubclass(SOURCES[name], TableSource):
             raise BadData(f"{name} has no pictures to align; give a folder or a source of files")
-        source = open_source(what, **({} if "on_bad=" in what else {"on_bad": "skip"}))
+        source = open_source(what, on_error="skip")  # unless the spec says otherwise
         root, rows, picture = getattr(source, "root", None), source.rows, source.picture
         left.update(source.sieve.bad)
     else:
@@ -111,7 +111,7 @@ def listing(what: str, out: Path) -> tuple[list[Job], dict[str, str]]:
         rows = rows_of(root, left)
 
         def picture(row: Row) -> np.ndarray:
-            return images.read(root / row.key)
+            return images.read_image(root / row.key)
 
     if root and out.resolve().is_relative_to(root.resolve()):
         own = out.resolve().relative_to(root.resolve())
@@ -131,7 +131,7 @@ def listing(what: str, out: Path) -> tuple[list[Job], dict[str, str]]:
 
 def rows_of(root: Path, left: dict[str, str]) -> list[Row]:
     """The rows of a folder, with labels where its layout says any: metadata or class folders."""
-    sieve = Sieve(root.name, "skip")
+    sieve = RowFilter(root.name, "skip")
     rows = list(read_rows(root, sieve))
     bare = [path.relative_to(root).as_posix() for path in pictures(root)]
     accounted = {row.key for row in rows} | {key for key, _ in sieve.bad}
@@ -197,7 +197,7 @@ def cut(job: Job, out: Path, detector: str, face: str | int, size: int) -> dict[
                     "fill": round(covered(picture, transform, size), 3),
                 }
             )
-    except images.BadPicture as error:  # its message begins with the file's name
+    except images.BadImage as error:  # its message begins with the file's name
         return {"faces": [], "error": str(error).partition(": ")[2] or str(error)}
     except (NoFace, BadPoints) as error:
         return {"faces": [], "error": str(error)}

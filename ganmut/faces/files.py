@@ -20,7 +20,7 @@ from ganmut.editor import Editor
 from ganmut.faces.align import BadPoints
 from ganmut.faces.base import NoFace
 from ganmut.faces.pipeline import EditedPicture, edit_picture, open_detector
-from ganmut.images import SUFFIXES, BadPicture, read, write_atomic
+from ganmut.images import SUFFIXES, BadImage, read_image, write_atomic
 
 FORMATS = {
     ".png": "PNG",
@@ -47,7 +47,7 @@ def edit_files(
 
     out: a folder (made if need be; PNG files with the inputs' names), or for one picture a file in
     any of FORMATS. The records are also written there as json lines (faces.jsonl, or FILE.jsonl).
-    Raises BadPicture or NoFace where the only picture cannot be edited, ValueError for an output
+    Raises BadImage or NoFace where the only picture cannot be edited, ValueError for an output
     that cannot be written; of several pictures, bad ones are skipped: look for "error" in the
     records.
     """
@@ -61,8 +61,8 @@ def edit_files(
     try:
         for (path, _), target in zip(bar, targets, strict=True):
             try:
-                edited = edit_picture(read(path), editor, code, detector=detector, face=face)
-            except (BadPicture, NoFace, BadPoints) as error:
+                edited = edit_picture(read_image(path), editor, code, detector=detector, face=face)
+            except (BadImage, NoFace, BadPoints) as error:
                 if len(inputs) == 1:
                     raise
                 message = str(error) if str(path) in str(error) else f"{path}: {error}"
@@ -82,7 +82,7 @@ def collect(paths: Iterable[str | Path], out: Path) -> list[tuple[Path, Path]]:
     """(picture file, its name below the output) of files and folders, subfolders too.
 
     What lies in `out` is left aside, so that a second run does not edit the results of the first.
-    Raises BadPicture for a path that is not there and where there is no picture at all.
+    Raises BadImage for a path that is not there and where there is no picture at all.
     """
     paths, found = [Path(path) for path in paths], []
     for path in paths:
@@ -98,10 +98,10 @@ def collect(paths: Iterable[str | Path], out: Path) -> list[tuple[Path, Path]]:
         elif path.exists():
             found.append((path, Path(path.name)))
         else:
-            raise BadPicture(f"{path}: there is no such file or folder")
+            raise BadImage(f"{path}: there is no such file or folder")
     if not found:
         where = ", ".join(str(path) for path in paths) or "nothing"
-        raise BadPicture(f"{where}: no pictures there; known are {', '.join(SUFFIXES)}")
+        raise BadImage(f"{where}: no pictures there; known are {', '.join(SUFFIXES)}")
     return found
 
 

@@ -86,7 +86,7 @@ def edit_picture(
     views = [crop(picture, faces[number - 1], editor.size) for number in numbers]
     sources = [view for view, _ in views]
     made = editor.details(editor.prepare(sources), code)
-    edits, flows = list(images.array(made.images)), [None] * len(views)
+    edits, flows = list(images.to_array(made.images)), [None] * len(views)
     if made.flow is not None:
         flows = list(made.flow.float().movedim(1, -1).cpu().numpy())
     pixels = picture

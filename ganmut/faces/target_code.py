@@ -30,7 +30,7 @@ def wanted(
     units by their FACS number, 0..1. A reference picture says how the emotion is shown.
 
     Raises ValueError for none or several of them and for what the method's space does not have;
-    BadPicture or NoFace for a reference that holds no face.
+    BadImage or NoFace for a reference that holds no face.
     """
     if sum(option is not None for option in (emotion, code, units)) != 1:
         raise ValueError(
@@ -44,7 +44,7 @@ def wanted(
         named = space.of(emotion, intensity)
         if reference is None:
             return named
-        picture = images.read(reference)
+        picture = images.read_image(reference)
         try:
             shown = read_reference(picture, editor, emotion, detector=detector)
         except NoFace as error:

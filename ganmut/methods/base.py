@@ -203,7 +203,7 @@ class Method(nn.Module, ABC):
         if self.config.head_jitter:
             light = images.jitter(light, self.config.head_jitter, self.rng)
         if self.config.head_erase:
-            light = images.erase(light, self.config.head_erase, self.rng)
+            light = images.cutout(light, self.config.head_erase, self.rng)
         return (light + losses.octaves(light, self.config.noise, self.rng)).expand_as(x)
 
     def contest(self, x: Tensor, x_fake: Tensor) -> tuple[Tensor, Tensor, Tensor]:

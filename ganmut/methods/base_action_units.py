@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ganmut.codes import ActionUnits, OneHot
 from ganmut.datasets.base import BadData, Batch, FaceSet
-from ganmut.emotions import PROTOTYPES, UNITS, canonical, prototype, prototype_of
+from ganmut.emotions import PROTOTYPES, UNITS, canonical_emotion, nearest_prototype, prototype_units
 from ganmut.methods import base
 from ganmut.methods.base import Method
 
@@ -81,7 +81,10 @@ class Unitwise(Method):
         if not self.by_units:
             return
         none = [0.0] * len(UNITS)
-        known = [prototype(e) if canonical(e) in PROTOTYPES else none for e in self.emotions]
+        known = [
+            prototype_units(e) if canonical_emotion(e) in PROTOTYPES else none
+            for e in self.emotions
+        ]
         prototypes = torch.tensor(known)
         row = torch.arange(BANK)
         bank = prototypes[row % len(known)] * (row / (BANK - 1))[:, None]
@@ -102,10 +105,10 @@ class Unitwise(Method):
         units = faces.units.float().cpu()
         kinds = [units[faces.emotion.cpu() == row] for row in range(len(self.emotions))]
         for row, (emotion, shown) in enumerate(zip(self.emotions, kinds, strict=True)):
-            if canonical(emotion) in PROTOTYPES:
+            if canonical_emotion(emotion) in PROTOTYPES:
                 if len(shown) and len(kinds[0]):
                     shift = (shown.mean(0) - kinds[0].mean(0)).tolist()
-                    self.G.prototypes[row] = torch.tensor(prototype_of(emotion, shift))
+                    self.G.prototypes[row] = torch.tensor(nearest_prototype(emotion, shift))
             elif len(shown):
                 self.G.prototypes[row] = shown.mean(0)
             else:
@@ -162,14 +165,14 @@ class Unitwise(Method):
         outputs = self.see(x)[1]
         return -torch.cdist(outputs, self.G.prototypes).square() if self.by_units else outputs
 
-    def misjudged(self, outputs: Tensor, shown: Tensor) -> Tensor:
+    def regression_loss(self, outputs: Tensor, shown: Tensor) -> Tensor:
         """How wrong the critic's head is about what faces show, both B x dim: the weighted mean
         square."""
         return getattr(self.config, self.lambda_head) * F.mse_loss(outputs, shown)
 
     def warm_d(self, batch: Batch) -> dict[str, Tensor]:
         # weighted as in the game: Adam takes long steps where gradients grow all at once
-        return {"units": self.misjudged(self.see(batch.x)[1], self.source(batch))}
+        return {"units": self.regression_loss(self.see(batch.x)[1], self.source(batch))}
 
 
 class Reader(nn.Module):

@@ -176,7 +176,7 @@ class DefGAN(base_action_units.Unitwise):
         lost, real, _ = self.contest(batch.x, x_fake)
         return {
             "adv": lost,
-            "units": self.misjudged(real, self.source(batch)),
+            "units": self.regression_loss(real, self.source(batch)),
         }
 
     def g_loss(self, batch: Batch, target: Tensor, x_fake: Tensor) -> dict[str, Tensor]:
@@ -188,7 +188,7 @@ class DefGAN(base_action_units.Unitwise):
         back = self.G(x_fake, target, shown)
         terms = {
             "adv": c.lambda_adv * self.adversarial.generator(score),
-            "units": self.misjudged(outputs, target),  # eq. 8
+            "units": self.regression_loss(outputs, target),  # eq. 8
             "units_bent": c.lambda_exp_def * F.mse_loss(bent_outputs, target),  # eq. 9
             "rec": c.lambda_cyc * cycle(batch.x, back.images),
             "comp": c.lambda_comp * self.length(compose(made.flow, back.flow)),
@@ -199,7 +199,7 @@ class DefGAN(base_action_units.Unitwise):
             "read": F.mse_loss(self.G.reader(batch.x), shown),
         }
         if c.lambda_face and (judge := self.judge(batch.x.device)):
-            terms["face"] = c.lambda_face * estrangement(judge, batch.x, made.bent)
+            terms["face"] = c.lambda_face * identity_loss(judge, batch.x, made.bent)
         return terms
 
     def length(self, flow: Tensor) -> Tensor:
@@ -244,7 +244,7 @@ class DefGAN(base_action_units.Unitwise):
         }
 
 
-def estrangement(judge: Extractor, x: Tensor, bent: Tensor) -> Tensor:
+def identity_loss(judge: Extractor, x: Tensor, bent: Tensor) -> Tensor:
     """Mean 1 - cosine of two faces in the embedder's eyes; no gradient to the first."""
     with torch.no_grad():
         person = judge.embed(pictures.resize(x, judge.size))

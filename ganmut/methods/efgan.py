@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganmut.datasets.base import Batch
-from ganmut.face_regions import part_boxes
+from ganmut.face_regions import region_boxes
 from ganmut.methods import base_action_units
 from ganmut.methods.base import METHODS, Edit, Method
 from ganmut.networks import efgan
@@ -90,7 +90,7 @@ class EFGAN(base_action_units.Unitwise):
         self.G = Chain(self.config, self.dim, self.size)
         self.hold()
         self.D = Critics(self.config, self.size, self.dim) if training else None
-        self.boxes = part_boxes(self.size)  # for whoever wants to show them
+        self.boxes = region_boxes(self.size)  # for whoever wants to show them
         self.seen = efgan.boxes(self.size)  # by the branches and their critics
         self.masks: list[list[Tensor]] = []  # of every stage in the last step, for the log
 
@@ -170,7 +170,7 @@ class EFGAN(base_action_units.Unitwise):
             "adv": c.lambda_adv * game.critic(scores[:n], scores[n:]),
             "adv_init": c.lambda_adv * torch.stack(regions).sum(),
             "adv_interp": game.critic(units[:n], units[n:]),
-            "cond": self.misjudged(outputs[:n], source),
+            "cond": self.regression_loss(outputs[:n], source),
         }
 
     def d_penalty(
@@ -210,7 +210,7 @@ class EFGAN(base_action_units.Unitwise):
         return {
             "adv": c.lambda_adv * game.generator(score),
             "adv_init": c.lambda_adv * torch.stack(regions).sum(),
-            "cond": self.misjudged(outputs, torch.cat(target.codes.unbind(1))),
+            "cond": self.regression_loss(outputs, torch.cat(target.codes.unbind(1))),
             "cont": c.lambda_cont * self.back(batch, target, pictures),
             "attn": c.lambda_attn * masks.sum() / m,
             "interp": c.lambda_interp * (residual + c.lambda_int * credible),

@@ -90,7 +90,7 @@ class GANimation(base_action_units.Unitwise):
         lost, real, _ = self.contest(batch.x, x_fake)
         return {
             "adv": lost,
-            "units": self.misjudged(real, self.source(batch)),
+            "units": self.regression_loss(real, self.source(batch)),
         }
 
     def g_loss(self, batch: Batch, target: Tensor, x_fake: Tensor) -> dict[str, Tensor]:
@@ -102,7 +102,7 @@ class GANimation(base_action_units.Unitwise):
         outline = total_variation(made.mask) + total_variation(back.mask)
         return {
             "adv": c.lambda_adv * self.adversarial.generator(score),
-            "units": self.misjudged(outputs, target),
+            "units": self.regression_loss(outputs, target),
             "rec": c.lambda_idt * cycle(batch.x, back.images),
             "attention": self.tune(made.mask) * (made.mask.mean() + back.mask.mean()),
             "TV": c.lambda_TV * 128 / self.size * outline,

@@ -25,7 +25,7 @@ from torch.func import functional_call
 from ganmut.codes import Styles
 from ganmut.datasets.base import Batch
 from ganmut.device import inference
-from ganmut.emotions import index
+from ganmut.emotions import emotion_index
 from ganmut.methods.base import METHODS, Method
 from ganmut.networks.stargan_v2 import Config, Discriminator, Shipped, he_normal, pick
 from ganmut.training.losses import cycle
@@ -111,7 +111,7 @@ class StarGANv2(Method):
         Unknown for an emotion that is not there."""
         x = x.to(self.place)
         if isinstance(emotion, str):
-            emotion = torch.full((len(x),), index(emotion, self.emotions))
+            emotion = torch.full((len(x),), emotion_index(emotion, self.emotions))
         with torch.no_grad(), inference(self.place):
             return self.G.encoder(x, emotion.to(self.place))
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganmut.face_regions import Box, part_boxes
+from ganmut.face_regions import Box, region_boxes
 from ganmut.methods import base_action_units
 from ganmut.methods.base_action_units import Reader
 from ganmut.networks.attention import AttentionGenerator
@@ -41,7 +41,7 @@ class Config(base_action_units.Config):
 
 def boxes(size: int) -> dict[str, Box]:
     """What the four branches see: the whole crop, then its parts."""
-    return {"face": Box(0, 0, size, size), **part_boxes(size)}
+    return {"face": Box(0, 0, size, size), **region_boxes(size)}
 
 
 def feather(box: Box, size: int) -> Tensor:

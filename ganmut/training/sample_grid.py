@@ -29,7 +29,7 @@ def sheet(method: Method, shown: Tensor, grey: bool, device: torch.device) -> Te
         if getattr(edits[0], field) is not None:
             marks = torch.stack([heat(getattr(edit, field)[:1]) for edit in edits], 1)
             rows = torch.cat([rows, torch.cat([shown[:1, None], marks.cpu()], 1)])
-    return images.grid(rows.flatten(0, 1), rows.shape[1])
+    return images.make_grid(rows.flatten(0, 1), rows.shape[1])
 
 
 def heat(values: Tensor) -> Tensor:

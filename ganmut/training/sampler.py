@@ -21,8 +21,8 @@ class Sampler:
         self.faces = faces.to(device) if device.type == "cuda" else faces
         self.recipe, self.device = recipe, device
         kind = faces.emotion.cpu()
-        if faces.part is not None:
-            kind = kind + len(faces.emotions) * faces.part.cpu()
+        if faces.source_id is not None:
+            kind = kind + len(faces.emotions) * faces.source_id.cpu()
         self.order = kind.argsort(stable=True)
         self.count = torch.bincount(kind)
         self.start = self.count.cumsum(0) - self.count

@@ -51,7 +51,9 @@ def read_faces(folder: str | Path, split: str, fill: float = 0.8) -> Tensor:
     ]
     if not rows:
         raise BadData(f"{note}: no row with split {split!r} and fill >= {fill}")
-    faces = torch.stack([grey(pictures.read(Path(folder) / row["file_name"])) for row in rows])
+    faces = torch.stack(
+        [grey(pictures.read_image(Path(folder) / row["file_name"])) for row in rows]
+    )
     if faces.shape[-2:] != (SIDE, SIDE):
         raise BadData(f"{folder}: faces of {faces.shape[-1]} px, expected {SIDE}")
     return faces
