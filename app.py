@@ -1,8 +1,9 @@
 """The Space, and `python app.py` on a laptop: builds the page and serves it with its limits."""
 
+from demo.limits import restart
 from demo.ui import LAUNCH, build
 
-demo = build()
+demo = build(on_stuck=restart)
 
 if __name__ == "__main__":
     demo.launch(**LAUNCH)

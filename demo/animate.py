@@ -14,12 +14,12 @@ from gradio.data_classes import FileData, ImageData
 from PIL import Image
 from torch import Tensor
 
-from demo import film, guard
+from demo import film
 from demo.desk import PAGE, Controls, Face
 from demo.events import Events, sentence
 from demo.parts import Plate, Quiet
-from demo.settings import Setting
-from demo.views import jpeg
+from demo.settings import Setting, number
+from demo.views import jpeg, signed
 from demo.visit import Choice
 
 SIDE = 320  # px of a frame
@@ -101,7 +101,7 @@ class Animate:
         for code in codes:
             pixels, _ = self.service.move(face, method, code, read=False)
             frame = Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
-            yield np.asarray(guard.signed(np.asarray(frame)))
+            yield np.asarray(signed(np.asarray(frame)))
 
     def film(
         self, face: str, method: str, way: str, emotion: str, stops: Any, radius: float,
@@ -112,9 +112,9 @@ class Animate:
             if not face:
                 raise ValueError("give a face first")
             choice = self.events.choice(method)
-            frames = int(guard.number(frames, *FRAMES, "number of frames"))
-            rate = int(guard.number(rate, *RATES, "frames a second"))
-            radius = guard.number(radius, 0, 1, "radius")
+            frames = int(number(frames, *FRAMES, "number of frames"))
+            rate = int(number(rate, *RATES, "frames a second"))
+            radius = number(radius, 0, 1, "radius")
             codes = self.codes(face, choice, way, emotion, self.kept(choice, stops), radius, frames)
             made = self.frames(face, choice.key, codes)
             pixels = list(progress.tqdm(made, total=frames, desc="drawing", unit="frames"))
@@ -169,7 +169,7 @@ class Animate:
             if not isinstance(one, dict):
                 raise ValueError(f'a stop is {{"point": [0.4, -0.6]}}, got {str(stop)[:60]!r}')
             if one.get("method", choice.key) == choice.key:
-                point = tuple(guard.number(v, -1, 1, "x, y") for v in one.get("point", [0, 0]))
+                point = tuple(number(v, -1, 1, "x, y") for v in one.get("point", [0, 0]))
                 if len(point) != 2:
                     raise ValueError(f"a point is two numbers, got {len(point)}")
                 rest = (one.get("mix", {}), one.get("seed", 0), one.get("units", {}))
@@ -218,13 +218,15 @@ def build(events: Events, face: Face, do: Controls) -> None:
                 )  # fmt: skip
     way.input(
         lambda chosen: [gr.update(visible=chosen == name) for name in WAYS], way,
-        [by_emotion, by_stops, by_wheel], api_visibility="private", queue=False,
+        [by_emotion, by_stops, by_wheel], api_visibility="private", show_progress="hidden",
     )  # fmt: skip
     keep.click(
         animate.keep, [face.known, stops, *do.setting], stops, api_name="keep",
         show_progress="hidden", **PAGE,
     )  # fmt: skip
-    clear.click(lambda: {"stops": []}, None, stops, api_visibility="private", queue=False)
+    clear.click(
+        lambda: {"stops": []}, None, stops, api_visibility="private", show_progress="hidden"
+    )
     make.click(
         animate.film, [face.known, do.method, way, emotion, stops, radius, frames, rate],
         [moving, video], api_name="film", concurrency_limit=1, concurrency_id="film",

@@ -10,13 +10,14 @@ from typing import Any
 
 import gradio as gr
 
-from demo import guard
 from demo.animate import FRAMES, RATES, WAYS, Animate, Gif, Mp4, Stops
 from demo.compare import Cards, Compare
 from demo.desk import NET
 from demo.events import START, Events, plainly, sentence
 from demo.pad import GamutPad
 from demo.parts import Facts, Photograph, Png
+from demo.security import read_picture
+from demo.settings import number
 from demo.sliders import Sliders
 from demo.spots import Spots
 from demo.views import jpeg
@@ -48,7 +49,7 @@ class Api:
         """The id of a face in an uploaded file; raises ValueError with a sentence."""
         if picture is None:
             raise ValueError("give a picture first")
-        return self.service.open(guard.read(picture), face)
+        return self.service.open(read_picture(picture), face)
 
     @plainly
     def edit(
@@ -74,7 +75,7 @@ class Api:
         if weights not in known:
             raise ValueError(f"unknown weights {weights!r}; there are: {', '.join(known)}")
         opened = self.face(picture, face)
-        intensity = guard.number(intensity, 0, 1, "intensity")
+        intensity = number(intensity, 0, 1, "intensity")
         made = self.comparing.each(opened, weights, emotion, intensity)
         return {
             "emotion": emotion, "cards": [numbers | {"picture": jpeg(p)} for numbers, p in made]

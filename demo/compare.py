@@ -8,10 +8,10 @@ from typing import Any
 
 import gradio as gr
 
-from demo import guard
 from demo.desk import LIVE, NET, PAGE, Face
 from demo.events import START, Events, plainly
 from demo.parts import Methods, Plate, Quiet
+from demo.settings import number
 from demo.views import jpeg
 
 CARD = (
@@ -46,7 +46,7 @@ class Compare:
         if not face:
             return {"cards": []}
         group = self.events.choice(method).group
-        intensity = guard.number(intensity, 0, 1, "intensity")
+        intensity = number(intensity, 0, 1, "intensity")
         cards = [{"title": "source", "picture": jpeg(self.service.visit(face).view)}]
         for numbers, pixels in self.each(face, group, emotion, intensity):
             cards.append(numbers | {"picture": jpeg(pixels)})

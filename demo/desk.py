@@ -9,10 +9,11 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from demo import guard, spots
+from demo import spots
 from demo.events import START, Events, about, heading
 from demo.pad import GamutPad, Ground, data_uri
 from demo.parts import Facts, Live, Methods, Photograph, Png, Readings, Shelf, Slit, Views
+from demo.settings import SEEDS
 from demo.sliders import Sliders, mix_rows, unit_rows
 from demo.spots import Spots
 from demo.visit import Choice
@@ -147,9 +148,7 @@ def steer(events: Events, start: Start) -> Controls:
     with gr.Accordion("Mix emotions", open=False, visible=mixed, elem_id="mixing") as mixing:
         mix = Sliders(dict(setting.mix), rows=mix_rows(choice), elem_id="mix")
     with gr.Row(visible=choice.kind == "styles", elem_classes="styling") as styling:
-        seed = gr.Number(
-            0, label="Style", minimum=0, maximum=guard.SEEDS, precision=0, elem_id="seed"
-        )
+        seed = gr.Number(0, label="Style", minimum=0, maximum=SEEDS, precision=0, elem_id="seed")
         another = gr.Button("Another style", size="sm", elem_id="another")
     with gr.Column(visible=choice.kind == "units", elem_classes="moving") as moving:
         units = Sliders(start.values["units"], rows=unit_rows(), elem_id="units")

@@ -1,4 +1,4 @@
-"""What happens on the Edit tab: values in, through the guard, pictures out."""
+"""What happens on the Edit tab: checked values in, pictures out."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from demo import guard, spots, views
+from demo import spots, views
 from demo.pad import labels, sheet
+from demo.security import read_picture
 from demo.service import Service
-from demo.settings import Setting, checked, link, of_link, snippet, words
+from demo.settings import SEEDS, Setting, checked, link, number, of_link, snippet, words
 from demo.sliders import mix_rows, unit_rows
-from demo.views import jpeg
+from demo.views import jpeg, signed
 from demo.visit import Choice, Example, Spot, recipe_of
 from ganmut.emotions import UNITS
 from ganmut.faces import NoFace
@@ -81,7 +82,7 @@ class Events:
             return self._nothing(controls[0], "", {"number": 1})
         picture = None
         try:
-            picture = guard.read(path)
+            picture = read_picture(path)
             return self.opened(self.service.open(picture, spot), *controls)
         except NoFace as error:
             return self._nothing(controls[0], sentence(error), spots.blank(picture))
@@ -186,7 +187,7 @@ class Events:
     def preset(self, face: str, method: str, emotion: str, intensity: float, seed: Any) -> list:
         """An emotion button: the mix or the units that it stands for, and the edit."""
         choice = self.choice(method)
-        intensity = guard.number(intensity, 0, 1, "intensity")
+        intensity = number(intensity, 0, 1, "intensity")
         setting = self._preset(face, choice, emotion, intensity)
         setting = replace(setting, seed=checked(choice, None, {}, seed, {}).seed)
         edited, readings = self._moved(face, setting) if face else ("", {})
@@ -226,7 +227,7 @@ class Events:
     @plainly
     def another(self, face: str, method: str, point: Any, mix: Any, seed: Any, units: Any) -> list:
         """Another style of the same mix."""
-        seed = int(guard.number(seed, 0, guard.SEEDS, "seed")) % guard.SEEDS + 1
+        seed = int(number(seed, 0, SEEDS, "seed")) % SEEDS + 1
         return [seed, *self._moved(face, self.setting(method, point, mix, seed, units))]
 
     @plainly
@@ -248,7 +249,7 @@ class Events:
         facts |= {"setting": words(setting, choice), "link": link(setting, choice)}
         facts["python"] = snippet(choice, code, facts["face"])
         pixels, readings, made = self.service.edit(face, setting.method, code)
-        return guard.signed(pixels), facts | readings, made
+        return signed(pixels), facts | readings, made
 
     def ground(self, face: str, method: str) -> Iterator[dict[str, Any]]:
         """The faces behind the pad, a few at a time, with how many there are to be."""

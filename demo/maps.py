@@ -3,7 +3,6 @@ arousal grow."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from PIL import Image
 
 from demo.desk import PAGE
 from demo.events import LEARNED, Events
+from demo.lease import LeaseLock
 from demo.pad import colour, data_uri, labels
 from demo.parts import HERE, Plate, Quiet
 from demo.visit import Choice
@@ -46,7 +46,7 @@ class Maps:
     def __init__(self, events: Events):
         self.events, self.service = events, events.service
         self.done: dict[str, Map | None] = {}
-        self.lock = threading.Lock()
+        self.lock = LeaseLock(seconds=100)  # as long as a first map may take
 
     def map(self, choice: Choice) -> Map | None:
         """The map of one gamut, or None where its set of weights has no judge of emotions."""

@@ -13,8 +13,8 @@ import gradio as gr
 import numpy as np
 from PIL import Image, ImageDraw
 
-from demo.guard import number
 from demo.parts import HERE, Plate, Quiet
+from demo.settings import number
 
 TILE = 72  # px of a mini face in the drawing
 RIM = 0.07  # share of a face's sides that its mini leaves out: the expression is what counts

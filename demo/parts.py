@@ -66,19 +66,10 @@ class Quiet(ComponentMeta):
 
 
 class Photograph(gr.Image, metaclass=Quiet):
-    """An upload whose value is the path of the file just as it came: guard.read looks at it,
-    nothing before.
-
-    Links are refused: this server fetches nothing on behalf of a visitor.
-    """
+    """An upload whose value is the path of the file just as it came, for security.read_picture."""
 
     def get_block_name(self) -> str:
         return "image"
-
-    async def async_move_resource_to_block_cache(self, url_or_file_path: Any) -> str | None:
-        if str(url_or_file_path).startswith(("http://", "https://")):
-            raise gr.Error("give the picture itself, links are not fetched", print_exception=False)
-        return await super().async_move_resource_to_block_cache(url_or_file_path)
 
     def preprocess(self, payload: Any) -> str | None:
         return payload.path if payload else None

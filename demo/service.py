@@ -18,6 +18,7 @@ from torch import Tensor
 
 from demo import settings
 from demo.judges import Judges, readings
+from demo.lease import LeaseLock
 from demo.settings import Setting
 from demo.visit import KINDS, Choice, Crop, Gamut, Spot, Visit, choice, chosen, window
 from ganmut import faces as photographs
@@ -50,7 +51,8 @@ class Made:
 class Service:
     """The editors of the bundled sets of weights, and the faces of the last few visitors.
 
-    Faces live in memory only: at most `seats` of them, each for `minutes` after its last use.
+    Faces live in memory only: at most `seats` of them and `megabytes` together, each for `minutes`
+    after its last use.
     `problems` says by name why a weight could not be loaded.
     """
 
@@ -59,17 +61,19 @@ class Service:
         groups: tuple[str, ...] | None = None,
         detector: Any = "builtin",
         seats: int = 64,
+        megabytes: float = 160,
         minutes: float = 15,
         clock: Callable[[], float] = time.monotonic,
     ):
         self.detector, self.seats, self.seconds, self.clock = detector, seats, 60 * minutes, clock
+        self.bytes = int(megabytes * 2**20)
         self.editors: dict[str, Editor] = {}
         self.choices: dict[str, Choice] = {}
         self.judges: dict[str, Judges] = {}
         self.problems: dict[str, str] = {}
         self.visits: OrderedDict[str, Visit] = OrderedDict()
         self.told: dict[str, list[Face]] = {}  # pictures whose faces need no search
-        self.lock = threading.RLock()
+        self.lock = LeaseLock()
         for group in groups or sets():
             self._load(group)
         by_kind = sorted(self.choices.items(), key=lambda item: KINDS.index(item[1].kind))
@@ -331,7 +335,12 @@ class Service:
             loose = [face for face, visit in self.visits.items() if not visit.pinned]
             late = [face for face in loose if self.visits[face].seen < limit]
             kept = [face for face in loose if face not in late]
-            for face in late + kept[: max(len(kept) - self.seats + 1, 0)]:
+            room = self.bytes
+            for i, face in enumerate(reversed(kept), 1):
+                room -= self.visits[face].size()
+                if i >= self.seats or room < 0:
+                    late.append(face)
+            for face in late:
                 del self.visits[face]
 
     def keep_forgetting(self, every: float = 60.0) -> None:

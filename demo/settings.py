@@ -11,11 +11,12 @@ from urllib.parse import urlencode
 import torch
 from torch import Tensor
 
-from demo.guard import SEEDS, number
 from demo.visit import Choice
 from ganmut.codes import CodeSpace
 from ganmut.device import generator
 from ganmut.emotions import UNITS, emotion_index
+
+SEEDS = 9999  # styles that a visitor can ask for by number
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,15 @@ class Setting:
     mix: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
     units: Mapping[int, float] = field(default_factory=dict)
+
+
+def number(value: Any, low: float, high: float, name: str) -> float:
+    """The value as a float brought into low..high; raises ValueError for all but finite numbers."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(
+            f"{name} must be a number from {low:g} to {high:g}, got {str(value)[:40]!r}"
+        )
+    return min(max(float(value), low), high)
 
 
 def shares(value: Any, emotions: tuple[str, ...]) -> dict[str, float]:

@@ -7,8 +7,9 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from demo.guard import LONGEST, number
 from demo.parts import HERE, Plate, Quiet
+from demo.security import LONGEST
+from demo.settings import number
 from demo.visit import Spot, Visit
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from starlette.middleware import Middleware
 
-from demo import animate, api, board, compare, desk, guard, maps, study
-from demo.doors import Doors
+from demo import animate, api, board, compare, desk, maps, study
 from demo.events import Events
+from demo.limits import Limits, Page
+from demo.security import MAX_BYTES, RequestFilter
 from demo.service import Service
 from demo.visit import Example, examples
 
@@ -47,24 +49,27 @@ def build(
     service: Service | None = None,
     shelf: list[Example] | None = None,
     seconds: int = 60 * MINUTES,
-) -> gr.Blocks:
+    limits: Limits | None = None,
+    on_stuck: Callable[[], None] | None = None,
+) -> Page:
     """The whole page; without a single usable weight, a page that says so and how to make one.
 
     shelf: the example faces; the page opens with the first. seconds: after which the files of a
-    visit are deleted.
+    visit are deleted. limits, on_stuck: see `Page`.
     """
     service = service or Service()
     service.keep_forgetting()
-    with gr.Blocks(
-        title="ganmut", analytics_enabled=False, delete_cache=(seconds, seconds), fill_width=True
-    ) as page:
+    with Page(
+        title="ganmut", analytics_enabled=False, delete_cache=(seconds, seconds), fill_width=True,
+        limits=limits, on_stuck=on_stuck,
+    ) as page:  # fmt: skip
         gr.HTML(header(), apply_default_css=False, elem_id="head")
         if service.choices and not service.blocked:
             _tabs(page, Events(service, shelf or examples()))
         else:
             gr.HTML(_empty(service), apply_default_css=False)
         gr.HTML(footer(service), apply_default_css=False, elem_id="foot")
-    return page.queue(max_size=16, default_concurrency_limit=1)
+    return page
 
 
 def _tabs(page: gr.Blocks, events: Events) -> None:
@@ -142,12 +147,14 @@ def theme() -> gr.themes.Base:
 LAUNCH: dict[str, Any] = {
     "theme": theme(),
     "css_paths": [Path(__file__).with_name("page.css")],
-    "max_file_size": guard.MAX_BYTES,
+    "max_file_size": MAX_BYTES,
     "show_error": False,
     "state_session_capacity": 128,  # Gradio keeps 0.2 MB of each call that comes from no browser
     "ssr_mode": False,
+    "mcp_server": False,
+    "enable_monitoring": False,
     "allowed_paths": [],
-    "app_kwargs": {"middleware": [Middleware(Doors)]},
+    "app_kwargs": {"middleware": [Middleware(RequestFilter)]},
     "_frontend": False,  # Gradio asks its own front page at start and gives up on a busy machine
     "footer_links": ["api"],
 }

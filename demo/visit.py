@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from PIL import Image
 from skimage import data as samples
 from skimage.transform import SimilarityTransform
@@ -124,6 +125,19 @@ class Visit:
     casts: dict[str, np.ndarray] = field(default_factory=dict)
     people: dict[str, np.ndarray] = field(default_factory=dict)  # set -> the source's embedding
     units: dict[str, list[float]] = field(default_factory=dict)  # set -> what the source shows
+
+    def size(self) -> int:
+        """Bytes of its pictures."""
+        tiles = [gamut.tiles for gamut in self.gamuts.values()]
+        crops = self.crops.values()
+        kept = [self.picture, self.view, *tiles, *self.casts.values(), *(c.source for c in crops)]
+        return sum(array.nbytes for array in kept) + sum(encoded_size(c.ready) for c in crops)
+
+
+def encoded_size(ready: Faces) -> int:
+    """Bytes of what an editor made of a crop."""
+    features = ready.features if isinstance(ready.features, tuple | list) else [ready.features]
+    return sum(x.nbytes for x in [ready.x, *features] if isinstance(x, torch.Tensor))
 
 
 def choice(editor: Editor, key: str, group: str) -> Choice:

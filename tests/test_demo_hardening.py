@@ -13,13 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from demo.doors import DEEP, ERRAND, sends_out
 from PIL import Image
 from skimage import data as samples
 from space_server import PATIENCE, ROOT, Space, png, running, toy_weights
 from test_hostile import HOSTILE, encode, png_header
 
 from demo import guard
-from demo.doors import DEEP, ERRAND, sends_out
 from ganmut.images import BadImage
 
 PORTRAIT = Image.fromarray(samples.astronaut())

@@ -1,0 +1,207 @@
+"""How much one visitor may ask for: a fair queue, a time limit for each call, and a page with both.
+
+Every call of a handler passes through `Page.process_api`, whatever route it came by, and every
+route that `RequestFilter` (demo/security.py) lets through puts its call into `VisitorQueue`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import gradio as gr
+from gradio.block_function import BlockFunction
+from gradio.data_classes import FileData, ImageData
+from gradio.queueing import Event, Queue
+from gradio.server_messages import EventMessage, ProcessCompletedMessage
+
+from demo.security import FULL, check_files
+from ganmut.images import BadImage
+
+TOO_LONG = "this took too long and was stopped; try again, or with a smaller picture"
+LONG = ("film", "maps")  # concurrency ids of the handlers that may take `long_seconds`
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of the queue and of one call.
+
+    waiting: calls in the queue. per_address, per_session: calls of one visitor, waiting or
+    running. running: of these at once, an address. unread: finished calls whose results nobody
+    has fetched. seconds, long_seconds: of one call, or of one step of a handler that yields.
+    stuck: calls over their time whose threads still run, before `Page.on_stuck` is called.
+    """
+
+    waiting: int = 32
+    per_address: int = 12
+    per_session: int = 6
+    running: int = 4
+    unread: int = 64
+    seconds: float = 20.0
+    long_seconds: float = 120.0
+    stuck: int = 4
+
+
+class VisitorQueue(Queue):
+    """Gradio's queue, with a limit a visitor, served in turn.
+
+    The next call is one of the address, and of its sessions the one, that was served longest ago.
+    So a visitor waits for one call of each other visitor, however many those have sent.
+    """
+
+    def __init__(self, page: Page, limits: Limits):
+        super().__init__(
+            live_updates=True, concurrency_count=page.max_threads, update_intervals=1,
+            max_size=limits.waiting, blocks=page, default_concurrency_limit=1,
+        )  # fmt: skip
+        self.limits = limits
+        self.turns: OrderedDict[str, int] = OrderedDict()  # address or session -> its last turn
+        self.clock = count(1)
+        self.finished: deque[str] = deque()  # sessions, in the order of their results
+        self.admission = asyncio.Lock()
+
+    async def push(self, body: Any, request: Any, username: str | None) -> tuple:
+        """(whether it was taken, the event's id or why not, a state that Gradio turns into HTTP)"""
+        async with self.admission:
+            address, session = request.scope.get("visitor", ""), body.session_hash
+            calls = [e for q in self.event_queue_per_concurrency_id.values() for e in q.queue]
+            own = [e for e in calls + self._running() if _address(e) == address]
+            if len(calls) >= self.limits.waiting or len(own) >= self.limits.per_address:
+                return False, FULL, "queue_full"
+            if session and sum(e.session_hash == session for e in own) >= self.limits.per_session:
+                return False, FULL, "queue_full"
+            return await super().push(body, request, username)
+
+    def get_events(self) -> tuple[list[Event], bool, str] | None:
+        """([the call whose turn it is], False: no batch, its concurrency id), or None."""
+        running = Counter(map(_address, self._running()))
+        ready = [
+            (self.turns.get(_address(e), 0), self.turns.get(e.session_hash, 0), i, e, q)
+            for q in self.event_queue_per_concurrency_id.values()
+            if q.concurrency_limit is None or q.current_concurrency < q.concurrency_limit
+            for i, e in enumerate(q.queue)
+            if running[_address(e)] < self.limits.running
+        ]
+        if not ready:
+            return None
+        *_, event, queue = min(ready, key=lambda entry: entry[:3])
+        queue.queue.remove(event)
+        for key in (_address(event), event.session_hash):
+            self.turns.pop(key, None)
+            self.turns[key] = next(self.clock)
+        while len(self.turns) > 1000:
+            self.turns.popitem(last=False)
+        return [event], False, queue.concurrency_id
+
+    def send_message(self, event: Event, event_message: EventMessage) -> None:
+        """Puts a message where the visitor fetches it; of results that nobody fetches, the last
+        `limits.unread` stay."""
+        if event.session_hash not in self.pending_messages_per_session:
+            return  # its results were dropped, or the visitor has left
+        super().send_message(event, event_message)
+        if isinstance(event_message, ProcessCompletedMessage):
+            self.finished.append(event.session_hash)
+        while len(self.finished) > self.limits.unread:
+            session = self.finished.popleft()
+            messages = self.pending_messages_per_session.get(session)
+            if messages is not None and not messages.empty() and session not in self.finished:
+                del self.pending_messages_per_session[session]
+                self.pending_event_ids_session.pop(session, None)
+
+    def _running(self) -> list[Event]:
+        return [event for job in self.active_jobs if job is not None for event in job]
+
+
+def _address(event: Event) -> str:
+    return event.request.scope.get("visitor", "")
+
+
+class Page(gr.Blocks):
+    """Blocks whose handlers all run in `VisitorQueue`, on checked files, for a bounded time.
+
+    Python cannot end a thread. A call that is over its time gets a sentence and gives its slot
+    back; its thread goes on, is counted in `stuck` until it ends, and its result is dropped. What
+    such a thread holds must be given up, too: see demo/lease.py. When `limits.stuck` threads hang
+    at once, on_stuck is called; `restart` is meant for it.
+    """
+
+    def __init__(
+        self,
+        *,
+        limits: Limits | None = None,
+        on_stuck: Callable[[], None] | None = None,
+        **options: Any,
+    ):
+        self.limits, self.on_stuck = limits or Limits(), on_stuck
+        self.stuck: set[asyncio.Task] = set()
+        super().__init__(**options)
+
+    def queue(self, **options: Any) -> Page:
+        """Sets up the queue; Gradio calls it. Calls that skip the queue are refused."""
+        super().queue(**options | {"api_open": False})
+        self._queue = VisitorQueue(self, self.limits)
+        return self
+
+    async def preprocess_data(
+        self, block_fn: BlockFunction, inputs: list[Any], *rest: Any, **named: Any
+    ) -> list[Any]:
+        """The inputs as a handler takes them; one sentence where a file is no upload."""
+        for block, value in zip(block_fn.inputs, inputs, strict=False):
+            model = getattr(block, "data_model", None)
+            file_only = isinstance(model, type) and issubclass(model, FileData | ImageData)
+            try:
+                check_files(value, file_only)
+            except BadImage as error:
+                raise gr.Error(
+                    f"{str(error)[:1].upper()}{str(error)[1:]}.", title="That did not work",
+                    print_exception=False,
+                ) from None  # fmt: skip
+        return await super().preprocess_data(block_fn, inputs, *rest, **named)
+
+    async def process_api(self, block_fn: BlockFunction, *rest: Any, **named: Any) -> dict:
+        """Runs one call, or one step of a handler that yields; a sentence where it takes too
+        long."""
+        long = block_fn.concurrency_id in LONG
+        seconds = self.limits.long_seconds if long else self.limits.seconds
+        work = asyncio.ensure_future(super().process_api(block_fn, *rest, **named))
+        try:
+            done, _ = await asyncio.wait({work}, timeout=seconds)
+        except asyncio.CancelledError:
+            work.cancel()
+            raise
+        if done:
+            return work.result()
+        self._abandon(work, named.get("event_id"))
+        raise gr.Error(
+            f"{TOO_LONG[:1].upper()}{TOO_LONG[1:]}.", title="Too slow", print_exception=False
+        )
+
+    def _abandon(self, work: asyncio.Task, event: str | None) -> None:
+        """Counts a call whose thread cannot be ended, and forgets its iterator: Gradio would wait
+        a minute for it."""
+        self.stuck.add(work)
+        work.add_done_callback(self._ended)
+        self._queue.server_app.iterators.pop(event, None)
+        print(f"a call is over its time; {len(self.stuck)} of them hang", file=sys.stderr)
+        if len(self.stuck) >= self.limits.stuck and self.on_stuck is not None:
+            self.on_stuck()
+
+    def _ended(self, work: asyncio.Task) -> None:
+        self.stuck.discard(work)
+        if not work.cancelled():
+            work.exception()  # nobody waits for it any more
+
+
+def restart() -> None:
+    """Replaces this program by itself, started anew: the only way to get rid of hanging threads.
+
+    Faces in memory are lost; visitors are asked to give their picture again.
+    """
+    print("too many calls hang; starting anew", file=sys.stderr, flush=True)
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
