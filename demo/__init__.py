@@ -1,1 +1,1 @@
-"""The Space: `ui` lays out, `service` holds the editors, `security` checks, `pad` draws the gamut."""
+"""The Space: `ui` lays out, `service` holds the editors, `security` checks, `pad` is the gamut."""
