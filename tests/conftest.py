@@ -1,22 +1,25 @@
-"""Shared by all tests: no network but loopback, a cache of their own, toy-size instances of the
-real classes."""
+"""Fixtures of all tests: no network but loopback, a cache folder, and what several files share."""
 
 from __future__ import annotations
 
 import socket
+import urllib.error
+from pathlib import Path
 
 import pytest
 import torch
+from toys import BENCHED, TINY, TOY, ToySource, world
 
+from bench import figures, protocol, results, run, runner, systems
+from bench.figures import canvas
+from ganmut import weights
 from ganmut.datasets.base import Batch
 from ganmut.emotions import EMOTIONS
+from ganmut.extractors import EXTRACTORS
 from ganmut.methods.base import METHODS
-from ganmut.training.config import assemble
+from ganmut.weights import storage
 
 torch.set_num_threads(1)  # toy tensors: more threads only wait for each other
-
-# Small enough for a second a test; the classes are the ones that train and edit.
-TOY = {"size": 32, "width": 8, "blocks": 1, "d_width": 8, "d_layers": 4, "batch": 16}
 
 
 @pytest.fixture(autouse=True)
@@ -49,8 +52,51 @@ def batch() -> Batch:
     return Batch(x, torch.arange(16) % 7, torch.rand(16, 17, generator=generator))
 
 
-def toy(name: str, preset: str = "cpu", **overrides: object):
-    """A toy-size method of the real class, its parameters drawn from seed 0."""
-    _, config = assemble(name, preset, **(TOY | overrides))
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory) -> Path:
+    """Untrained editors (one an ablation) and extractors as a bundled set."""
+    root = tmp_path_factory.mktemp("weights")
+    faces = world(2, 0).images.repeat(1, 1, 4, 4)
     torch.manual_seed(0)
-    return METHODS[name](config, EMOTIONS, TOY["size"])
+    for name in (*BENCHED, "ganmut_rho1"):
+        kind = METHODS[name.partition("_")[0]]
+        method = kind(kind.Config(width=8, blocks=1), EMOTIONS, TOY["size"], training=False)
+        meta = {"ablation_of": "ganmut"} if "_" in name else {"kimg": 0}
+        weights.save(root / "procedural" / name, method, meta, faces)
+    for name in ("emotion", "identity", "units"):
+        network = EXTRACTORS[name](EMOTIONS, TOY["size"])
+        config = {
+            "extractor": name,
+            "version": network.version,
+            "emotions": EMOTIONS,
+            "size": TOY["size"],
+        }
+        folder = root / "procedural" / name
+        storage.write(folder, "extractor", network.state_dict(), config, lambda w: {"x": faces}, "")
+    return root
+
+
+@pytest.fixture
+def bench_run(bundle, tmp_path, monkeypatch):
+    """Calls the command with the toy world in a folder of its own; gives (exit code, records)."""
+
+    def offline(*args, **kwargs):
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setenv("GANMUT_WEIGHTS", str(bundle))
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    monkeypatch.setattr(runner, "open_source", lambda spec: ToySource())
+    monkeypatch.setitem(systems.BATCH, "cpu", 256)  # toy pictures: small batches are all overhead
+    monkeypatch.setitem(protocol.PROTOCOLS, "tiny", TINY)
+    picture = world(1, 3).images.repeat(1, 1, 4, 4)
+    person = canvas.Person(picture, lambda emotion: 255 - picture)
+    monkeypatch.setattr(figures, "rendered_person", lambda size, seed=0: person)
+
+    def call(*arguments: str, out: str = "out"):
+        folder = tmp_path / out
+        where = ["--out", str(folder), "--cache", str(tmp_path / "cache"), "--device", "cpu"]
+        code = run.main(["--protocol", "tiny", *where, *arguments])
+        return code, results.read(folder)
+
+    return call

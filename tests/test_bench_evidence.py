@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_bench_metrics import PROTOCOL, Judge, ToyRow, gather, world
+from toys import PROTOCOL, Judge, ToyRow, gather, world
 
 from bench import edit_sets
 from bench import feature_cache as room

@@ -9,7 +9,7 @@ import urllib.error
 import pytest
 import safetensors.torch
 import torch
-from test_bench_metrics import ToyRow, gather, world
+from toys import ToyRow, gather, world
 
 from bench.extractors import inception
 from bench.frechet import frechet

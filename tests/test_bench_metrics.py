@@ -5,19 +5,16 @@ batches, too few.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from toys import PROTOCOL, ToyRow, UnitRow, gather, world
 
 import bench.metrics
 from bench import regions, tables
-from bench.feature_cache import Evidence, source_evidence
-from bench.features import Judges
 from bench.ground_truth import Answers
 from bench.metrics import METRICS, NotMeasured, TooFew
 from bench.metrics.ere import smallest_error, targets
@@ -25,152 +22,10 @@ from bench.metrics.real_neighbour_rate import real_nearest
 from bench.metrics.smoothness import largest_step
 from bench.protocol import Protocol
 from bench.systems import IdentityRow, OracleRow, RealRow, Row, read
-from ganmut.codes import ActionUnits, OneHot
+from ganmut.codes import OneHot
 from ganmut.datasets import FaceSet, open_source
-from ganmut.emotions import EMOTIONS, prototype_units
+from ganmut.emotions import EMOTIONS
 from ganmut.registry import Registry
-
-SIDE = 8
-UNITS = torch.tensor([prototype_units(emotion) for emotion in EMOTIONS])
-PROTOCOL = Protocol(
-    "toy",
-    n_test=64,
-    n_fid=64,
-    n_accuracy=32,
-    n_smooth=8,
-    n_ere=32,
-    replicates=60,
-    budget=70,
-    chart_faces=2,
-    chart_side=5,
-)
-
-
-# A world of 8 x 8 pictures: rows 0 to 3 are the person, column e of rows 4 to 7 shows emotion e.
-
-
-def paint(person: Tensor, shown: Tensor) -> Tensor:
-    """uint8 n x 3 x 8 x 8 of persons (n x 4 x 8) showing emotions (n x 7 in 0..1)."""
-    picture = torch.zeros(len(person), SIDE, SIDE)
-    picture[:, :4] = person
-    picture[:, 4:, :7] = shown[:, None] * 200
-    return picture.round().to(torch.uint8)[:, None].expand(-1, 3, -1, -1).contiguous()
-
-
-def mixture(emotion: Tensor, intensity: float) -> Tensor:
-    shown = intensity * torch.eye(7)[emotion]
-    shown[:, 0] += 1 - intensity
-    return shown
-
-
-def world(n: int, seed: int) -> FaceSet:
-    g = torch.Generator().manual_seed(seed)
-    person = torch.randint(20, 230, (n, 4, SIDE), generator=g).float()
-    emotion = torch.arange(n) % 7
-    clarity = 0.4 + 0.6 * torch.rand(n, 1, generator=g)
-    shown = clarity * mixture(emotion, 1.0) + (1 - clarity) * torch.rand(n, 7, generator=g)
-
-    def answer(rows: Tensor, name: str, intensity: float = 1.0) -> Tensor:
-        wanted = torch.full((len(rows),), EMOTIONS.index(name))
-        return paint(person[rows], mixture(wanted, intensity))
-
-    return FaceSet(
-        source="toy",
-        split="test",
-        emotions=EMOTIONS,
-        images=paint(person, shown),
-        emotion=emotion,
-        fingerprint=f"toy-{seed}-{n}",
-        ground_truth=answer,
-    )
-
-
-@dataclass
-class Judge:
-    """What an extractor looks like from the bench; reads the toy pictures without fail."""
-
-    role: str
-    emotions: tuple[str, ...] = EMOTIONS
-    note: str = ""
-    looked: int = 0
-
-    @property
-    def sha256(self) -> str:
-        return f"toy-{self.role}"
-
-    def __call__(self, images: Tensor) -> SimpleNamespace:
-        self.looked += len(images)
-        x = images.float().mean(1)
-        shown, person = x[:, 4:, :7].mean(1) / 200, x[:, :4].flatten(1)
-        if self.role == "emotion":
-            return SimpleNamespace(features=shown, outputs=(8 * shown).softmax(1))
-        if self.role == "identity":
-            return SimpleNamespace(
-                features=person, outputs=person / person.norm(dim=1, keepdim=True)
-            )
-        if self.role == "units":
-            return SimpleNamespace(features=shown, outputs=shown.double() @ UNITS.double())
-        return SimpleNamespace(features=torch.cat([shown, person[:, :3] / 255], 1))
-
-
-class ToyRow(Row):
-    """A perfect editor, then spoilt: noise, intensities in coarse steps, reach cut short, last
-    emotions lost.
-    """
-
-    kind = "editor"
-
-    def __init__(
-        self, faces: FaceSet, noise: float = 0, steps: int = 0, reach: float = 1, lost: int = 0
-    ):
-        knobs = f"toy-{noise}-{steps}-{reach}-{lost}"
-        super().__init__("toy", OneHot(EMOTIONS), faces.emotions, knobs)
-        self.faces, self.noise, self.steps = faces, noise, steps
-        self.reach, self.lost = reach, lost
-
-    def edit(self, faces: Tensor, codes: Tensor) -> Tensor:
-        shown = codes.clone()
-        if self.steps:
-            shown = (shown * self.steps).floor() / self.steps
-        if self.lost:
-            shown[:, 0] += shown[:, -self.lost :].sum(1)
-            shown[:, -self.lost :] = 0
-        shown = self.reach * shown + (1 - self.reach) / 7
-        edited = paint(self.faces.images[faces, 0, :4].float(), shown).float()
-        for i, face in enumerate(
-            faces.tolist()
-        ):  # noise belongs to the face and code, not to the batch
-            seed = 1000 * face + int(997 * codes[i].abs().sum() + 31 * codes[i].argmax())
-            g = torch.Generator().manual_seed(seed)
-            edited[i] += self.noise * torch.randn(edited[i].shape, generator=g)
-        return edited.round().clamp(0, 255).to(torch.uint8)
-
-
-class UnitRow(ToyRow):
-    """The toy editor, asked in action units: it shows the emotions that they are made of."""
-
-    def __init__(self, faces: FaceSet, **knobs: float):
-        super().__init__(faces, **knobs)
-        mixed = torch.rand(50, 7, generator=torch.Generator().manual_seed(0))
-        bank = mixed / mixed.sum(1, keepdim=True) @ UNITS
-        self.space = ActionUnits(EMOTIONS, UNITS, bank)
-
-    def edit(self, faces: Tensor, codes: Tensor) -> Tensor:
-        shown = codes @ torch.linalg.pinv(UNITS)
-        shown[:, 0] = 1 - shown[:, 1:].sum(1)  # neutral is no unit at all
-        return super().edit(faces, shown)
-
-
-def judges(faces: FaceSet, cache: Path, protocol: Protocol = PROTOCOL) -> Judges:
-    networks = {role: Judge(role) for role in ("emotion", "identity", "units", "inception")}
-    answers = Answers(faces, protocol.n_accuracy, cache / "answers")
-    return Judges(networks, faces.emotions, answers)
-
-
-def gather(row: Row, faces: FaceSet, cache: Path, protocol: Protocol = PROTOCOL) -> Evidence:
-    looking = judges(faces, cache, protocol)
-    real = source_evidence(faces, protocol, looking, cache)
-    return Evidence(row, faces, protocol, looking, cache, real)
 
 
 def score(name: str, row: Row, cache: Path, faces: FaceSet, protocol: Protocol = PROTOCOL):

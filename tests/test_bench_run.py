@@ -9,109 +9,26 @@ import re
 import shutil
 import subprocess
 import sys
-import urllib.error
 from pathlib import Path
 
 import pytest
-import torch
-from test_bench_metrics import world
+from toys import BENCHED, TINY, TOY, ToySource, world
 
-from bench import figures, protocol, results, roster, run, runner, systems
+from bench import figures, results, roster, run, runner
 from bench.figures import canvas
 from bench.metrics import METRICS
 from bench.metrics.identity_distance import Identity
-from bench.protocol import Protocol
 from ganmut import weights
 from ganmut.emotions import EMOTIONS
-from ganmut.extractors import EXTRACTORS
 from ganmut.methods.base import METHODS
-from ganmut.weights import storage
-
-SIZE = 32
-TINY = Protocol(
-    "tiny",
-    n_test=130,
-    n_fid=4,
-    n_accuracy=4,
-    n_smooth=2,
-    n_ere=16,
-    replicates=40,
-    budget=30,
-    chart_faces=1,
-    chart_side=3,
-)
-ALL = ("stargan", "ganmut", "gganmut")
-
-
-class Toy:
-    """A data source of toy pictures."""
-
-    emotions = EMOTIONS
-
-    def load(self, split, size, n=None, *, seed=0, progress=True):
-        small = world(n, seed)
-        pictures = torch.nn.functional.interpolate(small.images.float(), size).to(torch.uint8)
-        known = small.ground_truth
-
-        def answer(rows, emotion, intensity=1.0):
-            return torch.nn.functional.interpolate(
-                known(rows, emotion, intensity).float(), size
-            ).to(torch.uint8)
-
-        return type(small)(**{**small.__dict__, "images": pictures, "ground_truth": answer})
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory) -> Path:
-    """Untrained editors (one an ablation) and extractors as a bundled set."""
-    root = tmp_path_factory.mktemp("weights")
-    faces = world(2, 0).images.repeat(1, 1, 4, 4)
-    torch.manual_seed(0)
-    for name in (*ALL, "ganmut_rho1"):
-        kind = METHODS[name.partition("_")[0]]
-        method = kind(kind.Config(width=8, blocks=1), EMOTIONS, SIZE, training=False)
-        meta = {"ablation_of": "ganmut"} if "_" in name else {"kimg": 0}
-        weights.save(root / "procedural" / name, method, meta, faces)
-    for name in ("emotion", "identity", "units"):
-        network = EXTRACTORS[name](EMOTIONS, SIZE)
-        config = {"extractor": name, "version": network.version, "emotions": EMOTIONS, "size": SIZE}
-        folder = root / "procedural" / name
-        storage.write(folder, "extractor", network.state_dict(), config, lambda w: {"x": faces}, "")
-    return root
-
-
-@pytest.fixture
-def bench_run(bundle, tmp_path, monkeypatch):
-    """Calls the command with the toy world in a folder of its own; gives (exit code, records)."""
-
-    def offline(*args, **kwargs):
-        raise urllib.error.URLError("no network")
-
-    monkeypatch.setenv("GANMUT_WEIGHTS", str(bundle))
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
-    monkeypatch.setattr(runner, "open_source", lambda spec: Toy())
-    monkeypatch.setitem(systems.BATCH, "cpu", 256)  # toy pictures: small batches are all overhead
-    monkeypatch.setitem(protocol.PROTOCOLS, "tiny", TINY)
-    picture = world(1, 3).images.repeat(1, 1, 4, 4)
-    person = canvas.Person(picture, lambda emotion: 255 - picture)
-    monkeypatch.setattr(figures, "rendered_person", lambda size, seed=0: person)
-
-    def call(*arguments: str, out: str = "out"):
-        folder = tmp_path / out
-        where = ["--out", str(folder), "--cache", str(tmp_path / "cache"), "--device", "cpu"]
-        code = run.main(["--protocol", "tiny", *where, *arguments])
-        return code, results.read(folder)
-
-    return call
 
 
 def test_all_methods_all_metrics(bench_run, tmp_path, capsys):
     code, records = bench_run("--no-figures")
     scores = {(r["row"], r["metric"]): r for r in records if r["kind"] == "score"}
     assert code == 0
-    assert {row for row, _ in scores} == {"real", "identity", "oracle", "ganmut_rho1", *ALL}
-    for method in ALL:
+    assert {row for row, _ in scores} == {"real", "identity", "oracle", "ganmut_rho1", *BENCHED}
+    for method in BENCHED:
         assert {metric for row, metric in scores if row == method} == set(METRICS.names())
     assert [metric for row, metric in scores if row == "ganmut_rho1"] == ["smoothness"]
     fid = scores["stargan", "fid"]
@@ -135,7 +52,7 @@ def test_every_registered_method_is_measured_and_drawn(bench_run, tmp_path):
     faces = world(2, 0).images.repeat(1, 1, 4, 4)
     for name in METHODS:
         kind = METHODS[name]
-        method = kind(kind.Config(width=8, blocks=1), EMOTIONS, SIZE, training=False)
+        method = kind(kind.Config(width=8, blocks=1), EMOTIONS, TOY["size"], training=False)
         weights.save(tmp_path / "nine" / name, method, {"kimg": 0}, faces)
     code, records = bench_run(
         "--weights", str(tmp_path / "nine"), "--metrics", "au_error,concentration,tsne"
@@ -263,7 +180,7 @@ def test_weights_of_two_sizes_are_refused_with_both(tmp_path):
 def test_all_leaves_ablations_to_the_claims(bundle, monkeypatch):
     monkeypatch.setenv("GANMUT_WEIGHTS", str(bundle))
     methods, ablations = roster.pick_methods("all", roster.discover("procedural"))
-    assert set(methods) == set(ALL)
+    assert set(methods) == set(BENCHED)
     assert list(ablations) == ["ganmut_rho1"]
     methods, ablations = roster.pick_methods("stargan", roster.discover("procedural"))
     assert (list(methods), ablations) == (["stargan"], {})
@@ -301,7 +218,7 @@ def test_photographs_are_never_drawn(monkeypatch):
     """Whatever the data, the person in figures comes from the renderer."""
     asked = []
 
-    class Renderer(Toy):
+    class Renderer(ToySource):
         pass
 
     monkeypatch.setattr(canvas, "open_source", lambda spec: asked.append(spec) or Renderer())

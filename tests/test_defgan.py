@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import TOY, toy
+from toys import TOY, toy
 
 from ganmut import images as pictures
 from ganmut.emotions import EMOTIONS

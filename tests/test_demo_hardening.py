@@ -13,10 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from hostile_pictures import HOSTILE, encode, png_header
 from PIL import Image
 from skimage import data as samples
 from space_server import PATIENCE, ROOT, Space, png, running, toy_weights
-from test_hostile import HOSTILE, encode, png_header
 
 from demo import security
 from ganmut.images import BadImage

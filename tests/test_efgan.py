@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import TOY, toy
+from toys import TOY, toy
 
 from ganmut.face_regions import region_boxes
 from ganmut.faces.align import template

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 import torch
-from conftest import TOY, toy
+from toys import TOY, toy
 
 from ganmut.codes import ActionUnits, OneHot
 from ganmut.datasets.base import BadData, Batch, FaceSet, open_source

@@ -150,3 +150,9 @@ def test_the_project_names_no_machine():
         ):
             text = path.read_text()
             assert not [m for m in marks if m in text], name
+
+
+def test_no_test_imports_a_test():
+    tests = sorted((ROOT / "tests").glob("*.py"))
+    names = [path.stem for path in tests if path.stem.startswith("test_")]
+    assert names and offenders(tests, "conftest", *names) == []

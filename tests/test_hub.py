@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from conftest import TOY, toy
 from hub_server import TOKEN, ask, serve
+from toys import TOY, toy
 
 from bench import roster
 from ganmut import weights

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import TOY, toy
+from toys import TOY, toy
 
 from ganmut import images
 from ganmut.editor import Editor

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_bench_run import bench_run, bundle  # noqa: F401 (fixtures)
 
 from ganmut import extractors
 from ganmut.datasets import procedural
@@ -211,7 +210,7 @@ def test_a_sidecar_that_does_not_do_has_its_sentence(tmp_path, said, why):
 # The command --------------------------------------------------------------------------------------
 
 
-def test_the_bench_takes_both(bench_run, tmp_path):  # noqa: F811
+def test_the_bench_takes_both(bench_run, tmp_path):
     face, emotion = tiles(tmp_path / "face.onnx"), tint(tmp_path / "mood.onnx", classes=7)
     sidecar(emotion, labels=list(EMOTIONS))
     code, records = bench_run(
@@ -233,7 +232,7 @@ def test_the_bench_takes_both(bench_run, tmp_path):  # noqa: F811
     assert made["accuracy"]["extractors"] == {"emotion": judge.sha256}
 
 
-def test_two_judges_for_one_role_are_one_too_many(bench_run, tmp_path, capsys):  # noqa: F811
+def test_two_judges_for_one_role_are_one_too_many(bench_run, tmp_path, capsys):
     both = ("--identity", "procedural/identity", "--identity-model", "buffalo_l")
     assert bench_run(*both)[0] == 2
     assert "--identity and --identity-model are both given" in capsys.readouterr().err

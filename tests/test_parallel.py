@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from test_train import OPTIONS, SHORT
+from toys import SHORT, SHORT_OPTIONS
 
 import ganmut
 from ganmut.training.distributed import Crew
@@ -67,7 +67,7 @@ def test_processes_hold_the_same_networks_and_random_numbers_of_their_own(tmp_pa
 
 def test_two_processes_train_into_one_run_which_resumes_bit_for_bit(tmp_path):
     train = ["-m", "ganmut", "train"]
-    done = torchrun(*train, "ganmut", *OPTIONS, "--device=cpu", f"--out={tmp_path}")
+    done = torchrun(*train, "ganmut", *SHORT_OPTIONS, "--device=cpu", f"--out={tmp_path}")
     (run,) = tmp_path.iterdir()
     assert done.stdout.count("weights in") == 1
     assert ganmut.load(run / "weights").config["kimg"] == SHORT["kimg"]

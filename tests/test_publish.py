@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TOY, toy
 from hub_server import TOKEN, ask, serve
+from toys import TOY, toy
 
 from bench.results import Result
 from ganmut import weights

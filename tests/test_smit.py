@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from conftest import TOY, toy
+from toys import TOY, toy
 
 from ganmut import weights
 from ganmut.emotions import EMOTIONS

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 import torch
-from conftest import TOY, toy
+from toys import TOY, toy
 
 from ganmut import images
 from ganmut.datasets.base import Batch

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TOY
 from safetensors.torch import load_file
+from toys import SHORT, SHORT_OPTIONS, TOY
 
 import ganmut
 from ganmut.__main__ import main
@@ -28,8 +28,6 @@ from ganmut.training.run_dir import RunDir, RunError, inherit_critics
 from ganmut.training.sampler import Sampler
 
 ROOT = Path(ganmut.__file__).parent.parent
-SHORT = TOY | {"faces": 32, "kimg": 0.192, "tick": 0.064, "warm_d": 0.032, "warm_g": 0.032}
-OPTIONS = [f"--{k}={v}" for k, v in SHORT.items()]
 
 
 def run(out: Path, method: str = "ganmut", **overrides: object) -> Path:
@@ -100,7 +98,7 @@ def test_kill_and_resume_is_bit_for_bit(tmp_path):
         "ganmut",
         "train",
         "ganmut",
-        *OPTIONS,
+        *SHORT_OPTIONS,
         "--device=cpu",
         f"--out={tmp_path / 'cut'}",
     ]
