@@ -35,11 +35,11 @@ def discover(spec: str) -> dict[str, str]:
     repository of the Hub (one weight, or a set of them).
     """
     try:
-        root = weights.place(spec)
+        root = weights.locate(spec)
     except weights.BadWeights as error:
         raise UserError(str(error)) from None
     if root is None:
-        sets = weights.sets()
+        sets = weights.list_sets()
         near = difflib.get_close_matches(spec, sets, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else "."
         raise UserError(

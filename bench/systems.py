@@ -58,7 +58,7 @@ class EditorRow(Row):
         # A face is encoded once however many codes it meets in this batch.
         distinct, back = faces.unique(return_inverse=True)
         ready = self.editor.prepare(self.faces.faces(distinct))
-        return self.editor.edit(self.editor.pair(ready, back), codes)
+        return self.editor.edit(self.editor.select(ready, back), codes)
 
 
 class Nowhere(OneHot):

@@ -24,7 +24,7 @@ class Judges:
         self.group = group
         self.problems: dict[str, str] = {}
         self.by_role: dict[str, Extractor] = {}
-        for name in weights.available(group, "extractor"):
+        for name in weights.list_weights(group, "extractor"):
             try:
                 self.by_role[name] = extractors.load(f"{group}/{name}", "cpu")
             except ValueError as error:

@@ -88,7 +88,7 @@ class Service:
     def _load(self, group: str) -> None:
         """The editors and judges of one set; methods of the first set go by their plain name."""
         try:
-            names = weights.available(group)
+            names = weights.list_weights(group)
         except ValueError as error:  # one unreadable config.json hides the others' kinds
             self.problems[group] = str(error)
             return
@@ -118,7 +118,7 @@ class Service:
                     (v.faces for v in self.visits.values() if v.whole == whole), None
                 )
                 if faces is None:
-                    faces = photographs.find(picture, self.detector)
+                    faces = photographs.detect_faces(picture, self.detector)
                 face, number = chosen(picture, faces, spot)
                 view, to_picture = window(picture, face.box)
                 self.forget()
@@ -204,7 +204,7 @@ class Service:
             visit = self._visit(face)
             made = self._made(visit, method, code)
             crop = made.crop
-            whole = photographs.paste(
+            whole = photographs.paste_face(
                 visit.picture, crop.source, made.edited, crop.transform, made.flow
             )
             return whole, self._read(visit, method, made), made
@@ -275,7 +275,7 @@ class Service:
 
     def _made(self, visit: Visit, method: str, code: Tensor) -> Made:
         crop, editor = self._crop(visit, method), self._editor(method)
-        edit = editor.details(crop.ready, code)
+        edit = editor.edit_details(crop.ready, code)
         edited = images.to_array(edit.images)[0]
         mask, flow = (
             None if x is None else x[0].float().cpu().movedim(0, -1).numpy()
@@ -290,7 +290,7 @@ class Service:
 
     def _pasted(self, visit: Visit, made: Made) -> np.ndarray:
         to_crop = SimilarityTransform(matrix=made.crop.transform.params @ visit.to_picture)
-        return photographs.paste(visit.view, made.crop.source, made.edited, to_crop, made.flow)
+        return photographs.paste_face(visit.view, made.crop.source, made.edited, to_crop, made.flow)
 
     def _read(self, visit: Visit, method: str, made: Made) -> dict[str, Any]:
         group = self.choices[method].group
@@ -302,13 +302,13 @@ class Service:
     def _many(self, visit: Visit, method: str, codes: Tensor) -> np.ndarray:
         """n x S x S x 3 uint8: one face under n codes."""
         editor, ready = self._editor(method), self._crop(visit, method).ready
-        many = editor.pair(ready, torch.zeros(len(codes), dtype=torch.long))
+        many = editor.select(ready, torch.zeros(len(codes), dtype=torch.long))
         return images.to_array(editor.edit(many, codes))
 
     def _crop(self, visit: Visit, method: str) -> Crop:
         if method not in visit.crops:
             editor = self._editor(method)
-            source, transform = photographs.crop(visit.picture, visit.face, editor.size)
+            source, transform = photographs.crop_face(visit.picture, visit.face, editor.size)
             visit.crops[method] = Crop(source, transform, editor.prepare([source]))
         return visit.crops[method]
 

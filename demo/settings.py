@@ -167,5 +167,5 @@ from ganmut import faces, images
 editor = ganmut.load("{choice.group}/{name}")
 picture = images.read_image("photo.jpg")
 code = torch.tensor([{numbers}])
-edited = faces.edit_picture(picture, editor, code{face})
+edited = faces.edit_image(picture, editor, code{face})
 images.write_png("edited.png", edited.pixels)"""

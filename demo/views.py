@@ -12,7 +12,7 @@ from demo.pad import data_uri
 from demo.service import Made
 from demo.visit import VIEW
 from ganmut.faces.align import resample
-from ganmut.faces.paste_back import mask as feather
+from ganmut.faces.paste_back import feather_mask
 
 MARK = "expression edited with ganmut"
 GAIN = 4.0  # how much brighter than it is a difference is shown
@@ -50,7 +50,7 @@ def of_change(
 
     before, after: VIEW x VIEW x 3 uint8; to_crop: 3 x 3 from view to crop pixels.
     """
-    inside = feather(to_crop, len(made.edited), VIEW, VIEW)[..., None].astype(np.float32)
+    inside = feather_mask(to_crop, len(made.edited), VIEW, VIEW)[..., None].astype(np.float32)
     dim = 0.25 * before.mean(-1, keepdims=True) * np.ones(3, np.float32)
     shown = {"difference": jpeg(difference(before, after)), "mask": "", "flow": ""}
     if made.mask is not None:

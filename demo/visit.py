@@ -210,5 +210,5 @@ def chosen(picture: np.ndarray, faces: list[Face], spot: Spot) -> tuple[Face, in
     """(the face at a spot, its number or 0); raises NoFace where it is not there."""
     if isinstance(spot, tuple):
         return drawn(picture, spot), 0
-    number = photographs.choose(faces, spot)[0]
+    number = photographs.select_faces(faces, spot)[0]
     return faces[number - 1], number

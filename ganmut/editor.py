@@ -70,9 +70,9 @@ class Editor:
 
     def edit(self, faces: Faces, code: Tensor) -> Tensor:
         """uint8 N x 3 x S x S: every face under `code` ([dim], or [N, dim] for a code a face)."""
-        return self.details(faces, code).images
+        return self.edit_details(faces, code).images
 
-    def details(self, faces: Faces, code: Tensor) -> Edit:
+    def edit_details(self, faces: Faces, code: Tensor) -> Edit:
         """The edit with its mask (N x 1 x S x S, 0..1, 1 = new pixels) and flow (N x 2 x S x S,
         pixels), or None."""
         code = self.space.clamp(torch.as_tensor(code, dtype=torch.float32)).to(self.device)
@@ -89,7 +89,7 @@ class Editor:
             edited = ground + edited.mean(1, keepdim=True) - pictures.luma(ground)
         return Edit(pictures.to_uint8(edited).cpu(), edit.mask, edit.flow)
 
-    def pair(self, faces: Faces, rows: Tensor) -> Faces:
+    def select(self, faces: Faces, rows: Tensor) -> Faces:
         """Some of the prepared faces, in any order and repeated at will: n faces under m codes
         without encoding again."""
         rows = rows.to(self.device)

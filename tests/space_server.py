@@ -43,7 +43,7 @@ class Knows:
     def __init__(self):
         self.looks = 0
 
-    def find(self, picture: np.ndarray) -> list[Face]:
+    def detect(self, picture: np.ndarray) -> list[Face]:
         self.looks += 1
         return [ASTRONAUT] if picture.shape == (512, 512, 3) else []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 from skimage import data as samples
 
 from ganmut import faces, images
-from ganmut.__main__ import main
+from ganmut.cli import main
 from ganmut.datasets import BadData, open_source
 from ganmut.faces import align_dataset
 from ganmut.faces.align import template
@@ -45,17 +46,17 @@ def test_the_crop_is_the_one_that_editors_know(tmp_path, astronaut):
     photo = save(tmp_path / "in" / "a.png", astronaut)
     report = align(tmp_path / "in", tmp_path / "out", size=64)
     (row,) = lines(tmp_path / "out" / "metadata.jsonl")
-    (face,) = faces.find(astronaut)
-    expected, _ = faces.crop(images.read_image(photo), face, 64)
+    (face,) = faces.detect_faces(astronaut)
+    expected, _ = faces.crop_face(images.read_image(photo), face, 64)
     assert np.array_equal(images.read_image(tmp_path / "out" / row["file_name"]), expected)
-    assert (report.faces, report.before, report.left) == (1, 0, {})
+    assert (report.faces, report.before, report.skipped) == (1, 0, {})
     assert row["origin"] == "a.png" and row["fill"] == 1 and "emotion" not in row
 
 
 def test_fill_says_how_much_of_the_crop_the_picture_covers():
     whole = np.zeros((128, 128, 3), np.uint8)
     for points, share in ((template(128), 1.0), (template(128) - [64, 0], 0.5)):
-        _, transform = faces.crop(whole, points, 128)
+        _, transform = faces.crop_face(whole, points, 128)
         assert align_dataset.covered(whole, transform, 128) == pytest.approx(share, abs=0.01)
 
 
@@ -68,7 +69,7 @@ def test_what_a_source_knows_goes_along(tmp_path, astronaut):
     save(tmp_path / "rafd" / "Rafd045_01_Caucasian_female_happy_frontal.jpg", astronaut)
     save(tmp_path / "rafd" / "stray.jpg", astronaut)
     report = align(f"rafd:{tmp_path / 'rafd'}", tmp_path / "out")
-    assert report.faces == 12 and report.left == {"stray.jpg": "the name is none of RaFD's"}
+    assert report.faces == 12 and report.skipped == {"stray.jpg": "the name is none of RaFD's"}
     assert lines(tmp_path / "out" / "left_out.jsonl")[0]["file"] == "stray.jpg"
     source = open_source(f"folder:{tmp_path / 'out'}?min_fill=0.9")
     assert source.emotions == ("neutral", "happy", "angry") and len(source.rows) == 12
@@ -92,7 +93,7 @@ def test_class_folders_and_metadata_stay_known(tmp_path, astronaut):
     rows.append({"file_name": "gone.jpg", "emotion": "joy"})
     (tmp_path / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     report = align(tmp_path, tmp_path / "two")
-    assert report.left == {"gone.jpg": "missing file"}
+    assert report.skipped == {"gone.jpg": "missing file"}
     row = lines(tmp_path / "two" / "metadata.jsonl")[0]
     assert (row["person"], row["units"], row["emotion"]) == ("x", units, "neutral")
 
@@ -109,7 +110,7 @@ def test_several_faces_as_in_edit(tmp_path, astronaut):
         names[face] = [row["file_name"] for row in lines(tmp_path / face / "metadata.jsonl")]
     assert names["largest"] == ["happy/one.png", "happy/two.png"]
     assert names["all"] == ["happy/one.png", "happy/two.png", "happy/two.face2.png"]
-    assert names["2"] == ["happy/two.png"] and "this picture has 1 face" in str(report.left)
+    assert names["2"] == ["happy/two.png"] and "this picture has 1 face" in str(report.skipped)
     rows = lines(tmp_path / "all" / "metadata.jsonl")
     assert [row.get("emotion") for row in rows] == ["happy", "happy", None]
 
@@ -123,9 +124,9 @@ def test_a_run_goes_on_where_it_stopped(tmp_path, astronaut, monkeypatch):
         looked.append(picture)
         if len(looked) == 3:
             raise KeyboardInterrupt
-        return faces.find(picture, detector)
+        return faces.detect_faces(picture, detector)
 
-    monkeypatch.setattr(align_dataset, "find", look)
+    monkeypatch.setattr(align_dataset, "detect_faces", look)
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
         align(tmp_path / "in", out)
@@ -145,7 +146,7 @@ def test_a_run_goes_on_where_it_stopped(tmp_path, astronaut, monkeypatch):
     save(tmp_path / "in" / "1.png", samples.coffee())
     save(tmp_path / "in" / "9.png", astronaut)
     report = align(tmp_path / "in", out)
-    assert (report.before, report.faces, set(report.left)) == (2, 2, {"1.png"})
+    assert (report.before, report.faces, set(report.skipped)) == (2, 2, {"1.png"})
     assert not list(out.glob(".*"))
 
 
@@ -153,7 +154,7 @@ def test_results_are_not_aligned_again(tmp_path, astronaut):
     save(tmp_path / "a.png", astronaut)
     for _ in range(2):
         report = align(tmp_path, tmp_path / "out")
-    assert (report.pictures, report.before) == (1, 1)
+    assert (report.images, report.before) == (1, 1)
 
 
 def test_what_cannot_be_done_is_said_before_the_work(tmp_path, astronaut):
@@ -183,14 +184,19 @@ def test_what_cannot_be_done_is_said_before_the_work(tmp_path, astronaut):
         align(tmp_path / "in", tmp_path / "other")
 
 
+def numbers(report: str) -> list[int]:
+    """The numbers of the command's report, without those of its path."""
+    return [int(number) for number in re.findall(r"\d+", report.rpartition(":")[0])]
+
+
 def test_the_command(tmp_path, astronaut, capsys):
     save(tmp_path / "in" / "a.png", astronaut)
     assert main(["align", str(tmp_path / "in"), "--out", str(tmp_path / "out")]) == 0
-    assert "1 faces of 1 pictures now, 0 before, 0 pictures left out" in capsys.readouterr().out
+    assert numbers(capsys.readouterr().out) == [1, 1, 0, 0]  # faces, images, before, skipped
     save(tmp_path / "in" / "coffee.png", samples.coffee())
     assert main(["align", str(tmp_path / "in"), "--out", str(tmp_path / "out")]) == 1
     told = capsys.readouterr()
-    assert "coffee.png: no face was found" in told.err and "1 before, 1 pictures" in told.out
+    assert "coffee.png: " in told.err and numbers(told.out) == [0, 2, 1, 1]
     (tmp_path / "in" / "coffee.png").write_bytes(b"text")  # named once, though its reader names it
     assert main(["align", str(tmp_path / "in"), "--out", str(tmp_path / "out")]) == 1
     assert capsys.readouterr().err.count("coffee.png") == 1

@@ -32,13 +32,13 @@ class ToyEditor:
     def prepare(self, images):
         return images
 
-    def pair(self, faces, rows):
+    def select(self, faces, rows):
         return faces[rows]
 
     def edit(self, faces, code):
-        return self.details(faces, code).images
+        return self.edit_details(faces, code).images
 
-    def details(self, faces, code):
+    def edit_details(self, faces, code):
         self.asked.append(code)
         brighter = faces.float() + 100 * code.sum(1)[:, None, None, None]
         flow = None if self.flow is None else self.flow.expand(len(faces), -1, -1, -1)

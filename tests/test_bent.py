@@ -41,7 +41,7 @@ def loosened(method):
 @pytest.mark.parametrize("name", BENDING)
 def test_it_starts_unbent(name, people):
     editor = Editor(small(name), {})
-    made = editor.details(editor.prepare(people), editor.space.of("happy"))
+    made = editor.edit_details(editor.prepare(people), editor.space.of("happy"))
     assert made.flow.shape == (3, 2, 32, 32) and made.flow.abs().max() == 0
 
 
@@ -60,7 +60,7 @@ def test_the_edit_is_the_source_under_the_flow_plus_a_change(people):
 def test_the_code_decides_the_flow(people):
     editor = Editor(loosened(small("stargan")), {})
     ready = editor.prepare(people)
-    happy, sad = (editor.details(ready, editor.space.of(e)).flow for e in ("happy", "sad"))
+    happy, sad = (editor.edit_details(ready, editor.space.of(e)).flow for e in ("happy", "sad"))
     assert (happy - sad).abs().max() > 0.01
 
 

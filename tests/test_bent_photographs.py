@@ -16,7 +16,7 @@ POINTS = np.array([[205.4, 99.2], [243.2, 101.8], [222.8, 122.1], [205.6, 143.1]
 def portrait():
     """Photograph, aligned 64 px crop and transform, and a flow that moves its middle by a pixel."""
     picture = samples.astronaut()
-    source, transform = faces.crop(picture, POINTS, 64)
+    source, transform = faces.crop_face(picture, POINTS, 64)
     flow = np.zeros((64, 64, 2), np.float32)
     flow[12:52, 12:52, 0] = 1.0
     return picture, source, transform, flow
@@ -24,8 +24,8 @@ def portrait():
 
 def test_no_flow_and_a_flow_of_zero_leave_every_pixel_as_it_is(portrait):
     picture, source, transform, flow = portrait
-    assert (faces.paste(picture, source, source, transform) == picture).all()
-    assert (faces.paste(picture, source, source, transform, 0 * flow) == picture).all()
+    assert (faces.paste_face(picture, source, source, transform) == picture).all()
+    assert (faces.paste_face(picture, source, source, transform, 0 * flow) == picture).all()
 
 
 def test_a_flow_moves_the_detail_of_the_photograph(portrait):
@@ -36,8 +36,8 @@ def test_a_flow_moves_the_detail_of_the_photograph(portrait):
     step = np.broadcast_to(ahead - there, (17, 17, 2)).astype(np.float32)
     wanted = bend(picture, step, (y - 8, x - 8))
     near = (slice(y - 8, y + 9), slice(x - 8, x + 9))
-    with_flow = faces.paste(picture, source, bent, transform, flow)[near]
-    without = faces.paste(picture, source, bent, transform)[near]
+    with_flow = faces.paste_face(picture, source, bent, transform, flow)[near]
+    without = faces.paste_face(picture, source, bent, transform)[near]
     lost, kept = (np.abs(pixels - wanted).mean() for pixels in (without, with_flow))
     assert kept < 1 and kept < lost / 2
 
@@ -45,7 +45,7 @@ def test_a_flow_moves_the_detail_of_the_photograph(portrait):
 def test_a_bent_face_stays_inside_its_crop(portrait):
     picture, source, transform, flow = portrait
     flow[...] = 3.0  # up to the border: it has to fade out there
-    pasted = faces.paste(
+    pasted = faces.paste_face(
         picture, source, bend(source, flow).round().astype(np.uint8), transform, flow
     )
     changed = np.argwhere((pasted != picture).any(-1))

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 
 from ganmut import weights
-from ganmut.__main__ import main
+from ganmut.cli import main
 from ganmut.convert import FORMATS, convert
 from ganmut.convert.base import Checkpoint
 from ganmut.emotions import EMOTIONS
@@ -122,7 +122,7 @@ def converted(tmp_path, tensors: dict, format: str, **options):
     torch.save(tensors, tmp_path / "theirs.ckpt")
     folder = convert(tmp_path / "theirs.ckpt", format, tmp_path / "ours", size=SIZE, **options)
     assert weights.verify(folder) == 0
-    return weights.restore(weights.read(folder)).eval()
+    return weights.build_method(weights.read(folder)).eval()
 
 
 def edit(method, x: torch.Tensor, code: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from skimage import data as samples
 
-from ganmut.__main__ import main
+from ganmut.cli import main
 from ganmut.images import read_image
 
 

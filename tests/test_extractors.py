@@ -212,8 +212,8 @@ def test_unknown_names_and_wrong_folders_are_refused(trained, monkeypatch):
         train_extractor("emotions", TRAIN, TEST, out="x", steps=1)
     root = trained["emotion"].parent.parent
     monkeypatch.setenv("GANMUT_WEIGHTS", str(root))
-    assert weights.available("toy", "extractor") == ["emotion", "identity", "units"]
-    assert weights.available("toy") == []
+    assert weights.list_weights("toy", "extractor") == ["emotion", "identity", "units"]
+    assert weights.list_weights("toy") == []
     assert extractors.load("toy/units", "cpu").name == "units"
     with pytest.raises(Unknown, match="did you mean 'toy/units'"):
         extractors.load("toy/unit")

@@ -21,14 +21,14 @@ from ganmut.editor import Editor
 from ganmut.emotions import EMOTIONS
 from ganmut.faces import BadPoints, DetectorMissing, Face, NoFace
 from ganmut.faces.align import similarity, template
-from ganmut.faces.base import distinct
+from ganmut.faces.base import non_max_suppression
 from ganmut.faces.detectors import yunet
-from ganmut.faces.detectors.builtin import eyes
+from ganmut.faces.detectors.builtin import eye_distance
 from ganmut.faces.files import collect
 from ganmut.faces.landmarks.augmentation import _placement, _points, _sample
 from ganmut.faces.landmarks.five_points import WEIGHT, load_network
 from ganmut.faces.landmarks.train import train_points
-from ganmut.faces.paste_back import mask
+from ganmut.faces.paste_back import feather_mask
 from ganmut.images import BadImage, read_image
 from ganmut.methods.base import METHODS
 from ganmut.registry import Unknown
@@ -108,7 +108,7 @@ def test_degenerate_points_are_refused(points):
 
 def test_a_face_beside_the_picture_is_refused():
     with pytest.raises(BadPoints, match="outside"):
-        faces.crop(np.zeros((50, 50, 3), np.uint8), template(128) + 5000, 64)
+        faces.crop_face(np.zeros((50, 50, 3), np.uint8), template(128) + 5000, 64)
 
 
 @pytest.mark.parametrize("size", [64, 128])
@@ -118,7 +118,7 @@ def test_the_crop_puts_the_points_on_the_template(size, scale):
     points = warp(template(128))
     side = int(220 * scale)
     picture = blobs(points, (side, side), 4 * scale)
-    view, transform = faces.crop(picture, points, size)
+    view, transform = faces.crop_face(picture, points, size)
     assert view.shape == (size, size, 3) and view.dtype == np.uint8
     assert np.allclose(transform(points), template(size), atol=1e-6)
     off = centres(view, template(size), size / 14) - template(size)
@@ -126,19 +126,19 @@ def test_the_crop_puts_the_points_on_the_template(size, scale):
 
 
 def test_a_shift_by_whole_pixels_copies_them(astronaut):
-    view, _ = faces.crop(astronaut, template(128) + np.array([100, 50]), 128)
+    view, _ = faces.crop_face(astronaut, template(128) + np.array([100, 50]), 128)
     assert np.array_equal(view, astronaut[50:178, 100:228])
 
 
 def test_the_crop_of_a_large_photograph_does_not_alias():
     chess = (np.indices((1400, 1400)).sum(0) % 2 * 255).astype(np.uint8)
     chess = np.repeat(chess[..., None], 3, 2)
-    view, _ = faces.crop(chess, template(128) * 9.5 + 60, 128)
+    view, _ = faces.crop_face(chess, template(128) * 9.5 + 60, 128)
     assert view.std() < 4 and abs(view.mean() - 127.5) < 2
 
 
 def test_beyond_the_picture_the_border_is_repeated(astronaut):
-    view, _ = faces.crop(astronaut, template(128) - [40, 30], 128)
+    view, _ = faces.crop_face(astronaut, template(128) - [40, 30], 128)
     assert np.array_equal(view[30:98, 40:128], astronaut[:68, :88])
     assert (view[40:, :40] == view[40:, 40:41]).all() and (view[:30, 50:] == view[30:31, 50:]).all()
 
@@ -148,15 +148,15 @@ def test_beyond_the_picture_the_border_is_repeated(astronaut):
 
 def test_no_change_gives_the_photograph_back_bit_for_bit(astronaut):
     for scale in (0.5, 1.7):
-        view, transform = faces.crop(astronaut, template(128) * scale + 40.3, 64)
-        assert np.array_equal(faces.paste(astronaut, view, view, transform), astronaut)
+        view, transform = faces.crop_face(astronaut, template(128) * scale + 40.3, 64)
+        assert np.array_equal(faces.paste_face(astronaut, view, view, transform), astronaut)
 
 
 def test_the_change_is_feathered_and_stays_inside_the_crop():
     picture = np.full((700, 800, 3), 90, np.uint8)
     points = SimilarityTransform(rotation=0.3, scale=3, translation=(250, 60))(template(128))
-    view, transform = faces.crop(picture, points, 64)
-    result = faces.paste(picture, view, view + np.uint8(80), transform)
+    view, transform = faces.crop_face(picture, points, 64)
+    result = faces.paste_face(picture, view, view + np.uint8(80), transform)
     change = result.astype(int) - picture
     rows, columns = np.mgrid[:700, :800]
     at = transform(np.stack([columns.ravel(), rows.ravel()], 1)).reshape(700, 800, 2)
@@ -171,45 +171,45 @@ def test_the_change_is_feathered_and_stays_inside_the_crop():
 def test_the_photograph_keeps_its_own_detail(astronaut):
     rng = np.random.default_rng(0)
     picture = rng.integers(60, 180, (600, 600, 3)).astype(np.uint8)  # nothing but detail
-    view, transform = faces.crop(picture, template(128) * 4 + 40, 64)
+    view, transform = faces.crop_face(picture, template(128) * 4 + 40, 64)
     edited = view.copy()
     edited[20:40, 20:40] += 40
-    change = faces.paste(picture, view, edited, transform).astype(int) - picture
+    change = faces.paste_face(picture, view, edited, transform).astype(int) - picture
     assert change.max() >= 38
     assert max(np.abs(np.diff(change, axis=axis)).max() for axis in (0, 1)) <= 9
 
 
 def test_a_small_face_gets_the_change_too():
     picture = np.full((60, 60, 3), 100, np.uint8)
-    view, transform = faces.crop(picture, template(128) * 0.3 + 10, 128)
-    result = faces.paste(picture, view, view + np.uint8(50), transform)
+    view, transform = faces.crop_face(picture, template(128) * 0.3 + 10, 128)
+    result = faces.paste_face(picture, view, view + np.uint8(50), transform)
     assert 100 < result.mean() < 150 and result.max() == 150 and result[0, 0, 0] == 100
 
 
 def test_the_mask_is_one_over_the_face_and_zero_at_the_border():
-    whole = mask(np.eye(3), 64, 64, 64)
+    whole = feather_mask(np.eye(3), 64, 64, 64)
     points = template(64).round().astype(int)
     assert whole[points[:, 1], points[:, 0]].min() > 0.95
     assert max(whole[0].max(), whole[:, 0].max(), whole[-1].max(), whole[:, -1].max()) < 0.02
 
 
 def test_crops_of_two_sizes_are_refused(astronaut):
-    view, transform = faces.crop(astronaut, template(128), 64)
+    view, transform = faces.crop_face(astronaut, template(128), 64)
     with pytest.raises(ValueError, match="two equal squares"):
-        faces.paste(astronaut, view, view[:32, :32], transform)
+        faces.paste_face(astronaut, view, view[:32, :32], transform)
 
 
 # Finding
 
 
 def test_the_builtin_detector_finds_the_astronaut(astronaut):
-    (face,) = faces.find(astronaut)
+    (face,) = faces.detect_faces(astronaut)
     known = np.array(ASTRONAUT) - [60, 0]
-    assert np.linalg.norm(face.points - known, axis=1).max() < 0.25 * eyes(known)
+    assert np.linalg.norm(face.points - known, axis=1).max() < 0.25 * eye_distance(known)
     moved = similarity(face.points).inverse(template(128)) - similarity(known).inverse(
         template(128)
     )
-    assert np.linalg.norm(moved, axis=1).max() < 0.15 * eyes(
+    assert np.linalg.norm(moved, axis=1).max() < 0.15 * eye_distance(
         known
     )  # and the crop lies where theirs lie
     x, _, width, height = face.box
@@ -223,25 +223,25 @@ ASTRONAUT = [[204.0, 103.8], [247.7, 106.5], [223.1, 129.3], [201.7, 143.6], [23
 
 
 def test_a_mirrored_or_enlarged_picture_has_the_same_face(astronaut):
-    (face,) = faces.find(astronaut)
-    (mirrored,) = faces.find(np.ascontiguousarray(astronaut[:, ::-1]))
+    (face,) = faces.detect_faces(astronaut)
+    (mirrored,) = faces.detect_faces(np.ascontiguousarray(astronaut[:, ::-1]))
     back = (mirrored.points * [-1, 1] + [astronaut.shape[1] - 1, 0])[[1, 0, 2, 4, 3]]
-    assert np.abs(back - face.points).max() < 0.1 * eyes(face.points)
+    assert np.abs(back - face.points).max() < 0.1 * eye_distance(face.points)
     large = np.asarray(Image.fromarray(astronaut).resize((1700, 1500), Image.Resampling.BICUBIC))
-    (grown,) = faces.find(large)
-    assert np.abs(grown.points - face.moved(5).points).max() < 0.1 * eyes(grown.points)
+    (grown,) = faces.detect_faces(large)
+    assert np.abs(grown.points - face.rescale(5).points).max() < 0.1 * eye_distance(grown.points)
 
 
 @pytest.mark.parametrize("name", ["coffee", "chelsea", "rocket", "brick"])
 def test_there_is_no_face_where_there_is_none(name):
     picture = getattr(samples, name)()
     picture = picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, 2)
-    assert faces.find(np.ascontiguousarray(picture)) == []
+    assert faces.detect_faces(np.ascontiguousarray(picture)) == []
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 700), (700, 3), (23, 23), (200, 200)])
 def test_odd_pictures_have_no_face_and_break_nothing(shape):
-    assert faces.find(np.full((*shape, 3), 128, np.uint8)) == []
+    assert faces.detect_faces(np.full((*shape, 3), 128, np.uint8)) == []
 
 
 @pytest.mark.parametrize(
@@ -249,14 +249,14 @@ def test_odd_pictures_have_no_face_and_break_nothing(shape):
 )
 def test_what_is_no_picture_is_refused(picture):
     with pytest.raises(ValueError, match="H x W x 3 uint8"):
-        faces.find(picture)
+        faces.detect_faces(picture)
 
 
 def test_of_overlapping_faces_the_surest_stays_and_the_largest_comes_first():
     def face(x, side, score):
         return Face(template(side) + np.array([x, 0]), (x, 0, side, side), score)
 
-    kept = distinct([face(0, 100, 0.8), face(5, 100, 0.9), face(300, 200, 0.7)])
+    kept = non_max_suppression([face(0, 100, 0.8), face(5, 100, 0.9), face(300, 200, 0.7)])
     assert [one.score for one in kept] == [0.7, 0.9]
 
 
@@ -313,11 +313,11 @@ def test_yunet_decodes_its_outputs(tmp_path):
     outputs["kps_16"][0, cell + 1] = np.arange(10) / 10
     outputs["cls_8"][0, 0], outputs["obj_8"][0, 0] = 0.3, 1.0  # under the threshold
     path = constant_network(tmp_path / "yunet.onnx", outputs, 160)
-    (face,) = faces.find(np.zeros((160, 160, 3), np.uint8), f"yunet:{path}")
+    (face,) = faces.detect_faces(np.zeros((160, 160, 3), np.uint8), f"yunet:{path}")
     assert face.score == pytest.approx(0.9)
     assert face.box == pytest.approx((72 - 16, 52 - 24, 32, 48))
     assert np.allclose(face.points, (np.arange(10).reshape(5, 2) / 10 + [4, 3]) * 16, atol=1e-5)
-    (half,) = faces.find(np.zeros((320, 320, 3), np.uint8), f"yunet:{path}")
+    (half,) = faces.detect_faces(np.zeros((320, 320, 3), np.uint8), f"yunet:{path}")
     assert np.allclose(half.points, (face.points + 0.5) * 2 - 0.5, atol=1e-4)
 
 
@@ -360,7 +360,7 @@ def test_insightface_runs_on_a_folder_of_networks(tmp_path):
     outputs["box_16"][anchor] = [1, 2, 1.5, 1]
     outputs["points_16"][anchor] = np.arange(10) / 10
     constant_network(tmp_path / "det.onnx", outputs, side)
-    (face,) = faces.find(np.zeros((128, 128, 3), np.uint8), f"insightface:{tmp_path}")
+    (face,) = faces.detect_faces(np.zeros((128, 128, 3), np.uint8), f"insightface:{tmp_path}")
     assert face.box == pytest.approx((48, 16, 40, 48)) and face.score == pytest.approx(0.9)
     assert np.allclose(face.points, np.arange(10).reshape(5, 2) * 1.6 + [64, 48], atol=1e-4)
 
@@ -377,7 +377,7 @@ def test_insightface_without_a_detector_is_refused(tmp_path):
 
 def test_the_bundled_network_answers_as_when_it_was_written():
     folder = bundled_root() / WEIGHT
-    golden, network = storage.golden(folder), load_network()
+    golden, network = storage.read_golden(folder), load_network()
     with torch.no_grad():
         points, logits = network(golden["windows"].float() / 255)
     assert (points - golden["points"]).abs().max() < 0.01 and (
@@ -461,11 +461,11 @@ def two_faces(astronaut) -> np.ndarray:
 
 def test_faces_are_numbered_from_one_largest_first(astronaut, editor, code):
     picture = two_faces(astronaut)
-    first = faces.edit_picture(picture, editor, code)
+    first = faces.edit_image(picture, editor, code)
     assert len(first.faces) == 2 and first.numbers == [1]
     assert first.faces[0].area > first.faces[1].area
-    second = faces.edit_picture(picture, editor, code, face=2)
-    both = faces.edit_picture(picture, editor, code, face="all")
+    second = faces.edit_image(picture, editor, code, face=2)
+    both = faces.edit_image(picture, editor, code, face="all")
     assert np.array_equal(first.pixels[:, 340:], picture[:, 340:])
     assert np.array_equal(second.pixels[:, :340], picture[:, :340])
     assert (first.pixels != picture).any() and (second.pixels != picture).any()
@@ -477,12 +477,12 @@ def test_faces_are_numbered_from_one_largest_first(astronaut, editor, code):
         with pytest.raises(
             NoFace, match=r"this picture has 2 faces; --face takes 1\.\.2, largest or all"
         ):
-            faces.edit_picture(picture, editor, code, face=wrong)
+            faces.edit_image(picture, editor, code, face=wrong)
 
 
 def test_a_picture_without_a_face_says_so(editor, code):
     with pytest.raises(NoFace, match="no face was found"):
-        faces.edit_picture(samples.coffee(), editor, code)
+        faces.edit_image(samples.coffee(), editor, code)
 
 
 def save_variants(folder: Path, astronaut: np.ndarray) -> list[Path]:
@@ -571,5 +571,5 @@ def test_what_cannot_be_done_is_said_before_the_work(tmp_path, astronaut, editor
 @pytest.mark.slow
 @pytest.mark.skipif(not PORTRAITS.is_dir(), reason=f"no portraits at {PORTRAITS}")
 def test_nearly_every_studio_portrait_has_one_face():
-    found = [len(faces.find(read_image(file))) for file in PORTRAITS.glob("*.jpg")]
+    found = [len(faces.detect_faces(read_image(file))) for file in PORTRAITS.glob("*.jpg")]
     assert np.mean(np.array(found) >= 1) >= 0.95 and np.mean(np.array(found) > 1) <= 0.03

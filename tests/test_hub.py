@@ -183,11 +183,11 @@ from ganmut import weights
 import sys
 for spec in sys.argv[1:]:
     try:
-        print(sorted(roster.discover(spec)), weights.find(spec, member="second").name)
+        print(sorted(roster.discover(spec)), weights.resolve(spec, member="second").name)
     except ValueError as error:
         print("refused:", error)
-print(weights.available(), weights.available("hub"), weights.load("hub/mine/ganmut").name)
-print(weights.find("procedural/second") == weights.find("hub/procedural/second"))
+print(weights.list_weights(), weights.list_weights("hub"), weights.load("hub/mine/ganmut").name)
+print(weights.resolve("procedural/second") == weights.resolve("hub/procedural/second"))
 """
 
 
@@ -220,7 +220,7 @@ def test_a_repository_of_sets_is_what_names_mean_where_ganmut_hub_says_so(weight
 
 def test_hub_without_an_owner_says_what_to_set(monkeypatch):
     monkeypatch.delenv("GANMUT_HUB", raising=False)
-    for ask_for in (weights.find, roster.discover):
+    for ask_for in (weights.resolve, roster.discover):
         with pytest.raises(ValueError, match="say which with GANMUT_HUB=OWNER/NAME@REVISION"):
             ask_for("hub")
 

@@ -163,7 +163,7 @@ def test_pairs_are_edits_without_preparing_again(editor, faces):
     ready = editor.prepare(faces)
     rows = torch.tensor([2, 0, 2])
     codes = torch.stack([editor.space.of(e) for e in EMOTIONS[1:4]])
-    paired = editor.edit(editor.pair(ready, rows), codes)
+    paired = editor.edit(editor.select(ready, rows), codes)
     plain = editor.edit(editor.prepare(faces[rows]), codes)
     assert (paired.int() - plain.int()).abs().max() <= 4
 
@@ -179,7 +179,7 @@ def test_the_editor_refuses_what_is_not_a_face_tensor(editor, faces):
 
 def test_a_grey_editor_keeps_the_chroma_of_the_skin_it_moves(method, faces):
     editor = Editor(method, {"grey": True})
-    made = editor.details(editor.prepare(faces), editor.space.of("happy"))
+    made = editor.edit_details(editor.prepare(faces), editor.space.of("happy"))
     ground = images.to_float(faces)
     ground = ground if made.flow is None else warp(ground, made.flow)
     change = images.to_float(made.images) - ground

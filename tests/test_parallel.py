@@ -84,7 +84,7 @@ def test_two_processes_train_into_one_run_which_resumes_bit_for_bit(tmp_path):
 
 
 def alone(words: list[str]) -> None:
-    from ganmut.__main__ import main
+    from ganmut.cli import main
 
     sys.exit(main(words))
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from ganmut.__main__ import main
+from ganmut.cli import main
 from ganmut.methods.base import METHODS
 from ganmut.training import config as recipes
 

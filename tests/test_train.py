@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from toys import SHORT, SHORT_OPTIONS, TOY
 
 import ganmut
-from ganmut.__main__ import main
+from ganmut.cli import main
 from ganmut.datasets.base import BadData, FaceSet
 from ganmut.datasets.procedural import EMOTIONS
 from ganmut.methods.base import METHODS

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganmut.__main__ import main
 from ganmut.action_units import blendshapes
 from ganmut.action_units.base import PROVIDERS, ProviderUnavailable
 from ganmut.action_units.blendshapes import BLENDSHAPES, TABLE
 from ganmut.action_units.files import write_units
 from ganmut.action_units.mediapipe import aired
+from ganmut.cli import main
 from ganmut.datasets import BadData, open_source
 from ganmut.emotions import UNITS
 from ganmut.registry import Unknown
@@ -203,7 +203,7 @@ def test_the_command(tmp_path, capsys):
     names = faces(tmp_path, "jsonl")
     assert main(["units", str(tmp_path), "--provider", "bundled"]) == 1
     told = capsys.readouterr()
-    assert f"{len(names) - 2} pictures have units now" in told.out
+    assert told.out.startswith(f"{len(names) - 2} faces")
     assert f"{names[1]}: " in told.err
 
 

@@ -323,7 +323,7 @@ def test_a_missing_golden_file_is_named(folder):
 
 def test_bundled_names_runs_and_unknown_names(folder, monkeypatch):
     monkeypatch.setenv("GANMUT_WEIGHTS", str(folder.parent.parent))
-    assert weights.available("set") == ["tiny"] and weights.available("nowhere") == []
+    assert weights.list_weights("set") == ["tiny"] and weights.list_weights("nowhere") == []
     assert weights.load("set/tiny", "cpu").name == "tiny"
     with pytest.raises(Unknown, match="unknown weight 'set/tinny'; did you mean 'set/tiny'"):
         weights.load("set/tinny")
@@ -341,7 +341,7 @@ def test_an_ablation_is_bundled_but_not_offered(tmp_path, monkeypatch, folder):
     monkeypatch.setenv("GANMUT_WEIGHTS", str(tmp_path / "bundled"))
     publish.bundle(folder, "mine", "plain", note="a sentence for the card")
     publish.bundle(folder, "mine", "ablated", ablation_of="plain")
-    assert weights.available("mine") == ["plain"]
-    assert weights.available("mine", ablations=True) == ["ablated", "plain"]
-    assert "a sentence for the card" in (weights.find("mine/plain") / "README.md").read_text()
-    assert weights.verify(weights.find("mine/plain")) == weights.verify(folder)
+    assert weights.list_weights("mine") == ["plain"]
+    assert weights.list_weights("mine", ablations=True) == ["ablated", "plain"]
+    assert "a sentence for the card" in (weights.resolve("mine/plain") / "README.md").read_text()
+    assert weights.verify(weights.resolve("mine/plain")) == weights.verify(folder)

@@ -69,7 +69,7 @@ def edits(editor: Editor, person: Person, codes: Tensor) -> Tensor:
     """uint8 m x 3 x S x S: one person under m codes, in small batches."""
     face = editor.prepare(person.picture)
     parts = [
-        editor.edit(editor.pair(face, torch.zeros(len(part), dtype=torch.long)), part)
+        editor.edit(editor.select(face, torch.zeros(len(part), dtype=torch.long)), part)
         for part in codes.split(16)
     ]
     return torch.cat(parts)

@@ -28,7 +28,9 @@ def figures(
     if all(name in editors for name in PAIR):
         made["change_" + "_".join(PAIR)] = against(editors, person, emotions)
     for name, editor in editors.items():
-        flow = editor.details(_repeated(editor, person, emotions), named(editor, emotions)).flow
+        flow = editor.edit_details(
+            _repeated(editor, person, emotions), named(editor, emotions)
+        ).flow
         if flow is not None:
             made[f"flow_{name}"] = arrows(name, flow.float().cpu(), person, emotions)
     boxes = {name: found for name, editor in editors.items() if (found := local_boxes(editor))}
@@ -107,4 +109,4 @@ def framed(boxes: dict[str, dict[str, tuple[float, ...]]], person: Person) -> Fi
 
 def _repeated(editor: Editor, person: Person, emotions: tuple[str, ...]):
     face = editor.prepare(person.picture)
-    return editor.pair(face, torch.zeros(len(emotions), dtype=torch.long))
+    return editor.select(face, torch.zeros(len(emotions), dtype=torch.long))

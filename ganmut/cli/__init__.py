@@ -1,1 +1,83 @@
-"""The commands of `python -m ganmut`."""
+"""The command line, `python -m ganmut COMMAND`: ONE FILE = ONE COMMAND.
+
+A command's file holds `HELP` (one line), `add_arguments(parser)` and `run(args)`, which returns the
+exit status. It imports the library inside these two functions: `--help` does not load PyTorch. Only
+this package knows options. Errors of the library name parameters, see `ganmut.errors`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+from ganmut.cli import (
+    align,
+    bundle,
+    convert,
+    edit,
+    methods,
+    push,
+    render,
+    train,
+    train_extractor,
+    units,
+)
+
+COMMANDS: dict[str, ModuleType] = {
+    "train": train,
+    "edit": edit,
+    "align": align,
+    "units": units,
+    "faces": render,
+    "train-extractor": train_extractor,
+    "methods": methods,
+    "bundle": bundle,
+    "push": push,
+    "convert": convert,
+}
+
+
+def build_parser(command: str | None = None) -> argparse.ArgumentParser:
+    """The parser of the command line. Only `command` gets its arguments: the other commands, which
+    would import what they need for theirs, are listed with their help."""
+    parser = argparse.ArgumentParser(
+        prog="python -m ganmut", description="Facial-expression editing with GANs."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, module in COMMANDS.items():
+        sub = commands.add_parser(name, help=module.HELP, description=module.HELP)
+        if name == command:
+            module.add_arguments(sub)
+            sub.set_defaults(run=module.run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command line and returns its exit status: 2 for input that cannot be used (every error
+    class of the project is a ValueError), 130 after Ctrl-C."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    command = next((word for word in argv if word in COMMANDS), None)
+    args = build_parser(command).parse_args(argv)
+    try:
+        return args.run(args)
+    except (ValueError, OSError) as error:
+        print(f"error: {describe_error(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(
+            "interrupted. Continue a training with `python -m ganmut train resume RUN`, "
+            "align and units with the same command.",
+            file=sys.stderr,
+        )
+        return 130
+
+
+def describe_error(error: Exception) -> str:
+    """The message of an error, after the options of the parameters that it names: "--size: ..."."""
+    parameters = getattr(error, "parameter", "")
+    if not parameters:
+        return str(error)
+    options = ["--" + name.replace("_", "-") for name in parameters.split(", ")]
+    return f"{', '.join(options)}: {error}"

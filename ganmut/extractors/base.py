@@ -161,7 +161,7 @@ def load(spec: str | Path, device: torch.device | str | None = None) -> Extracto
         from ganmut.extractors.onnx_file import open_onnx
 
         return open_onnx(str(spec).removeprefix("onnx:"))
-    return restore(storage.read(weights.find(spec, "extractor"), "extractor"), device)
+    return restore(storage.read(weights.resolve(spec, "extractor"), "extractor"), device)
 
 
 def restore(written: storage.Weights, device: torch.device | str | None = None) -> Extractor:
@@ -172,7 +172,7 @@ def restore(written: storage.Weights, device: torch.device | str | None = None) 
             f"{written.folder} holds version {version} of {extractor.name}, "
             f"this ganmut has version {extractor.version}; train it again"
         )
-    storage.fill(extractor, written)
+    storage.fill_module(extractor, written)
     extractor.config, extractor.sha256 = written.config, written.config["sha256"]
     target = hardware.pick(None if device is None else str(device))
     return extractor.eval().requires_grad_(False).to(target, memory_format=MEMORY_FORMAT)
@@ -180,7 +180,7 @@ def restore(written: storage.Weights, device: torch.device | str | None = None) 
 
 def verify(folder: str | Path) -> float:
     """Largest difference between the golden features and outputs and those made here on the CPU."""
-    known = storage.golden(folder)
+    known = storage.read_golden(folder)
     here = restore(storage.read(folder, "extractor"), "cpu")(known["faces"])
     pairs = ((here.features, known["features"]), (here.outputs, known["outputs"]))
     return max(float((mine - theirs).abs().max()) for mine, theirs in pairs)

@@ -119,7 +119,9 @@ def _check(train: FaceSet, test: FaceSet) -> None:
 def _round(extractor: Extractor) -> None:
     """Rounds the weights to what goes to disk, so that the scores are those of the shipped file."""
     state = extractor.state_dict()
-    shipped = {name: storage.stored(name, value).to(value.dtype) for name, value in state.items()}
+    shipped = {
+        name: storage.to_storage(name, value).to(value.dtype) for name, value in state.items()
+    }
     extractor.load_state_dict(shipped)
 
 

@@ -1,39 +1,39 @@
 """Faces in photographs: find them, cut the aligned crop, edit it and paste the change back.
 
-`find` -> `crop` -> an Editor -> `paste`; `edit_picture` does all four, `edit_files` does them for
-files and folders. `align_files` makes training data: it finds and crops.
+`detect_faces` -> `crop_face` -> an Editor -> `paste_face`; `edit_image` does all four, `edit_files`
+does them for files and folders. `align_files` makes training data: it detects and crops.
 """
 
-from ganmut.faces.align import BadPoints, crop
+from ganmut.faces.align import BadPoints, crop_face
 from ganmut.faces.align_dataset import align_files
 from ganmut.faces.base import DETECTORS, DetectorMissing, Face, NoFace
 from ganmut.faces.files import edit_files
-from ganmut.faces.paste_back import paste
+from ganmut.faces.paste_back import paste_face
 from ganmut.faces.pipeline import (
-    EditedPicture,
-    choose,
-    edit_picture,
-    find,
+    EditedImage,
+    detect_faces,
+    edit_image,
+    encode_reference,
     open_detector,
-    reference,
+    select_faces,
 )
-from ganmut.faces.target_code import wanted
+from ganmut.faces.target_code import make_target_code
 
 __all__ = [
     "DETECTORS",
     "BadPoints",
     "DetectorMissing",
-    "EditedPicture",
+    "EditedImage",
     "Face",
     "NoFace",
     "align_files",
-    "choose",
-    "crop",
+    "crop_face",
+    "detect_faces",
     "edit_files",
-    "edit_picture",
-    "find",
+    "edit_image",
+    "encode_reference",
+    "make_target_code",
     "open_detector",
-    "paste",
-    "reference",
-    "wanted",
+    "paste_face",
+    "select_faces",
 ]

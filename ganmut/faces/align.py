@@ -55,7 +55,7 @@ def similarity(points: np.ndarray, size: int = SIDE) -> SimilarityTransform:
     return found
 
 
-def crop(
+def crop_face(
     picture: np.ndarray, face: Face | np.ndarray, size: int
 ) -> tuple[np.ndarray, SimilarityTransform]:
     """(aligned size x size x 3 uint8, picture -> crop transform) of an H x W x 3 uint8 picture.

@@ -19,10 +19,10 @@ from ganmut.datasets.base import CROP, SOURCES, BadData, open_source
 from ganmut.datasets.directory import pictures, row_at
 from ganmut.datasets.folder import metadata_of, read_rows
 from ganmut.datasets.records import Row, RowFilter, TableSource
-from ganmut.faces.align import SIDE, BadPoints, crop
+from ganmut.faces.align import SIDE, BadPoints, crop_face
 from ganmut.faces.base import NoFace
 from ganmut.faces.files import png_names
-from ganmut.faces.pipeline import choose, find, open_detector
+from ganmut.faces.pipeline import detect_faces, open_detector, select_faces
 
 LOG, LEFT_OUT = "align.jsonl", "left_out.jsonl"
 
@@ -40,10 +40,10 @@ class Report:
     """What became of the pictures: faces written now and before, reasons by picture."""
 
     out: Path
-    pictures: int = 0
+    images: int = 0
     faces: int = 0
     before: int = 0
-    left: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
 
 
 def align_files(
@@ -70,7 +70,7 @@ def align_files(
     jobs, left = listing(str(what), out)
     open_detector(detector)  # fails here, before any work, where it is not installed
     done = resume(out, settings)
-    report = Report(out, len(jobs), left=left)
+    report = Report(out, len(jobs), skipped=left)
     with open(out / LOG, "a", encoding="utf-8") as log:
         for job in tqdm(jobs, unit="picture", disable=not progress, file=sys.stderr):
             entry = done.get(job.row.key)
@@ -86,9 +86,9 @@ def align_files(
             log.write(json.dumps(entry, ensure_ascii=False) + "\n")
             log.flush()
     entries = [(job, done[job.row.key]) for job in jobs]
-    report.left |= {job.row.key: entry["error"] for job, entry in entries if "error" in entry}
+    report.skipped |= {job.row.key: entry["error"] for job, entry in entries if "error" in entry}
     write_lines(out / "metadata.jsonl", (row for pair in entries for row in described(*pair)))
-    write_lines(out / LEFT_OUT, ({"file": key, "error": v} for key, v in report.left.items()))
+    write_lines(out / LEFT_OUT, ({"file": key, "error": v} for key, v in report.skipped.items()))
     return report
 
 
@@ -182,10 +182,10 @@ def cut(job: Job, out: Path, detector: str, face: str | int, size: int) -> dict[
     none."""
     try:
         picture = job.read()
-        faces = find(picture, detector)
+        faces = detect_faces(picture, detector)
         made = []
-        for number in choose(faces, face):
-            view, transform = crop(picture, faces[number - 1], size)
+        for number in select_faces(faces, face):
+            view, transform = crop_face(picture, faces[number - 1], size)
             name = job.target if number == 1 or face != "all" else numbered(job.target, number)
             images.write_png(out / name, view)
             made.append(

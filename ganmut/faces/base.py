@@ -46,7 +46,7 @@ class Face:
         """Size of the box in square pixels: what "largest" means."""
         return self.box[2] * self.box[3]
 
-    def moved(self, scale: float) -> Face:
+    def rescale(self, scale: float) -> Face:
         """The same face in a picture that is `scale` times as large."""
         x, y, width, height = self.box
         corner = (np.array([x, y]) + 0.5) * scale - 0.5
@@ -57,12 +57,12 @@ class Face:
 class Detector(Protocol):
     """What a file here registers: built from the text after the colon of `name:argument`."""
 
-    def find(self, picture: np.ndarray) -> list[Face]:
+    def detect(self, picture: np.ndarray) -> list[Face]:
         """The faces of an H x W x 3 uint8 RGB picture, largest first; may be empty."""
         ...
 
 
-def overlap(a: Face, b: Face) -> float:
+def box_overlap(a: Face, b: Face) -> float:
     """Share of the smaller box that the two boxes have in common, 0..1."""
     ax, ay, aw, ah = a.box
     bx, by, bw, bh = b.box
@@ -71,10 +71,10 @@ def overlap(a: Face, b: Face) -> float:
     return max(width, 0.0) * max(height, 0.0) / max(min(a.area, b.area), 1e-9)
 
 
-def distinct(faces: list[Face], limit: float = 0.5) -> list[Face]:
+def non_max_suppression(faces: list[Face], limit: float = 0.5) -> list[Face]:
     """One face a place: of those that overlap by more than `limit` the surest; largest first."""
     kept: list[Face] = []
     for face in sorted(faces, key=lambda face: -face.score):
-        if all(overlap(face, other) <= limit for other in kept):
+        if all(box_overlap(face, other) <= limit for other in kept):
             kept.append(face)
     return sorted(kept, key=lambda face: -face.area)

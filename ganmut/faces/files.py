@@ -19,7 +19,7 @@ from tqdm import tqdm
 from ganmut.editor import Editor
 from ganmut.faces.align import BadPoints
 from ganmut.faces.base import NoFace
-from ganmut.faces.pipeline import EditedPicture, edit_picture, open_detector
+from ganmut.faces.pipeline import EditedImage, edit_image, open_detector
 from ganmut.images import SUFFIXES, BadImage, read_image, write_atomic
 
 FORMATS = {
@@ -61,7 +61,7 @@ def edit_files(
     try:
         for (path, _), target in zip(bar, targets, strict=True):
             try:
-                edited = edit_picture(read_image(path), editor, code, detector=detector, face=face)
+                edited = edit_image(read_image(path), editor, code, detector=detector, face=face)
             except (BadImage, NoFace, BadPoints) as error:
                 if len(inputs) == 1:
                     raise
@@ -147,9 +147,7 @@ def write_picture(path: Path, pixels: np.ndarray) -> Path:
     return write_atomic(path, buffer.getvalue())
 
 
-def _records(
-    path: Path, target: Path, edited: EditedPicture, detector: str
-) -> list[dict[str, Any]]:
+def _records(path: Path, target: Path, edited: EditedImage, detector: str) -> list[dict[str, Any]]:
     return [
         {
             "file": str(path),

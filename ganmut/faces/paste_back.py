@@ -13,7 +13,7 @@ from ganmut.faces.align import bend, resample
 FEATHER = 0.25
 
 
-def paste(
+def paste_face(
     picture: np.ndarray,
     source: np.ndarray,
     edited: np.ndarray,
@@ -39,7 +39,7 @@ def paste(
         return result
     top, left, height, width = place
     to_crop = transform.params @ np.array([[1, 0, left], [0, 1, top], [0, 0, 1.0]])
-    fade = mask(to_crop, len(source), height, width)[..., None]
+    fade = feather_mask(to_crop, len(source), height, width)[..., None]
     part = result[top : top + height, left : left + width]
     ground, start = part, source.astype(np.float32)
     if flow is not None:
@@ -53,7 +53,7 @@ def paste(
     return result
 
 
-def mask(to_crop: np.ndarray, size: int, height: int, width: int) -> np.ndarray:
+def feather_mask(to_crop: np.ndarray, size: int, height: int, width: int) -> np.ndarray:
     """float64 height x width: 1 over the face, falling smoothly to 0 at the crop's border.
 
     A rounded square (superellipse of degree 4) evaluated at each pixel, so the fade is smooth at

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from ganmut import images
 from ganmut.editor import Editor
-from ganmut.faces.align import crop
+from ganmut.faces.align import crop_face
 from ganmut.faces.base import DETECTORS, Detector, Face, NoFace
-from ganmut.faces.paste_back import paste
+from ganmut.faces.paste_back import paste_face
 
 
 @dataclass(frozen=True)
-class EditedPicture:
+class EditedImage:
     """What became of a photograph.
 
     pixels: H x W x 3 uint8, the photograph with the edited faces pasted back. faces: all faces
@@ -41,15 +41,15 @@ def open_detector(spec: str = "builtin") -> Detector:
     return DETECTORS[name](argument)
 
 
-def find(picture: np.ndarray, detector: str | Detector = "builtin") -> list[Face]:
+def detect_faces(picture: np.ndarray, detector: str | Detector = "builtin") -> list[Face]:
     """The faces of an H x W x 3 uint8 RGB picture, largest first; empty where there is none."""
     if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or not picture.size:
         raise ValueError(f"a picture is H x W x 3 uint8, got {picture.dtype} {picture.shape}")
     engine = open_detector(detector) if isinstance(detector, str) else detector
-    return engine.find(picture)
+    return engine.detect(picture)
 
 
-def choose(faces: list[Face], face: str | int = "largest") -> list[int]:
+def select_faces(faces: list[Face], face: str | int = "largest") -> list[int]:
     """Numbers (from 1, largest first) of the faces that `face` means: "largest", "all" or a number.
 
     Raises NoFace where there is no face or no face of that number.
@@ -68,34 +68,34 @@ def choose(faces: list[Face], face: str | int = "largest") -> list[int]:
     return [number]
 
 
-def edit_picture(
+def edit_image(
     picture: np.ndarray,
     editor: Editor,
     code: Tensor,
     *,
     detector: str | Detector = "builtin",
     face: str | int = "largest",
-) -> EditedPicture:
+) -> EditedImage:
     """The photograph (H x W x 3 uint8 RGB) with one face or all under the code ([dim]).
 
     face: "largest", "all" or a number from 1, largest first. Raises NoFace where the face asked for
     is not there.
     """
-    faces = find(picture, detector)
-    numbers = choose(faces, face)
-    views = [crop(picture, faces[number - 1], editor.size) for number in numbers]
+    faces = detect_faces(picture, detector)
+    numbers = select_faces(faces, face)
+    views = [crop_face(picture, faces[number - 1], editor.size) for number in numbers]
     sources = [view for view, _ in views]
-    made = editor.details(editor.prepare(sources), code)
+    made = editor.edit_details(editor.prepare(sources), code)
     edits, flows = list(images.to_array(made.images)), [None] * len(views)
     if made.flow is not None:
         flows = list(made.flow.float().movedim(1, -1).cpu().numpy())
     pixels = picture
     for (source, transform), edited, flow in zip(views, edits, flows, strict=True):
-        pixels = paste(pixels, source, edited, transform, flow)
-    return EditedPicture(pixels, faces, numbers, sources, edits)
+        pixels = paste_face(pixels, source, edited, transform, flow)
+    return EditedImage(pixels, faces, numbers, sources, edits)
 
 
-def reference(
+def encode_reference(
     picture: np.ndarray,
     editor: Editor,
     emotion: str,
@@ -107,7 +107,7 @@ def reference(
 
     Raises NoFace where no face is found, ValueError where the method takes no references.
     """
-    found = find(picture, detector)
-    number = choose(found, face)[0]
-    source, _ = crop(picture, found[number - 1], editor.size)
+    found = detect_faces(picture, detector)
+    number = select_faces(found, face)[0]
+    source, _ = crop_face(picture, found[number - 1], editor.size)
     return editor.reference([source], emotion)[0]

@@ -13,10 +13,10 @@ from ganmut import images
 from ganmut.codes import ActionUnits
 from ganmut.editor import Editor
 from ganmut.faces.base import NoFace
-from ganmut.faces.pipeline import reference as read_reference
+from ganmut.faces.pipeline import encode_reference
 
 
-def wanted(
+def make_target_code(
     editor: Editor,
     *,
     emotion: str | None = None,
@@ -46,7 +46,7 @@ def wanted(
             return named
         picture = images.read_image(reference)
         try:
-            shown = read_reference(picture, editor, emotion, detector=detector)
+            shown = encode_reference(picture, editor, emotion, detector=detector)
         except NoFace as error:
             raise NoFace(f"{reference}: {error}") from None
         return torch.lerp(space.of(emotion, 0), shown, intensity)

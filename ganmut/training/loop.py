@@ -272,8 +272,8 @@ def train(
     method.prime(faces)
     donor = None
     if recipe.start and not resume:
-        donor = weights.read(weights.find(recipe.start), "editor")
-        method.start(weights.restore(donor))
+        donor = weights.read(weights.resolve(recipe.start), "editor")
+        method.start(weights.build_method(donor))
         if inherit_critics(method.D, recipe.start) and progress:
             print(f"the critics of {recipe.start} go on: they need no --warm_d")
     need = (

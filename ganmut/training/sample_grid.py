@@ -23,7 +23,7 @@ def sheet(method: Method, shown: Tensor, grey: bool, device: torch.device) -> Te
     and flow of the first, where the method has them."""
     editor = Editor(method, {"grey": grey}, device)
     faces = editor.prepare(shown)
-    edits = [editor.details(faces, editor.space.of(e)) for e in editor.emotions]
+    edits = [editor.edit_details(faces, editor.space.of(e)) for e in editor.emotions]
     rows = torch.stack([shown, *(edit.images for edit in edits)], 1)
     for field in ("mask", "flow"):  # of the first face, below it: white is new, or far
         if getattr(edits[0], field) is not None:

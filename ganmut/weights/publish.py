@@ -21,7 +21,7 @@ from ganmut.extractors.base import EXTRACTORS
 from ganmut.images import write_atomic
 from ganmut.methods.base import METHODS
 from ganmut.weights import card, hub
-from ganmut.weights.storage import BadWeights, files, golden, read, swap
+from ganmut.weights.storage import BadWeights, read, read_golden, replace_folder, tensor_files
 
 TOLERANCE = 12  # grey levels between golden edits made on another processor (docs/precision.md)
 TASK = {"task_type": "image-to-image", "task_name": "facial expression editing"}
@@ -53,7 +53,7 @@ def bundle(folder: str | Path, set: str, name: str, **facts: Any) -> Path:
         else:
             text = card.extractor_card(config, EXTRACTORS[config["extractor"]], name)
         write_atomic(partial / "README.md", text)
-        swap(partial, target)
+        replace_folder(partial, target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return target
@@ -93,7 +93,7 @@ def plan(spec: str | Path, to: str, results: Path) -> list[Item]:
         own = measured(scores, config["sha256"])
         measurements[inside or to.partition("/")[2]] = own
         at = f"{inside}/" if inside else ""
-        names = (*files(config), "config.json", "golden.safetensors")
+        names = (*tensor_files(config), "config.json", "golden.safetensors")
         items += [Item(at + name, folder / name) for name in names]
         items.append(Item(f"{at}README.md", page(config, folder, inside, to, own).encode()))
     if "" not in there:
@@ -104,9 +104,9 @@ def plan(spec: str | Path, to: str, results: Path) -> list[Item]:
 def members(spec: str | Path) -> dict[str, Path]:
     """Where in a repository -> folder, of every weight of a spec: "" for a single one, else
     SET/NAME."""
-    there = weights.place(spec)
+    there = weights.locate(spec)
     if there is None:
-        return {"": weights.find(spec)}
+        return {"": weights.resolve(spec)}
     for folder in (there, there / "weights"):
         if (folder / "config.json").is_file():
             return {"": folder}
@@ -120,7 +120,7 @@ def members(spec: str | Path) -> dict[str, Path]:
 def checked(folder: Path) -> dict[str, Any]:
     """The config of a weight that may be published; raises BadWeights for one that may not."""
     config = read(folder).config
-    golden(folder)
+    read_golden(folder)
     if origin := config.get("converted_from"):
         raise BadWeights(
             f"{folder} was converted from the authors' checkpoint ({origin}): whether it may be "

@@ -32,10 +32,10 @@ from ganmut.weights.storage import (
     REMEDY,
     BadWeights,
     Weights,
-    fill,
-    golden,
+    fill_module,
     read,
     read_config,
+    read_golden,
     sha256,
     write,
 )
@@ -43,17 +43,17 @@ from ganmut.weights.storage import (
 __all__ = [
     "BadWeights",
     "Weights",
-    "available",
-    "build",
+    "build_editor",
+    "build_method",
     "bundled_root",
-    "find",
-    "golden",
+    "list_sets",
+    "list_weights",
     "load",
-    "place",
+    "locate",
     "read",
-    "restore",
+    "read_golden",
+    "resolve",
     "save",
-    "sets",
     "sha256",
     "verify",
 ]
@@ -76,7 +76,7 @@ def published() -> str:
     return (said or "").strip().removeprefix("hub:")
 
 
-def prefer(spec: str) -> Path:
+def set_default_hub(spec: str) -> Path:
     """Makes the weights of OWNER/NAME@REVISION those that names mean here; returns the file that
     says so, which is to be committed."""
     write_atomic(bundled_root() / PUBLISHED, f"{hub.parse(spec)}\n")
@@ -103,18 +103,20 @@ def roots() -> tuple[Path, ...]:
         raise BadWeights(f"{error}; GANMUT_HUB= (empty) takes the bundled weights") from None
 
 
-def sets() -> list[str]:
+def list_sets() -> list[str]:
     """Names of the sets of weights that there are, such as "procedural"."""
     inner = (path for root in roots() if root.is_dir() for path in root.iterdir())
     return sorted({path.name for path in inner if path.is_dir()})
 
 
-def available(set: str = "procedural", kind: str = "editor", ablations: bool = False) -> list[str]:
+def list_weights(
+    set: str = "procedural", kind: str = "editor", ablations: bool = False
+) -> list[str]:
     """Names of the bundled weights of a set and kind, sorted; empty where there are none.
 
     Ablations (weights that exist for one comparison of the bench) only where they are asked for.
     """
-    group = place(set, roots())
+    group = locate(set, roots())
     folders = sorted(path.parent for path in group.glob("*/config.json")) if group else []
     configs = {folder.name: read_config(folder) for folder in folders}
     return [
@@ -124,7 +126,7 @@ def available(set: str = "procedural", kind: str = "editor", ablations: bool = F
     ]
 
 
-def place(spec: str | Path, within: tuple[Path, ...] | None = None) -> Path | None:
+def locate(spec: str | Path, within: tuple[Path, ...] | None = None) -> Path | None:
     """The folder that a spec means, whatever it holds, or None: a weight, a run, a set, sets.
 
     "hub:OWNER/NAME@REVISION[/FOLDER]", "hub[/SET[/NAME]]" (the published ones; the set procedural
@@ -134,19 +136,19 @@ def place(spec: str | Path, within: tuple[Path, ...] | None = None) -> Path | No
     if spec.startswith("hub:"):
         return download(spec)
     if spec == "hub" or spec.startswith("hub/"):
-        return place(spec.partition("/")[2] or "procedural", (published_root(),))
+        return locate(spec.partition("/")[2] or "procedural", (published_root(),))
     candidates = [root / spec for root in within or roots()]
     candidates += [] if within else [Path(spec)]
     return next((folder for folder in candidates if folder.is_dir()), None)
 
 
-def find(spec: str | Path, kind: str = "editor", member: str = "") -> Path:
-    """The weight folder of a spec: bundled "set/name", a run folder, or the Hub's (see `place`).
+def resolve(spec: str | Path, kind: str = "editor", member: str = "") -> Path:
+    """The weight folder of a spec: bundled "set/name", a run folder, or the Hub's (see `locate`).
 
     member: which weight, where the spec is a set of them. Raises Unknown (what is near, what
     exists) or BadWeights (a folder that holds no weight).
     """
-    spec, there = str(spec), place(spec)
+    spec, there = str(spec), locate(spec)
     folders = (there, there / "weights", there / (member or "weights")) if there else ()
     for folder in folders:
         if (folder / "config.json").is_file():
@@ -159,7 +161,7 @@ def find(spec: str | Path, kind: str = "editor", member: str = "") -> Path:
         raise BadWeights(f"{spec} holds several weights: add one of /{', /'.join(groups)}")
     if there and not groups:
         raise BadWeights(f"{spec} has no config.json: neither a weight folder nor a finished run")
-    names = [f"{group}/{name}" for group in sets() for name in available(group, kind, True)]
+    names = [f"{group}/{name}" for group in list_sets() for name in list_weights(group, kind, True)]
     asked = f"{spec}/{member}" if there else spec
     by_end = [name for name in names if name.rsplit("/")[-1] == spec]
     near = by_end or difflib.get_close_matches(asked, names, n=1)
@@ -235,7 +237,7 @@ def save(
     text = card if card is not None else editor_card(config, method, Path(folder).name)
 
     def examples(written: Weights) -> dict[str, Tensor]:
-        editor = build(written, "cpu")
+        editor = build_editor(written, "cpu")
         codes = torch.stack([editor.space.of(emotion) for emotion in editor.emotions])
         rows = torch.arange(len(codes)) % len(golden_faces)
         faces = golden_faces.cpu()
@@ -249,14 +251,16 @@ def save(
     return write(folder, "editor", method.G.state_dict(), config, examples, text, half)
 
 
-def build(weights: Weights, device: torch.device | str | None = None) -> Editor:
+def build_editor(weights: Weights, device: torch.device | str | None = None) -> Editor:
     """The editor of a weight: config.json rules what is built, the tensors must fit it exactly."""
     return Editor(
-        restore(weights), weights.config, hardware.pick(None if device is None else str(device))
+        build_method(weights),
+        weights.config,
+        hardware.pick(None if device is None else str(device)),
     )
 
 
-def restore(weights: Weights) -> Method:
+def build_method(weights: Weights) -> Method:
     """The method of a weight, on the CPU, without a discriminator: what an Editor is made of and
     what a training can start from."""
     path, config = weights.folder / "config.json", weights.config
@@ -275,7 +279,7 @@ def restore(weights: Weights) -> Method:
     emotions = tuple(config["emotions"])
     with torch.random.fork_rng([]):  # loading changes nobody's random numbers
         method = kind(kind.Config(**settings), emotions, config["size"], training=False)
-    fill(method.G, weights)
+    fill_module(method.G, weights)
     return method
 
 
@@ -286,17 +290,17 @@ def load(spec: str | Path, device: torch.device | str | None = None, member: str
     device: CUDA where there is one by default. member: which one, where the spec is a set. Raises
     Unknown or BadWeights.
     """
-    return build(read(find(spec, member=member), "editor"), device)
+    return build_editor(read(resolve(spec, member=member), "editor"), device)
 
 
 def verify(folder: str | Path) -> float:
     """Largest difference, in grey levels, between the golden edits and the same edits made here."""
-    known = golden(folder)
+    known = read_golden(folder)
     here = _edited(
-        build(read(folder, "editor"), "cpu"), known["faces"], known["rows"], known["codes"]
+        build_editor(read(folder, "editor"), "cpu"), known["faces"], known["rows"], known["codes"]
     )
     return float((here.int() - known["edited"].int()).abs().max())
 
 
 def _edited(editor: Editor, faces: Tensor, rows: Tensor, codes: Tensor) -> Tensor:
-    return editor.edit(editor.pair(editor.prepare(faces), rows), codes)
+    return editor.edit(editor.select(editor.prepare(faces), rows), codes)

@@ -53,11 +53,11 @@ class Weights:
     @property
     def place(self) -> Path:
         """The file of the tensors; their folder where they are in parts."""
-        names = files(self.config)
+        names = tensor_files(self.config)
         return self.folder / names[0] if len(names) == 1 else self.folder
 
 
-def files(config: dict[str, Any]) -> list[str]:
+def tensor_files(config: dict[str, Any]) -> list[str]:
     """Names of the files that hold the tensors of a checked config.json, in their order."""
     return [part["file"] for part in _parts(config)]
 
@@ -93,7 +93,9 @@ def read_config(folder: str | Path) -> dict[str, Any]:
         )
     stem = FILES[config["kind"]].removesuffix(".safetensors")
     try:  # names of the folder's own files, and no others
-        sound = all(re.fullmatch(rf"{stem}[-\w]*\.safetensors", name) for name in files(config))
+        sound = all(
+            re.fullmatch(rf"{stem}[-\w]*\.safetensors", name) for name in tensor_files(config)
+        )
     except (TypeError, KeyError):
         sound = False
     if not sound:
@@ -125,7 +127,7 @@ def read(folder: str | Path, kind: str | None = None) -> Weights:
     return Weights(tensors, config, folder)
 
 
-def golden(folder: str | Path) -> dict[str, Tensor]:
+def read_golden(folder: str | Path) -> dict[str, Tensor]:
     """The golden tensors of a weight folder, by name; raises BadWeights."""
     path = Path(folder) / "golden.safetensors"
     return _tensors(path, _bytes(path))
@@ -155,7 +157,7 @@ def _tensors(path: Path, data: bytes) -> dict[str, Tensor]:
         raise BadWeights(f"{path} is not a readable safetensors file ({error}); {REMEDY}") from None
 
 
-def fill(module: nn.Module, weights: Weights) -> None:
+def fill_module(module: nn.Module, weights: Weights) -> None:
     """Loads the tensors into a module; BadWeights names the first key or shape that differs."""
     wanted, given, path = module.state_dict(), weights.tensors, weights.place
     for name in [*wanted, *(extra for extra in given if extra not in wanted)]:
@@ -193,7 +195,7 @@ def write(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        split = _split(kind, {name: stored(name, t, half) for name, t in tensors.items()})
+        split = _split(kind, {name: to_storage(name, t, half) for name, t in tensors.items()})
         for name, data in split.items():
             write_atomic(partial / name, data)
         head = {"format": FORMAT, "kind": kind}
@@ -205,7 +207,7 @@ def write(
         facts = {name: t.contiguous() for name, t in make_golden(read(partial)).items()}
         write_atomic(partial / "golden.safetensors", safetensors.torch.save(facts))
         write_atomic(partial / "README.md", card)
-        swap(partial, folder)
+        replace_folder(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder
@@ -229,7 +231,7 @@ def _split(kind: str, tensors: dict[str, Tensor]) -> dict[str, bytes]:
     }
 
 
-def stored(name: str, tensor: Tensor, half: bool = True) -> Tensor:
+def to_storage(name: str, tensor: Tensor, half: bool = True) -> Tensor:
     """A tensor as it goes to disk, on the CPU: large ones in float16; raises BadWeights on NaN."""
     tensor = tensor.detach().cpu()
     if not torch.isfinite(tensor).all():
@@ -242,7 +244,7 @@ def stored(name: str, tensor: Tensor, half: bool = True) -> Tensor:
     )  # shared memory is refused by safetensors
 
 
-def swap(partial: Path, folder: Path) -> None:
+def replace_folder(partial: Path, folder: Path) -> None:
     old = partial.with_suffix(".old")
     if folder.exists():
         os.replace(folder, old)

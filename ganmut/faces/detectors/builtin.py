@@ -12,8 +12,8 @@ from skimage.data import lbp_frontal_face_cascade_filename
 from skimage.feature import Cascade
 
 from ganmut.faces.align import BadPoints, similarity, template
-from ganmut.faces.base import DETECTORS, Face, distinct
-from ganmut.faces.landmarks.five_points import LUMA, SIZE, load_network, look
+from ganmut.faces.base import DETECTORS, Face, non_max_suppression
+from ganmut.faces.landmarks.five_points import LUMA, SIZE, load_network, locate_points
 
 # How the cascade's box lies to the aligned crop (measured on photographs): its side in crop sides,
 # and where in the box the centre of the crop is.
@@ -41,22 +41,22 @@ class Builtin:
         self.network = load_network()
         self.cascade = open_cascade()
 
-    def find(self, picture: np.ndarray) -> list[Face]:
+    def detect(self, picture: np.ndarray) -> list[Face]:
         """The faces of an H x W x 3 uint8 RGB picture, largest first."""
-        small, scale = shrunk(picture, LONGEST)
+        small, scale = downscale(picture, LONGEST)
         faces = self._judge(small, self._propose(small), self.sure)
         if not faces:
-            tiny, ratio = shrunk(small, SCAN)
+            tiny, ratio = downscale(small, SCAN)
             faces = self._judge(tiny, self._scan(tiny), self.sure_alone)
-            faces = [face.moved(1 / ratio) for face in faces]
-        faces = [face.moved(1 / scale) for face in faces]
+            faces = [face.rescale(1 / ratio) for face in faces]
+        faces = [face.rescale(1 / scale) for face in faces]
         return [self._sharpen(picture, face) for face in faces] if scale < 1 else faces
 
     def _propose(self, picture: np.ndarray) -> np.ndarray:
         """Guessed points N x 5 x 2 from the cascade's boxes."""
         grey = np.asarray(Image.fromarray(picture).convert("L"))
         unit = template(1) / BOX_SIDE + CROP_CENTRE
-        guesses = [unit * side + [x, y] for x, y, side in boxes(self.cascade, grey)]
+        guesses = [unit * side + [x, y] for x, y, side in cascade_boxes(self.cascade, grey)]
         return np.array(guesses).reshape(-1, 5, 2)
 
     def _scan(self, picture: np.ndarray, keep: int = 12) -> np.ndarray:
@@ -87,24 +87,30 @@ class Builtin:
 
     def _judge(self, picture: np.ndarray, guesses: np.ndarray, sure: float) -> list[Face]:
         """The guesses that hold: a face at each look, steady points, upright, one a place."""
-        points, scores = look(self.network, picture, guesses)
-        points, scores = look(self.network, picture, points[scores > 0.1])
+        points, scores = locate_points(self.network, picture, guesses)
+        points, scores = locate_points(self.network, picture, points[scores > 0.1])
         firm = [
             _face(five, score) for five, score in zip(points, scores, strict=True) if score >= sure
         ]
-        firm = distinct([face for face in firm if face])
+        firm = non_max_suppression([face for face in firm if face])
         if not firm:
             return []
-        points, scores = look(self.network, picture, np.stack([face.points for face in firm]))
+        points, scores = locate_points(
+            self.network, picture, np.stack([face.points for face in firm])
+        )
         faces = []
         for before, five, score in zip(firm, points, scores, strict=True):
             moved = np.linalg.norm(five - before.points, axis=1).mean()
-            if score >= sure and moved <= self.steady * eyes(five) and (face := _face(five, score)):
+            if (
+                score >= sure
+                and moved <= self.steady * eye_distance(five)
+                and (face := _face(five, score))
+            ):
                 faces.append(face)
-        return distinct(faces)
+        return non_max_suppression(faces)
 
     def _sharpen(self, picture: np.ndarray, face: Face) -> Face:
-        points, scores = look(self.network, picture, face.points[None])
+        points, scores = locate_points(self.network, picture, face.points[None])
         return _face(points[0], scores[0]) or face
 
 
@@ -126,7 +132,7 @@ def open_cascade() -> Cascade:
     return Cascade(lbp_frontal_face_cascade_filename())
 
 
-def boxes(cascade: Cascade, grey: np.ndarray, least: int = 30) -> np.ndarray:
+def cascade_boxes(cascade: Cascade, grey: np.ndarray, least: int = 30) -> np.ndarray:
     """float N x 3: x, y, side of the squares of an H x W uint8 picture that may be faces."""
     height, width = grey.shape
     found = cascade.detect_multi_scale(
@@ -140,7 +146,7 @@ def boxes(cascade: Cascade, grey: np.ndarray, least: int = 30) -> np.ndarray:
     return np.array([(box["c"], box["r"], box["width"]) for box in found], float).reshape(-1, 3)
 
 
-def shrunk(picture: np.ndarray, longest: int) -> tuple[np.ndarray, float]:
+def downscale(picture: np.ndarray, longest: int) -> tuple[np.ndarray, float]:
     """The picture with its longer side at most `longest` px, and the scale used (at most 1)."""
     scale = min(1.0, longest / max(picture.shape[:2]))
     if scale == 1:
@@ -149,6 +155,6 @@ def shrunk(picture: np.ndarray, longest: int) -> tuple[np.ndarray, float]:
     return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX)), scale
 
 
-def eyes(points: np.ndarray) -> float:
+def eye_distance(points: np.ndarray) -> float:
     """Distance between the eyes in pixels."""
     return float(np.linalg.norm(points[1] - points[0]))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ganmut.faces.base import DETECTORS, DetectorMissing, Face, distinct
+from ganmut.faces.base import DETECTORS, DetectorMissing, Face, non_max_suppression
 
 PACK = "buffalo_sc"
 LICENCE = (
@@ -58,10 +58,10 @@ class InsightFace:
             raise DetectorMissing(f"insightface could not load {pack!r} ({reason})") from None
         self.app.prepare(ctx_id=-1, det_thresh=self.least)
 
-    def find(self, picture: np.ndarray) -> list[Face]:
+    def detect(self, picture: np.ndarray) -> list[Face]:
         """The faces of an H x W x 3 uint8 RGB picture, largest first."""
         found = self.app.get(np.ascontiguousarray(picture[..., ::-1]))  # it expects OpenCV's BGR
-        return distinct([_face(one) for one in found if one.kps is not None])
+        return non_max_suppression([_face(one) for one in found if one.kps is not None])
 
 
 def _face(one) -> Face:

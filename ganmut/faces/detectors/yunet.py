@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ganmut.faces.base import DETECTORS, DetectorMissing, Face, distinct
-from ganmut.faces.detectors.builtin import shrunk
+from ganmut.faces.base import DETECTORS, DetectorMissing, Face, non_max_suppression
+from ganmut.faces.detectors.builtin import downscale
 
 STRIDES = (8, 16, 32)
 FILE = "face_detection_yunet_2023mar.onnx"
@@ -47,7 +47,7 @@ class YuNet:
             raise DetectorMissing(f"{path} is not a YuNet: it has no output {lacking[0]!r}")
         self.input = self.session.get_inputs()[0]
 
-    def find(self, picture: np.ndarray) -> list[Face]:
+    def detect(self, picture: np.ndarray) -> list[Face]:
         """The faces of an H x W x 3 uint8 RGB picture, largest first; very large ones too."""
         for longest in (640, 160):
             if faces := self._look(picture, longest):
@@ -56,7 +56,7 @@ class YuNet:
 
     def _look(self, picture: np.ndarray, longest: int) -> list[Face]:
         fixed = [side for side in self.input.shape[2:] if isinstance(side, int)]
-        small, scale = shrunk(picture, min([longest, *fixed]))
+        small, scale = downscale(picture, min([longest, *fixed]))
         height, width = (
             fixed if len(fixed) == 2 else (-(-side // 32) * 32 for side in small.shape[:2])
         )
@@ -66,7 +66,7 @@ class YuNet:
         )  # BGR, 0..255
         answers = self.session.run(self.outputs, {self.input.name: x})
         faces = decode(dict(zip(self.outputs, answers, strict=True)), width, self.least)
-        return [face.moved(1 / scale) for face in faces]
+        return [face.rescale(1 / scale) for face in faces]
 
 
 def decode(outputs: dict[str, np.ndarray], width: int, least: float) -> list[Face]:
@@ -86,7 +86,7 @@ def decode(outputs: dict[str, np.ndarray], width: int, least: float) -> list[Fac
             centre, sides = (anchor + shape[:2]) * stride, np.exp(shape[2:]) * stride
             points = (outputs[f"kps_{stride}"][0, i].reshape(5, 2) + anchor) * stride
             faces.append(Face(points, (*(centre - sides / 2), *sides), scores[i]))
-    return distinct(faces)
+    return non_max_suppression(faces)
 
 
 def locate(argument: str) -> Path:

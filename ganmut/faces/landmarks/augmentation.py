@@ -37,28 +37,28 @@ class Windows:
     face: Tensor
 
 
-def windows(
+def make_windows(
     faces: Tensor,
-    grounds: Tensor,
+    negatives: Tensor,
     generator: torch.Generator,
-    strays: float = 0.4,
+    negative_share: float = 0.4,
     jitter: Jitter | None = None,
 ) -> Windows:
     """One jittered, relit window a face (uint8 N x 1 x 128 x 128, aligned) on a background.
 
-    grounds: uint8 M x 1 x 128 x 128 pictures without faces. `strays` is the share of windows
+    negatives: uint8 M x 1 x 128 x 128 pictures without faces. negative_share: share of windows
     without a face: a background alone, or a face so far off the window (too large, too small,
     shifted, turned over) that no points should be believed.
     """
     n, rand = len(faces), _uniform(generator)
-    stray = torch.rand(n, generator=generator) < strays
-    empty = stray & (torch.rand(n, generator=generator) < 0.6)
+    is_negative = torch.rand(n, generator=generator) < negative_share
+    empty = is_negative & (torch.rand(n, generator=generator) < 0.6)
     matrix = _placement(n, generator, jitter)
-    matrix[stray] = _misplacement(int(stray.sum()), generator)
+    matrix[is_negative] = _misplacement(int(is_negative.sum()), generator)
     flip = torch.rand(n, generator=generator) < 0.5
     x = torch.where(flip[:, None, None, None], faces.flip(-1), faces).float() / 255
     behind = _sample(
-        _pick(grounds, n, generator), _placement(n, generator, Jitter(0.3, 0.5, 60)), 1
+        _pick(negatives, n, generator), _placement(n, generator, Jitter(0.3, 0.5, 60)), 1
     )
     behind = behind * rand(n, 0.4, 1) + rand(n, 0, 0.4)
     alpha = _shape(n, generator)
@@ -69,7 +69,7 @@ def windows(
     inside[replicated] = 1
     shown = torch.where(replicated[:, None, None, None], 1.0, front[:, 1:]) * inside
     x = shown * front[:, :1] + (1 - shown) * behind
-    return Windows(_light(x, generator), _points(matrix, flip), ~stray)
+    return Windows(_light(x, generator), _points(matrix, flip), ~is_negative)
 
 
 def _uniform(generator: torch.Generator):
@@ -79,8 +79,8 @@ def _uniform(generator: torch.Generator):
     return rand
 
 
-def _pick(grounds: Tensor, n: int, generator: torch.Generator) -> Tensor:
-    return grounds[torch.randint(len(grounds), (n,), generator=generator)].float() / 255
+def _pick(negatives: Tensor, n: int, generator: torch.Generator) -> Tensor:
+    return negatives[torch.randint(len(negatives), (n,), generator=generator)].float() / 255
 
 
 def _similarity(scale: Tensor, turn: Tensor, shift: Tensor) -> Tensor:

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ganmut.faces.align import BadPoints, crop, template
+from ganmut.faces.align import BadPoints, crop_face, template
 from ganmut.weights import bundled_root
-from ganmut.weights.storage import Weights, fill, read, write
+from ganmut.weights.storage import Weights, fill_module, read, write
 
 SIZE = 64
 WEIGHT = "faces/points"
@@ -63,7 +63,7 @@ def _conv(before: int, after: int, stride: int = 1) -> nn.Sequential:
 
 
 @torch.no_grad()
-def look(
+def locate_points(
     network: FivePoints, picture: np.ndarray, guesses: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """One look: points N x 5 x 2 (picture pixels) and scores N (0..1) from guesses N x 5 x 2.
@@ -76,7 +76,7 @@ def look(
     views, rows = [], []
     for row, five in enumerate(points):
         try:
-            views.append(crop(picture, five, SIZE))
+            views.append(crop_face(picture, five, SIZE))
             rows.append(row)
         except BadPoints:
             continue
@@ -108,7 +108,7 @@ def save_network(
 def build(weights: Weights) -> FivePoints:
     """The network of a checked weight, ready to use; raises BadWeights where it does not fit."""
     network = FivePoints(weights.config["width"])
-    fill(network, weights)
+    fill_module(network, weights)
     return network.eval().requires_grad_(False)
 
 

@@ -10,12 +10,18 @@ from torch import Tensor
 
 from ganmut import images as pictures
 from ganmut.faces.align import SIDE, resample
-from ganmut.faces.detectors.builtin import BOX_SIDE, CROP_CENTRE, boxes, open_cascade, shrunk
+from ganmut.faces.detectors.builtin import (
+    BOX_SIDE,
+    CROP_CENTRE,
+    cascade_boxes,
+    downscale,
+    open_cascade,
+)
 from ganmut.faces.landmarks.five_points import LUMA
 
 # Pictures without faces that come with scikit-image. Others that come with it (coffee, chelsea,
 # rocket, brick) are left for testing.
-GROUNDS = (
+NEGATIVE_IMAGES = (
     "gravel",
     "grass",
     "page",
@@ -33,13 +39,18 @@ GROUNDS = (
 )
 
 
-def faceless() -> list[np.ndarray]:
-    """uint8 H x W grey pictures of GROUNDS and of a garage, at most 640 px wide or high."""
-    colour = [*(getattr(samples, name)() for name in GROUNDS), samples.stereo_motorcycle()[0]]
-    return [np.array(shrunk(grey(np.asarray(picture))[0].numpy(), 640)[0]) for picture in colour]
+def load_negative_images() -> list[np.ndarray]:
+    """uint8 H x W grey pictures of NEGATIVE_IMAGES and of a garage, at most 640 px wide or high."""
+    colour = [
+        *(getattr(samples, name)() for name in NEGATIVE_IMAGES),
+        samples.stereo_motorcycle()[0],
+    ]
+    return [
+        np.array(downscale(to_grey(np.asarray(picture))[0].numpy(), 640)[0]) for picture in colour
+    ]
 
 
-def read_grounds(
+def sample_negatives(
     faces: Tensor, views: list[np.ndarray], generator: torch.Generator, n: int
 ) -> Tensor:
     """uint8 n x 1 x 128 x 128: pieces of the faceless `views`, noise, faces in disorder."""
@@ -85,7 +96,7 @@ def _clouds(generator: torch.Generator, side: int = SIDE) -> Tensor:
     return ((total - total.mean()) / total.std() * strength + 128).clamp(0, 255)[0].to(torch.uint8)
 
 
-def mine(
+def mine_hard_negatives(
     faces: Tensor, views: list[np.ndarray], generator: torch.Generator, n: int, looks: int = 200
 ) -> Tensor:
     """uint8 at most n x 1 x 128 x 128: what the cascade takes for a face and is none.
@@ -97,13 +108,13 @@ def mine(
     for i in torch.randperm(2 * len(views), generator=generator).tolist():
         if len(found) >= n / 2:
             break
-        view = shrunk(np.ascontiguousarray(np.rot90(views[i // 2], 2 * (i % 2))), 400)[0]
-        found += [_piece(view, box) for box in boxes(cascade, view)]
+        view = downscale(np.ascontiguousarray(np.rot90(views[i // 2], 2 * (i % 2))), 400)[0]
+        found += [_piece(view, box) for box in cascade_boxes(cascade, view)]
     for row in torch.randperm(len(faces), generator=generator)[:looks].tolist():
         if len(found) >= n:
             break
         view, centre = np.pad(faces[row, 0].numpy(), SIDE // 4, mode="edge"), 0.75 * SIDE
-        for box in boxes(cascade, view):
+        for box in cascade_boxes(cascade, view):
             off = np.abs(box[:2] + box[2] / 2 - centre).max()
             if off > 0.3 * SIDE or box[2] < 0.4 * SIDE:
                 found.append(_piece(view, box))
@@ -116,10 +127,10 @@ def _piece(view: np.ndarray, box: np.ndarray) -> Tensor:
     scale = side / SIDE
     corner = box[:2] + box[2] * CROP_CENTRE - side / 2
     matrix = np.array([[scale, 0, corner[0]], [0, scale, corner[1]], [0, 0, 1]])
-    return grey(resample(view[..., None], matrix, SIDE, SIDE)[..., 0])
+    return to_grey(resample(view[..., None], matrix, SIDE, SIDE)[..., 0])
 
 
-def grey(pixels: np.ndarray) -> Tensor:
+def to_grey(pixels: np.ndarray) -> Tensor:
     """uint8 1 x H x W of any H x W (x C) picture, bool or 0..255."""
     pixels = pixels.astype(np.float32) * (255 if pixels.dtype == bool else 1)
     grey = pixels[..., :3] @ LUMA if pixels.ndim == 3 else pixels

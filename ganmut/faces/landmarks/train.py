@@ -22,9 +22,14 @@ from ganmut.datasets.base import BadData, digest
 from ganmut.device import autocast
 from ganmut.device import generator as seeded
 from ganmut.faces.align import SIDE, TEMPLATE
-from ganmut.faces.landmarks.augmentation import FAR, NEAR, Windows, windows
+from ganmut.faces.landmarks.augmentation import FAR, NEAR, Windows, make_windows
 from ganmut.faces.landmarks.five_points import SIZE, WEIGHT, FivePoints, load_network, save_network
-from ganmut.faces.landmarks.negatives import faceless, grey, mine, read_grounds
+from ganmut.faces.landmarks.negatives import (
+    load_negative_images,
+    mine_hard_negatives,
+    sample_negatives,
+    to_grey,
+)
 from ganmut.weights.card import front_matter, table
 from ganmut.weights.storage import read_config
 
@@ -52,7 +57,7 @@ def read_faces(folder: str | Path, split: str, fill: float = 0.8) -> Tensor:
     if not rows:
         raise BadData(f"{note}: no row with split {split!r} and fill >= {fill}")
     faces = torch.stack(
-        [grey(pictures.read_image(Path(folder) / row["file_name"])) for row in rows]
+        [to_grey(pictures.read_image(Path(folder) / row["file_name"])) for row in rows]
     )
     if faces.shape[-2:] != (SIDE, SIDE):
         raise BadData(f"{folder}: faces of {faces.shape[-1]} px, expected {SIDE}")
@@ -81,9 +86,9 @@ def train_points(
     """
     generator = seeded(seed)
     torch.manual_seed(seed)  # the initial weights
-    faces, views, started = read_faces(data, "train"), faceless(), time.monotonic()
-    grounds = read_grounds(faces, views, generator, plain)
-    grounds = torch.cat([grounds, mine(faces, views, generator, hard)])
+    faces, views, started = read_faces(data, "train"), load_negative_images(), time.monotonic()
+    negatives = sample_negatives(faces, views, generator, plain)
+    negatives = torch.cat([negatives, mine_hard_negatives(faces, views, generator, hard)])
     network, before = FivePoints(width), {}
     if start:
         network, before = load_network(start), read_config(start)
@@ -97,11 +102,11 @@ def train_points(
                 rate * min(1, (step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
             )
         rows = torch.randint(len(faces), (batch,), generator=generator)
-        loss = loss_of(network, windows(faces[rows], grounds, generator))
+        loss = points_loss(network, make_windows(faces[rows], negatives, generator))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        follow(average, network, min(0.998, step / (step + 20)))
+        update_ema(average, network, min(0.998, step / (step + 20)))
         if step % 50 == 0:
             bar.set_postfix(loss=f"{loss.item():.4f}")
     facts = {
@@ -113,7 +118,7 @@ def train_points(
         "start": before.get("sha256"),
         "minutes": round((time.monotonic() - started) / 60, 1),
         "seed": seed,
-        "test": measure(average, read_faces(data, "test"), grounds),
+        "test": evaluate(average, read_faces(data, "test"), negatives),
     }
     save_network(average, out, facts, examples(), card(facts))
     return facts
@@ -122,7 +127,7 @@ def train_points(
 def examples() -> Tensor:
     """uint8 2 x 1 x 64 x 64 golden windows: NASA's portrait of an astronaut, a cup of coffee."""
     portrait, cup = samples.astronaut()[52:172, 164:284], samples.coffee()[100:220, 200:320]
-    views = [grey(portrait), grey(cup)]
+    views = [to_grey(portrait), to_grey(cup)]
     return pictures.resize(torch.stack(views).float(), SIZE).round().clamp(0, 255).to(torch.uint8)
 
 
@@ -159,22 +164,22 @@ life: expect more misses on children, veiled faces and strong profiles.
 """
 
 
-def loss_of(network: FivePoints, shown: Windows) -> Tensor:
+def points_loss(network: FivePoints, shown: Windows) -> Tensor:
     """Smooth L1 of the points (eye distances, faces only) plus cross-entropy of face or none."""
     with autocast(shown.x.device):
         points, logits = network(shown.x)
-    away = (points.float() - shown.points)[shown.face] / eye_distance(SIZE)
+    away = (points.float() - shown.points)[shown.face] / template_eye_distance(SIZE)
     places = F.smooth_l1_loss(away, torch.zeros_like(away), beta=0.05)
     return 5 * places + 0.5 * F.binary_cross_entropy_with_logits(logits.float(), shown.face.float())
 
 
-def eye_distance(size: int) -> float:
+def template_eye_distance(size: int) -> float:
     """Distance of the eyes in an aligned crop of `size` pixels."""
     return float(np.linalg.norm(TEMPLATE[1] - TEMPLATE[0])) * size / SIDE
 
 
 @torch.no_grad()
-def follow(average: FivePoints, network: FivePoints, keep: float) -> None:
+def update_ema(average: FivePoints, network: FivePoints, keep: float) -> None:
     """Moves the averaged network (weights and statistics) a little towards the trained one."""
     for kept, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
         if kept.is_floating_point():
@@ -182,14 +187,14 @@ def follow(average: FivePoints, network: FivePoints, keep: float) -> None:
 
 
 @torch.no_grad()
-def measure(network: FivePoints, faces: Tensor, grounds: Tensor) -> dict[str, float]:
+def evaluate(network: FivePoints, faces: Tensor, negatives: Tensor) -> dict[str, float]:
     """Mean point error in eye distances, placed roughly (far) and well (near), and face AUC."""
     result = {"faces": len(faces)}
-    shown = windows(faces, grounds, seeded(1))
+    shown = make_windows(faces, negatives, seeded(1))
     _, logits = network(shown.x)
     for name, part in (("far", FAR), ("near", NEAR)):
-        placed = windows(faces, grounds, seeded(2), strays=0.0, jitter=part)
-        away = (network(placed.x)[0] - placed.points).norm(dim=-1) / eye_distance(SIZE)
+        placed = make_windows(faces, negatives, seeded(2), negative_share=0.0, jitter=part)
+        away = (network(placed.x)[0] - placed.points).norm(dim=-1) / template_eye_distance(SIZE)
         result[f"error_{name}"] = round(float(away.mean()), 4)
     yes, no = logits[shown.face], logits[~shown.face]
     result["face_auc"] = round(float((yes[:, None] > no[None]).float().mean()), 4)

@@ -1,0 +1,32 @@
+"""`align FOLDER --out DIR`: writes aligned face crops for training."""
+
+from __future__ import annotations
+
+import argparse
+
+from ganmut.cli.face_options import add_face_options, print_failures
+
+HELP = "crop the faces of images for training; run again to continue"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "source", metavar="FOLDER", help="a folder of images, or a data source such as rafd:PATH"
+    )
+    parser.add_argument("--out", required=True, metavar="DIR")
+    parser.add_argument("--size", type=int, default=128, help="pixels of the crop (default 128)")
+    add_face_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from ganmut.faces import align_files
+
+    report = align_files(
+        args.source, args.out, detector=args.detector, face=args.face, size=args.size
+    )
+    print_failures([f"{name}: {reason}" for name, reason in report.skipped.items()])
+    print(
+        f"{report.faces} faces of {report.images} images written, {report.before} written before, "
+        f"{len(report.skipped)} images skipped: {report.out}"
+    )
+    return 1 if report.skipped else 0

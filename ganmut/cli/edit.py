@@ -1,0 +1,87 @@
+"""`edit PATH ... --out OUT`: edits the faces of images and pastes them back."""
+
+from __future__ import annotations
+
+import argparse
+
+from ganmut.cli.face_options import add_face_options, print_failures
+
+HELP = "edit the faces of images, pasted back at full resolution"
+SET, METHOD = "procedural", "ganmut"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="image files or folders")
+    parser.add_argument("--out", required=True, help="an image file for one image, else a folder")
+    parser.add_argument(
+        "--method",
+        metavar="NAME",
+        help=f"a method of the set, or SET/NAME such as photos/ganmut (default {METHOD})",
+    )
+    parser.add_argument(
+        "--weights",
+        metavar="SPEC",
+        help="a set (procedural, photos, hub), SET/NAME, a folder, or hub:OWNER/NAME@REVISION "
+        f"(default {SET})",
+    )
+    parser.add_argument("--emotion", help="the name of an emotion, see --intensity")
+    parser.add_argument("--intensity", type=float, default=1.0, help="0..1 (default 1)")
+    parser.add_argument(
+        "--code", type=float, nargs="+", help="the code itself, such as x y of GANmut's gamut"
+    )
+    parser.add_argument(
+        "--units",
+        type=parse_unit,
+        nargs="+",
+        metavar="AU=VALUE",
+        help="action units 0..1, such as 12=1 25=.6; the others are 0",
+    )
+    parser.add_argument(
+        "--reference",
+        metavar="IMAGE",
+        help="show --emotion in the style of this face (methods with a style encoder)",
+    )
+    add_face_options(parser)
+    parser.add_argument(
+        "--device", metavar="NAME", help="cpu, cuda, cuda:N (default: CUDA if there is one)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    from ganmut import weights
+    from ganmut.faces import edit_files, make_target_code
+
+    spec, member = parse_spec(args.weights, args.method)
+    editor = weights.load(weights.resolve(spec, member=member), args.device)
+    code = make_target_code(
+        editor,
+        emotion=args.emotion,
+        intensity=args.intensity,
+        code=args.code,
+        units=args.units and dict(args.units),
+        reference=args.reference,
+        detector=args.detector,
+    )
+    records = edit_files(args.paths, editor, code, args.out, detector=args.detector, face=args.face)
+    failures = [record["error"] for record in records if "error" in record]
+    print_failures(failures)
+    print(
+        f"{len(records) - len(failures)} faces edited, {len(failures)} images skipped: {args.out}"
+    )
+    return 1 if failures else 0
+
+
+def parse_spec(weights: str | None, method: str | None) -> tuple[str, str]:
+    """(spec, member) of --weights and --method: `--method SET/NAME` alone is a spec."""
+    if weights is None and method and "/" in method:
+        return method, ""
+    return weights or SET, method or METHOD
+
+
+def parse_unit(text: str) -> tuple[int, float]:
+    """ "12=.8" or "AU12=.8" -> (12, 0.8)."""
+    number, _, value = text.upper().removeprefix("AU").partition("=")
+    try:
+        return int(number), float(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected AU=VALUE such as 12=.8, got {text!r}") from None

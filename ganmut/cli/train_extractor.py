@@ -1,0 +1,55 @@
+"""`train-extractor NAME`: trains a frozen network that judges edits."""
+
+from __future__ import annotations
+
+import argparse
+
+HELP = "train an extractor (emotion, identity, units)"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from ganmut.extractors.base import EXTRACTORS
+
+    parser.add_argument("name", help=", ".join(EXTRACTORS))
+    parser.add_argument("--data", default="procedural", metavar="SPEC")
+    parser.add_argument(
+        "--split",
+        default="extractor",
+        choices=("extractor", "train"),
+        help="extractor: people that no editor is trained on (default); train: the editors' own "
+        "training faces, for small datasets",
+    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="the weight folder to write")
+    parser.add_argument(
+        "--faces", type=int, default=12000, help="training faces; 0 = all (default 12000)"
+    )
+    parser.add_argument("--test-faces", type=int, default=1400, help="test faces (default 1400)")
+    parser.add_argument("--size", type=int, default=64, help="pixels (default 64)")
+    parser.add_argument("--epochs", type=float, default=12, help="(default 12)")
+    parser.add_argument("--batch", type=int, default=64, help="(default 64)")
+    parser.add_argument("--device", metavar="NAME", help="(default: CUDA if there is one)")
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def run(args: argparse.Namespace) -> int:
+    from ganmut.datasets import open_source
+    from ganmut.extractors.train import train_extractor
+    from ganmut.training.loop import commit
+
+    source = open_source(args.data)
+    train = source.load(args.split, args.size, args.faces or None)
+    test = source.load("test", args.size, args.test_faces or None)
+    folder = train_extractor(
+        args.name,
+        train,
+        test,
+        out=args.out,
+        epochs=args.epochs,
+        batch=args.batch,
+        size=args.size,
+        device=args.device,
+        seed=args.seed,
+        meta={"commit": commit()},
+    )
+    print(f"{args.name}: {folder}")
+    return 0

@@ -1,0 +1,16 @@
+"""Errors that name the parameter at fault."""
+
+from __future__ import annotations
+
+
+class ParameterError(ValueError):
+    """A parameter with a value that cannot be used.
+
+    The message never names a command-line option: `parameter` holds the name of the parameter, or
+    several names joined by ", ", and whoever shows the error adds its own word for it (the command
+    line prints "--size: ...").
+    """
+
+    def __init__(self, parameter: str, message: str):
+        super().__init__(message)
+        self.parameter = parameter

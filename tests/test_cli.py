@@ -1,0 +1,75 @@
+"""The command line: its help, its commands, how it shows errors of the library."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ganmut.cli import COMMANDS, build_parser, describe_error, edit, main
+from ganmut.errors import ParameterError
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_help_does_not_import_torch():
+    code = """
+import sys
+from ganmut.cli import main
+try:
+    main(["--help"])
+except SystemExit as end:
+    assert end.code == 0
+assert "torch" not in sys.modules and "numpy" not in sys.modules
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert all(name in done.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(name, capsys):
+    with pytest.raises(SystemExit) as end:
+        main([name, "--help"])
+    assert end.value.code == 0
+    assert COMMANDS[name].HELP.split()[0] in capsys.readouterr().out
+
+
+def test_unknown_commands_and_options_are_refused(capsys):
+    for argv in (["polish"], ["methods", "--colour"], []):
+        with pytest.raises(SystemExit) as end:
+            main(argv)
+        assert end.value.code == 2
+    capsys.readouterr()
+
+
+def test_errors_are_shown_with_their_options():
+    assert describe_error(ValueError("no")) == "no"
+    assert describe_error(ParameterError("test_faces", "no")) == "--test-faces: no"
+    assert describe_error(ParameterError("code, units", "no")) == "--code, --units: no"
+
+
+@pytest.mark.parametrize(
+    "weights, method, expected",
+    [
+        (None, None, ("procedural", "ganmut")),
+        (None, "defgan", ("procedural", "defgan")),
+        (None, "photos/ganmut", ("photos/ganmut", "")),
+        ("photos", "defgan", ("photos", "defgan")),
+        ("photos/ganmut", None, ("photos/ganmut", "ganmut")),
+    ],
+)
+def test_method_and_weights_make_one_spec(weights, method, expected):
+    argv = ["edit", "a.png", "--out", "b.png"]
+    argv += ["--weights", weights] if weights else []
+    argv += ["--method", method] if method else []
+    args = build_parser("edit").parse_args(argv)
+    assert edit.parse_spec(args.weights, args.method) == expected
