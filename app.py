@@ -1,7 +1,7 @@
 """The Space, and `python app.py` on a laptop: builds the page and serves it with its limits."""
 
+from demo.app import LAUNCH, build
 from demo.limits import restart
-from demo.ui import LAUNCH, build
 
 demo = build(on_stuck=restart)
 

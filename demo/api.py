@@ -10,18 +10,18 @@ from typing import Any
 
 import gradio as gr
 
-from demo.animate import FRAMES, RATES, WAYS, Animate, Gif, Mp4, Stops
-from demo.compare import Cards, Compare
-from demo.desk import NET
-from demo.events import START, Events, plainly, sentence
-from demo.pad import GamutPad
-from demo.parts import Facts, Photograph, Png
+from demo.components import Facts, Photograph, Png
+from demo.face_picker import Spots
+from demo.gamut_pad import GamutPad
+from demo.handlers import START, Events, plainly, sentence
 from demo.security import read_picture
+from demo.session import Spot
 from demo.settings import number
 from demo.sliders import Sliders
-from demo.spots import Spots
-from demo.views import jpeg
-from demo.visit import Spot
+from demo.tabs.animate import FRAMES, RATES, WAYS, Animate, Gif, Mp4, Stops
+from demo.tabs.compare import Cards, Compare
+from demo.tabs.edit import NET
+from demo.visualize import jpeg
 
 
 class Api:

@@ -17,10 +17,10 @@ from skimage.transform import SimilarityTransform
 from torch import Tensor
 
 from demo import settings
-from demo.judges import Judges, readings
+from demo.classifiers import Judges, readings
 from demo.lease import LeaseLock
+from demo.session import KINDS, Choice, Crop, Gamut, Spot, Visit, choice, chosen, window
 from demo.settings import Setting
-from demo.visit import KINDS, Choice, Crop, Gamut, Spot, Visit, choice, chosen, window
 from ganmut import faces as photographs
 from ganmut import images, load, weights
 from ganmut.editor import Editor

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import torch
 from torch import Tensor
 
-from demo.visit import Choice
+from demo.session import Choice
 from ganmut.codes import CodeSpace
 from ganmut.device import generator
 from ganmut.emotions import UNITS, emotion_index

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from demo.parts import HERE, Plate, Quiet
-from demo.visit import Choice
+from demo.components import STATIC, Plate, Quiet
+from demo.session import Choice
 from ganmut.emotions import UNIT_NAMES, UNITS
 
 # What a unit does, for those who do not know the name.
@@ -38,7 +38,7 @@ class Sliders(Plate, metaclass=Quiet):
         )
         super().__init__(
             value or {}, html_template=row, rows=rows or [],
-            js_on_load=(HERE / "sliders.js").read_text("utf-8"), **options,
+            js_on_load=(STATIC / "sliders.js").read_text("utf-8"), **options,
         )  # fmt: skip
 
 

@@ -184,9 +184,9 @@ def _answers(space: Space) -> None:
 
 
 def main(seconds: int) -> None:
+    from demo.app import LAUNCH, build
     from demo.service import Service
-    from demo.ui import LAUNCH, build
-    from demo.visit import Example
+    from demo.session import Example
 
     shelf = [Example("astronaut", samples.astronaut())]
     build(Service(detector=Knows()), shelf, seconds).launch(**LAUNCH)

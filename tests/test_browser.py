@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 from space_server import PATIENCE, running
 
-from demo.visit import examples
+from demo.session import examples
 
 api = pytest.importorskip("playwright.sync_api", reason="no playwright: run `make browser`")
 CHROMIUM = next(filter(None, map(which, ("chromium", "chromium-browser", "google-chrome"))), None)

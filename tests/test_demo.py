@@ -18,11 +18,11 @@ from PIL import Image
 from skimage import data as samples
 from space_server import Knows, toy_weights
 
-from demo import pad, security
+from demo import gamut_pad, security
 from demo.service import Forgotten, Service
+from demo.session import Example, window
 from demo.settings import Setting, number
-from demo.views import signed
-from demo.visit import Example, window
+from demo.visualize import signed
 from ganmut import EMOTIONS
 from ganmut.faces import NoFace
 from ganmut.images import BadImage
@@ -147,12 +147,12 @@ def test_numbers_must_be_numbers(value):
 )
 def test_a_point_is_two_finite_numbers(value):
     with pytest.raises(ValueError, match=r"number"):
-        pad.point(value)
+        gamut_pad.point(value)
 
 
 def at(service, method, x, y):
     """The code of a point of a gamut."""
-    return service.code(Setting(method, pad.point({"x": x, "y": y})))
+    return service.code(Setting(method, gamut_pad.point({"x": x, "y": y})))
 
 
 def test_points_become_codes_and_stay_in_the_space(service):
@@ -211,7 +211,7 @@ def test_the_gamut_shows_each_cell_under_its_own_code(service, method, cells):
     code = torch.tensor([0.125, 0.875])  # first row, fifth cell
     alone = service.many(face, method, code[None])[0]
     assert np.abs(gamut.tiles[0, 4].astype(int) - alone).max() <= 2
-    assert pad.sheet(gamut.tiles, gamut.valid).startswith("data:image/webp;base64,")
+    assert gamut_pad.sheet(gamut.tiles, gamut.valid).startswith("data:image/webp;base64,")
 
 
 def test_refusals_are_sentences(service):
@@ -252,11 +252,11 @@ def test_a_damaged_weight_leaves_the_others_and_is_named(bundled, tmp_path, monk
 
 
 def test_names_around_the_disc_do_not_touch():
-    angles = pad.spread([0.0, 0.01, 0.02, 3.1, 3.15, -3.12], 0.2)
+    angles = gamut_pad.spread([0.0, 0.01, 0.02, 3.1, 3.15, -3.12], 0.2)
     around = sorted(a % (2 * np.pi) for a in angles)
     gaps = np.diff([*around, around[0] + 2 * np.pi])
     assert gaps.min() > 0.19
-    assert pad.spread([0.0, 2.0], 0.2) == [0.0, 2.0]
+    assert gamut_pad.spread([0.0, 2.0], 0.2) == [0.0, 2.0]
 
 
 def test_the_signed_picture_keeps_its_size_and_says_what_it_is(monkeypatch):
@@ -336,7 +336,7 @@ def page_answers(bundled: str, folder: str) -> None:
     """Starts the page on loopback and asks it as a program would."""
     from gradio_client import Client
 
-    from demo.ui import LAUNCH, build
+    from demo.app import LAUNCH, build
 
     os.environ["GANMUT_WEIGHTS"] = bundled
     page = build(Service(detector=Knows()), [Example("astronaut", samples.astronaut())])
@@ -348,7 +348,7 @@ def page_answers(bundled: str, folder: str) -> None:
 
 def page_without_weights(bundled: str, folder: str) -> None:
     """Builds the page over an empty folder of weights."""
-    from demo.ui import TRAIN, build
+    from demo.app import TRAIN, build
 
     os.environ["GANMUT_WEIGHTS"] = folder
     page = build(Service(detector=Knows()))

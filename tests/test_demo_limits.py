@@ -10,9 +10,9 @@ import urllib.request
 import gradio as gr
 import pytest
 
+from demo.app import LAUNCH
 from demo.lease import LeaseLock
 from demo.limits import TOO_LONG, Limits, Page
-from demo.ui import LAUNCH
 
 
 @pytest.fixture

@@ -114,7 +114,7 @@ def test_no_file_outgrows_the_house():
     assert not [p for p in FILES if p.stem in ("utils", "misc", "helpers")]
 
 
-@pytest.mark.parametrize("module", ["ganmut", "ganmut.training.loop", "bench.run", "demo.ui"])
+@pytest.mark.parametrize("module", ["ganmut", "ganmut.training.loop", "bench.run", "demo.app"])
 def test_importing_has_no_effect(module, tmp_path):
     code = f"""
 import logging, torch

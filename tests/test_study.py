@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bench import run, user_study
-from demo.study import cast
+from demo.tabs.user_study import cast
 
 
 def votes(strength: dict[str, float], voters: int = 40, each: int = 30) -> list[dict]:

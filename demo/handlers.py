@@ -11,14 +11,14 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from demo import spots, views
-from demo.pad import labels, sheet
+from demo import face_picker, visualize
+from demo.gamut_pad import labels, sheet
 from demo.security import read_picture
 from demo.service import Service
+from demo.session import Choice, Example, Spot, recipe_of
 from demo.settings import SEEDS, Setting, checked, link, number, of_link, snippet, words
 from demo.sliders import mix_rows, unit_rows
-from demo.views import jpeg, signed
-from demo.visit import Choice, Example, Spot, recipe_of
+from demo.visualize import jpeg, signed
 from ganmut.emotions import UNITS
 from ganmut.faces import NoFace
 
@@ -85,7 +85,7 @@ class Events:
             picture = read_picture(path)
             return self.opened(self.service.open(picture, spot), *controls)
         except NoFace as error:
-            return self._nothing(controls[0], sentence(error), spots.blank(picture))
+            return self._nothing(controls[0], sentence(error), face_picker.blank(picture))
         except ValueError as error:
             return self._nothing(controls[0], sentence(error), {"number": 1})
 
@@ -94,7 +94,7 @@ class Events:
         which another set of weights is meant changes the method, too."""
         suited = self.service.suited(face, method)
         source = jpeg(self.service.visit(face).view)
-        drawn = spots.of_visit(self.service.visit(face))
+        drawn = face_picker.of_visit(self.service.visit(face))
         if suited != method:
             choice = self.choice(suited)
             rest = self.shown(face, choice, self.first(face, choice))
@@ -239,7 +239,7 @@ class Events:
         picture, facts, made = self.whole(face, setting)
         after, to_crop = self.service.shown(face, made)
         before = self.service.visit(face).view
-        return [picture, facts, views.of_change(before, after, made, to_crop)]
+        return [picture, facts, visualize.of_change(before, after, made, to_crop)]
 
     def whole(self, face: str, setting: Setting) -> tuple:
         """(the photograph with the edit and its mark, what was done, the edited crop) of a face

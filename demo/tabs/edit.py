@@ -9,14 +9,14 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from demo import spots
-from demo.events import START, Events, about, heading
-from demo.pad import GamutPad, Ground, data_uri
-from demo.parts import Facts, Live, Methods, Photograph, Png, Readings, Shelf, Slit, Views
+from demo import face_picker
+from demo.components import Facts, Live, Methods, Photograph, Png, Readings, Shelf, Slit, Views
+from demo.face_picker import Spots
+from demo.gamut_pad import GamutPad, Ground, data_uri
+from demo.handlers import START, Events, about, heading
+from demo.session import Choice
 from demo.settings import SEEDS
 from demo.sliders import Sliders, mix_rows, unit_rows
-from demo.spots import Spots
-from demo.visit import Choice
 
 HINT = (
     "<p class='hint'>Faces are found on their own. JPEG, PNG or WebP up to 20 MB; "
@@ -105,7 +105,7 @@ def begin(events: Events) -> Start:
     return Start(known, choice, {
         "setting": setting, "units": units, "edited": edited, "readings": readings, "whole": whole,
         "facts": facts, "views": views, "cast": events.cast(known, choice.key),
-        "spots": spots.of_visit(events.service.visit(known)),
+        "spots": face_picker.of_visit(events.service.visit(known)),
         "source": events.opened(known, *controls)[3],
         "ground": list(events.ground(known, choice.key))[-1],
     })  # fmt: skip

@@ -11,12 +11,12 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from demo.desk import PAGE
-from demo.events import LEARNED, Events
+from demo.components import STATIC, Plate, Quiet
+from demo.gamut_pad import colour, data_uri, labels
+from demo.handlers import LEARNED, Events
 from demo.lease import LeaseLock
-from demo.pad import colour, data_uri, labels
-from demo.parts import HERE, Plate, Quiet
-from demo.visit import Choice
+from demo.session import Choice
+from demo.tabs.edit import PAGE
 
 SIDE = 25  # codes along a side of the map, an odd number: neutral is one of them
 PEOPLE = 2  # rendered faces whose judgements are averaged
@@ -179,7 +179,7 @@ class Chart(Plate, metaclass=Quiet):
     """A row of label maps: what `Maps.drawn` returned."""
 
     def __init__(self, value: list | None = None, **options: Any):
-        template = (HERE / "maps.html").read_text("utf-8")
+        template = (STATIC / "label_maps.html").read_text("utf-8")
         super().__init__({"maps": value or [], "of": 1}, html_template=template, **options)
 
 

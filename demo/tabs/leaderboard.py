@@ -9,10 +9,10 @@ from pathlib import Path
 import gradio as gr
 from PIL import Image
 
-from demo.desk import PAGE
-from demo.pad import data_uri
+from demo.gamut_pad import data_uri
+from demo.tabs.edit import PAGE
 
-REPORT = Path(__file__).resolve().parents[1] / "bench" / "results" / "LEADERBOARD.md"
+REPORT = Path(__file__).resolve().parents[2] / "bench" / "results" / "LEADERBOARD.md"
 OPEN = 4  # parts of the report that are shown at once: the tables and the claims; others unfold
 WIDE = 1100  # px of a figure
 SORT = """

@@ -18,10 +18,10 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from demo.desk import PAGE
-from demo.events import Events
-from demo.parts import HERE, Plate, Quiet
-from demo.views import jpeg
+from demo.components import STATIC, Plate, Quiet
+from demo.handlers import Events
+from demo.tabs.edit import PAGE
+from demo.visualize import jpeg
 from ganmut import images
 from ganmut.datasets.procedural import express, render, sample
 
@@ -158,7 +158,7 @@ class Ballot(Plate, metaclass=Quiet):
             "  props.value = { ...props.value, answer: Number(item.dataset.answer) };\n"
             "  trigger('input');\n});"
         )
-        template = (HERE / "study.html").read_text("utf-8")
+        template = (STATIC / "user_study.html").read_text("utf-8")
         super().__init__(value or {}, html_template=template, js_on_load=press, **options)
 
     def preprocess(self, payload: Any) -> int | None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from starlette.middleware import Middleware
 
-from demo import animate, api, board, compare, desk, maps, study
-from demo.events import Events
+from demo import api
+from demo.components import STATIC
+from demo.handlers import Events
 from demo.limits import Limits, Page
 from demo.security import MAX_BYTES, RequestFilter
 from demo.service import Service
-from demo.visit import Example, examples
+from demo.session import Example, examples
+from demo.tabs import animate, compare, edit, label_maps, leaderboard, user_study
 
 HEADLINE = "Move the point, the face changes."
 LEAD = (
@@ -73,10 +74,10 @@ def build(
 
 
 def _tabs(page: gr.Blocks, events: Events) -> None:
-    start = desk.begin(events)
+    start = edit.begin(events)
     with gr.Row(elem_classes="desk", elem_id="desk"):
         with gr.Column(scale=0, min_width=250, elem_classes="card give"):
-            face = desk.face_card(events, start)
+            face = edit.face_card(events, start)
         with (
             gr.Column(scale=1, min_width=320, elem_classes="main"),
             gr.Tabs(elem_id="tabs", overflow_behavior="wrap"),
@@ -84,22 +85,22 @@ def _tabs(page: gr.Blocks, events: Events) -> None:
             with _tab("edit"):
                 with gr.Row(elem_classes="desk"):
                     with gr.Column(scale=13, min_width=400, elem_classes="card steer"):
-                        controls = desk.steer(events, start)
+                        controls = edit.steer(events, start)
                     with gr.Column(scale=12, min_width=360, elem_classes="card result"):
-                        live = desk.result(start)
+                        live = edit.result(start)
                 with gr.Row(elem_classes="card keep"):
-                    shown = desk.Result(*live, *desk.keep(start))
+                    shown = edit.Result(*live, *edit.keep(start))
             with _tab("compare") as tab:
                 compare.build(events, face, controls.method, tab)
             with _tab("animate"):
                 animate.build(events, face, controls)
             with _tab("gamut") as tab:
-                maps.build(events, tab)
+                label_maps.build(events, tab)
             with _tab("study") as tab:
-                study.build(events, tab)
+                user_study.build(events, tab)
             with _tab("leaderboard") as tab:
-                board.build(tab)
-    desk.wire(page, events, face, controls, shown)
+                leaderboard.build(tab)
+    edit.wire(page, events, face, controls, shown)
     api.build(events)
 
 
@@ -146,7 +147,7 @@ def theme() -> gr.themes.Base:
 
 LAUNCH: dict[str, Any] = {
     "theme": theme(),
-    "css_paths": [Path(__file__).with_name("page.css")],
+    "css_paths": [STATIC / "page.css"],
     "max_file_size": MAX_BYTES,
     "show_error": False,
     "state_session_capacity": 128,  # Gradio keeps 0.2 MB of each call that comes from no browser

@@ -8,9 +8,9 @@ import os
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from demo.pad import data_uri
+from demo.gamut_pad import data_uri
 from demo.service import Made
-from demo.visit import VIEW
+from demo.session import VIEW
 from ganmut.faces.align import resample
 from ganmut.faces.paste_back import feather_mask
 

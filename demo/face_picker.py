@@ -7,10 +7,10 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from demo.parts import HERE, Plate, Quiet
+from demo.components import STATIC, Plate, Quiet
 from demo.security import LONGEST
+from demo.session import Spot, Visit
 from demo.settings import number
-from demo.visit import Spot, Visit
 
 
 def spot(value: Any) -> Spot:
@@ -61,8 +61,8 @@ class Spots(Plate, metaclass=Quiet):
     def __init__(self, value: dict[str, Any] | None = None, **options: Any):
         super().__init__(
             value or {"number": 1},
-            html_template=(HERE / "spots.html").read_text("utf-8"),
-            js_on_load=(HERE / "spots.js").read_text("utf-8"),
+            html_template=(STATIC / "face_picker.html").read_text("utf-8"),
+            js_on_load=(STATIC / "face_picker.js").read_text("utf-8"),
             **options,
         )
 

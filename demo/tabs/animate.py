@@ -14,13 +14,13 @@ from gradio.data_classes import FileData, ImageData
 from PIL import Image
 from torch import Tensor
 
-from demo import film
-from demo.desk import PAGE, Controls, Face
-from demo.events import Events, sentence
-from demo.parts import Plate, Quiet
+from demo import video
+from demo.components import Plate, Quiet
+from demo.handlers import Events, sentence
+from demo.session import Choice
 from demo.settings import Setting, number
-from demo.views import jpeg, signed
-from demo.visit import Choice
+from demo.tabs.edit import PAGE, Controls, Face
+from demo.visualize import jpeg, signed
 
 SIDE = 320  # px of a frame
 FRAMES, RATES = (8, 96), (5, 30)
@@ -122,7 +122,7 @@ class Animate:
             raise gr.Error(
                 sentence(error), title="That did not work", print_exception=False
             ) from None
-        return film.gif(pixels, rate), film.mp4(pixels, rate)
+        return video.gif(pixels, rate), video.mp4(pixels, rate)
 
     def keep(self, face: str, stops: Any, *controls: Any) -> dict[str, Any]:
         """One more stop: the Edit tab's setting with its picture; another method begins anew."""

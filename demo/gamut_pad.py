@@ -13,7 +13,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image, ImageDraw
 
-from demo.parts import HERE, Plate, Quiet
+from demo.components import STATIC, Plate, Quiet
 from demo.settings import number
 
 TILE = 72  # px of a mini face in the drawing
@@ -161,8 +161,8 @@ class GamutPad(gr.HTML, metaclass=Quiet):
         super().__init__(
             value or {"x": 0.0, "y": 0.0},
             apply_default_css=False,
-            html_template=(HERE / "pad.html").read_text("utf-8"),
-            js_on_load=(HERE / "pad.js").read_text("utf-8"),
+            html_template=(STATIC / "gamut_pad.html").read_text("utf-8"),
+            js_on_load=(STATIC / "gamut_pad.js").read_text("utf-8"),
             shape=shape,
             marks=marks or [],
             **options,

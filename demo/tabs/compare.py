@@ -8,11 +8,11 @@ from typing import Any
 
 import gradio as gr
 
-from demo.desk import LIVE, NET, PAGE, Face
-from demo.events import START, Events, plainly
-from demo.parts import Methods, Plate, Quiet
+from demo.components import Methods, Plate, Quiet
+from demo.handlers import START, Events, plainly
 from demo.settings import number
-from demo.views import jpeg
+from demo.tabs.edit import LIVE, NET, PAGE, Face
+from demo.visualize import jpeg
 
 CARD = (
     "<div class='cards'>${(value.cards || []).map(c => `<figure class='card'>"

@@ -15,7 +15,7 @@ from gradio.data_classes import ImageData
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-HERE = Path(__file__).parent
+STATIC = Path(__file__).parent / "static"
 PICK = """
 element.addEventListener('click', (event) => {
   const item = event.target.closest('button');
