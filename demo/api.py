@@ -11,14 +11,14 @@ from typing import Any
 import gradio as gr
 
 from demo.components import Facts, Photograph, Png
-from demo.face_picker import Spots
+from demo.face_picker import FacePicker
 from demo.gamut_pad import GamutPad
-from demo.handlers import START, Events, plainly, sentence
+from demo.handlers import START, Handlers, to_sentence, with_plain_errors
 from demo.security import read_picture
 from demo.session import Spot
 from demo.settings import number
 from demo.sliders import Sliders
-from demo.tabs.animate import FRAMES, RATES, WAYS, Animate, Gif, Mp4, Stops
+from demo.tabs.animate import FRAMES, RATES, WAYS, Animate, Gif, Mp4, PathStops
 from demo.tabs.compare import Cards, Compare
 from demo.tabs.edit import NET
 from demo.visualize import jpeg
@@ -27,7 +27,7 @@ from demo.visualize import jpeg
 class Api:
     """The page's own functions, for pictures instead of faces that it remembers."""
 
-    def __init__(self, events: Events):
+    def __init__(self, events: Handlers):
         self.events, self.service = events, events.service
         self.comparing, self.animating = Compare(events), Animate(events)
 
@@ -51,7 +51,7 @@ class Api:
             raise ValueError("give a picture first")
         return self.service.open(read_picture(picture), face)
 
-    @plainly
+    @with_plain_errors
     def edit(
         self, picture: str | None, method: str, point: tuple, mix: Any, seed: Any, units: Any,
         face: Spot,
@@ -65,7 +65,7 @@ class Api:
         edited, facts, _ = self.events.whole(self.face(picture, face), setting)
         return edited, facts
 
-    @plainly
+    @with_plain_errors
     def compare(
         self, picture: str | None, emotion: str, intensity: float, weights: str, face: Spot
     ) -> dict[str, Any]:
@@ -91,13 +91,13 @@ class Api:
             opened = self.face(picture, face)
         except ValueError as error:
             raise gr.Error(
-                sentence(error), title="That did not work", print_exception=False
+                to_sentence(error), title="That did not work", print_exception=False
             ) from None
         values = (way, emotion, stops, radius, frames, rate)
         return self.animating.film(opened, method, *values, progress=gr.Progress())
 
 
-def build(events: Events) -> None:
+def build(events: Handlers) -> None:
     """The endpoints, on components that the page does not show."""
     api = Api(events)
     first = next(iter(events.choices.values()))
@@ -109,12 +109,12 @@ def build(events: Events) -> None:
         mix = Sliders({first.favourite: START}, label="mix")
         seed = gr.Number(0, label="seed of the style", precision=0)
         units = Sliders({}, label="units")
-        face = Spots({"number": 1}, label="face")
+        face = FacePicker({"number": 1}, label="face")
         emotion = gr.Textbox(first.favourite, label="emotion")
         intensity = gr.Number(1.0, label="intensity, 0 to 1")
         weights = gr.Textbox(first.group, label="weights: " + ", ".join(events.service.judges))
         way = gr.Textbox("emotion", label="way: " + ", ".join(WAYS))
-        stops = Stops({"stops": []}, label="stops")
+        stops = PathStops({"stops": []}, label="stops")
         radius = gr.Number(START, label="radius, 0 to 1")
         frames = gr.Number(24, label=f"frames, {FRAMES[0]} to {FRAMES[1]}", precision=0)
         rate = gr.Number(12, label=f"frames a second, {RATES[0]} to {RATES[1]}", precision=0)

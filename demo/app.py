@@ -10,7 +10,7 @@ from starlette.middleware import Middleware
 
 from demo import api
 from demo.components import STATIC
-from demo.handlers import Events
+from demo.handlers import Handlers
 from demo.limits import Limits, Page
 from demo.security import MAX_BYTES, RequestFilter
 from demo.service import Service
@@ -59,21 +59,21 @@ def build(
     visit are deleted. limits, on_stuck: see `Page`.
     """
     service = service or Service()
-    service.keep_forgetting()
+    service.start_expiry()
     with Page(
         title="ganmut", analytics_enabled=False, delete_cache=(seconds, seconds), fill_width=True,
         limits=limits, on_stuck=on_stuck,
     ) as page:  # fmt: skip
         gr.HTML(header(), apply_default_css=False, elem_id="head")
         if service.choices and not service.blocked:
-            _tabs(page, Events(service, shelf or examples()))
+            _tabs(page, Handlers(service, shelf or examples()))
         else:
             gr.HTML(_empty(service), apply_default_css=False)
         gr.HTML(footer(service), apply_default_css=False, elem_id="foot")
     return page
 
 
-def _tabs(page: gr.Blocks, events: Events) -> None:
+def _tabs(page: gr.Blocks, events: Handlers) -> None:
     start = edit.begin(events)
     with gr.Row(elem_classes="desk", elem_id="desk"):
         with gr.Column(scale=0, min_width=250, elem_classes="card give"):

@@ -1,6 +1,6 @@
 """What frozen networks see in an edited face: its emotions, whether it is the same person, units.
 
-Judges belong to a set of weights: one that learned from rendered faces says little of photographs.
+They belong to a set of weights: one that learned from rendered faces says little of photographs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ganmut import extractors, images, weights
 from ganmut.extractors import Extractor
 
 
-class Judges:
+class Classifiers:
     """The extractors of one set, by role ("emotion", "identity", "units"); those it has not, None.
 
     problems: which could not be loaded, and why.
@@ -55,7 +55,7 @@ class Judges:
         ]
 
 
-def readings(judges: Judges, source: np.ndarray | None, edited: np.ndarray) -> dict[str, Any]:
+def readings(judges: Classifiers, source: np.ndarray | None, edited: np.ndarray) -> dict[str, Any]:
     """What the judges say of an edited face (S x S x 3 uint8): {"emotions": {name: 0..1} or None,
     "distance": 1 - cosine to the source's embedding, or None}."""
     seen, person = judges.emotions(edited[None]), judges.person(edited)

@@ -56,7 +56,7 @@ element.addEventListener('click', async (event) => {
 """
 
 
-class Quiet(ComponentMeta):
+class NoStubMeta(ComponentMeta):
     """Makes component classes as gradio does, but writes no .pyi file beside the source."""
 
     def __new__(cls, name: str, bases: tuple[type, ...], attrs: dict[str, Any]) -> type:
@@ -65,7 +65,7 @@ class Quiet(ComponentMeta):
         return ABCMeta.__new__(cls, name, bases, attrs)
 
 
-class Photograph(gr.Image, metaclass=Quiet):
+class Photograph(gr.Image, metaclass=NoStubMeta):
     """An upload whose value is the path of the file just as it came, for security.read_picture."""
 
     def get_block_name(self) -> str:
@@ -75,7 +75,7 @@ class Photograph(gr.Image, metaclass=Quiet):
         return payload.path if payload else None
 
 
-class Png(gr.Image, metaclass=Quiet):
+class Png(gr.Image, metaclass=NoStubMeta):
     """A picture that leaves as a PNG with its comment, packed quickly rather than tightly."""
 
     def get_block_name(self) -> str:
@@ -93,7 +93,7 @@ class Png(gr.Image, metaclass=Quiet):
         return ImageData(path=path, orig_name="ganmut.png", mime_type="image/png")
 
 
-class Plate(gr.HTML, metaclass=Quiet):
+class JsonHTML(gr.HTML, metaclass=NoStubMeta):
     """HTML drawn from a value that is any JSON; the value is an object for the API."""
 
     schema: dict[str, Any] = {"type": "object", "additionalProperties": True}  # noqa: RUF012
@@ -118,7 +118,7 @@ class Plate(gr.HTML, metaclass=Quiet):
         return self.value
 
 
-class Live(gr.HTML, metaclass=Quiet):
+class LiveImage(gr.HTML, metaclass=NoStubMeta):
     """A square picture given as a data URI: it is shown as it changes and never lies on a disk."""
 
     def __init__(self, value: str = "", *, caption: str = "", **options: Any):
@@ -136,7 +136,7 @@ class Live(gr.HTML, metaclass=Quiet):
         return "html"
 
 
-class Slit(Plate, metaclass=Quiet):
+class CompareSlider(JsonHTML, metaclass=NoStubMeta):
     """The divider between two Live pictures that lie on each other in one `.stage`."""
 
     def __init__(self, **options: Any):
@@ -147,7 +147,7 @@ class Slit(Plate, metaclass=Quiet):
         super().__init__("", html_template=line, js_on_load=SLIT, **options)
 
 
-class Methods(gr.HTML, metaclass=Quiet):
+class Methods(gr.HTML, metaclass=NoStubMeta):
     """The methods as buttons, grouped by what one moves; the value is the key of the chosen one.
 
     groups: [[what one moves, [[key, title]]]].
@@ -168,7 +168,7 @@ class Methods(gr.HTML, metaclass=Quiet):
         return "html"
 
 
-class Shelf(gr.HTML, metaclass=Quiet):
+class ImagePicker(gr.HTML, metaclass=NoStubMeta):
     """Pictures as buttons; the value is the name of the one last taken.
 
     items: [(name, data URI or "", hint)]; named: whether the names stand under the pictures.
@@ -195,7 +195,7 @@ class Shelf(gr.HTML, metaclass=Quiet):
         return self.value or ""
 
 
-class Views(Plate, metaclass=Quiet):
+class ChangeViews(JsonHTML, metaclass=NoStubMeta):
     """What changed, as pictures over the stage: value {"difference", "mask", "flow"}, each a data
     URI, or "" where the method has none."""
 
@@ -219,7 +219,7 @@ class Views(Plate, metaclass=Quiet):
         super().__init__(value or {}, html_template=template, js_on_load=VIEWS, **options)
 
 
-class Readings(Plate, metaclass=Quiet):
+class Readings(JsonHTML, metaclass=NoStubMeta):
     """What the judges say: bars of the emotions, and how far the person is from the source."""
 
     def __init__(self, value: dict[str, Any] | None = None, **options: Any):
@@ -234,7 +234,7 @@ class Readings(Plate, metaclass=Quiet):
         super().__init__(value or {}, html_template=bars, **options)
 
 
-class Facts(Plate, metaclass=Quiet):
+class Facts(JsonHTML, metaclass=NoStubMeta):
     """What was done: an object for the API; a line of text, a link and Python for the page."""
 
     def __init__(self, value: dict[str, Any] | None = None, **options: Any):

@@ -7,9 +7,9 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from demo.components import STATIC, Plate, Quiet
+from demo.components import STATIC, JsonHTML, NoStubMeta
 from demo.security import LONGEST
-from demo.session import Spot, Visit
+from demo.session import FaceSession, Spot
 from demo.settings import number
 
 
@@ -28,17 +28,17 @@ def spot(value: Any) -> Spot:
     return int(which)
 
 
-def of_visit(visit: Visit) -> dict[str, Any]:
+def picker_value(visit: FaceSession) -> dict[str, Any]:
     """What is drawn over a picture whose faces are known."""
     x, y, w, _ = visit.face.box
-    return blank(visit.picture) | {
+    return empty_value(visit.picture) | {
         "number": visit.number,
         "boxes": [[round(v, 1) for v in face.box] for face in visit.faces],
         "square": None if visit.number else [x, y, w],
     }
 
 
-def blank(picture: np.ndarray) -> dict[str, Any]:
+def empty_value(picture: np.ndarray) -> dict[str, Any]:
     """What is drawn over a picture without a face: a square in its middle, to be moved."""
     height, width = picture.shape[:2]
     side = round(0.4 * min(height, width))
@@ -46,7 +46,7 @@ def blank(picture: np.ndarray) -> dict[str, Any]:
     return {"width": width, "height": height, "number": 0, "boxes": [], "square": square}
 
 
-class Spots(Plate, metaclass=Quiet):
+class FacePicker(JsonHTML, metaclass=NoStubMeta):
     """Lies over the photograph. A click on a box chooses that face; where there is no box, a drag
     draws the crop. `input` fires on either."""
 

@@ -13,7 +13,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image, ImageDraw
 
-from demo.components import STATIC, Plate, Quiet
+from demo.components import STATIC, JsonHTML, NoStubMeta
 from demo.settings import number
 
 TILE = 72  # px of a mini face in the drawing
@@ -142,7 +142,7 @@ def _beside(marks: Sequence[tuple[str, float, float]]) -> list[tuple[float, floa
     return places
 
 
-class GamutPad(gr.HTML, metaclass=Quiet):
+class GamutPad(gr.HTML, metaclass=NoStubMeta):
     """A pad whose value is {"x", "y"} in -1..1. Drag, click, tap, or move it with the arrow keys
     (Shift: larger steps); a double click goes to the nearest emotion.
 
@@ -192,7 +192,7 @@ class GamutPad(gr.HTML, metaclass=Quiet):
         return self.example_payload()
 
 
-class Ground(Plate, metaclass=Quiet):
+class PadBackground(JsonHTML, metaclass=NoStubMeta):
     """Lays the faces behind the pad of the same column, and tells how many are there already.
 
     Not a property of the pad: it comes while the point is being dragged. value: {"sheet": data URI,

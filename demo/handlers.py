@@ -15,10 +15,10 @@ from demo import face_picker, visualize
 from demo.gamut_pad import labels, sheet
 from demo.security import read_picture
 from demo.service import Service
-from demo.session import Choice, Example, Spot, recipe_of
-from demo.settings import SEEDS, Setting, checked, link, number, of_link, snippet, words
+from demo.session import Example, MethodChoice, Spot, units_text
+from demo.settings import SEEDS, Setting, link, number, parse_link, parse_setting, snippet, words
 from demo.sliders import mix_rows, unit_rows
-from demo.visualize import jpeg, signed
+from demo.visualize import add_mark, jpeg
 from ganmut.emotions import UNITS
 from ganmut.faces import NoFace
 
@@ -33,7 +33,7 @@ MOVED = {"gamut": "a point", "labels": "emotions", "styles": "styles", "units": 
 LEARNED = {"procedural": "rendered faces", "photos": "photographs"}
 
 
-def plainly(event: Callable) -> Callable:
+def with_plain_errors(event: Callable) -> Callable:
     """Turns what a visitor can cause (ValueError) into one sentence; all else stays an error."""
 
     @functools.wraps(event)
@@ -42,29 +42,29 @@ def plainly(event: Callable) -> Callable:
             return event(*values)
         except ValueError as error:
             raise gr.Error(
-                sentence(error), title="That did not work", print_exception=False
+                to_sentence(error), title="That did not work", print_exception=False
             ) from None
 
     return wrapped
 
 
-def sentence(error: ValueError) -> str:
+def to_sentence(error: ValueError) -> str:
     """What a visitor reads; one cannot choose another detector here, hence NO_FACE."""
     text = NO_FACE if isinstance(error, NoFace) and "no face" in str(error) else str(error)
     text = text.replace("--face takes", "choose")
     return html.escape(text[:1].upper() + text[1:].rstrip(".") + ".", quote=False)
 
 
-class Events:
+class Handlers:
     """What the page does when the visitor does something; faces go by the id that `open` gave."""
 
     def __init__(self, service: Service, shelf: list[Example]):
         self.service, self.choices, self.shelf = service, service.choices, shelf
         for example in shelf:
             if example.face is not None:
-                service.tell(example.picture, example.face)
+                service.register_face(example.picture, example.face)
 
-    @plainly
+    @with_plain_errors
     def example(self, name: str) -> np.ndarray:
         """An example face as a picture."""
         known = {example.name: example.picture for example in self.shelf}
@@ -85,23 +85,23 @@ class Events:
             picture = read_picture(path)
             return self.opened(self.service.open(picture, spot), *controls)
         except NoFace as error:
-            return self._nothing(controls[0], sentence(error), face_picker.blank(picture))
+            return self._nothing(controls[0], to_sentence(error), face_picker.empty_value(picture))
         except ValueError as error:
-            return self._nothing(controls[0], sentence(error), {"number": 1})
+            return self._nothing(controls[0], to_sentence(error), {"number": 1})
 
     def opened(self, face: str, method: str, point: tuple, mix: Any, seed: Any, units: Any) -> list:
         """Everything that the page shows of a face: what `desk.wire` calls opened. A picture for
         which another set of weights is meant changes the method, too."""
-        suited = self.service.suited(face, method)
+        suited = self.service.recommended(face, method)
         source = jpeg(self.service.visit(face).view)
-        drawn = face_picker.of_visit(self.service.visit(face))
+        drawn = face_picker.picker_value(self.service.visit(face))
         if suited != method:
             choice = self.choice(suited)
             rest = self.shown(face, choice, self.first(face, choice))
             return [face, "", drawn, source, *self.chosen(suited), *rest]
         choice = self.choice(method)
         own = self._own(face, choice)
-        setting = checked(choice, point, mix, seed, own)
+        setting = parse_setting(choice, point, mix, seed, own)
         if choice.kind == "units":  # a new face begins at a clear expression of its own
             setting = self._preset(face, choice, choice.favourite, START)
             own = {str(unit): value for unit, value in setting.units.items()}
@@ -111,11 +111,10 @@ class Events:
     def _same(self, face: str, method: str, own: dict, edited: str, readings: dict) -> list:
         """Method, set and controls stay; faces on the buttons, units and the result do not."""
         # An update names every property of its component: what it leaves out is lost.
-        cast = gr.update(items=self.cast(face, method), named=True)
+        previews = gr.update(items=self.emotion_previews(face, method), named=True)
         skip = gr.skip()
         return [
-            skip, skip, skip, skip, skip, cast, skip, skip, skip, skip, skip, skip, own, edited,
-            readings, skip, skip,
+            *[skip] * 5, previews, *[skip] * 6, own, edited, readings, skip, skip,
         ]  # fmt: skip
 
     def _nothing(self, method: str, why: str, drawn: dict) -> list:
@@ -127,10 +126,10 @@ class Events:
         learned = gr.update(value=group, groups=self.sets(), visible=bool(self.sets()))
         return [gr.update(value=method, groups=self.groups(group)), learned]
 
-    @plainly
+    @with_plain_errors
     def other_set(self, face: str, group: str, method: str) -> list:
         """Another set of weights: the same method there, or its first."""
-        twin = self.service.twin(method, group)
+        twin = self.service.counterpart(method, group)
         choice = self.choice(twin)
         return [*self.chosen(twin), *self.shown(face, choice, self.first(face, choice))]
 
@@ -147,13 +146,13 @@ class Events:
         known = list(self.service.judges)
         return [["learned from", [[k, LEARNED.get(k, k)] for k in known]]] if known[1:] else []
 
-    @plainly
+    @with_plain_errors
     def choose(self, face: str, method: str) -> list:
         """Another method: what one moves for it, its own starting point, and the edit there."""
         choice = self.choice(method)
         return self.shown(face, choice, self.first(face, choice))
 
-    def shown(self, face: str, choice: Choice, setting: Setting) -> list:
+    def shown(self, face: str, choice: MethodChoice, setting: Setting) -> list:
         """What the page shows of a setting: the values of the components in `desk.CHOSEN`."""
         edited, readings = self._moved(face, setting) if face else ("", {})
         units = {str(u): v for u, v in setting.units.items()}
@@ -162,7 +161,9 @@ class Events:
             gr.update(visible=choice.kind == "gamut", value=setting.point, **self.pad(choice)),
             gr.update(visible=choice.kind == "gamut"),
             gr.update(visible=choice.kind != "gamut"),
-            gr.update(items=self.cast(face, choice.key), named=True, value=choice.favourite),
+            gr.update(
+                items=self.emotion_previews(face, choice.key), named=True, value=choice.favourite
+            ),
             START,
             gr.update(visible=mixed),
             gr.update(value=dict(setting.mix), rows=mix_rows(choice)),
@@ -176,26 +177,26 @@ class Events:
             about(choice),
         ]
 
-    def first(self, face: str, choice: Choice) -> Setting:
+    def first(self, face: str, choice: MethodChoice) -> Setting:
         """The setting that a method begins with: most of the way to its favourite emotion."""
         point = choice.towards(choice.favourite, START)
         if choice.kind == "units":
             return self._preset(face, choice, choice.favourite, START)
         return Setting(choice.key, point, {choice.favourite: START})
 
-    @plainly
+    @with_plain_errors
     def preset(self, face: str, method: str, emotion: str, intensity: float, seed: Any) -> list:
         """An emotion button: the mix or the units that it stands for, and the edit."""
         choice = self.choice(method)
         intensity = number(intensity, 0, 1, "intensity")
         setting = self._preset(face, choice, emotion, intensity)
-        setting = replace(setting, seed=checked(choice, None, {}, seed, {}).seed)
+        setting = replace(setting, seed=parse_setting(choice, None, {}, seed, {}).seed)
         edited, readings = self._moved(face, setting) if face else ("", {})
         return [dict(setting.mix), {str(u): v for u, v in setting.units.items()}, edited, readings]
 
-    def _preset(self, face: str, choice: Choice, emotion: str, intensity: float) -> Setting:
+    def _preset(self, face: str, choice: MethodChoice, emotion: str, intensity: float) -> Setting:
         if choice.kind != "units":
-            return checked(choice, (0.0, 0.0), {emotion: intensity}, 0, {})
+            return parse_setting(choice, (0.0, 0.0), {emotion: intensity}, 0, {})
         if emotion not in choice.presets:
             raise ValueError(
                 f"unknown emotion {emotion!r}; there are: {', '.join(choice.emotions)}"
@@ -207,30 +208,30 @@ class Events:
             choice.key, units=dict(zip(UNITS, (round(v, 2) for v in mixed), strict=True))
         )
 
-    @plainly
+    @with_plain_errors
     def reset(self, face: str, method: str) -> list:
         """The face's own units: nothing is asked for, nothing changes."""
         choice = self.choice(method)
         own = self._own(face, choice)
         edited, readings = (
-            self._moved(face, checked(choice, None, {}, 0, own)) if face else ("", {})
+            self._moved(face, parse_setting(choice, None, {}, 0, own)) if face else ("", {})
         )
         return [own, edited, readings]
 
-    @plainly
+    @with_plain_errors
     def move(self, face: str, *controls: Any) -> list:
         """The face (an id that /open gave) edited, as a JPEG data URI, and what the judges say."""
         if not face:
             raise ValueError("give a face first")
         return list(self._moved(face, self.setting(*controls)))
 
-    @plainly
+    @with_plain_errors
     def another(self, face: str, method: str, point: Any, mix: Any, seed: Any, units: Any) -> list:
         """Another style of the same mix."""
         seed = int(number(seed, 0, SEEDS, "seed")) % SEEDS + 1
         return [seed, *self._moved(face, self.setting(method, point, mix, seed, units))]
 
-    @plainly
+    @with_plain_errors
     def rest(self, face: str, *controls: Any) -> list:
         """When the hand rests: the whole photograph, what was done, and the views of the change."""
         if not face:
@@ -239,7 +240,7 @@ class Events:
         picture, facts, made = self.whole(face, setting)
         after, to_crop = self.service.shown(face, made)
         before = self.service.visit(face).view
-        return [picture, facts, visualize.of_change(before, after, made, to_crop)]
+        return [picture, facts, visualize.change_views(before, after, made, to_crop)]
 
     def whole(self, face: str, setting: Setting) -> tuple:
         """(the photograph with the edit and its mark, what was done, the edited crop) of a face
@@ -249,7 +250,7 @@ class Events:
         facts |= {"setting": words(setting, choice), "link": link(setting, choice)}
         facts["python"] = snippet(choice, code, facts["face"])
         pixels, readings, made = self.service.edit(face, setting.method, code)
-        return signed(pixels), facts | readings, made
+        return add_mark(pixels), facts | readings, made
 
     def ground(self, face: str, method: str) -> Iterator[dict[str, Any]]:
         """The faces behind the pad, a few at a time, with how many there are to be."""
@@ -262,7 +263,7 @@ class Events:
 
     def linked(self, face: str, request: gr.Request) -> list | None:
         """[True, what `chosen` and `shown` give] for the page's link, or None for no link."""
-        setting = of_link(dict(request.query_params), self.choices)
+        setting = parse_link(dict(request.query_params), self.choices)
         if setting is None:
             return None
         choice = self.choice(setting.method)
@@ -271,7 +272,7 @@ class Events:
             setting = replace(setting, units={int(u): v for u, v in own.items()} | setting.units)
         return [True, *self.chosen(setting.method), *self.shown(face, choice, setting)]
 
-    def choice(self, method: str) -> Choice:
+    def choice(self, method: str) -> MethodChoice:
         """The method of a key; raises ValueError."""
         if method not in self.choices:
             raise ValueError(
@@ -281,32 +282,32 @@ class Events:
 
     def setting(self, method: str, point: tuple, mix: Any, seed: Any, units: Any) -> Setting:
         """The checked setting of what the page or a program sent."""
-        return checked(self.choice(method), point, mix, seed, units)
+        return parse_setting(self.choice(method), point, mix, seed, units)
 
     def _moved(self, face: str, setting: Setting) -> tuple[str, dict]:
         code = self.service.code(setting, face)
         pixels, readings = self.service.move(face, setting.method, code)
         return jpeg(pixels), readings
 
-    def _own(self, face: str, choice: Choice) -> dict[str, float]:
+    def _own(self, face: str, choice: MethodChoice) -> dict[str, float]:
         if choice.kind != "units" or not face:
             return {}
         own = self.service.units(face, choice.key) or choice.presets[choice.emotions[0]]
         return {str(unit): round(value, 2) for unit, value in zip(UNITS, own, strict=True)}
 
-    def pad(self, choice: Choice) -> dict[str, Any]:
+    def pad(self, choice: MethodChoice) -> dict[str, Any]:
         """The pad's properties for a method, all of them."""
         places = [(mark.name, mark.x, mark.y) for mark in choice.marks]
         shape = choice.shape or "disc"
         return {"shape": shape, "marks": labels(shape, places)}
 
-    def cast(self, face: str, method: str) -> list[list[str]]:
+    def emotion_previews(self, face: str, method: str) -> list[list[str]]:
         """For the emotion buttons: each name, this person's face under it, what it is made of."""
         choice = self.choice(method)
         if choice.kind == "gamut":
             return []
-        faces = [jpeg(f) for f in self.service.cast(face, method)] if face else []
-        hints = {n: f"{n} = AU {recipe_of(v)}" for n, v in choice.presets.items()}
+        faces = [jpeg(f) for f in self.service.emotion_previews(face, method)] if face else []
+        hints = {n: f"{n} = AU {units_text(v)}" for n, v in choice.presets.items()}
         return [
             [name, faces[i] if faces else "", hints.get(name, name)]
             for i, name in enumerate(choice.emotions)
@@ -317,7 +318,7 @@ def notice(text: str) -> str:
     return f"<p class='notice' role='status'>{text}</p>" if text else ""
 
 
-def heading(choice: Choice) -> str:
+def heading(choice: MethodChoice) -> str:
     what = {
         "gamut": "Move the point <span>drag, click or use the arrow keys</span>",
         "units": "Move the muscles <span>17 action units of the face</span>",
@@ -325,7 +326,7 @@ def heading(choice: Choice) -> str:
     return f"<h2>{what}</h2>"
 
 
-def about(choice: Choice) -> str:
+def about(choice: MethodChoice) -> str:
     how = {
         "disc": "direction is the emotion, distance from the middle its strength",
         "square": "each emotion has its own region, and blends lie between them",

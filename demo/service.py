@@ -17,9 +17,9 @@ from skimage.transform import SimilarityTransform
 from torch import Tensor
 
 from demo import settings
-from demo.classifiers import Judges, readings
+from demo.classifiers import Classifiers, readings
 from demo.lease import LeaseLock
-from demo.session import KINDS, Choice, Crop, Gamut, Spot, Visit, choice, chosen, window
+from demo.session import KINDS, Crop, FaceSession, Gamut, MethodChoice, Spot, choice, chosen, window
 from demo.settings import Setting
 from ganmut import faces as photographs
 from ganmut import images, load, weights
@@ -33,12 +33,12 @@ CHUNK = 8  # of them that are made before anybody else may have the network
 NEAR = 0.1
 
 
-class Forgotten(ValueError):
+class SessionExpired(ValueError):
     """A face that is no longer, or never was, in memory."""
 
 
 @dataclass(frozen=True)
-class Made:
+class EditedCrop:
     """An edited crop: edited S x S x 3 uint8, mask S x S in 0..1 and flow S x S x 2 in crop pixels
     (float32), or None where the method has none."""
 
@@ -68,11 +68,11 @@ class Service:
         self.detector, self.seats, self.seconds, self.clock = detector, seats, 60 * minutes, clock
         self.bytes = int(megabytes * 2**20)
         self.editors: dict[str, Editor] = {}
-        self.choices: dict[str, Choice] = {}
-        self.judges: dict[str, Judges] = {}
+        self.choices: dict[str, MethodChoice] = {}
+        self.judges: dict[str, Classifiers] = {}
         self.problems: dict[str, str] = {}
-        self.visits: OrderedDict[str, Visit] = OrderedDict()
-        self.told: dict[str, list[Face]] = {}  # pictures whose faces need no search
+        self.sessions: OrderedDict[str, FaceSession] = OrderedDict()
+        self.known_faces: dict[str, list[Face]] = {}  # pictures whose faces need no search
         self.lock = LeaseLock()
         for group in groups or sets():
             self._load(group)
@@ -101,7 +101,7 @@ class Service:
             except ValueError as error:
                 self.problems[key] = str(error)
         if names:
-            self.judges[group] = Judges(group)
+            self.judges[group] = Classifiers(group)
             self.problems |= self.judges[group].problems
 
     def open(self, picture: np.ndarray, spot: Spot = 1, pinned: bool = False) -> str:
@@ -113,35 +113,35 @@ class Service:
         whole = fingerprint(picture)
         known = hashlib.sha256(f"{whole}/{spot}".encode()).hexdigest()
         with self.lock:
-            if known not in self.visits:
-                faces = self.told.get(whole) or next(
-                    (v.faces for v in self.visits.values() if v.whole == whole), None
+            if known not in self.sessions:
+                faces = self.known_faces.get(whole) or next(
+                    (v.faces for v in self.sessions.values() if v.whole == whole), None
                 )
                 if faces is None:
                     faces = photographs.detect_faces(picture, self.detector)
                 face, number = chosen(picture, faces, spot)
                 view, to_picture = window(picture, face.box)
-                self.forget()
-                self.visits[known] = Visit(
+                self.expire_sessions()
+                self.sessions[known] = FaceSession(
                     picture, whole, faces, face, number, view, to_picture, self.clock(), pinned
                 )
             self._visit(known)
         return known
 
-    def tell(self, picture: np.ndarray, face: Face) -> None:
+    def register_face(self, picture: np.ndarray, face: Face) -> None:
         """Where the face of an H x W x 3 uint8 picture is, so that none is searched there."""
-        self.told[fingerprint(picture)] = [face]
+        self.known_faces[fingerprint(picture)] = [face]
 
-    def suited(self, face: str, method: str) -> str:
+    def recommended(self, face: str, method: str) -> str:
         """The method in the set of weights that goes with a face: the first set learned from
         rendered faces, of the others one suits photographs. A key of `choices`."""
         group, known = self.choices[method].group, list(self.judges)
-        rendered = self.visit(face).whole in self.told
+        rendered = self.visit(face).whole in self.known_faces
         if len(known) < 2 or (group == known[0]) == rendered:
             return method
-        return self.twin(method, known[0] if rendered else known[1])
+        return self.counterpart(method, known[0] if rendered else known[1])
 
-    def twin(self, method: str, group: str) -> str:
+    def counterpart(self, method: str, group: str) -> str:
         """The same method in another set of weights, or the first of that set."""
         name = method.rpartition("/")[2]
         others = [key for key, choice in self.choices.items() if choice.group == group]
@@ -149,8 +149,8 @@ class Service:
             raise ValueError(f"unknown weights {group!r}; there are: {', '.join(self.judges)}")
         return next((key for key in others if key.rpartition("/")[2] == name), others[0])
 
-    def visit(self, face: str) -> Visit:
-        """What is known of a face; raises Forgotten."""
+    def visit(self, face: str) -> FaceSession:
+        """What is known of a face; raises SessionExpired."""
         with self.lock:
             return self._visit(face)
 
@@ -197,7 +197,9 @@ class Service:
             made = self._made(visit, method, code)
             return self._pasted(visit, made), self._read(visit, method, made) if read else {}
 
-    def edit(self, face: str, method: str, code: Tensor) -> tuple[np.ndarray, dict[str, Any], Made]:
+    def edit(
+        self, face: str, method: str, code: Tensor
+    ) -> tuple[np.ndarray, dict[str, Any], EditedCrop]:
         """(H x W x 3 uint8: the whole photograph, at its own resolution, with the face edited; what
         the judges say; the edited crop)."""
         with self.lock:
@@ -209,14 +211,14 @@ class Service:
             )
             return whole, self._read(visit, method, made), made
 
-    def shown(self, face: str, made: Made) -> tuple[np.ndarray, np.ndarray]:
+    def shown(self, face: str, made: EditedCrop) -> tuple[np.ndarray, np.ndarray]:
         """(VIEW x VIEW x 3 uint8: the part around the face with an edited crop, 3 x 3 from its
         pixels to those of the crop)."""
         with self.lock:
             visit = self._visit(face)
             return self._pasted(visit, made), made.crop.transform.params @ visit.to_picture
 
-    def made(self, face: str, method: str, code: Tensor) -> Made:
+    def made(self, face: str, method: str, code: Tensor) -> EditedCrop:
         """The edited crop alone."""
         with self.lock:
             return self._made(self._visit(face), method, code)
@@ -248,14 +250,14 @@ class Service:
             if made.done == len(codes):
                 return
 
-    def cast(self, face: str, method: str) -> np.ndarray:
+    def emotion_previews(self, face: str, method: str) -> np.ndarray:
         """emotions x S x S x 3 uint8: this person under each emotion at full intensity."""
         with self.lock:
             visit, editor = self._visit(face), self._editor(method)
-            if method not in visit.casts:
+            if method not in visit.emotion_previews:
                 codes = torch.stack([editor.space.of(emotion) for emotion in editor.emotions])
-                visit.casts[method] = self._many(visit, method, codes)
-            return visit.casts[method]
+                visit.emotion_previews[method] = self._many(visit, method, codes)
+            return visit.emotion_previews[method]
 
     def facts(self, face: str, method: str, code: Tensor) -> dict[str, Any]:
         """What was done, for the caption and the API: method, code, face of faces, picture size."""
@@ -273,7 +275,7 @@ class Service:
         with self.lock:
             return self._many(self._visit(face), method, codes)
 
-    def _made(self, visit: Visit, method: str, code: Tensor) -> Made:
+    def _made(self, visit: FaceSession, method: str, code: Tensor) -> EditedCrop:
         crop, editor = self._crop(visit, method), self._editor(method)
         edit = editor.edit_details(crop.ready, code)
         edited = images.to_array(edit.images)[0]
@@ -286,26 +288,26 @@ class Service:
             change = edited.astype(np.float32) - crop.source
             edited = (crop.source + share * change).round().clip(0, 255).astype(np.uint8)
             mask, flow = (None if x is None else share * x for x in (mask, flow))
-        return Made(crop, edited, None if mask is None else mask[..., 0], flow)
+        return EditedCrop(crop, edited, None if mask is None else mask[..., 0], flow)
 
-    def _pasted(self, visit: Visit, made: Made) -> np.ndarray:
+    def _pasted(self, visit: FaceSession, made: EditedCrop) -> np.ndarray:
         to_crop = SimilarityTransform(matrix=made.crop.transform.params @ visit.to_picture)
         return photographs.paste_face(visit.view, made.crop.source, made.edited, to_crop, made.flow)
 
-    def _read(self, visit: Visit, method: str, made: Made) -> dict[str, Any]:
+    def _read(self, visit: FaceSession, method: str, made: EditedCrop) -> dict[str, Any]:
         group = self.choices[method].group
         judges = self.judges[group]
         if group not in visit.people and (person := judges.person(made.crop.source)) is not None:
             visit.people[group] = person
         return readings(judges, visit.people.get(group), made.edited)
 
-    def _many(self, visit: Visit, method: str, codes: Tensor) -> np.ndarray:
+    def _many(self, visit: FaceSession, method: str, codes: Tensor) -> np.ndarray:
         """n x S x S x 3 uint8: one face under n codes."""
         editor, ready = self._editor(method), self._crop(visit, method).ready
         many = editor.select(ready, torch.zeros(len(codes), dtype=torch.long))
         return images.to_array(editor.edit(many, codes))
 
-    def _crop(self, visit: Visit, method: str) -> Crop:
+    def _crop(self, visit: FaceSession, method: str) -> Crop:
         if method not in visit.crops:
             editor = self._editor(method)
             source, transform = photographs.crop_face(visit.picture, visit.face, editor.size)
@@ -320,36 +322,36 @@ class Service:
             )
         return self.editors[method]
 
-    def _visit(self, face: str) -> Visit:
-        visit = self.visits.get(face)
+    def _visit(self, face: str) -> FaceSession:
+        visit = self.sessions.get(face)
         if visit is None:
-            raise Forgotten("this face is no longer in memory; give the picture again")
+            raise SessionExpired("this face is no longer in memory; give the picture again")
         visit.seen = self.clock()
-        self.visits.move_to_end(face)
+        self.sessions.move_to_end(face)
         return visit
 
-    def forget(self) -> None:
+    def expire_sessions(self) -> None:
         """Drops who came too long ago, and the longest unseen to make room for one more."""
         with self.lock:
             limit = self.clock() - self.seconds
-            loose = [face for face, visit in self.visits.items() if not visit.pinned]
-            late = [face for face in loose if self.visits[face].seen < limit]
+            loose = [face for face, visit in self.sessions.items() if not visit.pinned]
+            late = [face for face in loose if self.sessions[face].seen < limit]
             kept = [face for face in loose if face not in late]
             room = self.bytes
             for i, face in enumerate(reversed(kept), 1):
-                room -= self.visits[face].size()
+                room -= self.sessions[face].size()
                 if i >= self.seats or room < 0:
                     late.append(face)
             for face in late:
-                del self.visits[face]
+                del self.sessions[face]
 
-    def keep_forgetting(self, every: float = 60.0) -> None:
+    def start_expiry(self, every: float = 60.0) -> None:
         """Forgets even while nobody comes: a daemon thread looks every so many seconds."""
 
         def sweep() -> None:
             while True:
                 time.sleep(every)
-                self.forget()
+                self.expire_sessions()
 
         threading.Thread(target=sweep, daemon=True, name="forget").start()
 

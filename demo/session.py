@@ -49,7 +49,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Choice:
+class MethodChoice:
     """A method to choose, in one set of weights.
 
     key: what chooses it, "ganmut", or "set/ganmut" outside the first set. kind: that of its code
@@ -105,7 +105,7 @@ class Crop:
 
 
 @dataclass
-class Visit:
+class FaceSession:
     """One face of one photograph.
 
     picture: H x W x 3 uint8; view: VIEW x VIEW x 3 uint8 of the part around the face.
@@ -122,7 +122,7 @@ class Visit:
     pinned: bool = False
     crops: dict[str, Crop] = field(default_factory=dict)
     gamuts: dict[str, Gamut] = field(default_factory=dict)
-    casts: dict[str, np.ndarray] = field(default_factory=dict)
+    emotion_previews: dict[str, np.ndarray] = field(default_factory=dict)
     people: dict[str, np.ndarray] = field(default_factory=dict)  # set -> the source's embedding
     units: dict[str, list[float]] = field(default_factory=dict)  # set -> what the source shows
 
@@ -130,7 +130,13 @@ class Visit:
         """Bytes of its pictures."""
         tiles = [gamut.tiles for gamut in self.gamuts.values()]
         crops = self.crops.values()
-        kept = [self.picture, self.view, *tiles, *self.casts.values(), *(c.source for c in crops)]
+        kept = [
+            self.picture,
+            self.view,
+            *tiles,
+            *self.emotion_previews.values(),
+            *(c.source for c in crops),
+        ]
         return sum(array.nbytes for array in kept) + sum(encoded_size(c.ready) for c in crops)
 
 
@@ -140,7 +146,7 @@ def encoded_size(ready: Faces) -> int:
     return sum(x.nbytes for x in [ready.x, *features] if isinstance(x, torch.Tensor))
 
 
-def choice(editor: Editor, key: str, group: str) -> Choice:
+def choice(editor: Editor, key: str, group: str) -> MethodChoice:
     """What a visitor needs to know of an editor; asks its code space, never which method it is."""
     space, method, emotions = editor.space, editor.method, tuple(editor.emotions)
     about = (key, group, method.title, method.paper, editor.size, emotions, space.kind)
@@ -148,11 +154,11 @@ def choice(editor: Editor, key: str, group: str) -> Choice:
     if chart is not None:
         places = ((name, space.of(name).tolist()) for name in emotions)
         shape = "square" if bool(chart.valid.all()) else "disc"
-        return Choice(*about, shape, tuple(Mark(name, *place) for name, place in places))
+        return MethodChoice(*about, shape, tuple(Mark(name, *place) for name, place in places))
     if space.kind == "units":
         presets = {name: tuple(space.of(name).tolist()) for name in emotions}
-        return Choice(*about, presets=presets)
-    return Choice(*about)
+        return MethodChoice(*about, presets=presets)
+    return MethodChoice(*about)
 
 
 def unit_label(unit: int) -> str:
@@ -160,7 +166,7 @@ def unit_label(unit: int) -> str:
     return f"AU{unit} {UNIT_NAMES[unit]}"
 
 
-def recipe_of(values: tuple[float, ...], least: float = 0.35) -> str:
+def units_text(values: tuple[float, ...], least: float = 0.35) -> str:
     """The units that make an emotion, "6 + 12 + 25"; "none" where no unit reaches `least`."""
     return " + ".join(str(u) for u, v in zip(UNITS, values, strict=True) if v >= least) or "none"
 

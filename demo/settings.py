@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import torch
 from torch import Tensor
 
-from demo.session import Choice
+from demo.session import MethodChoice
 from ganmut.codes import CodeSpace
 from ganmut.device import generator
 from ganmut.emotions import UNITS, emotion_index
@@ -44,7 +44,7 @@ def number(value: Any, low: float, high: float, name: str) -> float:
     return min(max(float(value), low), high)
 
 
-def shares(value: Any, emotions: tuple[str, ...]) -> dict[str, float]:
+def parse_shares(value: Any, emotions: tuple[str, ...]) -> dict[str, float]:
     """{emotion: share} of what a browser or an API call sent, at most 1 together; else ValueError.
 
     Neutral is what the others leave; it may be named, and need not be.
@@ -58,7 +58,7 @@ def shares(value: Any, emotions: tuple[str, ...]) -> dict[str, float]:
     return {name: share / total for name, share in mix.items() if share > 0}
 
 
-def intensities(value: Any) -> dict[int, float]:
+def parse_intensities(value: Any) -> dict[int, float]:
     """{unit: 0..1} of what a browser or an API call sent, {"12": 0.8}; else ValueError."""
     if not isinstance(value, Mapping):
         raise ValueError(f'action units are {{"12": 0.8}}, got {str(value)[:60]!r}')
@@ -73,15 +73,15 @@ def intensities(value: Any) -> dict[int, float]:
     return units
 
 
-def checked(choice: Choice, point: Any, mix: Any, seed: Any, units: Any) -> Setting:
+def parse_setting(choice: MethodChoice, point: Any, mix: Any, seed: Any, units: Any) -> Setting:
     """The setting of one method, of what a browser or an API call sent; what its kind of code does
     not read is not looked at. Raises ValueError with a sentence."""
     setting = Setting(choice.key)
     if choice.kind == "gamut":
         return replace(setting, point=point)
     if choice.kind == "units":
-        return replace(setting, units=intensities(units))
-    setting = replace(setting, mix=shares(mix, choice.emotions))
+        return replace(setting, units=parse_intensities(units))
+    setting = replace(setting, mix=parse_shares(mix, choice.emotions))
     if choice.kind == "styles":
         setting = replace(setting, seed=int(number(seed, 0, SEEDS, "seed")))
     return setting
@@ -106,7 +106,7 @@ def end(space: CodeSpace, emotion: str, seed: int) -> Tensor:
     return space.several(emotion, 1, generator(seed))[0]
 
 
-def words(setting: Setting, choice: Choice) -> str:
+def words(setting: Setting, choice: MethodChoice) -> str:
     """The setting as a line of text."""
     if choice.kind == "gamut":
         x, y = setting.point
@@ -120,7 +120,7 @@ def words(setting: Setting, choice: Choice) -> str:
     return ", ".join(mixed) + (f", style {setting.seed}" if setting.seed else "")
 
 
-def link(setting: Setting, choice: Choice) -> str:
+def link(setting: Setting, choice: MethodChoice) -> str:
     """The query of a setting: "?method=ganmut&x=0.4&y=-0.6"; never anything of a picture."""
     terms: dict[str, Any] = {"method": setting.method}
     if choice.kind == "gamut":
@@ -133,7 +133,7 @@ def link(setting: Setting, choice: Choice) -> str:
     return "?" + urlencode(terms)
 
 
-def of_link(query: Mapping[str, str], choices: Mapping[str, Choice]) -> Setting | None:
+def parse_link(query: Mapping[str, str], choices: Mapping[str, MethodChoice]) -> Setting | None:
     """The setting that a link carries, or None where it names none; what it spells wrong is left
     out: a link is no place for an error."""
     choice = choices.get(query.get("method", ""))
@@ -145,7 +145,7 @@ def of_link(query: Mapping[str, str], choices: Mapping[str, Choice]) -> Setting 
     mix = {name: value for name, value in values.items() if name in choice.emotions}
     point = (values.get("x", 0.0), values.get("y", 0.0))
     point = tuple(min(max(v, -1.0), 1.0) for v in point)
-    return checked(choice, point, mix, values.get("seed", 0.0), units)
+    return parse_setting(choice, point, mix, values.get("seed", 0.0), units)
 
 
 def _value(text: str) -> float | None:
@@ -156,7 +156,7 @@ def _value(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def snippet(choice: Choice, code: Tensor, number_of_face: int) -> str:
+def snippet(choice: MethodChoice, code: Tensor, number_of_face: int) -> str:
     """Python that makes the same edit of a photograph on any machine with this project."""
     numbers = ", ".join(f"{value:.4g}" for value in code.tolist())
     face = f", face={number_of_face}" if number_of_face > 1 else ""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from demo.components import STATIC, Plate, Quiet
-from demo.session import Choice
+from demo.components import STATIC, JsonHTML, NoStubMeta
+from demo.session import MethodChoice
 from ganmut.emotions import UNIT_NAMES, UNITS
 
 # What a unit does, for those who do not know the name.
@@ -18,7 +18,7 @@ HINTS = {
 }  # fmt: skip
 
 
-class Sliders(Plate, metaclass=Quiet):
+class Sliders(JsonHTML, metaclass=NoStubMeta):
     """Sliders 0..1; the value is {key: number}. `input` fires while one moves, `release` when it
     rests. rows: [[key, name, hint]]."""
 
@@ -49,6 +49,6 @@ def unit_rows() -> list[list[str]]:
     ]
 
 
-def mix_rows(choice: Choice) -> list[list[str]]:
+def mix_rows(choice: MethodChoice) -> list[list[str]]:
     """The emotions of a mix; neutral is what they leave."""
     return [[name, name, f"share of {name}"] for name in choice.emotions[1:]]

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from demo.gamut_pad import data_uri
-from demo.service import Made
+from demo.service import EditedCrop
 from demo.session import VIEW
 from ganmut.faces.align import resample
 from ganmut.faces.paste_back import feather_mask
@@ -24,7 +24,7 @@ def jpeg(pixels: np.ndarray) -> str:
     return data_uri(Image.fromarray(pixels), "JPEG", quality=90)
 
 
-def signed(pixels: np.ndarray) -> Image.Image:
+def add_mark(pixels: np.ndarray) -> Image.Image:
     """The edited photograph (H x W x 3 uint8) for download: a small visible mark and a line of
     metadata.
 
@@ -43,8 +43,8 @@ def signed(pixels: np.ndarray) -> Image.Image:
     return picture
 
 
-def of_change(
-    before: np.ndarray, after: np.ndarray, made: Made, to_crop: np.ndarray
+def change_views(
+    before: np.ndarray, after: np.ndarray, made: EditedCrop, to_crop: np.ndarray
 ) -> dict[str, str]:
     """{"difference", "mask", "flow"} as data URIs, "" for what the method has not.
 
@@ -58,7 +58,7 @@ def of_change(
         shown["mask"] = jpeg(_bytes(dim + share * (255 - dim)))
     if made.flow is not None:
         flow = resample(made.flow, to_crop, VIEW, VIEW) * inside
-        tint, share = wheel(flow, len(made.edited))
+        tint, share = flow_colours(flow, len(made.edited))
         shown["flow"] = jpeg(_bytes(dim + share * (tint - dim)))
     return shown
 
@@ -69,7 +69,7 @@ def difference(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     return _bytes(change * (WARM + (1 - WARM) * (change / 255).clip(0, 1)))
 
 
-def wheel(flow: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+def flow_colours(flow: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """(colours H x W x 3 in 0..255, share H x W x 1 in 0..1): the hue says where to, the share how
     far; a twentieth of the crop's side is full colour."""
     hues = [colorsys.hsv_to_rgb(i / 64, 0.75, 1.0) for i in range(64)]

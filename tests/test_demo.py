@@ -19,10 +19,10 @@ from skimage import data as samples
 from space_server import Knows, toy_weights
 
 from demo import gamut_pad, security
-from demo.service import Forgotten, Service
+from demo.service import Service, SessionExpired
 from demo.session import Example, window
 from demo.settings import Setting, number
-from demo.visualize import signed
+from demo.visualize import add_mark
 from ganmut import EMOTIONS
 from ganmut.faces import NoFace
 from ganmut.images import BadImage
@@ -217,7 +217,7 @@ def test_the_gamut_shows_each_cell_under_its_own_code(service, method, cells):
 def test_refusals_are_sentences(service):
     with pytest.raises(NoFace, match="no face was found"):
         service.open(np.zeros((100, 100, 3), np.uint8))
-    with pytest.raises(Forgotten, match="give the picture again"):
+    with pytest.raises(SessionExpired, match="give the picture again"):
         service.visit("0" * 64)
     with pytest.raises(ValueError, match="There are: ganmut, gganmut, stargan"):
         service.code(Setting("stylegan"))
@@ -232,11 +232,11 @@ def test_faces_are_forgotten_in_time_and_when_there_are_too_many(bundled, monkey
     pictures = [np.full((512, 512, 3), shade, np.uint8) for shade in (1, 2, 3, 4)]
     pinned = service.open(pictures[0], pinned=True)
     first, second, third = (service.open(picture) for picture in pictures[1:])
-    assert list(service.visits) == [pinned, second, third]
+    assert list(service.sessions) == [pinned, second, third]
     now[0] = 61.0
-    service.forget()
-    assert list(service.visits) == [pinned]
-    with pytest.raises(Forgotten):
+    service.expire_sessions()
+    assert list(service.sessions) == [pinned]
+    with pytest.raises(SessionExpired):
         service.visit(first)
 
 
@@ -261,11 +261,11 @@ def test_names_around_the_disc_do_not_touch():
 
 def test_the_signed_picture_keeps_its_size_and_says_what_it_is(monkeypatch):
     pixels = samples.astronaut()
-    picture = signed(pixels)
+    picture = add_mark(pixels)
     assert picture.size == (512, 512) and "ganmut" in picture.info["Comment"]
     assert (np.asarray(picture) != pixels).any(-1).mean() < 0.02
     monkeypatch.setenv("GANMUT_MARK", "0")
-    assert (np.asarray(signed(pixels)) == pixels).all()
+    assert (np.asarray(add_mark(pixels)) == pixels).all()
 
 
 def upload(folder, pixels: np.ndarray):

@@ -15,12 +15,12 @@ from PIL import Image
 from torch import Tensor
 
 from demo import video
-from demo.components import Plate, Quiet
-from demo.handlers import Events, sentence
-from demo.session import Choice
+from demo.components import JsonHTML, NoStubMeta
+from demo.handlers import Handlers, to_sentence
+from demo.session import MethodChoice
 from demo.settings import Setting, number
 from demo.tabs.edit import PAGE, Controls, Face
-from demo.visualize import jpeg, signed
+from demo.visualize import add_mark, jpeg
 
 SIDE = 320  # px of a frame
 FRAMES, RATES = (8, 96), (5, 30)
@@ -37,14 +37,14 @@ STOPS = (
 )
 
 
-class Stops(Plate, metaclass=Quiet):
+class PathStops(JsonHTML, metaclass=NoStubMeta):
     """The settings that an animation goes through: {"stops": [{"picture", "words", "setting"}]}."""
 
     def __init__(self, value: dict[str, Any] | None = None, **options: Any):
         super().__init__(value or {"stops": []}, html_template=STOPS, **options)
 
 
-class Gif(gr.Image, metaclass=Quiet):
+class Gif(gr.Image, metaclass=NoStubMeta):
     """A picture whose value is the bytes of a GIF."""
 
     def get_block_name(self) -> str:
@@ -57,7 +57,7 @@ class Gif(gr.Image, metaclass=Quiet):
         return ImageData(path=path, orig_name="ganmut.gif", mime_type="image/gif")
 
 
-class Mp4(gr.Video, metaclass=Quiet):
+class Mp4(gr.Video, metaclass=NoStubMeta):
     """A video whose value is the bytes of an MP4."""
 
     def get_block_name(self) -> str:
@@ -73,11 +73,11 @@ class Mp4(gr.Video, metaclass=Quiet):
 class Animate:
     """Codes along a way, one frame each."""
 
-    def __init__(self, events: Events):
+    def __init__(self, events: Handlers):
         self.events, self.service = events, events.service
 
     def codes(
-        self, face: str, choice: Choice, way: str, emotion: str, stops: list[Setting],
+        self, face: str, choice: MethodChoice, way: str, emotion: str, stops: list[Setting],
         radius: float, frames: int,
     ) -> Tensor:  # fmt: skip
         """`[frames, dim]`: the codes of a way. Raises ValueError with a sentence."""
@@ -101,7 +101,7 @@ class Animate:
         for code in codes:
             pixels, _ = self.service.move(face, method, code, read=False)
             frame = Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
-            yield np.asarray(signed(np.asarray(frame)))
+            yield np.asarray(add_mark(np.asarray(frame)))
 
     def film(
         self, face: str, method: str, way: str, emotion: str, stops: Any, radius: float,
@@ -120,7 +120,7 @@ class Animate:
             pixels = list(progress.tqdm(made, total=frames, desc="drawing", unit="frames"))
         except ValueError as error:
             raise gr.Error(
-                sentence(error), title="That did not work", print_exception=False
+                to_sentence(error), title="That did not work", print_exception=False
             ) from None
         return video.gif(pixels, rate), video.mp4(pixels, rate)
 
@@ -129,7 +129,7 @@ class Animate:
         try:
             setting = self.events.setting(*controls)
         except ValueError as error:
-            raise gr.Error(sentence(error), print_exception=False) from None
+            raise gr.Error(to_sentence(error), print_exception=False) from None
         if not face:
             raise gr.Error("Give a face first.", print_exception=False)
         method, point, mix, seed, units = controls
@@ -158,7 +158,7 @@ class Animate:
         except ValueError:
             return False
 
-    def kept(self, choice: Choice, stops: Any) -> list[Setting]:
+    def kept(self, choice: MethodChoice, stops: Any) -> list[Setting]:
         """The settings in what `Stops` holds or a program sent; those of another method are not."""
         found = stops.get("stops", []) if isinstance(stops, dict) else stops
         if not isinstance(found, list) or len(found) > MOST:
@@ -177,7 +177,7 @@ class Animate:
         return settings
 
 
-def build(events: Events, face: Face, do: Controls) -> None:
+def build(events: Handlers, face: Face, do: Controls) -> None:
     """The tab."""
     animate = Animate(events)
     names = list(dict.fromkeys(n for c in events.choices.values() for n in c.emotions[1:]))
@@ -196,7 +196,7 @@ def build(events: Events, face: Face, do: Controls) -> None:
                     names, value=first, show_label=False, container=False, elem_classes="pills"
                 )
             with gr.Column(visible=False, elem_classes="way") as by_stops:
-                stops = Stops(elem_id="stops")
+                stops = PathStops(elem_id="stops")
                 with gr.Row():
                     keep = gr.Button("Keep this point", size="sm", elem_id="keep")
                     clear = gr.Button("Begin anew", size="sm")

@@ -8,8 +8,8 @@ from typing import Any
 
 import gradio as gr
 
-from demo.components import Methods, Plate, Quiet
-from demo.handlers import START, Events, plainly
+from demo.components import JsonHTML, Methods, NoStubMeta
+from demo.handlers import START, Handlers, with_plain_errors
 from demo.settings import number
 from demo.tabs.edit import LIVE, NET, PAGE, Face
 from demo.visualize import jpeg
@@ -27,7 +27,7 @@ CARD = (
 )
 
 
-class Cards(Plate, metaclass=Quiet):
+class Cards(JsonHTML, metaclass=NoStubMeta):
     """A row of pictures with numbers: {"emotion", "cards": [{"title", "picture", ...}]}."""
 
     def __init__(self, value: dict[str, Any] | None = None, **options: Any):
@@ -37,10 +37,10 @@ class Cards(Plate, metaclass=Quiet):
 class Compare:
     """Every method of one set on one target."""
 
-    def __init__(self, events: Events):
+    def __init__(self, events: Handlers):
         self.events, self.service = events, events.service
 
-    @plainly
+    @with_plain_errors
     def rows(self, face: str, method: str, emotion: str, intensity: float) -> dict[str, Any]:
         """The cards of all methods in the set of `method` that know the emotion, source first."""
         if not face:
@@ -76,7 +76,7 @@ class Compare:
             }, pixels  # fmt: skip
 
 
-def build(events: Events, face: Face, method: Methods, tab: gr.Tab) -> None:
+def build(events: Handlers, face: Face, method: Methods, tab: gr.Tab) -> None:
     """The tab; it is filled when it is opened, and when its emotion changes."""
     compare = Compare(events)
     names = list(dict.fromkeys(n for c in events.choices.values() for n in c.emotions))

@@ -10,11 +10,21 @@ import numpy as np
 from PIL import Image
 
 from demo import face_picker
-from demo.components import Facts, Live, Methods, Photograph, Png, Readings, Shelf, Slit, Views
-from demo.face_picker import Spots
-from demo.gamut_pad import GamutPad, Ground, data_uri
-from demo.handlers import START, Events, about, heading
-from demo.session import Choice
+from demo.components import (
+    ChangeViews,
+    CompareSlider,
+    Facts,
+    ImagePicker,
+    LiveImage,
+    Methods,
+    Photograph,
+    Png,
+    Readings,
+)
+from demo.face_picker import FacePicker
+from demo.gamut_pad import GamutPad, PadBackground, data_uri
+from demo.handlers import START, Handlers, about, heading
+from demo.session import MethodChoice
 from demo.settings import SEEDS
 from demo.sliders import Sliders, mix_rows, unit_rows
 
@@ -37,8 +47,8 @@ class Face:
     """The components of the face card, and the id of the face that is being edited."""
 
     photo: Photograph
-    spots: Spots
-    shelf: Shelf
+    spots: FacePicker
+    shelf: ImagePicker
     said: gr.HTML
     known: gr.Textbox
 
@@ -50,9 +60,9 @@ class Controls:
     learned: Methods
     method: Methods
     pad: GamutPad
-    ground: Ground
+    ground: PadBackground
     named: gr.Column
-    emotion: Shelf
+    emotion: ImagePicker
     intensity: gr.Slider
     mixing: gr.Accordion
     mix: Sliders
@@ -67,7 +77,7 @@ class Controls:
 
     @property
     def setting(self) -> list:
-        """The inputs that `Events.setting` takes."""
+        """The inputs that `Handlers.setting` takes."""
         return [self.method, self.pad, self.mix, self.seed, self.units]
 
 
@@ -75,9 +85,9 @@ class Controls:
 class Result:
     """Where the edit is shown."""
 
-    before: Live
-    after: Live
-    views: Views
+    before: LiveImage
+    after: LiveImage
+    views: ChangeViews
     readings: Readings
     whole: gr.Image
     facts: Facts
@@ -88,11 +98,11 @@ class Start:
     """What the page shows before anybody has done anything: the first example, edited."""
 
     face: str
-    choice: Choice
+    choice: MethodChoice
     values: dict[str, Any]
 
 
-def begin(events: Events) -> Start:
+def begin(events: Handlers) -> Start:
     """Opens the first example; also the edit that warms the networks up."""
     gamuts = [c for c in events.choices.values() if c.kind == "gamut"]
     choice = next(iter([*gamuts, *events.choices.values()]))
@@ -104,14 +114,14 @@ def begin(events: Events) -> Start:
     whole, facts, views = events.rest(known, *controls)
     return Start(known, choice, {
         "setting": setting, "units": units, "edited": edited, "readings": readings, "whole": whole,
-        "facts": facts, "views": views, "cast": events.cast(known, choice.key),
-        "spots": face_picker.of_visit(events.service.visit(known)),
+        "facts": facts, "views": views, "cast": events.emotion_previews(known, choice.key),
+        "spots": face_picker.picker_value(events.service.visit(known)),
         "source": events.opened(known, *controls)[3],
         "ground": list(events.ground(known, choice.key))[-1],
     })  # fmt: skip
 
 
-def face_card(events: Events, start: Start) -> Face:
+def face_card(events: Handlers, start: Start) -> Face:
     """Upload, webcam or example; the boxes of the faces lie over the photograph."""
     gr.HTML("<h2>Give a face</h2>", apply_default_css=False)
     with gr.Column(elem_classes="portrait"):
@@ -120,16 +130,16 @@ def face_card(events: Events, start: Start) -> Face:
             sources=["upload", "webcam", "clipboard"], show_label=False, container=False,
             height=250, buttons=[], elem_id="photo", placeholder="Drop a picture, or click",
         )  # fmt: skip
-        over = Spots(start.values["spots"], elem_id="spots")
+        over = FacePicker(start.values["spots"], elem_id="spots")
     said = gr.HTML("", apply_default_css=False, elem_id="said")
     thumbs = [(n, data_uri(_thumb(p), "JPEG", quality=85)) for n, p, _ in events.shelf]
-    shelf = Shelf(events.shelf[0].name, items=thumbs, elem_id="shelf")
+    shelf = ImagePicker(events.shelf[0].name, items=thumbs, elem_id="shelf")
     gr.HTML(HINT, apply_default_css=False, elem_classes="aside")
     known = gr.Textbox(start.face, visible=False, label="face")
     return Face(photo, over, shelf, said, known)
 
 
-def steer(events: Events, start: Start) -> Controls:
+def steer(events: Handlers, start: Start) -> Controls:
     """Method, and what it takes: a point, emotions, or seventeen units."""
     choice, setting = start.choice, start.values["setting"]
     title = gr.HTML(heading(choice), apply_default_css=False)
@@ -141,9 +151,11 @@ def steer(events: Events, start: Start) -> Controls:
         dict(zip("xy", setting.point, strict=True)), visible=gamut, elem_id="pad",
         **events.pad(choice),
     )  # fmt: skip
-    ground = Ground(start.values["ground"], visible=gamut, elem_id="ground")
+    ground = PadBackground(start.values["ground"], visible=gamut, elem_id="ground")
     with gr.Column(visible=not gamut, elem_classes="named") as named:
-        emotion = Shelf(choice.favourite, items=start.values["cast"], named=True, elem_id="emotion")
+        emotion = ImagePicker(
+            choice.favourite, items=start.values["cast"], named=True, elem_id="emotion"
+        )
         intensity = gr.Slider(0, 1, START, step=0.01, label="Intensity", elem_id="intensity")
     with gr.Accordion("Mix emotions", open=False, visible=mixed, elem_id="mixing") as mixing:
         mix = Sliders(dict(setting.mix), rows=mix_rows(choice), elem_id="mix")
@@ -153,10 +165,10 @@ def steer(events: Events, start: Start) -> Controls:
     with gr.Column(visible=choice.kind == "units", elem_classes="moving") as moving:
         units = Sliders(start.values["units"], rows=unit_rows(), elem_id="units")
         reset = gr.Button("Reset to this face", size="sm", elem_id="reset")
-    told = gr.HTML(about(choice), apply_default_css=False)
+    description = gr.HTML(about(choice), apply_default_css=False)
     return Controls(
         learned, method, pad, ground, named, emotion, intensity, mixing, mix, styling, seed,
-        another, moving, units, reset, title, told,
+        another, moving, units, reset, title, description,
     )  # fmt: skip
 
 
@@ -165,10 +177,10 @@ def result(start: Start) -> tuple:
     values = start.values
     gr.HTML("<h2>See it there <span>slide to compare</span></h2>", apply_default_css=False)
     with gr.Column(elem_classes="stage", elem_id="stage"):
-        after = Live(values["edited"], caption="edited", elem_id="after")
-        before = Live(values["source"], caption="source", elem_id="before")
-        Slit(elem_id="slit")
-        views = Views(values["views"], elem_id="views")
+        after = LiveImage(values["edited"], caption="edited", elem_id="after")
+        before = LiveImage(values["source"], caption="source", elem_id="before")
+        CompareSlider(elem_id="slit")
+        views = ChangeViews(values["views"], elem_id="views")
     readings = Readings(values["readings"], elem_id="readings")
     return before, after, views, readings
 
@@ -186,7 +198,7 @@ def keep(start: Start) -> tuple:
     return whole, facts
 
 
-def wire(page: gr.Blocks, events: Events, face: Face, do: Controls, out: Result) -> None:
+def wire(page: gr.Blocks, events: Handlers, face: Face, do: Controls, out: Result) -> None:
     """Every event of the face card and the Edit tab."""
     known, live = face.known, [out.after, out.readings]
     rest = {"fn": events.rest, "inputs": [known, *do.setting], "outputs": [

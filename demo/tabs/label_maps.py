@@ -11,11 +11,11 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from demo.components import STATIC, Plate, Quiet
+from demo.components import STATIC, JsonHTML, NoStubMeta
 from demo.gamut_pad import colour, data_uri, labels
-from demo.handlers import LEARNED, Events
+from demo.handlers import LEARNED, Handlers
 from demo.lease import LeaseLock
-from demo.session import Choice
+from demo.session import MethodChoice
 from demo.tabs.edit import PAGE
 
 SIDE = 25  # codes along a side of the map, an odd number: neutral is one of them
@@ -40,22 +40,22 @@ class Map:
     axes: dict[str, tuple[float, float]]
 
 
-class Maps:
+class LabelMaps:
     """The map of each gamut, computed once from the weights and a few rendered people."""
 
-    def __init__(self, events: Events):
+    def __init__(self, events: Handlers):
         self.events, self.service = events, events.service
         self.done: dict[str, Map | None] = {}
         self.lock = LeaseLock(seconds=100)  # as long as a first map may take
 
-    def map(self, choice: Choice) -> Map | None:
+    def map(self, choice: MethodChoice) -> Map | None:
         """The map of one gamut, or None where its set of weights has no judge of emotions."""
         with self.lock:  # the first visitor waits for it, the others with him
             if choice.key not in self.done:
                 self.done[choice.key] = self._judged(choice)
             return self.done[choice.key]
 
-    def _judged(self, choice: Choice) -> Map | None:
+    def _judged(self, choice: MethodChoice) -> Map | None:
         judges = self.service.judges[choice.group]
         if "emotion" not in judges.by_role:
             return None
@@ -83,7 +83,7 @@ class Maps:
         if not gamuts:
             yield {"maps": [], "of": 0}
 
-    def _name(self, choice: Choice) -> str:
+    def _name(self, choice: MethodChoice) -> str:
         """The title, with its set where there are several."""
         several = len(self.service.judges) > 1
         return (
@@ -92,7 +92,7 @@ class Maps:
             else choice.title
         )
 
-    def _shown(self, choice: Choice) -> dict[str, Any]:
+    def _shown(self, choice: MethodChoice) -> dict[str, Any]:
         found = self.map(choice)
         if found is None:
             return {
@@ -175,17 +175,17 @@ def _rgb(name: str) -> list[int]:
     return [int(name[i : i + 2], 16) for i in (1, 3, 5)]
 
 
-class Chart(Plate, metaclass=Quiet):
-    """A row of label maps: what `Maps.drawn` returned."""
+class Chart(JsonHTML, metaclass=NoStubMeta):
+    """A row of label maps: what `LabelMaps.drawn` returned."""
 
     def __init__(self, value: list | None = None, **options: Any):
         template = (STATIC / "label_maps.html").read_text("utf-8")
         super().__init__({"maps": value or [], "of": 1}, html_template=template, **options)
 
 
-def build(events: Events, tab: gr.Tab) -> None:
+def build(events: Handlers, tab: gr.Tab) -> None:
     """The tab; it is filled when it is opened for the first time."""
-    maps = Maps(events)
+    maps = LabelMaps(events)
     with gr.Column(elem_classes="card"):
         gr.HTML(
             "<h2>What the networks drew <span>the label map of each learned space</span></h2>"

@@ -18,8 +18,8 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from demo.components import STATIC, Plate, Quiet
-from demo.handlers import Events
+from demo.components import STATIC, JsonHTML, NoStubMeta
+from demo.handlers import Handlers
 from demo.tabs.edit import PAGE
 from demo.visualize import jpeg
 from ganmut import images
@@ -37,7 +37,7 @@ def box() -> Path:
     return Path(os.environ.get("GANMUT_STUDY") or "out/study.jsonl")
 
 
-def cast(vote: Vote) -> None:
+def store_vote(vote: Vote) -> None:
     """Appends one vote as one line, whole: a single write to a file opened for appending."""
     path = box()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,10 +64,10 @@ def share_votes() -> None:
         )  # fmt: skip
 
 
-class Study:
+class UserStudy:
     """Questions, one visitor's at a time; the visitor's page never learns which method it sees."""
 
-    def __init__(self, events: Events):
+    def __init__(self, events: Handlers):
         self.service = events.service
         first = next(iter(events.choices.values()))
         self.methods = [c for c in events.choices.values() if c.group == first.group]
@@ -96,7 +96,7 @@ class Study:
         else:
             left, right = question["methods"]
             noted |= {"left": left, "right": right, "chosen": question["methods"][answer - 1]}
-        cast(noted)
+        store_vote(noted)
         voter = voter | {"at": at + 1}
         return voter, self.shown(voter)
 
@@ -143,7 +143,7 @@ def portrait(person: int, emotion: str) -> np.ndarray:
     return images.to_array(render(truth, SIDE, "cpu"))[0]
 
 
-class Ballot(Plate, metaclass=Quiet):
+class Ballot(JsonHTML, metaclass=NoStubMeta):
     """A question and its answers as buttons; the value carries the number that was pressed."""
 
     schema = {  # noqa: RUF012
@@ -166,10 +166,10 @@ class Ballot(Plate, metaclass=Quiet):
         return answer if isinstance(answer, int) and not isinstance(answer, bool) else None
 
 
-def build(events: Events, tab: gr.Tab) -> None:
+def build(events: Handlers, tab: gr.Tab) -> None:
     """The tab; a round begins when it is opened."""
     share_votes()
-    study = Study(events)
+    study = UserStudy(events)
     with gr.Column(elem_classes="card ballot"):
         voter = gr.State({})
         ballot = Ballot(elem_id="ballot")
