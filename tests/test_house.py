@@ -52,7 +52,7 @@ def test_arrows_point_one_way():
     assert offenders(room("bench"), "demo", "gradio") == []
     assert offenders(room("demo"), "bench") == []
     assert offenders([ROOT / "demo" / "service.py"], "gradio") == []
-    assert offenders([ROOT / "demo" / "ui.py"], "torch") == []
+    assert offenders([ROOT / "demo" / "app.py"], "torch") == []
 
 
 def test_the_demo_and_the_metrics_know_editors_only():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bench import run, user_study
-from demo.tabs.user_study import emotion_previews
+from demo.tabs.user_study import store_vote
 
 
 def votes(strength: dict[str, float], voters: int = 40, each: int = 30) -> list[dict]:
@@ -62,8 +62,8 @@ def test_what_the_page_writes_is_what_the_bench_reads(tmp_path, monkeypatch, cap
     file = tmp_path / "study.jsonl"
     monkeypatch.setenv("GANMUT_STUDY", str(file))
     about = {"emotion": "happy", "person": 21, "voter": "1", "time": 1.0}
-    emotion_previews({"stage": 1, "method": "ganmut", "rating": 3} | about)
-    emotion_previews({"stage": 2, "left": "ganmut", "right": "oracle", "chosen": "oracle"} | about)
+    store_vote({"stage": 1, "method": "ganmut", "rating": 3} | about)
+    store_vote({"stage": 2, "left": "ganmut", "right": "oracle", "chosen": "oracle"} | about)
     with file.open("a") as more:
         more.write("not a vote\n" + json.dumps({"stage": 1, "method": "x", "rating": 9}) + "\n")
     assert run.main(["--study", str(file)]) == 0
