@@ -24,7 +24,7 @@ from ganmut.expression.landmark_net import (
 )
 from ganmut.expression.train_landmarks import fit_expression, restore, save_snapshot
 from ganmut.weights import BadWeights
-from ganmut.weights.storage import golden, read
+from ganmut.weights.storage import read, read_golden
 
 
 def shape(seed: int = 0) -> torch.Tensor:
@@ -152,7 +152,7 @@ def test_a_weight_folder_gives_the_same_landmarks(network, tmp_path):
     folder = save_landmark_net(fold(network), tmp_path / "w", {}, crops, "card")
     weights = read(folder, "extractor")
     found = find_landmarks(build_landmark_net(weights), crops.float() / 255)
-    assert torch.equal(found.points, golden(folder)["points"])
+    assert torch.equal(found.points, read_golden(folder)["points"])
     del weights.tensors["sampled"]
     with pytest.raises(BadWeights, match="sampled"):
         build_landmark_net(weights)

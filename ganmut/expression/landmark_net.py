@@ -15,7 +15,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ganmut.expression.landmark_data import CONTROLS, POINTS, SIZE
 from ganmut.weights import bundled_root
-from ganmut.weights.storage import Weights, fill, read, write
+from ganmut.weights.storage import Weights, fill_module, read, write
 
 WEIGHT = "photos/landmarks"
 
@@ -197,7 +197,7 @@ def build_landmark_net(weights: Weights) -> LandmarkNet:
     """The network of a checked weight, ready to use; raises BadWeights where it does not fit."""
     shape = {name: weights.config[name] for name in ("width", "hidden", "rank")}
     network = LandmarkNet(**shape, folded=True)
-    fill(network, weights)
+    fill_module(network, weights)
     return network.eval().requires_grad_(False)
 
 
