@@ -1,23 +1,29 @@
-# The only commands to remember. Each works after `make setup`.
+# The commands to remember. Each works after `make setup`.
 PYTHON ?= .venv/bin/python
+# -n auto: one process a core; worksteal moves tests from a busy process to an idle one.
+PYTEST = OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist worksteal
 
-.PHONY: setup check test slow bench demo browser train speed
+.PHONY: setup check lint types test slow bench demo browser train speed
 
 setup:            ## a virtual environment with everything that is needed
 	python3 -m venv .venv
 	.venv/bin/python -m pip install --quiet --upgrade pip
-	.venv/bin/python -m pip install --quiet -r requirements.txt
+	.venv/bin/python -m pip install --quiet -r requirements-dev.txt
 
-check:            ## what the continuous integration runs after the set-up
+check: lint types test   ## what the gate runs after the set-up
+
+lint:
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
-	$(PYTHON) -m pytest
+
+types:            ## the modules listed in pyproject.toml
+	$(PYTHON) -m mypy
 
 test:
-	$(PYTHON) -m pytest
+	$(PYTEST)
 
 slow:             ## the tests that take minutes
-	$(PYTHON) -m pytest -m slow
+	$(PYTEST) -m slow
 
 bench:            ## the leaderboard from the bundled weights
 	$(PYTHON) bench/run.py --methods all
@@ -31,7 +37,7 @@ browser:          ## what the tests in a real browser need, then those tests (De
 	$(PYTHON) -m pytest tests/test_browser.py
 
 train:            ## GANmut on rendered faces, on a laptop
-	$(PYTHON) -m ganmut train ganmut --recipe cpu
+	$(PYTHON) -m ganmut train ganmut
 
 speed:
 	$(PYTHON) bench/speed.py

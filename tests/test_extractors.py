@@ -6,6 +6,7 @@ import dataclasses
 import json
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -255,8 +256,6 @@ def test_variations_keep_the_range_and_follow_the_seed():
 
 def test_an_onnx_embedder_sees_arcface_s_own_crop(tmp_path):
     """This network tells the means of 4 x 4 tiles; the project's crop is 7 px of 128 too high."""
-    onnx = pytest.importorskip("onnx")
-    pytest.importorskip("insightface")
     from onnx import TensorProto, helper
 
     nodes = [
@@ -284,7 +283,6 @@ def test_an_onnx_embedder_sees_arcface_s_own_crop(tmp_path):
 def test_files_that_are_no_embedder_are_refused(tmp_path):
     with pytest.raises(BadWeights, match="there is no such ONNX file"):
         extractors.load(f"onnx:{tmp_path / 'none.onnx'}")
-    pytest.importorskip("insightface")
     (tmp_path / "noise.onnx").write_bytes(b"noise")
     with pytest.raises(BadWeights, match=r"noise\.onnx is not a usable ONNX file"):
         extractors.load(f"onnx:{tmp_path / 'noise.onnx'}")
@@ -292,7 +290,6 @@ def test_files_that_are_no_embedder_are_refused(tmp_path):
 
 def classifier(path, classes: int):
     """An ONNX file that tells which of `classes` columns of a 8 px picture is the brightest."""
-    onnx = pytest.importorskip("onnx")
     from onnx import TensorProto, helper, numpy_helper
 
     weight = np.zeros((3 * classes, classes), np.float32)
@@ -314,7 +311,6 @@ def classifier(path, classes: int):
 
 
 def test_an_onnx_classifier_gives_its_last_features_and_the_project_s_order(tmp_path):
-    pytest.importorskip("insightface")
     classifier(tmp_path / "bars.onnx", 4)
     network = extractors.load(f"onnx:{tmp_path / 'bars.onnx'}:Anger,neutral,surprise,happiness")
     assert network.emotions == ("neutral", "happy", "surprised", "angry")

@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -19,8 +20,6 @@ from ganmut.datasets import procedural
 from ganmut.emotions import EMOTIONS
 from ganmut.weights.storage import BadWeights, sha256
 
-onnx = pytest.importorskip("onnx")
-pytest.importorskip("insightface")
 MOBILEFACENET = Path(__file__).resolve().parents[2] / "shared" / "models" / "mobilefacenet.onnx"
 
 
