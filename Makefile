@@ -40,4 +40,4 @@ train:            ## GANmut on rendered faces, on a laptop
 	$(PYTHON) -m ganmut train ganmut
 
 speed:
-	$(PYTHON) bench/speed.py
+	$(PYTHON) bench/speed/run.py

@@ -1,3 +1,1 @@
-"""The bench: what an expression editor can do, measured. `python bench/run.py --methods all` is the
-way in.
-"""
+"""The benchmark of expression editors. `python bench/run.py --methods all` is the entry point."""

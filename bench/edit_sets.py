@@ -1,5 +1,5 @@
-"""Plans: which test faces are edited under which codes. The same faces and the same seed for every
-row.
+"""Edit sets: which test faces are edited under which codes. Every system gets the same faces and
+the same seed.
 """
 
 from __future__ import annotations
@@ -11,106 +11,121 @@ import torch
 from torch import Tensor
 
 from bench.protocol import Protocol
-from bench.systems import Row
+from bench.systems import System
 from ganmut.device import generator
 
 
 @dataclass(frozen=True)
-class Plan:
-    """m edits: faces `[m]` (positions in the test set), codes `[m, dim]`, wanted `[m]` (emotion
-    asked for, or -1).
+class EditSet:
+    """m edits: faces `[m]` (positions in the test set), codes `[m, dim]`, targets `[m]` (index of
+    the target emotion, or -1).
 
-    shape: what m means, such as (faces, emotions, steps); evidence arrives in this shape.
+    shape: the axes that m flattens, such as (faces, emotions, steps); features are returned in this
+    shape.
     """
 
     faces: Tensor
     codes: Tensor
-    wanted: Tensor
+    targets: Tensor
     shape: tuple[int, ...]
 
     def __len__(self) -> int:
         return len(self.faces)
 
+    def select(self, rows: Tensor) -> EditSet:
+        """The edits at `rows`, as a flat set."""
+        return EditSet(self.faces[rows], self.codes[rows], self.targets[rows], (len(rows),))
 
-def _product(faces: Tensor, codes: Tensor, shape: tuple[int, ...] = ()) -> Plan:
-    """Faces (positions, `[n]`) under the same list of codes, face by face."""
+
+def _product(faces: Tensor, codes: Tensor, shape: tuple[int, ...] = ()) -> EditSet:
+    """Every face (positions, `[n]`) under the same codes `[m, dim]`, face by face."""
     n, m = len(faces), len(codes)
-    wanted = torch.full((n * m,), -1)
-    return Plan(faces.repeat_interleave(m), codes.repeat(n, 1), wanted, (n, *(shape or (m,))))
+    targets = torch.full((n * m,), -1)
+    return EditSet(faces.repeat_interleave(m), codes.repeat(n, 1), targets, (n, *(shape or (m,))))
 
 
-def source(row: Row, n: int, protocol: Protocol) -> Plan:
-    """Every test face as it is."""
-    return Plan(torch.arange(n), torch.zeros(n, row.space.dim), torch.full((n,), -1), (n,))
+def source(system: System, n: int, protocol: Protocol) -> EditSet:
+    """(faces): the unedited test faces."""
+    codes = torch.zeros(n, system.space.dim)
+    return EditSet(torch.arange(n), codes, torch.full((n,), -1), (n,))
 
 
-def prior(row: Row, n: int, protocol: Protocol) -> Plan:
-    """One edit a face under codes of the method's evaluation prior: FED and FID."""
-    codes = row.space.sample(n, generator(protocol.seed))
-    return Plan(torch.arange(n), codes, torch.full((n,), -1), (n,))
+def prior(system: System, n: int, protocol: Protocol) -> EditSet:
+    """(faces): one edit a face, under codes of the method's evaluation prior. For FED and FID."""
+    codes = system.space.sample(n, generator(protocol.seed))
+    return EditSet(torch.arange(n), codes, torch.full((n,), -1), (n,))
 
 
-def source_fid(row: Row, n: int, protocol: Protocol) -> Plan:
-    """The first n_fid test faces as they are."""
-    return _first(source(row, n, protocol), protocol.n_fid)
+def source_fid(system: System, n: int, protocol: Protocol) -> EditSet:
+    """(faces): the first n_fid unedited test faces."""
+    return _first(source(system, n, protocol), protocol.n_fid)
 
 
-def prior_fid(row: Row, n: int, protocol: Protocol) -> Plan:
-    """The first n_fid edits of `prior`."""
-    return _first(prior(row, n, protocol), protocol.n_fid)
+def prior_fid(system: System, n: int, protocol: Protocol) -> EditSet:
+    """(faces): the first n_fid edits of `prior`."""
+    return _first(prior(system, n, protocol), protocol.n_fid)
 
 
-def labels(row: Row, n: int, protocol: Protocol) -> Plan:
-    """(faces, emotions): every face under every emotion at full intensity, styles drawn anew for
-    each face.
-    """
-    n, kinds, draws = min(n, protocol.n_accuracy), len(row.emotions), generator(protocol.seed)
-    codes = torch.stack([row.space.several(e, n, draws) for e in row.emotions], 1)
+def labels(system: System, n: int, protocol: Protocol) -> EditSet:
+    """(faces, emotions): every face under every emotion at full intensity, with new styles for each
+    face."""
+    n, kinds, rng = min(n, protocol.n_accuracy), len(system.emotions), generator(protocol.seed)
+    codes = torch.stack([system.space.several(e, n, rng) for e in system.emotions], 1)
     faces = torch.arange(n).repeat_interleave(kinds)
-    return Plan(faces, codes.flatten(0, 1), torch.arange(kinds).repeat(n), (n, kinds))
+    return EditSet(faces, codes.flatten(0, 1), torch.arange(kinds).repeat(n), (n, kinds))
 
 
-def paths(row: Row, n: int, protocol: Protocol) -> Plan:
-    """(faces, emotions without neutral, steps): the way from neutral to each emotion."""
-    space, others = row.space, row.emotions[1:]
-    neutral = space.of(row.emotions[0])
+def paths(system: System, n: int, protocol: Protocol) -> EditSet:
+    """(faces, emotions without neutral, steps): the path from neutral to each emotion."""
+    space, others = system.space, system.emotions[1:]
+    neutral = space.of(system.emotions[0])
     codes = torch.cat(
         [space.path(neutral, space.of(emotion), protocol.steps) for emotion in others]
     )
-    n = min(n, row.most.get("paths", n), protocol.n_smooth)
+    n = min(n, system.max_faces.get("paths", n), protocol.n_smooth)
     return _product(torch.arange(n), codes, (len(others), protocol.steps))
 
 
-def paper_grid(row: Row, n: int, protocol: Protocol) -> Plan:
-    """(faces, codes): the codes the papers search for ERE, thinned to the protocol's budget."""
-    codes = row.space.grid(None)
+def paper_grid(system: System, n: int, protocol: Protocol) -> EditSet:
+    """(faces, codes): the codes that the papers search for ERE, limited to the protocol's
+    budget."""
+    codes = system.space.grid(None)
     if len(codes) > protocol.budget:
-        codes = row.space.grid(protocol.budget)
+        codes = system.space.grid(protocol.budget)
     return _product(torch.from_numpy(protocol.ere_faces(n)), codes)
 
 
-def equal_grid(row: Row, n: int, protocol: Protocol) -> Plan:
-    """(faces, codes): as many codes for everybody."""
-    return _product(torch.from_numpy(protocol.ere_faces(n)), row.space.grid(protocol.budget))
+def equal_grid(system: System, n: int, protocol: Protocol) -> EditSet:
+    """(faces, codes): the same number of codes for every method, as far as its space has them."""
+    return _product(torch.from_numpy(protocol.ere_faces(n)), system.space.grid(protocol.budget))
 
 
-def chart(row: Row, n: int, protocol: Protocol) -> Plan:
-    """(faces, valid codes of the chart): the gamut map; only for spaces that are a plane."""
-    sheet = row.space.chart(protocol.chart_side)
-    return _product(torch.arange(min(n, protocol.chart_faces)), sheet.codes[sheet.valid])
+def chart(system: System, n: int, protocol: Protocol) -> EditSet:
+    """(faces, valid codes of the chart): for the gamut map; only for two-dimensional spaces."""
+    grid = system.space.chart(protocol.chart_side)
+    return _product(torch.arange(min(n, protocol.chart_faces)), grid.codes[grid.valid])
 
 
-def _first(plan: Plan, n: int) -> Plan:
-    n = min(n, len(plan))
-    return Plan(plan.faces[:n], plan.codes[:n], plan.wanted[:n], (n,))
+def _first(edits: EditSet, n: int) -> EditSet:
+    return edits.select(torch.arange(min(n, len(edits))))
 
 
-PLANS: dict[str, Callable[[Row, int, Protocol], Plan]] = {
-    plan.__name__: plan
-    for plan in (source, prior, source_fid, prior_fid, labels, paths, paper_grid, equal_grid, chart)
+EDIT_SETS: dict[str, Callable[[System, int, Protocol], EditSet]] = {
+    edit_set.__name__: edit_set
+    for edit_set in (
+        source,
+        prior,
+        source_fid,
+        prior_fid,
+        labels,
+        paths,
+        paper_grid,
+        equal_grid,
+        chart,
+    )
 }
 
 
-def make(name: str, row: Row, n: int, protocol: Protocol) -> Plan:
-    """The named plan for a row and n test faces."""
-    return PLANS[name](row, n, protocol)
+def build(name: str, system: System, n: int, protocol: Protocol) -> EditSet:
+    """The edit set of this name, for a system and n test faces."""
+    return EDIT_SETS[name](system, n, protocol)

@@ -1,5 +1,5 @@
-"""Evidence: edits made once, looked at once by each frozen network, kept as features, shared by all
-metrics.
+"""Feature cache: edits made once, features extracted once by each frozen network, stored on disk
+and shared by all metrics and runs.
 """
 
 from __future__ import annotations
@@ -14,186 +14,193 @@ import numpy as np
 import safetensors.numpy
 import torch
 from safetensors import SafetensorError
-from torch import Tensor
 
 from bench import edit_sets
-from bench.features import VIEWS, Judges, Seen
+from bench.edit_sets import EditSet
+from bench.features import FEATURES, EditedBatch, Extractors
 from bench.protocol import Protocol
-from bench.score import NotMeasured
-from bench.systems import Row, SourceRow
+from bench.stats import NotMeasured
+from bench.systems import SourceSystem, System
 from ganmut.datasets import FaceSet
 from ganmut.datasets.base import digest
 from ganmut.images import write_atomic
 
-VERSION = 2  # raised when the same plan would be edited or looked at differently
-CHUNK = 512  # edits a cache file: what a killed run loses at most
+VERSION = 2  # raised whenever the same edit set would give other edits or features
+CHUNK = 512  # edits per cache file: the most that a killed run loses
 
-# Called with a label and a number of edits; gives a function to report finished edits to.
+# Called with a label and a number of edits; gives a function that reports finished edits.
 Track = Callable[[str, int], contextlib.AbstractContextManager[Callable[[int], None]]]
 
 
 @contextlib.contextmanager
-def quiet(label: str, total: int):
-    """No progress at all."""
+def no_progress(label: str, total: int):
+    """A `Track` that shows nothing."""
     yield lambda done: None
 
 
 @dataclass
-class Evidence:
-    """What is known of one row. `evidence["labels:softmax"]` makes and caches what it names; shape
-    = plan x view.
+class Features:
+    """The features of one system. `features["labels:softmax"]` extracts or loads a feature of an
+    edit set, as an array of the shape of the set x the feature.
 
-    faces: the source faces, in the order of every plan. real: evidence of the faces as they are
-    ("source:features" and so on), shared by all rows. wants: views to make together when a plan is
-    first asked for. seconds: what making each "plan" took, also when it came from the cache.
+    faces: the source faces, in the order of every edit set. source: the features of the unedited
+    faces ("source:softmax" and so on), shared by all systems. requests: edit set -> features to
+    extract in the same pass. seconds: edit set -> what its edits and features took when they were
+    made, also where they come from the cache.
     """
 
-    row: Row
+    system: System
     faces: FaceSet
     protocol: Protocol
-    judges: Judges
+    extractors: Extractors
     cache: Path
-    real: Evidence | None = None
-    track: Track = quiet
-    wants: dict[str, list[str]] = field(default_factory=dict)
+    source: Features | None = None
+    track: Track = no_progress
+    requests: dict[str, list[str]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
-    _made: dict[str, np.ndarray] = field(default_factory=dict)
-    _counted: set[Path] = field(default_factory=set)  # files whose seconds are in `seconds` already
-    _plans: dict[str, edit_sets.Plan] = field(default_factory=dict)
+    _arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    _timed: set[Path] = field(default_factory=set)  # files whose seconds are in `seconds` already
+    _edit_sets: dict[str, EditSet] = field(default_factory=dict)
 
-    def want(self, needs: Iterable[str]) -> None:
-        """Says in advance what will be asked for, so that one pass over a plan serves all its
-        views.
-        """
+    def request(self, needs: Iterable[str]) -> None:
+        """Announces needs ("edit set:feature"), so that one pass over an edit set serves all of its
+        features."""
         for need in needs:
-            plan, view = need.split(":")
-            if plan.startswith("source") and self.real is not None:
-                self.real.want([need])
-            elif view not in self.wants.setdefault(plan, []):
-                self.wants[plan].append(view)
+            name, feature = need.split(":")
+            if name.startswith("source") and self.source is not None:
+                self.source.request([need])
+            elif feature not in self.requests.setdefault(name, []):
+                self.requests[name].append(feature)
 
     def __getitem__(self, need: str) -> np.ndarray:
-        if need.startswith("source") and self.real is not None:
-            return self.real[need]
-        if need not in self._made:
-            self.want([need])
-            self._make(need)
-        return self._made[need]
+        if need.startswith("source") and self.source is not None:
+            return self.source[need]
+        if need not in self._arrays:
+            self.request([need])
+            self._extract(need)
+        return self._arrays[need]
 
     @property
     def emotions(self) -> tuple[str, ...]:
         """The data's emotions, neutral first."""
         return self.faces.emotions
 
-    def plan(self, name: str) -> edit_sets.Plan:
-        """The named plan of this row."""
-        if name not in self._plans:
-            self._plans[name] = edit_sets.make(name, self.row, len(self.faces), self.protocol)
-        return self._plans[name]
+    def edit_set(self, name: str) -> EditSet:
+        """The edit set of this name for this system."""
+        if name not in self._edit_sets:
+            edits = edit_sets.build(name, self.system, len(self.faces), self.protocol)
+            self._edit_sets[name] = edits
+        return self._edit_sets[name]
 
-    def _make(self, need: str) -> None:
-        name, asked = need.split(":")
-        plan = self.plan(name)
-        others = [v for v in self.wants[name] if v != asked and f"{name}:{v}" not in self._made]
-        views = [asked, *(view for view in others if self._possible(view))]
+    def _extract(self, need: str) -> None:
+        """Extracts a need, and in the same pass whatever else was requested of its edit set."""
+        name, feature = need.split(":")
+        edits = self.edit_set(name)
+        pending = [f for f in self.requests[name] if f != feature]
+        pending = [f for f in pending if f"{name}:{f}" not in self._arrays and self._available(f)]
         try:
-            made = self._run(name, plan, views)
+            arrays = self._pass(name, edits, [feature, *pending])
         except (RuntimeError, ValueError):
-            if len(views) == 1:
+            if not pending:
                 raise
-            made = self._run(name, plan, [asked])  # another metric's network must not cost this one
-        for view, values in made.items():
-            self._made[f"{name}:{view}"] = values.reshape(*plan.shape, *values.shape[1:])
+            # The network of another metric may have failed; this feature may still be possible.
+            arrays = self._pass(name, edits, [feature])
+        for key, values in arrays.items():
+            self._arrays[f"{name}:{key}"] = values.reshape(*edits.shape, *values.shape[1:])
 
-    def _possible(self, view: str) -> bool:
+    def _available(self, feature: str) -> bool:
         try:
-            self._judge(view)
+            self._extractor_hash(feature)
         except NotMeasured:
             return False
         return True
 
-    def _judge(self, view: str) -> str:
-        role = VIEWS[view][1]
-        return self.judges.sha256(role) if role else ""
+    def _extractor_hash(self, feature: str) -> str:
+        role = FEATURES[feature][1]
+        return self.extractors.sha256(role) if role else ""
 
-    def _run(self, name: str, plan: edit_sets.Plan, views: list[str]) -> dict[str, np.ndarray]:
-        items, back = _distinct(plan)
-        parts: dict[str, list[np.ndarray]] = {view: [] for view in views}
+    def _pass(self, name: str, edits: EditSet, features: list[str]) -> dict[str, np.ndarray]:
+        """Feature -> array m x ..., in one pass over the distinct edits, chunk by chunk."""
+        items, back = _distinct(edits)
+        parts: dict[str, list[np.ndarray]] = {feature: [] for feature in features}
         spent = 0.0
-        with self.track(f"{self.row.name}: {name}", len(items)) as advance:
+        with self.track(f"{self.system.name}: {name}", len(items)) as advance:
             for rows in torch.arange(len(items)).split(CHUNK):
-                chunk = _pick(items, rows)
-                for view, (values, seconds) in self._chunk(chunk, views, advance).items():
-                    parts[view].append(values)
-                    path = self._path(chunk, view)
-                    spent += 0.0 if path in self._counted else seconds / len(views)
-                    self._counted.add(path)
+                chunk = items.select(rows)
+                for feature, (values, seconds) in self._chunk(chunk, features, advance).items():
+                    parts[feature].append(values)
+                    # Two edit sets may share a file; its time is counted once.
+                    path = self._path(chunk, feature)
+                    spent += 0.0 if path in self._timed else seconds / len(features)
+                    self._timed.add(path)
         self.seconds[name] = self.seconds.get(name, 0.0) + spent
-        return {view: np.concatenate(pieces)[back] for view, pieces in parts.items()}
+        return {feature: np.concatenate(pieces)[back] for feature, pieces in parts.items()}
 
     def _chunk(
-        self, chunk: edit_sets.Plan, views: list[str], advance: Callable[[int], None]
+        self, chunk: EditSet, features: list[str], advance: Callable[[int], None]
     ) -> dict[str, tuple[np.ndarray, float]]:
-        """Values and seconds of a chunk by view, from the cache where they are there."""
-        paths = {view: self._path(chunk, view) for view in views}
-        known = {view: kept for view, path in paths.items() if (kept := _load(path)) is not None}
-        lacking = [view for view in views if view not in known]
-        if not lacking:
+        """Feature -> values and seconds of a chunk, from the cache where it has them."""
+        paths = {feature: self._path(chunk, feature) for feature in features}
+        loaded = {feature: _load(path) for feature, path in paths.items()}
+        values = {feature: entry for feature, entry in loaded.items() if entry is not None}
+        missing = [feature for feature in features if feature not in values]
+        if not missing:
             advance(len(chunk))
-            return known
+            return values
         start = time.perf_counter()
-        pieces: dict[str, list[np.ndarray]] = {view: [] for view in lacking}
-        for rows in torch.arange(len(chunk)).split(self.row.batch):
-            part = _pick(chunk, rows)
-            seen = Seen(self.row.edit(part.faces, part.codes), part.faces, part.wanted, self.judges)
-            for view in lacking:
-                pieces[view].append(VIEWS[view][0](seen))
+        pieces: dict[str, list[np.ndarray]] = {feature: [] for feature in missing}
+        for rows in torch.arange(len(chunk)).split(self.system.batch):
+            part = chunk.select(rows)
+            edited = self.system.edit(part.faces, part.codes)
+            batch = EditedBatch(edited, part.faces, part.targets, self.extractors)
+            for feature in missing:
+                pieces[feature].append(FEATURES[feature][0](batch))
             advance(len(rows))
         seconds = time.perf_counter() - start
-        for view in lacking:
-            known[view] = np.concatenate(pieces[view]), seconds
-            if view != "images":
-                _save(paths[view], *known[view])
-        return known
+        for feature in missing:
+            values[feature] = np.concatenate(pieces[feature]), seconds
+            if feature != "images":
+                _save(paths[feature], *values[feature])
+        return values
 
-    def _path(self, chunk: edit_sets.Plan, view: str) -> Path:
-        what = digest(chunk.faces, chunk.codes, chunk.wanted)
-        who = digest(
+    def _path(self, chunk: EditSet, feature: str) -> Path:
+        """The cache file of a chunk. Its name hashes everything that the values depend on."""
+        edits = digest(chunk.faces, chunk.codes, chunk.targets)
+        setting = digest(
             VERSION,
-            self.row.kind,
-            self.row.sha256,
+            self.system.kind,
+            self.system.sha256,
             self.faces.fingerprint,
             self.emotions,
-            self.judges.device,
+            self.extractors.device,
         )
-        return self.cache / who / f"{what}-{view}-{digest(self._judge(view))}.safetensors"
+        extractor = digest(self._extractor_hash(feature))
+        return self.cache / setting / f"{edits}-{feature}-{extractor}.safetensors"
 
 
-def source_evidence(
-    faces: FaceSet, protocol: Protocol, judges: Judges, cache: Path, track: Track = quiet
-) -> Evidence:
-    """Evidence of the test faces as they are, to be shared as `real` by every row."""
-    return Evidence(SourceRow(faces), faces, protocol, judges, cache, track=track)
+def source_features(
+    faces: FaceSet,
+    protocol: Protocol,
+    extractors: Extractors,
+    cache: Path,
+    track: Track = no_progress,
+) -> Features:
+    """The features of the unedited test faces, to be passed as `source` to every system's."""
+    return Features(SourceSystem(faces), faces, protocol, extractors, cache, track=track)
 
 
-def _distinct(plan: edit_sets.Plan) -> tuple[edit_sets.Plan, np.ndarray]:
-    """The plan without repetitions (ordered by face, so that a batch holds few faces), and where
-    each edit went.
+def _distinct(edits: EditSet) -> tuple[EditSet, np.ndarray]:
+    """The edits without repetitions, ordered by face so that a batch has few faces, and the
+    position of each edit among them.
 
-    Ways from neutral start at one code, and a disc's grid has 21 codes at its centre: no edit is
-    made twice.
+    All paths start at the neutral code, and a disc's grid has 21 codes at its centre.
     """
     key = torch.cat(
-        [plan.faces[:, None].double(), plan.codes.double(), plan.wanted[:, None].double()], 1
+        [edits.faces[:, None].double(), edits.codes.double(), edits.targets[:, None].double()], 1
     )
     distinct, back = key.unique(dim=0, return_inverse=True)
-    codes = distinct[:, 1:-1].float()
-    items = edit_sets.Plan(distinct[:, 0].long(), codes, distinct[:, -1].long(), (len(distinct),))
-    return items, back.numpy()
-
-
-def _pick(plan: edit_sets.Plan, rows: Tensor) -> edit_sets.Plan:
-    return edit_sets.Plan(plan.faces[rows], plan.codes[rows], plan.wanted[rows], (len(rows),))
+    faces, codes, targets = distinct[:, 0].long(), distinct[:, 1:-1].float(), distinct[:, -1].long()
+    return EditSet(faces, codes, targets, (len(distinct),)), back.numpy()
 
 
 def _save(path: Path, values: np.ndarray, seconds: float) -> None:
@@ -202,9 +209,9 @@ def _save(path: Path, values: np.ndarray, seconds: float) -> None:
 
 
 def _load(path: Path) -> tuple[np.ndarray, float] | None:
-    """What was kept, or None where nothing (readable) is."""
+    """Values and seconds of a cache file, or None where it is absent or damaged."""
     try:
-        kept = safetensors.numpy.load(path.read_bytes())
-        return kept["values"], float(kept["seconds"][0])
+        tensors = safetensors.numpy.load(path.read_bytes())
+        return tensors["values"], float(tensors["seconds"][0])
     except (FileNotFoundError, SafetensorError, KeyError):
         return None

@@ -1,5 +1,5 @@
-"""Views: what is kept of an edited picture. Features instead of pictures, each frozen network run
-once a picture.
+"""Features: what is computed from each edited picture. Every frozen network runs once per picture;
+metrics read features, not pictures.
 """
 
 from __future__ import annotations
@@ -14,24 +14,22 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from bench import regions
-from bench.ground_truth import Answers
-from bench.score import NotMeasured
+from bench.ground_truth import GroundTruth
+from bench.stats import NotMeasured
 from ganmut import images as pictures
-
-LUMA = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
 
 
 @dataclass
-class Judges:
-    """The frozen networks by role ("emotion", "identity", "units", "inception") and the answers,
-    with the test faces. Two roles are no networks: "answers" and "regions".
+class Extractors:
+    """The frozen networks by role ("emotion", "identity", "units", "inception"), and the ground
+    truth of the test faces. The roles "ground_truth" and "regions" have no network.
 
-    `missing` says why a role is empty; asking for it raises NotMeasured with that sentence.
+    missing: role -> why it has no network; looking it up raises NotMeasured with that reason.
     """
 
     networks: dict[str, Any]
     emotions: tuple[str, ...]
-    answers: Answers
+    ground_truth: GroundTruth
     missing: dict[str, str] = field(default_factory=dict)
     device: str = "cpu"
 
@@ -39,163 +37,167 @@ class Judges:
         if role in self.missing:
             raise NotMeasured(self.missing[role])
         if role not in self.networks:
-            raise NotMeasured(f"no {role} extractor was given")
+            raise NotMeasured(f"no extractor for {role}")
         return self.networks[role]
 
     def sha256(self, role: str) -> str:
-        """What names the network of a role in caches and results; raises NotMeasured where there is
-        none.
-        """
+        """The identifier of a role's network in caches and results; raises NotMeasured where there
+        is none."""
         if role == "regions":
-            return f"{'rendered' if self.answers.known else 'boxes'} {regions.VERSION}"
-        if role != "answers":
+            return f"{'rendered' if self.ground_truth.available else 'boxes'} {regions.VERSION}"
+        if role != "ground_truth":
             return str(self[role].sha256)
-        if not self.answers.known:
-            raise NotMeasured("only rendered faces have an answer to compare with")
+        if not self.ground_truth.available:
+            raise NotMeasured("only rendered faces have a ground truth")
         return "rendered"
 
-    def columns(self) -> list[int]:
-        """Where the data's emotions stand among the classifier's."""
-        known = tuple(self["emotion"].emotions)
-        absent = [emotion for emotion in self.emotions if emotion not in known]
+    def emotion_columns(self) -> list[int]:
+        """The classifier's output column of each emotion of the data; raises ValueError where it
+        has none."""
+        labels = tuple(self["emotion"].emotions)
+        absent = [emotion for emotion in self.emotions if emotion not in labels]
         if absent:
             raise ValueError(
-                f"the emotion extractor does not know {', '.join(absent)}; "
-                f"it knows {', '.join(known)}"
+                f"the emotion extractor has no {', '.join(absent)}; it has {', '.join(labels)}"
             )
-        return [known.index(emotion) for emotion in self.emotions]
+        return [labels.index(emotion) for emotion in self.emotions]
 
 
 @dataclass
-class Seen:
-    """One batch of edited pictures and what the networks said of them: every network looks once."""
+class EditedBatch:
+    """One batch of edited pictures, with the outputs of the extractors that have run on it.
+
+    images: uint8 m x 3 x S x S. faces: `[m]`, positions of the sources. targets: `[m]`, index of
+    the target emotion or -1.
+    """
 
     images: Tensor
     faces: Tensor
-    wanted: Tensor
-    judges: Judges
-    _kept: dict[str, Any] = field(default_factory=dict)
+    targets: Tensor
+    extractors: Extractors
+    _outputs: dict[str, Any] = field(default_factory=dict)
 
-    def by(self, role: str) -> Any:
-        """The Extraction of a network for this batch."""
-        if role not in self._kept:
-            self._kept[role] = self.judges[role](self.images)
-        return self._kept[role]
+    def extraction(self, role: str) -> Any:
+        """The output of a role's network for this batch."""
+        if role not in self._outputs:
+            self._outputs[role] = self.extractors[role](self.images)
+        return self._outputs[role]
+
+    def require_targets(self, feature: str) -> None:
+        """Raises ValueError unless every edit has a target emotion."""
+        if (self.targets < 0).any():
+            raise ValueError(
+                f"the feature {feature!r} needs edits with a target emotion, such as labels"
+            )
+
+    def ground_truth(self, feature: str) -> Tensor:
+        """uint8 m x 3 x S x S: the same people rendered with the target emotions."""
+        if "ground_truth" not in self._outputs:
+            self.require_targets(feature)
+            rendered = torch.empty(0)
+            for target in self.targets.unique().tolist():
+                rows = (self.targets == target).nonzero()[:, 0]
+                emotion = self.extractors.emotions[target]
+                part = self.extractors.ground_truth.render(self.faces[rows], emotion)
+                if not len(rendered):
+                    rendered = part.new_empty(len(self.faces), *part.shape[1:])
+                rendered[rows] = part
+            self._outputs["ground_truth"] = rendered
+        return self._outputs["ground_truth"]
 
 
-def features(seen: Seen) -> np.ndarray:
-    """m x d: the classifier's penultimate features."""
-    return _array(seen.by("emotion").features)
+def emotion_features(batch: EditedBatch) -> np.ndarray:
+    """m x d: the emotion classifier's penultimate features."""
+    return _array(batch.extraction("emotion").features)
 
 
-def softmax(seen: Seen) -> np.ndarray:
-    """m x emotions: the classifier's probabilities, in the data's order of emotions; where it knows
-    more emotions than the data has, those it shares add up to 1.
-    """
-    known = torch.as_tensor(seen.by("emotion").outputs)[:, seen.judges.columns()].double()
-    return _array(known / known.sum(1, keepdim=True))
+def softmax(batch: EditedBatch) -> np.ndarray:
+    """m x emotions: the classifier's probabilities in the data's order of emotions. Emotions that
+    the data lacks are dropped and the rest is normalised to 1."""
+    outputs = torch.as_tensor(batch.extraction("emotion").outputs)
+    columns = outputs[:, batch.extractors.emotion_columns()].double()
+    return _array(columns / columns.sum(1, keepdim=True))
 
 
-def embedding(seen: Seen) -> np.ndarray:
+def embedding(batch: EditedBatch) -> np.ndarray:
     """m x d: L2-normalised identity embeddings."""
-    return _array(seen.by("identity").outputs)
+    return _array(batch.extraction("identity").outputs)
 
 
-def units(seen: Seen) -> np.ndarray:
+def units(batch: EditedBatch) -> np.ndarray:
     """m x 17: action units in 0..1."""
-    return _array(seen.by("units").outputs)
+    return _array(batch.extraction("units").outputs)
 
 
-def inception(seen: Seen) -> np.ndarray:
+def inception(batch: EditedBatch) -> np.ndarray:
     """m x 2048: pool features of torch-fidelity's inception-v3-compat."""
-    return _array(seen.by("inception").features)
+    return _array(batch.extraction("inception").features)
 
 
-def answer(seen: Seen) -> np.ndarray:
+def ground_truth_error(batch: EditedBatch) -> np.ndarray:
     """m x 2: mean absolute difference (grey levels, 0..255) and SSIM of the luma, against the
-    rendered truth.
-    """
-    truth = _truth(seen, "answer").float()
-    edited = pictures.resize(seen.images.float(), truth.shape[-1]).round().clamp(0, 255)
+    ground truth."""
+    truth = batch.ground_truth("ground_truth_error").float()
+    edited = _resized(batch.images, truth.shape[-1])
     l1 = (edited - truth).abs().mean((1, 2, 3)).numpy()
-    return np.stack([l1, _ssim((edited * LUMA).sum(1), (truth * LUMA).sum(1))], 1).astype(
-        np.float32
-    )
+    luma = zip(pictures.luma(edited)[:, 0], pictures.luma(truth)[:, 0], strict=True)
+    ssim = [structural_similarity(a.numpy(), b.numpy(), data_range=255.0) for a, b in luma]
+    return np.stack([l1, np.array(ssim)], 1).astype(np.float32)
 
 
-def change(seen: Seen) -> np.ndarray:
-    """m x 2: the share of the absolute pixel change, from the source, that lies where the
-    expression needs it (bench/regions.py), and the share of the picture that this is.
+def localisation(batch: EditedBatch) -> np.ndarray:
+    """m x 2: the share of the absolute pixel change from the source that lies in the region of the
+    expression (bench/regions.py), and that region's share of the picture.
 
-    NaN in the first where the edit changes nothing, in both where nothing need change.
+    NaN in the first where the edit changes nothing, in both where the region is empty.
     """
-    known = seen.judges.answers.faces
-    source = known.faces(seen.faces).float()
-    edited = pictures.resize(seen.images.float(), source.shape[-1]).round().clamp(0, 255)
-    moved = (edited - source).abs().sum(1)
-    if seen.judges.answers.known:
-        needed = regions.rendered(source, _truth(seen, "change"))
+    ground_truth = batch.extractors.ground_truth
+    source = ground_truth.faces.faces(batch.faces).float()
+    edited = _resized(batch.images, source.shape[-1])
+    change = (edited - source).abs().sum(1)
+    if ground_truth.available:
+        region = regions.changed_region(source, batch.ground_truth("localisation"))
     else:
-        needed = _boxes(seen, source.shape[-1])
-    inside, whole = (moved * needed).sum((1, 2)), moved.sum((1, 2))
-    area = needed.float().mean((1, 2))
-    nothing, gap = area == 0, torch.tensor(float("nan"))
-    share = torch.where(nothing | (whole == 0), gap, inside / whole.clamp(min=1))
-    return _array(torch.stack([share, torch.where(nothing, gap, area)], 1))
+        region = _boxes(batch, source.shape[-1])
+    inside, total = (change * region).sum((1, 2)), change.sum((1, 2))
+    area = region.float().mean((1, 2))
+    empty, nan = area == 0, torch.tensor(float("nan"))
+    share = torch.where(empty | (total == 0), nan, inside / total.clamp(min=1))
+    return _array(torch.stack([share, torch.where(empty, nan, area)], 1))
 
 
-def _boxes(seen: Seen, size: int) -> Tensor:
-    """bool m x S x S: the boxes of the emotion asked for and of the one that the source shows."""
-    _asked(seen, "change")
-    shown = seen.judges.answers.faces.emotion[seen.faces]
-    every = torch.stack([regions.boxes(emotion, size) for emotion in seen.judges.emotions])
-    return every[seen.wanted] | every[shown]
+def images(batch: EditedBatch) -> np.ndarray:
+    """m x 3 x S x S uint8: the pictures themselves; large, and therefore never cached."""
+    return batch.images.numpy()
 
 
-def _asked(seen: Seen, view: str) -> None:
-    if (seen.wanted < 0).any():
-        raise ValueError(f"the view {view!r} needs a plan that asks for an emotion, such as labels")
+def _boxes(batch: EditedBatch, size: int) -> Tensor:
+    """bool m x S x S: the boxes of the target emotion and of the source emotion."""
+    batch.require_targets("localisation")
+    emotions = batch.extractors.emotions
+    boxes = torch.stack([regions.box_region(emotion, size) for emotion in emotions])
+    source = batch.extractors.ground_truth.faces.emotion[batch.faces]
+    return boxes[batch.targets] | boxes[source]
 
 
-def _truth(seen: Seen, view: str) -> Tensor:
-    """uint8 m x 3 x S x S: the same people rendered with the emotions asked for."""
-    if "truth" not in seen._kept:
-        _asked(seen, view)
-        truth = torch.empty(0)
-        for which in seen.wanted.unique().tolist():
-            rows = (seen.wanted == which).nonzero()[:, 0]
-            rendered = seen.judges.answers.render(seen.faces[rows], seen.judges.emotions[which])
-            if not len(truth):
-                truth = rendered.new_empty(len(seen.faces), *rendered.shape[1:])
-            truth[rows] = rendered
-        seen._kept["truth"] = truth
-    return seen._kept["truth"]
-
-
-def _ssim(a: Tensor, b: Tensor) -> np.ndarray:
-    pairs = zip(a.numpy(), b.numpy(), strict=True)
-    return np.array([structural_similarity(x, y, data_range=255.0) for x, y in pairs])
-
-
-def images(seen: Seen) -> np.ndarray:
-    """m x 3 x S x S uint8: the pictures themselves, for the few metrics that need pixels; large, so
-    never the default.
-    """
-    return seen.images.numpy()
+def _resized(images: Tensor, size: int) -> Tensor:
+    """float m x 3 x size x size in grey levels, rounded as uint8 would be."""
+    return pictures.resize(images.float(), size).round().clamp(0, 255)
 
 
 def _array(values: Any) -> np.ndarray:
     return torch.as_tensor(values).detach().float().cpu().numpy()
 
 
-NETWORKLESS = frozenset({"", "answers", "regions"})  # roles that no network fills
-VIEWS: dict[str, tuple[Callable[[Seen], np.ndarray], str]] = {
-    "features": (features, "emotion"),
+NON_NETWORK_ROLES = frozenset({"", "ground_truth", "regions"})
+# Feature -> how it is computed, and the role of the extractor that it needs.
+FEATURES: dict[str, tuple[Callable[[EditedBatch], np.ndarray], str]] = {
+    "emotion_features": (emotion_features, "emotion"),
     "softmax": (softmax, "emotion"),
     "embedding": (embedding, "identity"),
     "units": (units, "units"),
     "inception": (inception, "inception"),
-    "answer": (answer, "answers"),
-    "change": (change, "regions"),
+    "ground_truth_error": (ground_truth_error, "ground_truth"),
+    "localisation": (localisation, "regions"),
     "images": (images, ""),
 }

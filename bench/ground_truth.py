@@ -1,4 +1,5 @@
-"""Answers: the test people rendered with the expression asked for, once for all rows and runs."""
+"""Ground truth: the test people rendered with the target expression, cached for all systems and
+runs."""
 
 from __future__ import annotations
 
@@ -14,36 +15,35 @@ from ganmut.datasets.base import digest
 from ganmut.images import write_atomic
 
 
-class Answers:
-    """Renders and keeps the answers of the first n test faces at full intensity; other intensities
-    are not kept.
-    """
+class GroundTruth:
+    """Renders test faces with an expression, and caches the first n of them at full intensity in
+    `folder`; other intensities are rendered anew."""
 
     def __init__(self, faces: FaceSet, n: int, folder: Path):
         self.faces, self.n, self.folder = faces, min(n, len(faces)), folder
-        self._open: dict[str, np.ndarray] = {}
+        self._arrays: dict[str, np.ndarray] = {}
 
     @property
-    def known(self) -> bool:
-        """Whether the data source knows the truth at all."""
+    def available(self) -> bool:
+        """Whether the data source can render its people with another expression."""
         return self.faces.ground_truth is not None
 
     def render(self, faces: Tensor, emotion: str, intensity: float = 1.0) -> Tensor:
-        """uint8 m x 3 x S x S of test faces (positions) with an expression."""
+        """uint8 m x 3 x S x S: test faces (positions, `[m]`) with an expression."""
         if intensity == 1 and len(faces) and int(faces.max()) < self.n:
-            return torch.from_numpy(self._all(emotion)[faces.numpy()])
+            return torch.from_numpy(self._cached(emotion)[faces.numpy()])
         return self.faces.ground_truth(faces, emotion, intensity)
 
-    def _all(self, emotion: str) -> np.ndarray:
-        if emotion not in self._open:
-            name = digest("answers", self.faces.fingerprint, self.n, emotion)
+    def _cached(self, emotion: str) -> np.ndarray:
+        if emotion not in self._arrays:
+            name = digest("ground truth", self.faces.fingerprint, self.n, emotion)
             path = self.folder / f"{name}.npy"
             if not path.is_file():
-                write_atomic(path, self._rendered(emotion))
-            self._open[emotion] = np.load(path, mmap_mode="r", allow_pickle=False)
-        return self._open[emotion]
+                write_atomic(path, self._npy(emotion))
+            self._arrays[emotion] = np.load(path, mmap_mode="r", allow_pickle=False)
+        return self._arrays[emotion]
 
-    def _rendered(self, emotion: str) -> bytes:
+    def _npy(self, emotion: str) -> bytes:
         parts = [
             self.faces.ground_truth(rows, emotion, 1.0).numpy()
             for rows in torch.arange(self.n).split(128)

@@ -1,15 +1,29 @@
-"""LEADERBOARD.md: the tables, the papers' own figures beside ours, the claims, what the numbers do
-not say, the figures.
+"""Leaderboard: the tables as LEADERBOARD.md, in the terminal, and in the README.
+
+`python bench/leaderboard.py --out DIR` writes DIR/LEADERBOARD.md from DIR/results.jsonl. Without
+--out it takes bench/results and also updates the README.
 """
 
 from __future__ import annotations
 
+import argparse
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+if __package__ in (None, ""):  # run as a script: import bench and ganmut from the repository's root
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import rich.table
+from rich.console import Console
+
+from bench import results
 from bench.metrics.base import METRICS
 from bench.tables import (
-    ENDS,
-    Board,
+    MAX_METRICS,
+    REFERENCE_ROWS,
+    Leaderboard,
+    Record,
     cell,
     equal_table,
     heading,
@@ -17,75 +31,108 @@ from bench.tables import (
     number,
     parts_tables,
     remarks,
+    select,
 )
+from ganmut.images import write_atomic
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "bench" / "results"
+BEGIN, END = "<!-- leaderboard:begin -->", "<!-- leaderboard:end -->"
+INTERVAL = len("0.0463–0.0902")  # the widest text of a cell in the terminal
 
 NOTES = (
-    "FED is never read alone: the row identity edits nothing and scores 0 by construction. Read it "
-    "beside accuracy. The same goes for identity distance, oracle error and concentration: who "
-    "changes little keeps much.",
-    "The row real sets as many other real faces in the place of the edited ones: what is left is "
-    "the noise of the sample.",
-    "Accuracy above real is not better: it is more prototypical than real faces are.",
+    "FED must be read together with accuracy: the row no_edit changes nothing and scores 0 by "
+    "construction. The same holds for identity distance, ground-truth L1 and edit localisation: "
+    "weak edits score well here by construction.",
+    "The row real_split uses as many other real faces in place of the edited ones: its value is "
+    "the sampling noise.",
+    "Accuracy above real_split is not better: such edits are more prototypical than real faces.",
     "ERE in the main table searches each paper's own grid (441 codes for GANmut and GGANmut, 63 "
     "styles an emotion for SMIT and StarGAN v2, 441 real faces' units where codes are units, the "
-    "labels alone for StarGAN); the equal-budget table gives every method as many codes.",
-    "AU error asks every method for the same: the units of the emotion's prototype. What the row "
-    "oracle has left is people's own manners and the regressor's error.",
-    "Concentration of a change spread evenly over the picture is the part area. Real neighbours "
-    "are 50 % where edits and real faces cannot be told apart; neither more nor less is better.",
-    "The classifier that measures was trained on people whom no editor saw.",
+    "labels alone for StarGAN). The equal-budget table gives every method the same number of "
+    "codes.",
+    "AU error compares every method with the same target: the units of the emotion's prototype. "
+    "The row ground_truth gives what individual differences and the regressor's error contribute.",
+    "A change spread evenly over the picture has the edit localisation of the part area. A real-"
+    "neighbour rate of 50 % means that edits and real faces cannot be told apart; neither more "
+    "nor less is better.",
+    "The emotion classifier was trained on people whom no editor was trained on.",
 )
 ONE_SEED = (
     "Intervals are 95 % bootstrap intervals over the source faces. Every method was trained once, "
-    "from one seed: what another training would give is not in them."
+    "from one seed; they do not include the variation between trainings."
 )
 MORE_SEEDS = (
     "Intervals are 95 % bootstrap intervals over the source faces, of one training each. Claims "
-    "were judged again on trainings from other seeds ({}) and hold only where all agree."
+    "were evaluated again on trainings from other seeds ({}) and hold only where all agree."
 )
 RENDERED = (
-    "These faces are rendered, not photographed. What holds here is a statement about these "
-    "methods on these faces."
+    "These faces are rendered, not photographed. The results are statements about these methods on "
+    "these faces."
+)
+CLAIMS = (
+    "Tested by the paired bootstrap over source faces: the 95 % interval of the difference is on "
+    "one side of zero (holds), on the other (does not hold), or on both (undecided)."
+)
+PAPERS = (
+    "The papers measured on AffectNet with a classifier that was never released. Levels therefore "
+    "differ; only orders are comparable."
 )
 CAPTIONS = {
-    "sheet": "One rendered person under each emotion, a method a line; above them the same person "
-    "rendered with the expression.",
+    "sheet": "One rendered person under each emotion, one method per line; above them the ground "
+    "truth.",
     "gamut": "Label distribution over the gamut, as in figures 1 and 3 of GANmut: the classifier's "
-    "mean softmax over edited test faces; colour: most probable emotion, shade: its probability. "
+    "mean softmax over edited test faces. Colour: most probable emotion; shade: its probability. "
     "Marks: learned directions or modes.",
     "faces": "The same gamut as edits of one rendered person.",
     "strip": "From neutral to the emotion in ten steps, as in figure 4 of GANmut: one rendered "
-    "person, a method a line.",
+    "person, one method per line.",
     "wheel": "Emotion wheel, as in figures 9 to 11 of GANmut's supplement: angles around, radii "
     ".33, .66 and 1.",
     "sweep": "Single action units from 0 to 1, the others as in neutral.",
-    "change": "What an edit changes, as in figures 5, 13 and 14 of DefGAN: absolute difference "
-    "from the source, four times amplified.",
-    "flow": "Flow: arrows from each pixel to where its colour is taken from.",
-    "boxes": "What the local branches see and edit.",
-    "tsne": "Real faces (grey) and edits under the evaluation prior (by what the classifier sees) "
-    "in one t-SNE embedding of the classifier's features each, as in figure 5 of GANmut.",
+    "change": "Absolute difference between edit and source, times four, as in figures 5, 13 and 14 "
+    "of DefGAN.",
+    "flow": "Flow: an arrow from each pixel to the position that its colour is taken from.",
+    "boxes": "The regions that the local branches edit.",
+    "tsne": "Real faces (grey) and edits under the evaluation prior (coloured by the classifier's "
+    "prediction) in one t-SNE embedding of the classifier's features per method, as in figure 5 of "
+    "GANmut.",
 }
 
 
-def markdown(found: Board, folder: Path) -> str:
-    """The text of LEADERBOARD.md; figures are those that lie in folder/figures."""
-    parts = [
-        _head(found),
-        _main(found),
-        _equal(found),
-        _claims(found),
-        _beside(found),
-        _by_part(found),
-        _notes(found),
+# Markdown -----------------------------------------------------------------------------------------
+
+
+def write(board: Leaderboard, folder: Path) -> Path:
+    """Writes LEADERBOARD.md to a folder and returns its path."""
+    path = folder / "LEADERBOARD.md"
+    write_atomic(path, markdown(board, folder))
+    return path
+
+
+def markdown(board: Leaderboard, folder: Path) -> str:
+    """The text of LEADERBOARD.md, with the figures in folder/figures."""
+    sections = [
+        _head(board),
+        _main(board),
+        _equal(board),
+        _claims(board),
+        _papers(board),
+        _by_part(board),
+        _notes(board),
         _figures(folder),
-        _provenance(found),
+        _provenance(board),
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def _head(found: Board) -> str:
-    one = found.one()
+def _table(header: list[str], lines: list[list[str]]) -> str:
+    rows = [header, ["---"] * len(header), *lines]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _head(board: Leaderboard) -> str:
+    one = board.any_record()
     data = f"`{one['data']}`, {one['split']} split, {one['size']} px"
     data += f", fingerprint `{one['data_fingerprint']}`"
     protocol = one["versions"].get("protocol", one["protocol"])
@@ -93,123 +140,187 @@ def _head(found: Board) -> str:
     return f"# Leaderboard\n\nData: {data}.\n\nProtocol: {protocol}.{rendered}"
 
 
-def _table(head: list[str], lines: list[list[str]]) -> str:
-    body = ["| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *lines]]
-    return "\n".join(body)
+def _main(board: Leaderboard) -> str:
+    return "\n\n".join(f"**{title}**\n\n{_table(*table)}" for title, table in main_tables(board))
 
 
-def _main(found: Board) -> str:
-    parts = []
-    for title, head, lines in main_tables(found):
-        parts += [f"**{title.capitalize()}**", _table(head, lines)]
-    return "\n\n".join(parts)
+def _equal(board: Leaderboard) -> str:
+    header, lines = equal_table(board)
+    return f"## ERE, equal budget\n\n{_table(header, lines)}" if lines else ""
 
 
-def _equal(found: Board) -> str:
-    head, lines = equal_table(found)
-    return f"## ERE, equal budget\n\n{_table(head, lines)}" if lines else ""
-
-
-def _claims(found: Board) -> str:
-    if not found.claims:
+def _claims(board: Leaderboard) -> str:
+    if not board.claims:
         return ""
     lines = [
         [c["number"], c["sentence"], c["source"], f"**{c['verdict']}**", c["why"]]
-        for c in found.claims
+        for c in board.claims
     ]
-    text = (
-        "Judged by the paired bootstrap over source faces: the 95 % interval of the difference is "
-        "on one side of zero, on the other, or on both (undecided). A claim that does not hold is "
-        "a result, not an error."
-    )
-    return f"## Claims of the papers\n\n{text}\n\n" + _table(
-        ["", "claim", "source", "here", "why"], lines
-    )
+    table = _table(["", "claim", "source", "here", "why"], lines)
+    return f"## Claims of the papers\n\n{CLAIMS}\n\n{table}"
 
 
-def _beside(found: Board) -> str:
+def _papers(board: Leaderboard) -> str:
     lines = []
-    for name in found.metrics:
+    for name in board.metrics:
         reference = METRICS[name].reference if name in METRICS else {}
-        for row in found.rows:
-            record = found.cells.get((row, name))
+        for row in board.rows:
+            record = board.cells.get((row, name))
             if row in reference and record is not None:
-                lines.append([heading(name), row, reference[row], _ours(record, reference[row])])
+                lines.append([heading(name), row, reference[row], _like(record, reference[row])])
     if not lines:
         return ""
-    text = (
-        "The papers measured on AffectNet with a classifier that was never released, so levels "
-        "differ; orders are what can be compared."
-    )
-    return f"## Beside the papers' own figures\n\n{text}\n\n" + _table(
-        ["", "row", "paper", "here"], lines
-    )
+    return f"## Values in the papers\n\n{PAPERS}\n\n{_table(['', 'row', 'paper', 'here'], lines)}"
 
 
-def _ours(record: dict, theirs: str) -> str:
-    if len(theirs.split()) > 1 and record["parts"]:
+def _like(record: Record, reference: str) -> str:
+    """Our values in the form of the paper's: one, or one per part."""
+    if len(reference.split()) > 1 and record["parts"]:
         return " ".join(number(value, record["unit"]) for value in record["parts"].values())
     return cell(record)
 
 
-def _by_part(found: Board) -> str:
+def _by_part(board: Leaderboard) -> str:
     sections = []
-    for name in found.metrics:
-        tables = [(head, lines) for head, lines in parts_tables(found, name) if len(head) > 2]
+    for name in board.metrics:
+        tables = [table for table in parts_tables(board, name) if len(table[0]) > 2]
         if tables:
-            text = "\n\n".join(_table(head, lines) for head, lines in tables)
+            text = "\n\n".join(_table(*table) for table in tables)
             sections.append(f"### {heading(name)}\n\n{text}")
     return "## By emotion\n\n" + "\n\n".join(sections) if sections else ""
 
 
-def _notes(found: Board) -> str:
-    again = sorted({row for c in found.claims for row in c["weights"] if "@" in row})
-    seeds = MORE_SEEDS.format(", ".join(again)) if again else ONE_SEED
-    lines = [f"* {text}" for text in (*NOTES, seeds, *remarks(found))]
-    if found.left_out:
+def _notes(board: Leaderboard) -> str:
+    more = sorted({row for c in board.claims for row in c["weights"] if "@" in row})
+    seeds = MORE_SEEDS.format(", ".join(more)) if more else ONE_SEED
+    lines = [f"* {text}" for text in (*NOTES, seeds, *remarks(board))]
+    if board.left_out:
         lines.append(
-            f"* {found.left_out} older or differently measured results are in the file but not in "
-            "these tables."
+            f"* {board.left_out} older results, or results measured differently, are in the file "
+            "but not in these tables."
         )
-    return "## What to know\n\n" + "\n".join(lines)
+    return "## Notes\n\n" + "\n".join(lines)
 
 
 def _figures(folder: Path) -> str:
-    pictures = sorted((folder / "figures").glob("*.png"))
-    if not pictures:
-        return ""
+    order = list(CAPTIONS)
+    paths = (folder / "figures").glob("*.png")
     lines, last = [], ""
-    for path in sorted(pictures, key=lambda p: (list(CAPTIONS).index(_sort(p)), p.name)):
-        kind = _sort(path)
+    for path in sorted(paths, key=lambda path: (order.index(_kind(path)), path.name)):
+        kind = _kind(path)
         lines += [CAPTIONS[kind]] if kind != last else []
         lines.append(f"![{path.stem.replace('_', ' ')}](figures/{path.name})")
         last = kind
-    return "## Figures\n\n" + "\n\n".join(lines)
+    return "## Figures\n\n" + "\n\n".join(lines) if lines else ""
 
 
-def _sort(path: Path) -> str:
+def _kind(path: Path) -> str:
     kind = path.stem.split("_")[0]
     return kind if kind in CAPTIONS else "strip"
 
 
-def _provenance(found: Board) -> str:
-    rows = []
-    for row in found.rows:
-        record = next(r for (name, _), r in found.cells.items() if name == row)
-        if row not in ENDS:
-            training = record["training"]
-            facts = ", ".join(
-                f"{key} {value}" for key, value in training.items() if value not in (None, "")
-            )
-            rows.append([row, f"`{record['weights_sha256'][:12]}`", facts])
-    for row, sha in sorted({k: v for c in found.claims for k, v in c["weights"].items()}.items()):
-        if row not in found.rows:
-            rows.append([row, f"`{sha[:12]}`", "for the claims only"])
-    judges = {role: sha for r in found.cells.values() for role, sha in r["extractors"].items()}
-    extractors = ", ".join(f"{role} `{sha[:12]}`" for role, sha in sorted(judges.items()))
-    places = sorted(
-        {f"{r['device']}, {r['dtype']}, commit {r['commit'][:12]}" for r in found.cells.values()}
+def _provenance(board: Leaderboard) -> str:
+    lines = []
+    for row in board.rows:
+        record = next(r for (name, _), r in board.cells.items() if name == row)
+        if row not in REFERENCE_ROWS:
+            training = {k: v for k, v in record["training"].items() if v not in (None, "")}
+            facts = ", ".join(f"{key} {value}" for key, value in training.items())
+            lines.append([row, f"`{record['weights_sha256'][:12]}`", facts])
+    for row, sha in sorted({k: v for c in board.claims for k, v in c["weights"].items()}.items()):
+        if row not in board.rows:
+            lines.append([row, f"`{sha[:12]}`", "for the claims only"])
+    records = board.cells.values()
+    hashes = {role: sha for r in records for role, sha in r["extractors"].items()}
+    extractors = ", ".join(f"{role} `{sha[:12]}`" for role, sha in sorted(hashes.items()))
+    machines = sorted({f"{r['device']}, {r['dtype']}, commit {r['commit'][:12]}" for r in records})
+    text = f"Extractors: {extractors}.\n\nMeasured on: {'; '.join(machines)}."
+    return f"## Provenance\n\n{_table(['row', 'weights', 'training'], lines)}\n\n{text}"
+
+
+# README -------------------------------------------------------------------------------------------
+
+
+def summary(text: str) -> str:
+    """The main tables and the claims without their reasons, from the text of LEADERBOARD.md."""
+    blocks = text.split("\n\n")
+    main = [b for b in text.split("\n\n## ")[0].split("\n\n") if b.startswith(("|", "**"))]
+    claims = next(b for b in blocks if b.startswith("|") and "| claim |" in b.splitlines()[0])
+    verdicts = ["|".join(line.split("|")[:5]) + "|" for line in claims.splitlines()]
+    protocol = next(b for b in blocks if b.startswith("Protocol:"))
+    return "\n\n".join([protocol, *main, "\n".join(verdicts)])
+
+
+def with_summary(readme: str, text: str) -> str:
+    """The README with the summary between its two marks; raises ValueError without the marks."""
+    before, begin, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"the README has no {BEGIN} and {END}")
+    return f"{before}{BEGIN}\n\n{summary(text)}\n\n{END}{after}"
+
+
+# Terminal -----------------------------------------------------------------------------------------
+
+
+def print_tables(console: Console, board: Leaderboard) -> None:
+    """Prints the main tables, the equal budget, the claims and the remarks."""
+    one = board.any_record()
+    caption = f"data: {one['data']} · protocol {one['protocol']} · 95 % intervals over faces"
+    columns = (console.width - max(map(len, board.rows)) - 4) // (INTERVAL + 3)
+    for title, table in main_tables(board, _two_lines, max(1, min(MAX_METRICS, columns))):
+        console.print(_rich_table(title, *table, caption))
+    header, lines = equal_table(board)
+    if lines:
+        console.print(_rich_table("ERE, equal budget", header, lines))
+    if board.claims:
+        lines = [[c["number"], c["sentence"], c["verdict"], c["why"]] for c in board.claims]
+        console.print(_rich_table("Claims of the papers", ["", "claim", "", "why"], lines))
+    for line in remarks(board):
+        console.print(f"· {line}", highlight=False, markup=False)
+
+
+def _two_lines(record: Record | None) -> str:
+    """A cell with the interval below the value, at half the width."""
+    return cell(record, interval="\n{}–{}")
+
+
+def _rich_table(
+    title: str, header: list[str], lines: list[list[str]], caption: str | None = None
+) -> rich.table.Table:
+    table = rich.table.Table(
+        title=title, caption=caption, title_justify="left", caption_justify="left"
     )
-    text = f"Extractors: {extractors}.\n\nMeasured on: {'; '.join(places)}."
-    table = _table(["row", "weights", "training"], rows)
-    return f"## Where the numbers come from\n\n{table}\n\n{text}"
+    table.add_column(header[0], no_wrap=True)
+    for name in header[1:]:
+        table.add_column(name, overflow="fold")
+    for line in lines:
+        table.add_row(*(text.replace("[", "\\[") for text in line))
+    return table
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Writes LEADERBOARD.md (and the README) and prints the tables; exit code 2 without results."""
+    parser = argparse.ArgumentParser(
+        prog="bench/leaderboard.py", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument("--out", metavar="DIR", help="folder of results.jsonl")
+    out = parser.parse_args(arguments).out
+    folder = Path(out) if out else RESULTS
+    try:
+        board = select(results.read(folder))
+    except ValueError as error:
+        print(f"{folder}: {error}", file=sys.stderr)
+        return 2
+    print_tables(Console(), board)
+    path = write(board, folder)
+    if out is None:
+        readme = ROOT / "README.md"
+        text = with_summary(readme.read_text(encoding="utf-8"), path.read_text(encoding="utf-8"))
+        write_atomic(readme, text)
+    print(f"wrote {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,33 +1,32 @@
-"""Protocol: how many faces, which codes, which seed. Named, versioned and hashed, so that no two
-are ever mixed.
+"""Protocol: how many faces, which codes, which seed. Protocols are named, versioned and hashed, so
+that results of two protocols are never mixed.
 """
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from ganmut.registry import Unknown
+from ganmut.registry import Unknown, did_you_mean
 
 VERSION = 3  # raised whenever the meaning of a field, or how faces and codes are drawn, changes
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """What one leaderboard is measured on; numbers of two protocols never share a table.
+    """The sample sizes and the seed of one leaderboard.
 
-    n_test: source faces of FED, one edit each (as many others stand in for the row "real"). n_fid:
-    how many of them FID sees (Inception is the slowest network here). n_accuracy: faces that are
-    edited to every emotion (accuracy, AU error, identity, oracle, concentration). n_smooth: faces
-    whose way from neutral to every emotion is walked in `steps` pictures. n_ere: faces that ERE
-    takes its targets from, whole batches of `ere_batch`, one target a batch; the first `ere_edited`
-    of every batch are edited. budget: the codes that anybody may search for ERE, and that everybody
-    does in its equal-budget half (the papers search 441 at most). replicates: bootstrap draws.
-    chart_faces, chart_side: faces and grid of the gamut maps.
+    n_test: source faces of FED, one edit each; as many others form the row real_split. n_fid: how
+    many of these edits FID uses (Inception is the slowest network). n_accuracy: faces edited to
+    every emotion (accuracy, AU error, identity distance, ground-truth L1, edit localisation).
+    n_smooth: faces whose path from neutral to every emotion is edited in `steps` pictures. n_ere:
+    faces from which ERE draws its targets, in whole batches of `ere_batch`, one target a batch; the
+    first `ere_edited` of every batch are edited. budget: largest number of codes searched for ERE,
+    and the number that every method gets in its equal-budget part (the papers search 441 at most).
+    replicates: bootstrap draws. chart_faces, chart_side: faces and grid of the gamut maps.
     """
 
     name: str
@@ -62,18 +61,18 @@ class Protocol:
         return np.arange(whole).reshape(-1, self.ere_batch)
 
     def ere_faces(self, n: int) -> np.ndarray:
-        """Positions of the faces that ERE edits."""
+        """`[faces]`: positions of the faces that ERE edits, among n test faces."""
         return self.ere_batches(n)[:, : self.ere_edited].ravel()
 
     @property
     def hash(self) -> str:
-        """12 hex digits of every field but the name, and of the protocol's version."""
+        """12 hex digits: a hash of every field except the name, and of VERSION."""
         fields = {**asdict(self), "version": VERSION}
         del fields["name"]
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
 
     def describe(self) -> str:
-        """One line for captions: name, version, hash and sizes."""
+        """One line with name, version, hash and sizes."""
         return (
             f"{self.name} (version {VERSION}, {self.hash}): {self.n_test} faces for FED, "
             f"{self.n_fid} for FID, {self.n_accuracy} under "
@@ -82,31 +81,52 @@ class Protocol:
         )
 
 
-# "paper" is GANmut's section 5: 500 test images an emotion. "default" keeps nine methods at 64 px
-# under ten minutes on two CPU cores; ERE (faces x 441 codes) is most of it, so it edits one face a
-# batch: few faces, each with a target of its own.
+# "paper" follows GANmut, section 5: 500 test images per emotion. "default" measures nine methods at
+# 64 px in under ten minutes on two CPU cores. Most of that is ERE (faces x 441 codes), so it edits
+# one face per batch: few faces, each with a target of its own.
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
         Protocol(
-            "default", n_test=700, n_fid=200, n_accuracy=140, n_smooth=24, n_ere=128, ere_edited=1,
+            "default",
+            n_test=700,
+            n_fid=200,
+            n_accuracy=140,
+            n_smooth=24,
+            n_ere=128,
+            ere_edited=1,
         ),
         Protocol(
-            "quick", n_test=140, n_fid=32, n_accuracy=14, n_smooth=3, n_ere=48, ere_edited=1,
-            replicates=200, budget=49, chart_faces=2, chart_side=11,
+            "quick",
+            n_test=140,
+            n_fid=32,
+            n_accuracy=14,
+            n_smooth=3,
+            n_ere=48,
+            ere_edited=1,
+            replicates=200,
+            budget=49,
+            chart_faces=2,
+            chart_side=11,
         ),
         Protocol(
-            "paper", n_test=3500, n_fid=3500, n_accuracy=3500, n_smooth=3500, n_ere=3488,
-            replicates=1000, chart_faces=64, chart_side=41,
+            "paper",
+            n_test=3500,
+            n_fid=3500,
+            n_accuracy=3500,
+            n_smooth=3500,
+            n_ere=3488,
+            replicates=1000,
+            chart_faces=64,
+            chart_side=41,
         ),
     )
-}  # fmt: skip
+}
 
 
-def protocol(name: str, seed: int = 0) -> Protocol:
-    """The named protocol under a seed; raises Unknown with what is near."""
+def get_protocol(name: str, seed: int = 0) -> Protocol:
+    """The protocol of this name with a seed; raises Unknown for an unknown name."""
     if name not in PROTOCOLS:
-        near = difflib.get_close_matches(name, PROTOCOLS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else "."
+        hint = did_you_mean(name, PROTOCOLS)
         raise Unknown(f"unknown protocol {name!r}{hint} There are: {', '.join(PROTOCOLS)}")
     return replace(PROTOCOLS[name], seed=seed)

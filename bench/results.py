@@ -1,11 +1,10 @@
-"""Results: one JSON line a number, with everything one needs to know what it is a number of."""
+"""Results: one JSON line per number, with everything that the number depends on."""
 
 from __future__ import annotations
 
 import json
 import math
 import os
-import subprocess
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,20 +12,23 @@ from typing import Any
 
 import torch
 
-from bench.score import Score
+from bench.claims import Verdict
+from bench.stats import Score
 from ganmut import device as hardware
+from ganmut import legacy
+from ganmut.revision import commit
 
 FILE = "results.jsonl"
 
 
 @dataclass(frozen=True)
 class Result:
-    """One cell of the leaderboard. status: "ok", "not measured" (note says why) or "error" (note is
-    the message).
+    """One cell of the leaderboard. status: "ok", "not measured" or "error"; note is the reason or
+    the message.
 
-    value and parts carry 95 % intervals over n faces. seconds: this metric; evidence_seconds:
-    making the edits and features it reads (shared with the other metrics). extractors: role ->
-    sha256 of the networks it reads.
+    value, parts: with 95 % intervals over n faces. extractors: role -> sha256 of the networks that
+    the metric reads. seconds: the metric itself. feature_seconds: the edits and features that it
+    reads, which other metrics share.
     """
 
     row: str
@@ -55,15 +57,35 @@ class Result:
     device: str
     dtype: str
     seconds: float
-    evidence_seconds: float
+    feature_seconds: float
     time: str
     versions: dict[str, str] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     kind: str = "score"
 
 
-def measured(score: Score) -> dict[str, Any]:
-    """The fields of a Result that a Score gives; NaN (nothing left to average) becomes null."""
+@dataclass(frozen=True)
+class ClaimRecord(Verdict):
+    """A verdict with everything that it depends on. weights: method -> sha256."""
+
+    protocol: str
+    protocol_hash: str
+    data: str
+    split: str
+    size: int
+    data_fingerprint: str
+    seed: int
+    commit: str
+    device: str
+    dtype: str
+    time: str
+    versions: dict[str, str]
+    weights: dict[str, str]
+    kind: str = "claim"
+
+
+def score_fields(score: Score) -> dict[str, Any]:
+    """The fields of a Result that a Score gives; NaN becomes null."""
     return {
         "value": _finite(score.value),
         "interval": score.interval,
@@ -78,8 +100,8 @@ def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def append(folder: Path, records: list[Any]) -> Path:
-    """Adds records (dataclasses) to the folder's results.jsonl; earlier lines stay as they are."""
+def append(folder: Path, records: list[Result] | list[ClaimRecord]) -> Path:
+    """Appends records to the results.jsonl of a folder and returns its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / FILE
     lines = "".join(json.dumps(asdict(record), allow_nan=False) + "\n" for record in records)
@@ -91,8 +113,9 @@ def append(folder: Path, records: list[Any]) -> Path:
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """All records of a folder in the order they were written; a last line cut short by a kill is
-    passed over.
+    """All records of a folder in the order of writing, old names replaced by current ones.
+
+    A last line cut short by a kill is skipped; any other invalid line raises ValueError.
     """
     path = folder / FILE
     if not path.is_file():
@@ -101,7 +124,7 @@ def read(folder: Path) -> list[dict[str, Any]]:
     lines = path.read_text(encoding="utf-8").splitlines()
     for number, line in enumerate(lines, 1):
         try:
-            records.append(json.loads(line))
+            records.append(legacy.read_result(json.loads(line)))
         except json.JSONDecodeError as error:
             if number < len(lines):
                 raise ValueError(f"{path}, line {number} is not JSON ({error})") from None
@@ -109,7 +132,7 @@ def read(folder: Path) -> list[dict[str, Any]]:
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """commit, device, dtype, versions and time: what every record of a run shares."""
+    """commit, device, dtype, versions and time: the fields that all records of a run share."""
     import numpy
     import scipy
 
@@ -122,30 +145,3 @@ def environment(device: torch.device) -> dict[str, Any]:
         "versions": versions,
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-
-
-def commit() -> str:
-    """The commit of this checkout, with "+" where tracked files differ from it; "unknown" outside
-    one.
-    """
-    here = Path(__file__).resolve().parent
-    try:
-        head = subprocess.run(
-            ["git", "rev-parse", "HEAD"],
-            cwd=here,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        ).stdout.strip()
-        changed = subprocess.run(
-            ["git", "status", "--porcelain", "--untracked-files=no"],
-            cwd=here,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        ).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return head + ("+" if changed else "")

@@ -1,39 +1,53 @@
-"""Session: what a command line means. Names checked, data opened, rows and networks loaded, before
-any work starts.
+"""Runner: resolves a command line to a Benchmark, measures every system, writes results,
+leaderboard and figures.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import os
-import socket
+import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import ganmut
-from bench import results
-from bench.extractors import inception
-from bench.feature_cache import Evidence, source_evidence
-from bench.features import NETWORKLESS, VIEWS, Judges
-from bench.ground_truth import Answers
+from bench import figures, leaderboard, results, tables
+from bench.claims import Claim, Scores, Verdict, claims, evaluate_seeds
+from bench.feature_cache import Features, source_features
+from bench.features import FEATURES, NON_NETWORK_ROLES, Extractors
+from bench.ground_truth import GroundTruth
 from bench.metrics import METRICS, NotMeasured, Score
-from bench.protocol import Protocol, protocol
-from bench.roster import UserError, choose, discover, one_size, pick_methods
-from bench.systems import EditorRow, IdentityRow, OracleRow, RealRow, Row
-from bench.verdicts import Verdict
+from bench.protocol import Protocol, get_protocol
+from bench.resolve import (
+    UserError,
+    choose,
+    common_size,
+    find_editors,
+    load_extractors,
+    load_faces,
+    require_writable,
+    split_ablations,
+)
+from bench.results import ClaimRecord, Result
+from bench.systems import (
+    EditorSystem,
+    GroundTruthSystem,
+    NoEditSystem,
+    RealSplitSystem,
+    System,
+)
 from ganmut import device as hardware
-from ganmut import extractors
-from ganmut.datasets import FaceSet, open_source
+from ganmut.datasets import FaceSet
 
+# The fields of a weight's config that are stored with its results.
 TRAINING = (
     "ablation_of",
     "recipe_hash",
@@ -44,33 +58,33 @@ TRAINING = (
     "data_fingerprint",
     "commit",
 )
-BUNDLED = (
-    "the bundled {role} extractor is for rendered faces only; for {data} pass --{role} SPEC{hint}"
+# Errors of a metric, an editor or an extractor that become the status of a cell; the run goes on.
+FAILURES = (
+    ValueError,
+    RuntimeError,
+    OSError,
+    ArithmeticError,
+    LookupError,
+    TypeError,
+    AttributeError,
 )
-HINT = {
-    "emotion": " (train one: python -m ganmut train-extractor emotion --data {data}), or "
-    "--emotion-model PATH, an expression classifier's ONNX file",
-    "identity": " (a trained folder), or --identity-model PACK|PATH, a face recognition ONNX",
-    "units": " (train one on faces with action units: "
-    "python -m ganmut train-extractor units --data ...)",
-}
-ROLES = {"emotion": "classifier", "identity": "face embedder", "units": "action-unit regressor"}
 
 
 @dataclass
-class Session:
-    """Everything a run needs. methods, ablations: name -> weight folder or spec, the latter
-    measured for claims only.
+class Benchmark:
+    """Everything that a run needs.
+
+    methods: name -> weight folder or spec. ablations: the same, measured for claims only. others:
+    the faces of real_split. shared: fields that all records of the run share.
     """
 
     protocol: Protocol
     metrics: list[str]
     methods: dict[str, str]
     ablations: dict[str, str]
-    data: str
     faces: FaceSet
     others: FaceSet | None
-    judges: Judges
+    extractors: Extractors
     weights: str
     out: Path
     cache: Path
@@ -78,31 +92,34 @@ class Session:
     progress: Progress
     shared: dict[str, Any]
     draw: bool
-    seen: dict[str, str] = field(default_factory=dict)  # method -> sha256 of its weight
+    weight_hashes: dict[str, str] = field(default_factory=dict)  # method -> sha256
 
-    def evidence(self) -> Iterator[Evidence]:
-        """Evidence of one row after another: the ends, the methods, the ablations."""
-        real = source_evidence(self.faces, self.protocol, self.judges, self.cache, self.track)
+    def features(self) -> Iterator[Features]:
+        """The features of each system: the reference systems, the methods, the ablations."""
+        source = source_features(self.faces, self.protocol, self.extractors, self.cache, self.track)
         needs = [need for name in self.metrics for need in METRICS[name].needs]
-        real.want(need for need in needs if need.startswith("source"))
+        source.request(need for need in needs if need.startswith("source"))
         half = self.faces
         if self.others is not None:
             half = self.faces.select(torch.arange(min(len(self.faces), len(self.others))))
-        yield self._gather(RealRow(self.faces, self.others), half, real)
-        yield self._gather(IdentityRow(self.faces), self.faces, real)
-        if self.judges.answers.known:
-            yield self._gather(OracleRow(self.faces, self.judges.answers), self.faces, real)
+        yield self._features(RealSplitSystem(self.faces, self.others), half, source)
+        yield self._features(NoEditSystem(self.faces), self.faces, source)
+        ground_truth = self.extractors.ground_truth
+        if ground_truth.available:
+            yield self._features(GroundTruthSystem(self.faces, ground_truth), self.faces, source)
         for name, spec in {**self.methods, **self.ablations}.items():
-            row = EditorRow(name, ganmut.load(spec, self.device), self.faces)
-            self.seen[name] = row.sha256
-            yield self._gather(row, self.faces, real)
+            system = EditorSystem(name, ganmut.load(spec, self.device), self.faces)
+            self.weight_hashes[name] = system.sha256
+            yield self._features(system, self.faces, source)
 
-    def _gather(self, row: Row, faces: FaceSet, real: Evidence) -> Evidence:
-        return Evidence(row, faces, self.protocol, self.judges, self.cache, real, self.track)
+    def _features(self, system: System, faces: FaceSet, source: Features) -> Features:
+        return Features(
+            system, faces, self.protocol, self.extractors, self.cache, source, self.track
+        )
 
     @contextlib.contextmanager
     def track(self, label: str, total: int):
-        """A progress bar with the time left for a plan; in a log file one line when it is done."""
+        """A progress bar with the time left; without a terminal, one line at the end."""
         task = self.progress.add_task(label, total=total)
         start = time.perf_counter()
         try:
@@ -112,194 +129,189 @@ class Session:
         if not self.progress.console.is_terminal:
             print(f"{label}: {total} edits, {time.perf_counter() - start:.1f} s", flush=True)
 
+    def claims(self) -> list[Claim]:
+        """The claims that the measured methods allow."""
+        if not self.methods:
+            return []
+        return claims(self.faces.emotions, (*self.methods, *self.ablations))
+
+    def metrics_of(self, system: System) -> list[str]:
+        """The metrics of a system. Ablations and further seeds are measured only on what a claim
+        needs."""
+        names = [name for name in self.metrics if system.kind in METRICS[name].systems]
+        if system.name not in self.ablations:
+            return names
+        row = system.name.partition("@")[0]
+        needed = set().union(*(claim.metrics.get(row, set()) for claim in self.claims()))
+        return [name for name in names if name in needed]
+
     def record(
         self,
-        evidence: Evidence,
+        features: Features,
         metric: str,
         score: Score | None,
         status: str,
         note: str,
         seconds: float,
-    ) -> results.Result:
-        """The Result of one cell with all it is a result of."""
-        kind, row = METRICS[metric], evidence.row
-        config = row.editor.config if isinstance(row, EditorRow) else {}
-        known = (
-            results.measured(score)
-            if score is not None
-            else dict(value=None, interval=None, n=0, note=note, parts={}, intervals={})
-        )
-        plans = {need.split(":")[0] for need in kind.reads(row)}
-        return results.Result(
-            row=row.name,
+    ) -> Result:
+        """The Result of one cell, with everything that it depends on."""
+        kind, system = METRICS[metric], features.system
+        config = system.editor.config if isinstance(system, EditorSystem) else {}
+        empty = {"value": None, "interval": None, "n": 0, "parts": {}, "intervals": {}}
+        values = empty | {"note": note} if score is None else results.score_fields(score)
+        edit_sets = {need.split(":")[0] for need in kind.needs_of(system)}
+        return Result(
+            row=system.name,
             metric=metric,
             metric_version=kind.version,
             status=status,
             unit=kind.unit,
             higher_is_better=kind.higher_is_better,
             weights=self.weights,
-            weights_sha256=row.sha256,
-            extractors=self._used(metric),
+            weights_sha256=system.sha256,
+            extractors=self._extractor_hashes(metric),
             seconds=round(seconds, 3),
-            evidence_seconds=round(sum(evidence.seconds.get(plan, 0.0) for plan in plans), 3),
+            feature_seconds=round(sum(features.seconds.get(e, 0.0) for e in edit_sets), 3),
             training={key: config[key] for key in TRAINING if key in config},
-            **known,
+            **values,
             **self.shared,
         )
 
-    def _used(self, metric: str) -> dict[str, str]:
-        roles = {VIEWS[need.split(":")[1]][1] for need in METRICS[metric].needs} - NETWORKLESS
+    def _extractor_hashes(self, metric: str) -> dict[str, str]:
+        roles = {FEATURES[need.split(":")[1]][1] for need in METRICS[metric].needs}
+        networks = self.extractors.networks
         return {
-            role: self.judges.sha256(role) for role in sorted(roles) if role in self.judges.networks
+            role: self.extractors.sha256(role)
+            for role in sorted(roles - NON_NETWORK_ROLES)
+            if role in networks
         }
 
-    def claim_record(self, verdict: Verdict) -> Any:
-        """A line for results.jsonl: the verdict and what it was judged on."""
-        return ClaimRecord(**asdict(verdict), **self.shared, weights=dict(self.seen))
+    def claim_record(self, verdict: Verdict) -> ClaimRecord:
+        """The record of a verdict, with everything that it depends on."""
+        return ClaimRecord(**asdict(verdict), **self.shared, weights=dict(self.weight_hashes))
 
 
-@dataclass(frozen=True)
-class ClaimRecord(Verdict):
-    """A verdict with what it was judged on."""
-
-    protocol: str
-    protocol_hash: str
-    data: str
-    split: str
-    size: int
-    data_fingerprint: str
-    seed: int
-    commit: str
-    device: str
-    dtype: str
-    time: str
-    versions: dict[str, str]
-    weights: dict[str, str]
-    kind: str = "claim"
-
-
-def open_session(args: argparse.Namespace, console: Console) -> Session:
-    """The Session of a command line; raises UserError before any work for whatever can be known by
-    then.
-    """
+def resolve(args: argparse.Namespace, console: Console) -> Benchmark:
+    """The Benchmark of a command line; raises UserError for whatever is wrong with it, before any
+    work starts."""
     try:
-        chosen = protocol(args.protocol, args.seed)
-        metrics = choose(args.metrics, METRICS.names(), "metric")
+        protocol = get_protocol(args.protocol, args.seed)
+        metrics = choose(args.metrics, METRICS, "metric")
         device = hardware.pick(args.device)
-        methods, ablations = pick_methods(args.methods, discover(args.weights))
-        _writable(Path(args.out)), _writable(Path(args.cache))
-        size = one_size({**methods, **ablations})
-        networks, missing = open_networks(args, metrics, device)
-        faces, others = load_faces(args.data, size, chosen)
+        methods, ablations = split_ablations(args.methods, find_editors(args.weights))
+        out, cache = Path(args.out), Path(args.cache)
+        require_writable(out)
+        require_writable(cache)
+        size = common_size({**methods, **ablations})
+        networks, missing = load_extractors(args, metrics, device)
+        faces, others = load_faces(args.data, size, protocol)
     except UserError:
         raise
     except (ValueError, OSError) as error:
         raise UserError(str(error)) from None
-    answers = Answers(faces, chosen.n_accuracy, Path(args.cache) / "answers")
+    ground_truth = GroundTruth(faces, protocol.n_accuracy, cache / "ground_truth")
     shared = {
-        "protocol": chosen.name,
-        "protocol_hash": chosen.hash,
+        "protocol": protocol.name,
+        "protocol_hash": protocol.hash,
         "data": args.data,
         "split": faces.split,
         "size": faces.size,
         "data_fingerprint": faces.fingerprint,
-        "seed": chosen.seed,
+        "seed": protocol.seed,
         **results.environment(device),
     }
-    shared["versions"]["protocol"] = chosen.describe()
-    bar = Progress(
+    shared["versions"]["protocol"] = protocol.describe()
+    progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         console=console,
     )
-    judges = Judges(networks, faces.emotions, answers, missing, device.type)
-    return Session(
-        chosen,
-        metrics,
-        methods,
-        ablations,
-        args.data,
-        faces,
-        others,
-        judges,
-        args.weights,
-        Path(args.out),
-        Path(args.cache),
-        device,
-        bar,
-        shared,
-        not args.no_figures,
+    return Benchmark(
+        protocol=protocol,
+        metrics=metrics,
+        methods=methods,
+        ablations=ablations,
+        faces=faces,
+        others=others,
+        extractors=Extractors(networks, faces.emotions, ground_truth, missing, device.type),
+        weights=args.weights,
+        out=out,
+        cache=cache,
+        device=device,
+        progress=progress,
+        shared=shared,
+        draw=not args.no_figures,
     )
 
 
-# Networks and faces -------------------------------------------------------------------------------
+def run(benchmark: Benchmark, console: Console) -> int:
+    """Measures every system and writes results.jsonl, LEADERBOARD.md and figures. The exit code: 1
+    where a metric or the figures failed, else 0."""
+    start = time.perf_counter()
+    scores: dict[tuple[str, str], Score] = {}
+    methods: list[Features] = []
+    seconds: Counter[str] = Counter()
+    complete = True
+    with benchmark.progress:
+        for features in benchmark.features():
+            cells = measure(benchmark, features)
+            # Written per system, so that a killed run keeps the systems that it has measured.
+            results.append(benchmark.out, [record for record, _ in cells])
+            scores |= {(r.row, r.metric): score for r, score in cells if score is not None}
+            complete &= all(record.status != "error" for record, _ in cells)
+            seconds.update(features.seconds)
+            if features.system.name in benchmark.methods:
+                methods.append(features)
+    _write_claims(benchmark, scores)
+    complete &= _draw_figures(benchmark, methods)
+    board = tables.select(results.read(benchmark.out))
+    leaderboard.write(board, benchmark.out)
+    leaderboard.print_tables(console, board)
+    parts = ", ".join(f"{name} {spent:.0f} s" for name, spent in seconds.most_common())
+    minutes = (time.perf_counter() - start) / 60
+    console.print(f"edits and features (cached ones included): {parts}", markup=False)
+    console.print(
+        f"{minutes:.1f} minutes; results, LEADERBOARD.md and figures in {benchmark.out}",
+        markup=False,
+    )
+    return 0 if complete else 1
 
 
-def open_networks(
-    args: argparse.Namespace, metrics: list[str], device: torch.device
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """The frozen networks that the metrics need, by role, and why others are missing."""
-    roles = {VIEWS[need.split(":")[1]][1] for name in metrics for need in METRICS[name].needs}
-    if not args.no_figures:
-        roles.add("emotion")  # gamut maps
-    networks: dict[str, Any] = {}
-    missing: dict[str, str] = {}
-    for role in sorted(roles - NETWORKLESS - {"inception"}):
-        given = judge(args, role)
-        if given is None and not args.data.startswith("procedural"):
-            hint = HINT.get(role, "").format(data=args.data)
-            reason = BUNDLED.format(role=role, data=args.data, hint=hint)
-            if role == "emotion":
-                raise UserError(reason)
-            missing[role] = reason
-            continue
-        networks[role] = extractors.load(given or f"procedural/{role}", device)
-    if "inception" in roles:
+def measure(benchmark: Benchmark, features: Features) -> list[tuple[Result, Score | None]]:
+    """One Result per metric of a system; a metric that fails gives a Result with its error."""
+    metrics = benchmark.metrics_of(features.system)
+    for name in metrics:
+        features.request(METRICS[name].needs_of(features.system))
+    cells = []
+    for name in metrics:
+        start, score, status, note = time.perf_counter(), None, "ok", ""
         try:
-            networks["inception"] = _patiently(args.inception, device)
+            score = METRICS[name]().compute(features)
         except NotMeasured as reason:
-            missing["inception"] = str(reason)
-    return networks, missing
+            status, note = "not measured", str(reason)
+        except FAILURES as error:
+            status, note = "error", f"{type(error).__name__}: {error}"
+        seconds = time.perf_counter() - start
+        cells.append((benchmark.record(features, name, score, status, note, seconds), score))
+    return cells
 
 
-def judge(args: argparse.Namespace, role: str) -> str | None:
-    """The spec of the network that the command line gives for a role, or None; --identity-model and
-    --emotion-model are ONNX files. Raises UserError where there are two."""
-    spec, model = getattr(args, role, None), getattr(args, f"{role}_model", None)
-    if spec and model:
-        raise UserError(f"--{role} and --{role}-model are both given; give one")
-    return f"onnx:{model}{':' if role == 'emotion' else ''}" if model else spec
+def _write_claims(benchmark: Benchmark, scores: Scores) -> None:
+    verdicts = [evaluate_seeds(claim, scores) for claim in benchmark.claims()]
+    results.append(benchmark.out, [benchmark.claim_record(verdict) for verdict in verdicts])
 
 
-def _patiently(path: str | None, device: torch.device) -> inception.Inception:
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(10)  # a machine without internet should not wait for it
+def _draw_figures(benchmark: Benchmark, methods: list[Features]) -> bool:
+    """False where drawing failed; True also where no figures were requested."""
+    if not benchmark.draw or not methods:
+        return True
     try:
-        return inception.find(path, device)
-    finally:
-        socket.setdefaulttimeout(before)
-
-
-def load_faces(spec: str, size: int, chosen: Protocol) -> tuple[FaceSet, FaceSet | None]:
-    """The source faces in a seeded order, and as many others for the row real (None where too few
-    are left).
-    """
-    whole = open_source(spec).load("test", size, 2 * chosen.n_test, seed=chosen.seed)
-    whole = replace(whole, images=whole.faces())  # in memory: 49 KB a face at 128 px
-    order = torch.from_numpy(np.random.default_rng(chosen.seed).permutation(len(whole)))
-    n = min(chosen.n_test, len(whole))
-    rest = order[n : 2 * n]
-    return whole.select(order[:n]), whole.select(rest) if len(rest) >= n // 2 else None
-
-
-def _writable(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"{folder} cannot be made ({error.strerror}); choose another folder"
-        ) from None
-    if not os.access(folder, os.W_OK):
-        raise UserError(f"{folder} is not writable; choose another folder")
+        with benchmark.progress:
+            tsne = "real_neighbour_rate" in benchmark.metrics
+            figures.draw(methods, benchmark.out / "figures", benchmark.protocol.seed, tsne)
+    except (NotMeasured, *FAILURES) as error:
+        print(f"figures failed: {type(error).__name__}: {error}", file=sys.stderr)
+        return False
+    return True

@@ -1,5 +1,5 @@
-"""Rows of the leaderboard: editors, and three rows that are no methods and pin the ends of every
-scale.
+"""Systems: what the rows of the leaderboard measure. Editors, and three reference systems that pin
+the ends of every scale: no_edit, ground_truth and real_split.
 """
 
 from __future__ import annotations
@@ -10,23 +10,26 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from bench.ground_truth import Answers
-from bench.score import NotMeasured
+from bench.ground_truth import GroundTruth
+from bench.stats import NotMeasured
 from ganmut.codes import CodeSpace, OneHot
 from ganmut.datasets import FaceSet
 from ganmut.editor import Editor
 
-BATCH = {"cpu": 16, "cuda": 128}  # edits at once: beyond this neither gets faster
+# Edits per batch by device. Larger batches are no faster.
+BATCH = {"cpu": 16, "cuda": 128}
 
 
-class Row(ABC):
-    """What is measured: edited pictures of the test faces under codes of its space.
+class System(ABC):
+    """A source of edited test faces, given codes of its code space.
 
-    sha256 names what makes the pictures: evidence made under one hash is never used under another.
+    kind: what metrics select systems by. sha256: identifies everything that makes the pictures;
+    features cached under one hash are never used under another. max_faces: edit set -> limit on
+    its faces, where a system is slow.
     """
 
     kind: ClassVar[str]
-    most: ClassVar[dict[str, int]] = {}  # plan -> faces at most, where a row is slow to make
+    max_faces: ClassVar[dict[str, int]] = {}
 
     def __init__(self, name: str, space: CodeSpace, emotions: tuple[str, ...], sha256: str):
         self.name, self.space, self.emotions, self.sha256 = name, space, tuple(emotions), sha256
@@ -37,8 +40,11 @@ class Row(ABC):
         """uint8 m x 3 x S x S: test faces (positions, `[m]`) under codes (`[m, dim]`)."""
 
 
-class EditorRow(Row):
-    """A method: whatever `ganmut.load` gives."""
+class EditorSystem(System):
+    """An editor, as `ganmut.load` returns it.
+
+    Raises ValueError where the editor lacks an emotion of the data.
+    """
 
     kind = "editor"
 
@@ -49,22 +55,20 @@ class EditorRow(Row):
         missing = [emotion for emotion in faces.emotions if emotion not in editor.emotions]
         if missing:
             raise ValueError(
-                f"{name} does not know {', '.join(missing)}; it knows {', '.join(editor.emotions)}"
+                f"{name} has no emotion {', '.join(missing)}; it has {', '.join(editor.emotions)}"
             )
         self.editor, self.faces = editor, faces
         self.batch = BATCH[editor.device.type]
 
     def edit(self, faces: Tensor, codes: Tensor) -> Tensor:
-        # A face is encoded once however many codes it meets in this batch.
+        # Each face is prepared once per batch, however many codes it is edited under.
         distinct, back = faces.unique(return_inverse=True)
-        ready = self.editor.prepare(self.faces.faces(distinct))
-        return self.editor.edit(self.editor.select(ready, back), codes)
+        prepared = self.editor.prepare(self.faces.faces(distinct))
+        return self.editor.edit(self.editor.select(prepared, back), codes)
 
 
-class Nowhere(OneHot):
-    """The code space of something that ignores its code: every emotion has the same code, of which
-    there is one.
-    """
+class NullSpace(OneHot):
+    """The code space of a system that ignores its code: every emotion has the same zero code."""
 
     def of(self, emotion: str, intensity: float = 1.0) -> Tensor:
         self._intensity(emotion, intensity)
@@ -80,43 +84,42 @@ class Nowhere(OneHot):
         return torch.zeros_like(self._checked(code))
 
 
-class IdentityRow(Row):
-    """Returns its input: FED 0, identity distance 0, every face keeps its own expression."""
+class NoEditSystem(System):
+    """Returns its input: FED 0, identity distance 0, and every face keeps its own expression."""
 
-    kind = "identity"
+    kind = "no_edit"
 
     def __init__(self, faces: FaceSet):
-        super().__init__("identity", Nowhere(faces.emotions), faces.emotions, "identity")
+        super().__init__("no_edit", NullSpace(faces.emotions), faces.emotions, "no_edit")
         self.faces = faces
 
     def edit(self, faces: Tensor, codes: Tensor) -> Tensor:
         return self.faces.faces(faces)
 
 
-class OracleRow(Row):
-    """Renders the same person with the expression asked for: the truth, where the data source knows
-    it.
-    """
+class GroundTruthSystem(System):
+    """Renders the same person with the target expression; only for data sources that can."""
 
-    kind = "oracle"
-    most: ClassVar = {"paths": 6}
+    kind = "ground_truth"
+    max_faces: ClassVar = {"paths": 6}
 
-    def __init__(self, faces: FaceSet, answers: Answers):
-        super().__init__("oracle", OneHot(faces.emotions), faces.emotions, "oracle")
-        self.faces, self.answers = faces, answers
-        self.batch = 512  # rendering is grouped by expression: larger batches make larger groups
+    def __init__(self, faces: FaceSet, ground_truth: GroundTruth):
+        super().__init__("ground_truth", OneHot(faces.emotions), faces.emotions, "ground_truth")
+        self.faces, self.ground_truth = faces, ground_truth
+        self.batch = 512  # faces are rendered per expression: larger batches make larger groups
 
     def edit(self, faces: Tensor, codes: Tensor) -> Tensor:
-        emotion, intensity = read(codes)
+        emotion, intensity = decode_one_hot(codes)
         out = torch.empty(len(faces), 3, self.faces.size, self.faces.size, dtype=torch.uint8)
-        for which, t in torch.stack([emotion.double(), intensity], 1).unique(dim=0).tolist():
-            rows = ((emotion == which) & (intensity == t)).nonzero()[:, 0]
-            out[rows] = self.answers.render(faces[rows], self.faces.emotions[int(which)], t)
+        for index, t in torch.stack([emotion.double(), intensity], 1).unique(dim=0).tolist():
+            rows = ((emotion == index) & (intensity == t)).nonzero()[:, 0]
+            out[rows] = self.ground_truth.render(faces[rows], self.faces.emotions[int(index)], t)
         return out
 
 
-def read(codes: Tensor) -> tuple[Tensor, Tensor]:
-    """Emotion (index) and intensity of codes (1 - t) e_0 + t e_c; the inverse of OneHot.of."""
+def decode_one_hot(codes: Tensor) -> tuple[Tensor, Tensor]:
+    """Emotion (index, `[m]`) and intensity (0..1, `[m]`) of codes (1 - t) e_0 + t e_c; the inverse
+    of OneHot.of."""
     intensity, emotion = codes[:, 1:].double().max(1)
     neutral = intensity == 0
     return torch.where(neutral, 0, emotion + 1), torch.where(
@@ -124,23 +127,23 @@ def read(codes: Tensor) -> tuple[Tensor, Tensor]:
     )
 
 
-class RealRow(Row):
-    """Real test faces: as many others in the place of the edited ones (half against half)."""
+class RealSplitSystem(System):
+    """Other real test faces in place of the edited ones: the sampling noise of each metric."""
 
-    kind = "real"
+    kind = "real_split"
 
     def __init__(self, faces: FaceSet, others: FaceSet | None):
-        super().__init__("real", Nowhere(faces.emotions), faces.emotions, "real")
+        super().__init__("real_split", NullSpace(faces.emotions), faces.emotions, "real_split")
         self.others = others
 
     def edit(self, faces: Tensor, codes: Tensor) -> Tensor:
         if self.others is None:
-            raise NotMeasured("the test split has no faces left for a second half")
+            raise NotMeasured("the test split has too few faces for a second half")
         return self.others.faces(faces)
 
 
-class SourceRow(IdentityRow):
-    """The test faces themselves, seen once for all rows."""
+class SourceSystem(NoEditSystem):
+    """The unedited test faces, whose features all systems share."""
 
     kind = "source"
 

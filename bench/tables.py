@@ -1,5 +1,5 @@
-"""Board: json lines -> the cells that may stand in one table, and the tables. One table, one
-protocol, one set of hashes.
+"""Tables: selects the records that are comparable and arranges them in tables. All cells of a table
+share protocol, data and seed.
 """
 
 from __future__ import annotations
@@ -8,13 +8,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from bench.claims import claims
+from bench.claims import ABSENT, claims
 from bench.metrics.base import METRICS
-from bench.verdicts import ABSENT
 from ganmut.emotions import EMOTIONS
 
-ENDS = ("real", "identity", "oracle")  # rows that are no methods
-FIRST = (
+REFERENCE_ROWS = ("real_split", "no_edit", "ground_truth")  # rows that are no methods
+METRIC_ORDER = (
     "fed",
     "ere@1",
     "ere@2",
@@ -22,22 +21,22 @@ FIRST = (
     "accuracy",
     "au_error",
     "fid",
-    "identity",
-    "oracle",
-    "concentration",
-    "tsne",
+    "identity_distance",
+    "ground_truth_l1",
+    "edit_localisation",
+    "real_neighbour_rate",
 )
-TABLES = {"expression": "what is shown", "picture": "what is kept, and how real it looks"}
-WIDEST = 6  # metrics a table
+GROUPS = {"expression": "Expression", "preservation": "Identity preservation and realism"}
+MAX_METRICS = 6  # per table
 ARROWS = {True: " ↑", False: " ↓", None: ""}
 Record = dict[str, Any]
+Table = tuple[list[str], list[list[str]]]  # header and lines
 
 
 @dataclass(frozen=True)
-class Board:
-    """The records that may stand in one table: (row, metric) -> record; claims; what was left out
-    and why.
-    """
+class Leaderboard:
+    """Comparable records. cells: (row, metric) -> record. claims: records of verdicts, with the
+    current wording of each claim. left_out: how many scores are not comparable with these."""
 
     cells: dict[tuple[str, str], Record]
     claims: list[Record]
@@ -45,61 +44,57 @@ class Board:
 
     @property
     def rows(self) -> list[str]:
-        """Ends first, then the methods by name."""
-        found = {row for row, _ in self.cells}
-        return [row for row in ENDS if row in found] + sorted(found - set(ENDS))
+        """Reference rows first, then the methods by name."""
+        names = {row for row, _ in self.cells}
+        return [row for row in REFERENCE_ROWS if row in names] + sorted(names - set(REFERENCE_ROWS))
 
     @property
     def metrics(self) -> list[str]:
-        """Metrics that some row has, in a fixed order: the papers' first."""
-        found = {metric for _, metric in self.cells}
-        return [name for name in FIRST if name in found] + sorted(found - set(FIRST))
+        """The metrics of any row: METRIC_ORDER first, then others by name."""
+        names = {metric for _, metric in self.cells}
+        return [name for name in METRIC_ORDER if name in names] + sorted(names - set(METRIC_ORDER))
 
     def groups(self, widest: int) -> dict[str, list[str]]:
-        """Title -> metrics of the main tables, one for each thing that numbers are read for; none
-        of more than `widest`.
-        """
-        about = {m: METRICS[m].about if m in METRICS else "picture" for m in self.metrics}
-        groups = {}
-        for kind, title in TABLES.items():
-            names = [name for name in self.metrics if about[name] == kind]
-            for start in range(0, len(names), widest):
+        """Title -> metrics of each main table, at most `widest`."""
+        group = {m: METRICS[m].group if m in METRICS else "preservation" for m in self.metrics}
+        tables = {}
+        for name, title in GROUPS.items():
+            metrics = [metric for metric in self.metrics if group[metric] == name]
+            for start in range(0, len(metrics), widest):
                 part = f" ({start // widest + 1})" if start else ""
-                groups[title + part] = names[start : start + widest]
-        return groups
+                tables[title + part] = metrics[start : start + widest]
+        return tables
 
-    def one(self) -> Record:
-        """Any record: what all of them share can be read from it."""
+    def any_record(self) -> Record:
+        """One record, for the fields that all of them share."""
         return next(iter(self.cells.values()))
 
 
-def board(records: Iterable[Record]) -> Board:
-    """The newest comparable records: one protocol, data fingerprint and seed; a row has one weight,
-    a metric one version and one set of extractors. Others are counted as left out, never mixed in.
-    """
+def select(records: Iterable[Record]) -> Leaderboard:
+    """The newest comparable records: one protocol, data fingerprint and seed; one weight per row;
+    one version and one set of extractors per metric. Raises ValueError where there is no score."""
     records = list(records)
     scores = [r for r in records if r["kind"] == "score" and not _for_claims(r)]
     if not scores:
-        raise ValueError(
-            "there are no results to report: run `python bench/run.py --methods all` first"
-        )
+        raise ValueError("no results: run `python bench/run.py --methods all` first")
     key = _key(scores[-1])
     same = [r for r in scores if _key(r) == key]
+    # The last record of a row or metric decides which weight or version the table shows.
     weight = {r["row"]: r["weights_sha256"] for r in same}
-    judged = {r["metric"]: _judges(r) for r in same if r["status"] == "ok"}
-    kept = [
+    version = {r["metric"]: _metric_key(r) for r in same if r["status"] == "ok"}
+    comparable = [
         r
         for r in same
         if r["weights_sha256"] == weight[r["row"]]
-        and (r["status"] != "ok" or _judges(r) == judged[r["metric"]])
+        and (r["status"] != "ok" or _metric_key(r) == version[r["metric"]])
     ]
-    cells = {(r["row"], r["metric"]): r for r in kept}
-    claims = _claims([r for r in records if r["kind"] == "claim"], key, weight)
-    return Board(cells, claims, len(scores) - len(kept))
+    cells = {(r["row"], r["metric"]): r for r in comparable}
+    verdicts = _select_claims([r for r in records if r["kind"] == "claim"], key, weight)
+    return Leaderboard(cells, verdicts, len(scores) - len(comparable))
 
 
 def _for_claims(record: Record) -> bool:
-    """Whether a row is measured for the claims only: an ablation, or one more seed (ganmut@1)."""
+    """Whether a row is measured for claims only: an ablation, or a further seed (ganmut@1)."""
     return bool(record["training"].get("ablation_of")) or "@" in record["row"]
 
 
@@ -107,30 +102,35 @@ def _key(record: Record) -> tuple[Any, ...]:
     return record["protocol_hash"], record["data_fingerprint"], record["seed"]
 
 
-def _claims(records: list[Record], key: tuple[Any, ...], weight: dict[str, str]) -> list[Record]:
-    """The newest verdict of each claim that is still put, on the weights shown; measured before not
-    measured.
-    """
-    order = [claim.number for claim in claims(EMOTIONS, ())]
-    found: dict[str, Record] = {}
-    for record in records:
-        stale = any(weight.get(row, sha) != sha for row, sha in record["weights"].items())
-        known = found.get(record["number"])
-        empty = record["verdict"] == ABSENT and known is not None and known["verdict"] != ABSENT
-        if record["number"] in order and _key(record) == key and not stale and not empty:
-            found[record["number"]] = record
-    return [found[number] for number in order if number in found]
-
-
-def _judges(record: Record) -> tuple[Any, ...]:
+def _metric_key(record: Record) -> tuple[Any, ...]:
     return record["metric_version"], tuple(sorted(record["extractors"].items()))
 
 
-# Numbers ------------------------------------------------------------------------------------------
+def _select_claims(
+    records: list[Record], key: tuple[Any, ...], weight: dict[str, str]
+) -> list[Record]:
+    """The newest verdict of each current claim on the selected weights. A run that lacks a claim's
+    methods does not replace its verdict."""
+    rows = {row for record in records for row in record["weights"]}
+    current = {claim.number: claim for claim in claims(EMOTIONS, tuple(rows))}
+    newest: dict[str, Record] = {}
+    for record in records:
+        stale = any(weight.get(row, sha) != sha for row, sha in record["weights"].items())
+        if record["number"] not in current or _key(record) != key or stale:
+            continue
+        known = newest.get(record["number"])
+        if record["verdict"] == ABSENT and known is not None and known["verdict"] != ABSENT:
+            continue
+        claim = current[record["number"]]
+        newest[record["number"]] = record | {"sentence": claim.sentence, "source": claim.source}
+    return [newest[number] for number in current if number in newest]
+
+
+# Cells --------------------------------------------------------------------------------------------
 
 
 def number(value: float | None, unit: str = "") -> str:
-    """Three significant figures or so; a dash for what is not there."""
+    """A value with about three significant figures; a dash for None."""
     if value is None:
         return "–"
     if unit == "%" or abs(value) >= 100:
@@ -141,25 +141,26 @@ def number(value: float | None, unit: str = "") -> str:
     return f"{value:.{digits}f}"
 
 
-def cell(record: Record | None, part: str = "", between: str = " [{}, {}]") -> str:
-    """A value with its interval, or why there is none; `between`: how the interval is written."""
+def cell(record: Record | None, part: str = "", interval: str = " [{}, {}]") -> str:
+    """The value of a record or of one of its parts, with the interval in the given format; "error"
+    for an error, "" for no record."""
     if record is None:
         return ""
     if record["status"] == "error":
         return "error"
-    value, span = (
+    value, ends = (
         (record["parts"].get(part), record["intervals"].get(part))
         if part
         else (record["value"], record["interval"])
     )
     text = number(value, record["unit"])
-    if value is None or span is None:
+    if value is None or ends is None:
         return text
-    return text + between.format(*(number(end, record["unit"]) for end in span))
+    return text + interval.format(*(number(end, record["unit"]) for end in ends))
 
 
 def heading(name: str) -> str:
-    """Title, unit and which way is better."""
+    """A metric's title and unit, with an arrow in the better direction."""
     if name not in METRICS:
         return name
     metric = METRICS[name]
@@ -167,56 +168,63 @@ def heading(name: str) -> str:
     return f"{metric.title}{unit}{ARROWS[metric.higher_is_better]}"
 
 
+# Tables -------------------------------------------------------------------------------------------
+
+
 def main_tables(
-    found: Board, write: Callable[[Record | None], str] = cell, widest: int = WIDEST
-) -> list[tuple[str, list[str], list[list[str]]]]:
-    """Title, header and lines of each main table, a cell as `write` puts it; a row stands where it
-    has a number."""
+    board: Leaderboard, write: Callable[[Record | None], str] = cell, widest: int = MAX_METRICS
+) -> list[tuple[str, Table]]:
+    """Title and table of each main table, without empty lines; `write` formats a cell."""
     tables = []
-    for title, metrics in found.groups(widest).items():
-        lines = [[row, *(write(found.cells.get((row, m))) for m in metrics)] for row in found.rows]
-        lines = [line for line in lines if any(line[1:])]
-        tables.append((title, ["row", *(heading(m) for m in metrics)], lines))
+    for title, metrics in board.groups(widest).items():
+        lines = [[row, *(write(board.cells.get((row, m))) for m in metrics)] for row in board.rows]
+        header = ["row", *(heading(m) for m in metrics)]
+        tables.append((title, (header, [line for line in lines if any(line[1:])])))
     return tables
 
 
-def equal_table(found: Board) -> tuple[list[str], list[list[str]]]:
-    """Header and lines of ERE under the same budget for all; no lines where there is none."""
-    names = [name for name in found.metrics if name.startswith("ere@")]
-    rows = [[row, *(cell(found.cells.get((row, m)), "equal") for m in names)] for row in found.rows]
-    return ["row", *(heading(name) for name in names)], [line for line in rows if any(line[1:])]
+def equal_table(board: Leaderboard) -> Table:
+    """ERE with the same budget for all methods; no lines where ERE is not measured."""
+    names = [name for name in board.metrics if name.startswith("ere@")]
+    lines = [
+        [row, *(cell(board.cells.get((row, m)), "equal") for m in names)] for row in board.rows
+    ]
+    return ["row", *(heading(name) for name in names)], [line for line in lines if any(line[1:])]
 
 
-def parts_tables(found: Board, metric: str) -> list[tuple[list[str], list[list[str]]]]:
-    """Header and lines of one metric by part: the parts with intervals (emotions, budgets), then
-    those without (action units)."""
-    records = {row: found.cells[row, metric] for row in found.rows if (row, metric) in found.cells}
+def parts_tables(board: Leaderboard, metric: str) -> list[Table]:
+    """One metric by part: a table of the parts with intervals (emotions, budgets), and one of those
+    without (action units)."""
+    records = {row: board.cells[row, metric] for row in board.rows if (row, metric) in board.cells}
     names = list(dict.fromkeys(part for r in records.values() for part in r["parts"]))
-    sure = {part for r in records.values() for part in r["intervals"]}
+    with_interval = {part for r in records.values() for part in r["intervals"]}
     tables = []
-    for chosen in ([n for n in names if n in sure], [n for n in names if n not in sure]):
+    for parts in (
+        [name for name in names if name in with_interval],
+        [name for name in names if name not in with_interval],
+    ):
         lines = [
-            [row, *(cell(record, part) if part in record["parts"] else "" for part in chosen)]
+            [row, *(cell(record, part) if part in record["parts"] else "" for part in parts)]
             for row, record in records.items()
             if record["status"] == "ok"
         ]
-        if chosen and lines:
-            tables.append((["row", *chosen], lines))
+        if parts and lines:
+            tables.append((["row", *parts], lines))
     return tables
 
 
-def remarks(found: Board) -> list[str]:
-    """One line for every number that needs a word: notes, errors, reasons, other n."""
+def remarks(board: Leaderboard) -> list[str]:
+    """One line per remark on the cells: notes, errors, reasons, a different number of faces."""
     lines = []
-    for metric in found.metrics:
-        records = [r for (_, m), r in found.cells.items() if m == metric]
+    for metric in board.metrics:
+        records = [r for (_, m), r in board.cells.items() if m == metric]
         usual = max((r["n"] for r in records if r["status"] == "ok"), default=0)
-        said: dict[str, list[str]] = {}
+        rows_by_text: dict[str, list[str]] = {}
         for record in records:
             text = record["note"]
             if record["status"] == "ok" and record["n"] != usual:
                 text = f"n = {record['n']}" + (f"; {text}" if text else "")
             if text:
-                said.setdefault(text, []).append(record["row"])
-        lines += [f"{metric}, {', '.join(rows)}: {text}" for text, rows in said.items()]
+                rows_by_text.setdefault(text, []).append(record["row"])
+        lines += [f"{metric}, {', '.join(rows)}: {text}" for text, rows in rows_by_text.items()]
     return lines

@@ -1,9 +1,9 @@
-"""Votes of the Space's study (DefGAN's, arXiv 1911.00735, section 4) -> ratings, win rates and
-Bradley-Terry scores, with intervals.
+"""User study: ratings, win rates and Bradley-Terry scores with intervals, from the votes that the
+Space collects (the study of DefGAN, arXiv 1911.00735, section 4).
 
 A vote is one JSON line: stage 1 {"stage", "voter", "method", "emotion", "rating" 1..4}, stage 2
-{"stage", "voter", "left", "right", "chosen", "emotion"}. People differ more than pictures, so the
-bootstrap draws voters, each with all their votes.
+{"stage", "voter", "left", "right", "chosen", "emotion"}. People differ more than pictures do, so
+the bootstrap draws voters, each with all their votes.
 """
 
 from __future__ import annotations
@@ -15,18 +15,20 @@ from typing import Any
 
 import numpy as np
 
-from bench.bootstrap import counts, interval
-from bench.roster import UserError
+from bench.resolve import UserError
+from bench.stats import percentile_interval, resample_counts
+from ganmut import legacy
 
 REPLICATES, STEPS = 1000, 200
-PRIOR = 0.1  # of a vote for either side of every pair: scores stay finite where one always wins
+PRIOR = 0.1  # votes added to either side of every pair, which keeps all scores finite
 Interval = tuple[float, float] | None
 
 
 @dataclass(frozen=True)
 class Standing:
-    """One method. rating: mean of 1..4; wins: share of its pairs won; score: Bradley-Terry's log
-    strength, their mean 0. Each with its interval; None where there are no votes."""
+    """The result of one method. rating: mean, 1..4. rated, paired: numbers of votes. wins: share of
+    its pairs that it won. score: Bradley-Terry log strength, with mean 0 over methods. None where
+    there are no votes."""
 
     method: str
     rated: int
@@ -40,37 +42,38 @@ class Standing:
 
 
 def read(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """(the votes of a file, how many lines of it are none); raises UserError without any vote."""
+    """The votes of a file, old names replaced by current ones, and the number of invalid lines;
+    raises UserError for a file without votes."""
     if not path.is_file():
-        raise UserError(f"there is no file of votes {path}; the Space writes out/study.jsonl")
-    votes, lost = [], 0
+        raise UserError(f"no file of votes {path}; the Space writes out/study.jsonl")
+    votes, invalid = [], 0
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
-            votes.append(checked(json.loads(line)))
+            votes.append(validate(legacy.read("vote", json.loads(line))))
         except (ValueError, KeyError, TypeError):
-            lost += 1
+            invalid += 1
     if not votes:
-        raise UserError(f"{path} holds no vote")
-    return votes, lost
+        raise UserError(f"{path} has no valid vote")
+    return votes, invalid
 
 
-def checked(vote: dict[str, Any]) -> dict[str, Any]:
-    """The vote; raises ValueError, KeyError or TypeError for what is none."""
+def validate(vote: dict[str, Any]) -> dict[str, Any]:
+    """Returns the vote; raises ValueError, KeyError or TypeError for an invalid one."""
     names = {1: ("method",), 2: ("left", "right", "chosen")}[vote["stage"]]
     if not all(isinstance(vote[name], str) for name in (*names, "voter")):
-        raise ValueError("names are text")
+        raise ValueError("names must be text")
     if vote["stage"] == 1 and vote["rating"] not in (1, 2, 3, 4):
-        raise ValueError("a rating is 1, 2, 3 or 4")
+        raise ValueError(f"rating must be 1, 2, 3 or 4, got {vote['rating']}")
     if vote["stage"] == 2 and (
         vote["left"] == vote["right"] or vote["chosen"] not in (vote["left"], vote["right"])
     ):
-        raise ValueError("one of two is chosen")
+        raise ValueError("chosen must be one of two different methods")
     return vote
 
 
 def strengths(wins: np.ndarray) -> np.ndarray:
-    """Bradley-Terry's log strengths `[..., k]`, mean 0, of wins `[..., k, k]` (row over column);
-    Hunter's MM iteration (Annals of Statistics 32, 2004)."""
+    """Bradley-Terry log strengths `[..., k]`, mean 0, of win counts `[..., k, k]` (row over
+    column), by the MM algorithm of Hunter (Annals of Statistics 32, 2004)."""
     k = wins.shape[-1]
     wins = wins + PRIOR * (1 - np.eye(k))
     games, won = wins + wins.swapaxes(-1, -2), wins.sum(-1)
@@ -82,7 +85,7 @@ def strengths(wins: np.ndarray) -> np.ndarray:
 
 
 def standings(votes: list[dict[str, Any]], seed: int = 0) -> list[Standing]:
-    """Every method that somebody voted on, the strongest first."""
+    """The result of every method with votes, by falling score."""
     names = sorted({v[n] for v in votes for n in ("method", "left", "right") if n in v})
     voters = sorted({v["voter"] for v in votes})
     at, who = {n: i for i, n in enumerate(names)}, {v: i for i, v in enumerate(voters)}
@@ -97,40 +100,40 @@ def standings(votes: list[dict[str, Any]], seed: int = 0) -> list[Standing]:
         else:
             loser = vote["left"] if vote["chosen"] == vote["right"] else vote["right"]
             wins[voter, at[vote["chosen"]], at[loser]] += 1
-    draws = counts(len(voters), REPLICATES, seed)
+    draws = resample_counts(len(voters), REPLICATES, seed)
     drawn = np.einsum("bv,vij->bij", draws, wins)
     mean, means = _ratio(total.sum(0), rated.sum(0)), _ratio(draws @ total, draws @ rated)
     games = wins + wins.swapaxes(1, 2)
     share = _ratio(wins.sum((0, 2)), games.sum((0, 2)))
     shares = _ratio(drawn.sum(2), (drawn + drawn.swapaxes(1, 2)).sum(2))
     score, scores = strengths(wins.sum(0)), strengths(drawn)
-    several = len(voters) > 1  # one person's votes say nothing of how people differ
+    several = len(voters) > 1  # one voter gives no estimate of the variation between voters
     found = []
     for i, name in enumerate(names):
         paired = int(games.sum((0, 2))[i])
-        scores_i = (float(score[i]), interval(scores[:, i]) if several else None)
+        scores_i = (float(score[i]), percentile_interval(scores[:, i]) if several else None)
         found.append(
             Standing(
                 name,
                 int(rated.sum(0)[i]),
-                _known(mean[i]),
-                interval(means[:, i]) if several else None,
+                _finite(mean[i]),
+                percentile_interval(means[:, i]) if several else None,
                 paired,
-                _known(share[i]),
-                interval(shares[:, i]) if several else None,
+                _finite(share[i]),
+                percentile_interval(shares[:, i]) if several else None,
                 *(scores_i if paired else (None, None)),
             )
         )
     return sorted(found, key=lambda s: -np.inf if s.score is None else s.score, reverse=True)
 
 
-def table(found: list[Standing]) -> str:
-    """Markdown."""
+def table(rows: list[Standing]) -> str:
+    """The standings as a Markdown table."""
     lines = [
         "| method | rating, 1 to 4 | rated | pairs won, % | pairs | Bradley-Terry score |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    for s in found:
+    for s in rows:
         rating, wins, score = (
             _cell(s.rating, s.rating_interval, 1),
             _cell(s.wins, s.wins_interval, 100),
@@ -141,11 +144,12 @@ def table(found: list[Standing]) -> str:
 
 
 def report(path: Path) -> str:
-    """What the votes of a file say."""
-    votes, lost = read(path)
+    """The number of votes of a file, and its standings in Markdown."""
+    votes, invalid = read(path)
     voters = len({vote["voter"] for vote in votes})
-    head = f"{len(votes)} votes of {voters} rounds" + (f"; {lost} lines are none" if lost else "")
-    note = "\n\nNo intervals: there is one round only." if voters == 1 else ""
+    head = f"{len(votes)} votes of {voters} rounds"
+    head += f"; {invalid} invalid lines" if invalid else ""
+    note = "\n\nNo intervals: there is only one round." if voters == 1 else ""
     return f"{head}.\n\n{table(standings(votes))}{note}"
 
 
@@ -153,7 +157,7 @@ def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below > 0)
 
 
-def _known(value: float) -> float | None:
+def _finite(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 

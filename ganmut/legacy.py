@@ -12,23 +12,55 @@ from typing import Any
 
 # place -> {old key: new key}. Places: "config" and "recipe" (config.json of weights, recipe.json of
 # runs), "data" (options in a data spec, `folder:PATH?option=value`), "result" (results.jsonl),
-# "link" (query of a link to the page), "snapshot" (prefixes of tensor names).
+# "vote" (votes of the user study), "link" (query of a link to the page), "snapshot" (prefixes of
+# tensor names).
 KEYS: dict[str, dict[str, str]] = {
     "config": {},
     "recipe": {},
     "data": {},
-    "result": {},
+    "result": {"evidence_seconds": "feature_seconds"},
+    "vote": {},
     "link": {},
     "snapshot": {},
 }
+
+# Rows of the leaderboard that are no methods.
+_ROWS = {"identity": "no_edit", "oracle": "ground_truth", "real": "real_split"}
 
 # place -> {new key: {old value: new value}}.
 VALUES: dict[str, dict[str, dict[Any, Any]]] = {
     "config": {},
     "recipe": {},
     "data": {},
-    "result": {},
+    "result": {
+        "row": _ROWS,
+        "weights_sha256": _ROWS,
+        "metric": {
+            "tsne": "real_neighbour_rate",
+            "oracle": "ground_truth_l1",
+            "concentration": "edit_localisation",
+            "identity": "identity_distance",
+        },
+    },
+    "vote": dict.fromkeys(("method", "left", "right", "chosen"), _ROWS),
     "link": {},
+}
+
+# Phrases in the notes of results and in the reasons of claims.
+PHRASES: dict[str, str] = {
+    "beside it identity:": "for context, identity_distance:",
+    "beside it accuracy:": "for context, accuracy:",
+    "has no tsne": "has no real_neighbour_rate",
+    "has no oracle": "has no ground_truth_l1",
+    "has no concentration": "has no edit_localisation",
+    "has no identity": "has no identity_distance",
+    "trainings: the first": "by training: first",
+    "; the first: ": "; first: ",
+    "regions from the answer": "regions from the ground truth",
+    "have an answer to compare with": "have a ground truth",
+    "has no faces left for a second half": "has too few faces for a second half",
+    "the ways left out (range under": "the paths left out (range below",
+    "against the prototype of the emotion asked for": "against the prototype of the target emotion",
 }
 
 # Config fields that did nothing in some methods and were written by all: dropped where the method
@@ -54,6 +86,17 @@ def read_config(values: Mapping[str, Any], fields: set[str]) -> dict[str, Any]:
     method's `fields`."""
     renamed = read("config", values)
     return {key: value for key, value in renamed.items() if key in fields or key not in INERT}
+
+
+def read_result(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record of results.jsonl as `read` gives it, with the current words in its texts."""
+    renamed = read("result", record)
+    for key in renamed.keys() & {"note", "why"}:
+        for old, new in PHRASES.items():
+            # A current phrase may begin with its old form ("identity", "identity_distance").
+            if new not in renamed[key]:
+                renamed[key] = renamed[key].replace(old, new)
+    return renamed
 
 
 def read_data_spec(spec: str) -> str:

@@ -6,8 +6,20 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
+
+
+def nearest_name(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The known name most similar to `name` (difflib ratio of at least `cutoff`), or None."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
+    return near[0] if near else None
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The hint of an error message about an unknown name: `; did you mean 'x'?`, or "."."""
+    near = nearest_name(name, known)
+    return f"; did you mean {near!r}?" if near else "."
 
 
 class Unknown(ValueError):
@@ -66,8 +78,7 @@ class Registry:
     def __getitem__(self, name: str) -> Any:
         self._search()
         if name not in self._entries:
-            near = difflib.get_close_matches(name, self._entries, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else "."
+            hint = did_you_mean(name, self._entries)
             raise Unknown(
                 f"unknown {self.kind} {name!r}{hint} There are: {', '.join(self.names()) or 'none'}"
             )

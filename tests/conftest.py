@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from toys import BENCHED, TINY, TOY, ToySource, world
+from toys import BENCH_METHODS, TINY, TOY, ToySource, world
 
-from bench import figures, protocol, results, run, runner, systems
+from bench import figures, protocol, resolve, results, run, systems
 from bench.figures import canvas
 from ganmut import weights
 from ganmut.datasets.base import Batch
@@ -58,7 +58,7 @@ def bundle(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("weights")
     faces = world(2, 0).images.repeat(1, 1, 4, 4)
     torch.manual_seed(0)
-    for name in (*BENCHED, "ganmut_rho1"):
+    for name in (*BENCH_METHODS, "ganmut_rho1"):
         kind = METHODS[name.partition("_")[0]]
         method = kind(kind.Config(width=8, blocks=1), EMOTIONS, TOY["size"], training=False)
         meta = {"ablation_of": "ganmut"} if "_" in name else {"kimg": 0}
@@ -86,8 +86,8 @@ def bench_run(bundle, tmp_path, monkeypatch):
     monkeypatch.setenv("GANMUT_WEIGHTS", str(bundle))
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
-    monkeypatch.setattr(runner, "open_source", lambda spec: ToySource())
-    monkeypatch.setitem(systems.BATCH, "cpu", 256)  # toy pictures: small batches are all overhead
+    monkeypatch.setattr(resolve, "open_source", lambda spec: ToySource())
+    monkeypatch.setitem(systems.BATCH, "cpu", 256)  # toy pictures: overhead dominates
     monkeypatch.setitem(protocol.PROTOCOLS, "tiny", TINY)
     picture = world(1, 3).images.repeat(1, 1, 4, 4)
     person = canvas.Person(picture, lambda emotion: 255 - picture)

@@ -1,4 +1,4 @@
-"""Figures of what methods publish beside their edits: flows, boxes, units; and of features."""
+"""Figures: differences, flows, boxes, action units, t-SNE."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PROTOTYPES = torch.tensor([prototype_units(emotion) for emotion in EMOTIONS])
 
 
 class ToyEditor:
-    """Brightens a face by 100 times the sum of its code; publishes what it is given."""
+    """Brightens a face by 100 times the sum of its code; returns the given flow and boxes."""
 
     emotions, size = EMOTIONS, SIDE
 
@@ -59,15 +59,16 @@ def person() -> canvas.Person:
     return canvas.Person(picture, lambda emotion: picture + 10)
 
 
-def test_differences_are_white_where_nothing_changed(person):
+def test_difference_is_white_without_change(person):
     edited = person.picture.repeat(2, 1, 1, 1)
     edited[1, :, :16] += 20
-    shown = changes.difference(edited, person)
-    assert (shown[0] == 255).all()
-    assert (shown[1, :, :16] == 255 - 20 * changes.GAIN).all() and (shown[1, :, 16:] == 255).all()
+    difference = changes.difference(edited, person)
+    assert (difference[0] == 255).all()
+    assert (difference[1, :, :16] == 255 - 20 * changes.GAIN).all()
+    assert (difference[1, :, 16:] == 255).all()
 
 
-def test_a_flow_is_drawn_where_there_is_one(person):
+def test_flow_is_drawn_where_it_exists(person):
     flow = torch.zeros(1, 2, SIDE, SIDE)
     flow[:, 0] = 3.0
     editors = {"still": ToyEditor(), "defgan": ToyEditor(flow=flow)}
@@ -78,7 +79,7 @@ def test_a_flow_is_drawn_where_there_is_one(person):
     assert np.allclose(arrows.U, 3) and np.allclose(arrows.V, 0)
 
 
-def test_ganimation_and_defgan_are_set_side_by_side(person):
+def test_ganimation_and_defgan_are_compared(person):
     editors = {"ganimation": ToyEditor(), "defgan": ToyEditor(), "stargan": ToyEditor()}
     made = changes.figures(editors, person, EMOTIONS[1:])
     assert set(made) == {"change", "change_ganimation_defgan"}
@@ -86,7 +87,7 @@ def test_ganimation_and_defgan_are_set_side_by_side(person):
     assert names == ["ganimation", "ganimation, change", "defgan", "defgan, change"]
 
 
-def test_local_boxes_are_drawn_where_a_method_publishes_them(person):
+def test_local_boxes_are_drawn_where_they_exist(person):
     boxes = {"eyes": Box(top=4, left=6, height=8, width=20)}
     editors = {"plain": ToyEditor(), "efgan": ToyEditor(boxes=boxes)}
     made = changes.figures(editors, person, EMOTIONS)
@@ -97,41 +98,41 @@ def test_local_boxes_are_drawn_where_a_method_publishes_them(person):
     assert axes.texts[0].get_text() == "eyes"
 
 
-def test_a_sweep_moves_one_unit_from_zero_to_one(person):
+def test_sweep_moves_one_unit(person):
     editor = ToyEditor(ActionUnits(EMOTIONS, PROTOTYPES, PROTOTYPES))
-    figure = lines.sweep(editor, person, 11)
-    assert len(figure.axes) == len(editor.asked) == len(lines.SWEPT) == 6
-    for unit, codes in zip(lines.SWEPT, editor.asked, strict=True):
+    figure = lines.unit_sweep(editor, person, 11)
+    assert len(figure.axes) == len(editor.asked) == len(lines.SWEEP_UNITS) == 6
+    for unit, codes in zip(lines.SWEEP_UNITS, editor.asked, strict=True):
         column = UNITS.index(unit)
         assert torch.allclose(codes[:, column], torch.linspace(0, 1, 11))
         codes[:, column] = 0
         assert (codes == editor.space.of("neutral")).all()
 
 
-def test_the_sheet_holds_every_method_under_every_emotion(person):
+def test_method_grid_has_every_method_and_emotion(person):
     editors = {f"method {i}": ToyEditor() for i in range(9)}
-    figure = lines.sheet(editors, person, EMOTIONS[1:])
-    assert [axes.get_ylabel() for axes in figure.axes] == ["truth", *editors]
+    figure = lines.method_grid(editors, person, EMOTIONS[1:])
+    assert [axes.get_ylabel() for axes in figure.axes] == ["ground truth", *editors]
     assert all(editor.asked[0].shape == (6, 7) for editor in editors.values())
     head = [label.get_text() for label in figure.axes[0].get_xticklabels()]
     assert head == ["source", *EMOTIONS[1:]]
 
 
-def test_what_cannot_be_rendered_stays_white(person):
-    shown = person.answers(("happy", "contempt"))
+def test_unknown_emotion_stays_white(person):
+    shown = person.ground_truth(("happy", "contempt"))
     assert (shown[0] == 60).all() and (shown[1] == 255).all()
 
 
 def test_figures_stay_small(person, tmp_path):
     noise = torch.randint(0, 256, (11, 3, 128, 128), generator=torch.Generator().manual_seed(0))
     rows = {f"line {i}": noise.to(torch.uint8) for i in range(4)}
-    path = canvas.write(tmp_path / "noise.png", canvas.lined_up("noise", rows))
-    assert path.stat().st_size <= canvas.LIMIT
+    path = canvas.write(tmp_path / "noise.png", canvas.image_rows("noise", rows))
+    assert path.stat().st_size <= canvas.MAX_BYTES
     with Image.open(path) as picture:
         assert picture.width > 300
 
 
-def test_what_is_alike_is_embedded_together_and_the_same_every_time():
+def test_embedding_separates_clusters_and_repeats():
     g = np.random.default_rng(0)
     real, edited = g.normal(size=(30, 8)), g.normal(size=(30, 8)) + 20
     points = tsne.embed(real, edited)
@@ -142,20 +143,20 @@ def test_what_is_alike_is_embedded_together_and_the_same_every_time():
     assert (tsne.embed(real, edited) == points).all()
 
 
-def test_a_panel_a_method(person):
+def test_tsne_has_one_panel_per_method(person):
     g = np.random.default_rng(0)
 
-    class Known(dict):
+    class ToyFeatures(dict):
         emotions = EMOTIONS
-        row = SimpleNamespace(name="toy")
+        system = SimpleNamespace(name="toy")
 
     softmax = np.eye(7)[np.arange(20) % 7]
-    views = {
-        "source:features": g.normal(size=(30, 4)),
-        "prior:features": g.normal(size=(20, 4)),
+    values = {
+        "source:emotion_features": g.normal(size=(30, 4)),
+        "prior:emotion_features": g.normal(size=(20, 4)),
         "prior:softmax": softmax,
     }
-    figure = tsne.panels([Known(views), Known(views)])
+    figure = tsne.panels([ToyFeatures(values), ToyFeatures(values)])
     assert [axes.get_title() for axes in figure.axes] == ["toy", "toy"]
-    told = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert told == ["real", *EMOTIONS]
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["real", *EMOTIONS]

@@ -1,4 +1,4 @@
-"""Claims from numbers, and tables that never mix hashes."""
+"""Claims, results, tables and the leaderboard."""
 
 from __future__ import annotations
 
@@ -10,14 +10,23 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from bench import leaderboard, readme, report, results, tables
-from bench.claims import Claim, Less, Term, claims
+from bench import leaderboard, results, tables
+from bench.claims import (
+    ABSENT,
+    FAILS,
+    HOLDS,
+    OPEN,
+    Claim,
+    Less,
+    Term,
+    claims,
+    evaluate,
+    evaluate_seeds,
+)
 from bench.metrics import METRICS, Score
 from bench.metrics.base import by_face
-from bench.protocol import PROTOCOLS, Protocol, protocol
-from bench.results import Result
-from bench.runner import ClaimRecord
-from bench.verdicts import ABSENT, FAILS, HOLDS, OPEN, judge, over_seeds
+from bench.protocol import PROTOCOLS, Protocol, get_protocol
+from bench.results import ClaimRecord, Result
 from ganmut.emotions import EMOTIONS
 from ganmut.registry import Unknown
 
@@ -31,18 +40,18 @@ def score(value: float, spread: float = 0.01, seed: int = 0, parts: dict | None 
 
 def verdict(a: Score, b: Score) -> str:
     claim = Claim("x", "a < b", "a paper", (Less(Term("a", "fed"), Term("b", "fed")),))
-    return judge(claim, {("a", "fed"): a, ("b", "fed"): b}).verdict
+    return evaluate(claim, {("a", "fed"): a, ("b", "fed"): b}).verdict
 
 
 # Claims -------------------------------------------------------------------------------------------
 
 
-def test_a_clear_order_holds_and_its_opposite_does_not():
+def test_clear_order_holds_and_its_opposite_fails():
     assert verdict(score(1.0), score(2.0)) == HOLDS
     assert verdict(score(2.0), score(1.0)) == FAILS
 
 
-def test_an_unclear_order_is_undecided():
+def test_unclear_order_is_undecided():
     assert verdict(score(1.0, 1.0), score(1.1, 1.0, seed=1)) == OPEN
 
 
@@ -63,20 +72,20 @@ def test_paired_means_share_their_draws():
     assert np.allclose(b.draws[""] - a.draws[""], 0.5)
 
 
-def test_a_missing_row_is_not_measured():
+def test_claim_with_a_missing_row_is_absent():
     claim = Claim("x", "a < b", "a paper", (Less(Term("a", "fed"), Term("b", "fed")),))
-    found = judge(claim, {("a", "fed"): score(1.0)})
+    found = evaluate(claim, {("a", "fed"): score(1.0)})
     assert found.verdict == ABSENT
     assert found.why == "b has no fed"
 
 
-def test_every_part_must_hold_and_one_that_fails_decides():
+def test_one_failing_inequality_decides():
     smooth = {e: 0.3 for e in EMOTIONS[1:]}
     rough = {e: 0.7 for e in EMOTIONS[1:]}
     first = claims(EMOTIONS, ("ganmut", "stargan"))[0]
 
     def ask(a, b):
-        return judge(first, {("ganmut", "smoothness"): a, ("stargan", "smoothness"): b})
+        return evaluate(first, {("ganmut", "smoothness"): a, ("stargan", "smoothness"): b})
 
     assert ask(score(0.3, parts=smooth), score(0.7, parts=rough)).verdict == HOLDS
     one_worse = {**smooth, "sad": 0.9}
@@ -126,12 +135,12 @@ def published(labels: str) -> dict:
     scores["ganmut_rho1", "smoothness"] = score(0.6, 1e-4)
     for row, fid, near, focus in (("defgan", 3.82, 0.3, 0.8), ("ganimation", 4.75, 0.4, 0.6)):
         scores[row, "fid"] = score(fid)
-        scores[row, "identity"] = score(near, parts=dict.fromkeys(EMOTIONS, near))
-        scores[row, "concentration"] = score(focus)
+        scores[row, "identity_distance"] = score(near, parts=dict.fromkeys(EMOTIONS, near))
+        scores[row, "edit_localisation"] = score(focus)
     for row, error in (("efgan", 0.25), ("efgan_cascade", 0.15)):
-        for metric in ("au_error", "oracle"):
+        for metric in ("au_error", "ground_truth_l1"):
             scores[row, metric] = score(error, parts=dict.fromkeys(EMOTIONS, error))
-        scores[row, "identity"] = score(0.3)
+        scores[row, "identity_distance"] = score(0.3)
     for k in (1, 2):
         reached = {"stargan": 0.010, "stargan_v2": 0.030}
         for row, error in reached.items():
@@ -142,9 +151,9 @@ def published(labels: str) -> dict:
 
 
 @pytest.mark.parametrize("labels", ["ganimation", "ganimation_labels"])
-def test_the_papers_figures_make_the_papers_claims_hold(labels):
+def test_published_values_make_all_claims_hold(labels):
     put = claims(EMOTIONS, (*NINE, labels))
-    found = {c.number: judge(c, published(labels)) for c in put}
+    found = {c.number: evaluate(c, published(labels)) for c in put}
     assert {number: v.why for number, v in found.items() if v.verdict != HOLDS} == {}
     assert list(found) == [
         "1",
@@ -166,66 +175,90 @@ def test_the_papers_figures_make_the_papers_claims_hold(labels):
 
 
 def test_every_claim_can_fail():
-    """The published values turned round: a claim that still holds would test nothing."""
+    """With reversed inequalities the published values make every claim fail."""
     scores = published("ganimation")
     for claim in claims(EMOTIONS, NINE):
-        turned = replace(claim, parts=tuple(Less(p.large, p.small) for p in claim.parts))
-        assert judge(turned, scores).verdict == FAILS, claim.number
+        turned = replace(
+            claim, inequalities=tuple(Less(i.large, i.small) for i in claim.inequalities)
+        )
+        assert evaluate(turned, scores).verdict == FAILS, claim.number
 
 
-def test_a_row_that_is_missing_leaves_its_claims_open():
+def test_missing_row_affects_only_its_claims():
     scores = {key: s for key, s in published("ganimation").items() if key[0] != "smit"}
-    found = {c.number: judge(c, scores) for c in claims(EMOTIONS, NINE)}
+    found = {c.number: evaluate(c, scores) for c in claims(EMOTIONS, NINE)}
     assert found["3"].verdict == ABSENT and "smit has no fed" in found["3"].why
     assert found["7"].verdict == HOLDS
 
 
-def test_large_intensities_are_the_expressions_not_neutral():
+def test_large_intensities_exclude_neutral():
     scores = published("ganimation")
     parts = {**dict.fromkeys(EMOTIONS, 0.15), "neutral": 9.0}
     scores["efgan_cascade", "au_error"] = score(1.4, parts=parts)
     (claim,) = (c for c in claims(EMOTIONS, NINE) if c.number == "8a")
-    found = judge(claim, scores)
+    found = evaluate(claim, scores)
     assert found.verdict == HOLDS
     assert found.why.startswith("expressions: efgan_cascade 0.15, efgan 0.25 (yes")
 
 
-def test_what_could_make_a_claim_hold_for_a_poor_reason_is_told():
+def test_context_is_printed_with_the_verdict():
     (claim,) = (c for c in claims(EMOTIONS, NINE) if c.number == "7")
     scores = published("ganimation") | {("defgan", "accuracy"): score(15.0)}
-    assert "beside it accuracy: defgan 15.0, ganimation 74.1" in judge(claim, scores).why
+    assert "accuracy: defgan 15.0, ganimation 74.1" in evaluate(claim, scores).why
 
 
 def test_other_seeds_must_agree():
     claim = Claim("x", "a < b", "a paper", (Less(Term("a", "fed"), Term("b", "fed")),))
     scores = {("a", "fed"): score(1.0), ("b", "fed"): score(2.0)}
-    assert over_seeds(claim, scores) == judge(claim, scores)
-    agreeing = over_seeds(claim, scores | {("a@1", "fed"): score(1.5)})
+    assert evaluate_seeds(claim, scores) == evaluate(claim, scores)
+    agreeing = evaluate_seeds(claim, scores | {("a@1", "fed"): score(1.5)})
     assert agreeing.verdict == HOLDS
-    assert "the first holds, @1 holds" in agreeing.why
+    assert "first holds, @1 holds" in agreeing.why
     both = scores | {("a@1", "fed"): score(1.5), ("b@1", "fed"): score(1.2)}
-    assert over_seeds(claim, both).verdict == OPEN
-    assert "@1 does not hold" in over_seeds(claim, both).why
+    assert evaluate_seeds(claim, both).verdict == OPEN
+    assert "@1 does not hold" in evaluate_seeds(claim, both).why
 
 
 # Results and tables -------------------------------------------------------------------------------
 
 BASE = Result(
-    row="ganmut", metric="fed", metric_version=1, status="ok", value=1.5,
-    interval=(1.4, 1.6), n=400, parts={}, intervals={}, unit="",
-    higher_is_better=False, note="", protocol="default",
-    protocol_hash="aaa", data="procedural", split="test", size=64, data_fingerprint="faces",
-    weights="procedural", weights_sha256="w1", extractors={"emotion": "e1"}, seed=0, commit="c",
-    device="CPU", dtype="float32", seconds=1.0, evidence_seconds=2.0, time="2026-01-01T00:00:00Z",
-)  # fmt: skip
+    row="ganmut",
+    metric="fed",
+    metric_version=1,
+    status="ok",
+    value=1.5,
+    interval=(1.4, 1.6),
+    n=400,
+    parts={},
+    intervals={},
+    unit="",
+    higher_is_better=False,
+    note="",
+    protocol="default",
+    protocol_hash="aaa",
+    data="procedural",
+    split="test",
+    size=64,
+    data_fingerprint="faces",
+    weights="procedural",
+    weights_sha256="w1",
+    extractors={"emotion": "e1"},
+    seed=0,
+    commit="c",
+    device="CPU",
+    dtype="float32",
+    seconds=1.0,
+    feature_seconds=2.0,
+    time="2026-01-01T00:00:00Z",
+)
 
 
 def write(folder, *records):
     results.append(folder, list(records))
-    return tables.board(results.read(folder))
+    return tables.select(results.read(folder))
 
 
-def test_lines_are_appended_and_come_back_whole(tmp_path):
+def test_records_are_appended_and_read_back(tmp_path):
     results.append(tmp_path, [BASE])
     results.append(tmp_path, [replace(BASE, row="stargan")])
     found = results.read(tmp_path)
@@ -233,15 +266,43 @@ def test_lines_are_appended_and_come_back_whole(tmp_path):
     assert Result(**{**found[0], "interval": tuple(found[0]["interval"])}) == BASE
 
 
-def test_a_line_cut_short_by_a_kill_is_passed_over(tmp_path):
+def test_last_line_cut_short_is_skipped(tmp_path):
     results.append(tmp_path, [BASE])
     with open(tmp_path / results.FILE, "a") as file:
         file.write('{"row": "gan')
     assert len(results.read(tmp_path)) == 1
 
 
-def test_nan_never_reaches_the_file():
-    empty = results.measured(Score(float("nan"), 3, {"sad": float("nan")}))
+def test_old_names_of_results_are_read(tmp_path):
+    old = {
+        "kind": "score",
+        "row": "oracle",
+        "weights_sha256": "oracle",
+        "metric": "concentration",
+        "evidence_seconds": 2.0,
+        "note": "regions from the answer; 3 % of the edits left out (nothing to change)",
+    }
+    why = "a: defgan 0.1, b 0.2 (yes); beside it identity: efgan 0.3"
+    verdict = {"kind": "claim", "number": "6a", "why": why}
+    (tmp_path / results.FILE).write_text(f"{json.dumps(old)}\n{json.dumps(verdict)}\n")
+    record, claim_record = results.read(tmp_path)
+    assert (record["row"], record["weights_sha256"]) == ("ground_truth", "ground_truth")
+    assert (record["metric"], record["feature_seconds"]) == ("edit_localisation", 2.0)
+    assert record["note"].startswith("regions from the ground truth; 3 %")
+    assert claim_record["why"].endswith("identity_distance: efgan 0.3")
+
+
+@pytest.mark.parametrize("folder", ["", "photos", "photos/own_judge"])
+def test_committed_results_have_current_names(folder):
+    records = results.read(leaderboard.RESULTS / folder)
+    scores = [r for r in records if r["kind"] == "score"]
+    assert scores and {r["metric"] for r in scores} <= set(METRICS.names())
+    text = leaderboard.markdown(tables.select(records), leaderboard.RESULTS / folder)
+    assert text == (leaderboard.RESULTS / folder / "LEADERBOARD.md").read_text(encoding="utf-8")
+
+
+def test_nan_becomes_null():
+    empty = results.score_fields(Score(float("nan"), 3, {"sad": float("nan")}))
     assert empty["value"] is None
     assert empty["parts"] == {"sad": None}
     json.dumps(empty, allow_nan=False)
@@ -250,33 +311,33 @@ def test_nan_never_reaches_the_file():
 @pytest.mark.parametrize(
     "field", [{"protocol_hash": "bbb"}, {"data_fingerprint": "others"}, {"seed": 1}]
 )
-def test_only_the_newest_protocol_data_and_seed_are_shown(field, tmp_path):
+def test_only_the_newest_setting_is_selected(field, tmp_path):
     found = write(tmp_path, replace(BASE, row="stargan", **field), BASE)
     assert found.rows == ["ganmut"]
     assert found.left_out == 1
 
 
 @pytest.mark.parametrize("field", [{"metric_version": 0}, {"extractors": {"emotion": "e0"}}])
-def test_a_column_has_one_version_and_one_judge(field, tmp_path):
+def test_metric_has_one_version_and_extractor(field, tmp_path):
     found = write(tmp_path, replace(BASE, row="stargan", **field), BASE)
     assert found.rows == ["ganmut"]
 
 
-def test_a_row_has_one_weight(tmp_path):
+def test_row_has_one_weight(tmp_path):
     old = replace(BASE, metric="accuracy", weights_sha256="w0")
     found = write(tmp_path, old, BASE)
     assert found.metrics == ["fed"]
 
 
-def test_the_newest_number_counts(tmp_path):
+def test_newest_number_replaces_older_ones(tmp_path):
     found = write(tmp_path, BASE, replace(BASE, value=2.5))
     assert found.cells["ganmut", "fed"]["value"] == 2.5
 
 
-def test_ends_come_first_and_ablations_not_at_all(tmp_path):
+def test_reference_rows_first_and_no_ablations(tmp_path):
     ablation = replace(BASE, row="ganmut_rho1", training={"ablation_of": "ganmut"})
-    real = replace(BASE, row="real", weights_sha256="real")
-    assert write(tmp_path, ablation, BASE, real).rows == ["real", "ganmut"]
+    real = replace(BASE, row="real_split", weights_sha256="real_split")
+    assert write(tmp_path, ablation, BASE, real).rows == ["real_split", "ganmut"]
 
 
 def claim(time: str, said: str, sha: str = "w1") -> ClaimRecord:
@@ -297,33 +358,32 @@ def claim(time: str, said: str, sha: str = "w1") -> ClaimRecord:
     )
 
 
-def test_claims_are_those_of_the_weights_shown(tmp_path):
+def test_claims_belong_to_the_selected_weights(tmp_path):
     found = write(tmp_path, BASE, claim("1", HOLDS), claim("2", FAILS, "w0"))
     assert [c["verdict"] for c in found.claims] == [HOLDS]
 
 
-def test_a_run_of_fewer_methods_does_not_take_a_verdict_away(tmp_path):
+def test_run_of_fewer_methods_keeps_verdicts(tmp_path):
     found = write(tmp_path, BASE, claim("1", HOLDS), claim("2", ABSENT))
     assert [c["verdict"] for c in found.claims] == [HOLDS]
     found = write(tmp_path, claim("3", FAILS))
     assert [c["verdict"] for c in found.claims] == [FAILS]
 
 
-def test_the_leaderboard_says_what_must_be_said(tmp_path):
+def test_leaderboard_has_values_errors_and_notes(tmp_path):
     failed = replace(BASE, metric="fid", status="error", value=None, interval=None, note="broken")
-    found = write(tmp_path, BASE, failed, replace(BASE, row="real", weights_sha256="real", n=200))
+    found = write(tmp_path, BASE, failed, replace(BASE, row="real_split", n=200))
     text = leaderboard.markdown(found, tmp_path)
     assert "FED ↓" in text
     assert "1.50 [1.40, 1.60]" in text
     assert "| error |" in text and "fid, ganmut: broken" in text
-    assert "fed, real: n = 200" in text
+    assert "fed, real_split: n = 200" in text
     assert ".71" in text  # the paper's
-    assert "FED is never read alone" in text
-    assert "from one seed" in text
-    assert "rendered, not photographed" in text
+    for note in (*leaderboard.NOTES, leaderboard.ONE_SEED, leaderboard.RENDERED):
+        assert note in text
 
 
-def grid(rows=NINE, ends=("real", "identity", "oracle")) -> list[Result]:
+def grid(rows=NINE, references=tables.REFERENCE_ROWS) -> list[Result]:
     """A result for every cell, as wide as they get."""
     wide = {"value": 0.0652, "interval": (0.0463, 0.0902)}
     return [
@@ -337,16 +397,16 @@ def grid(rows=NINE, ends=("real", "identity", "oracle")) -> list[Result]:
             parts={"happy": 0.1, "AU 1": 0.2},
             intervals={"happy": (0.0463, 0.0902)},
         )
-        for row in (*ends, *rows)
+        for row in (*references, *rows)
         for name in METRICS
     ]
 
 
 @pytest.mark.parametrize(("width", "parts"), [(120, 3), (80, 5)])
-def test_a_terminal_shows_every_number_whole(width, parts, tmp_path):
+def test_terminal_shows_every_number_whole(width, parts, tmp_path):
     results.append(tmp_path, grid())
     console = Console(width=width, record=True, file=io.StringIO())
-    report.show(console, tables.board(results.read(tmp_path)))
+    leaderboard.print_tables(console, tables.select(results.read(tmp_path)))
     lines = console.export_text().splitlines()
     assert max(map(len, lines)) <= width
     numbers = [line for line in lines if line.startswith("│ efgan_cascade")]
@@ -360,36 +420,36 @@ def test_a_terminal_shows_every_number_whole(width, parts, tmp_path):
 
 def test_no_main_table_is_wider_than_six_metrics(tmp_path):
     results.append(tmp_path, grid())
-    main = tables.main_tables(tables.board(results.read(tmp_path)))
-    assert [len(head) for _, head, _ in main] == [7, 6]
-    shown = [name for _, head, _ in main for name in head[1:]]
+    main = tables.main_tables(tables.select(results.read(tmp_path)))
+    assert [len(header) for _, (header, _) in main] == [7, 6]
+    shown = [name for _, (header, _) in main for name in header[1:]]
     assert len(set(shown)) == len(METRICS.names())
-    assert all(len(lines) == 12 for _, _, lines in main)
+    assert all(len(lines) == 12 for _, (_, lines) in main)
 
 
-def test_parts_without_intervals_have_a_table_of_their_own(tmp_path):
+def test_parts_without_intervals_have_their_own_table(tmp_path):
     results.append(tmp_path, grid(("ganmut",), ()))
-    with_intervals, values = tables.parts_tables(tables.board(results.read(tmp_path)), "au_error")
+    with_intervals, values = tables.parts_tables(tables.select(results.read(tmp_path)), "au_error")
     assert with_intervals == (["row", "happy"], [["ganmut", "0.100 [0.0463, 0.0902]"]])
     assert values == (["row", "AU 1"], [["ganmut", "0.200"]])
 
 
-def test_more_seeds_are_for_the_claims_only(tmp_path):
+def test_further_seeds_are_for_claims_only(tmp_path):
     found = write(tmp_path, BASE, replace(BASE, row="ganmut@1"), claim("1", HOLDS))
     assert found.rows == ["ganmut"]
-    assert "from one seed" in leaderboard.markdown(found, tmp_path)
+    assert leaderboard.ONE_SEED in leaderboard.markdown(found, tmp_path)
     again = replace(claim("2", HOLDS), weights={"ganmut": "w1", "ganmut@1": "w2"})
     text = leaderboard.markdown(write(tmp_path, again), tmp_path)
-    assert "other seeds (ganmut@1)" in text and "from one seed" not in text
+    assert leaderboard.MORE_SEEDS.format("ganmut@1") in text and leaderboard.ONE_SEED not in text
 
 
-def test_claims_that_are_put_no_more_are_not_shown(tmp_path):
+def test_removed_claims_are_not_shown(tmp_path):
     old = replace(claim("1", HOLDS), number="3 (part)")
     found = write(tmp_path, BASE, replace(claim("1", FAILS), number="7"), old, claim("1", HOLDS))
     assert [c["number"] for c in found.claims] == ["1", "7"]
 
 
-def test_figures_are_shown_under_their_captions(tmp_path):
+def test_figures_follow_their_captions(tmp_path):
     (tmp_path / "figures").mkdir()
     for kind in leaderboard.CAPTIONS:
         (tmp_path / "figures" / f"{kind}_x.png").touch()
@@ -398,25 +458,26 @@ def test_figures_are_shown_under_their_captions(tmp_path):
         assert f"{caption}\n\n![{kind} x](figures/{kind}_x.png)" in text
 
 
-def test_the_readme_takes_every_main_table(tmp_path):
+def test_summary_has_every_main_table(tmp_path):
     results.append(tmp_path, [*grid(), claim("1", HOLDS, "ganmut")])
-    text = leaderboard.markdown(tables.board(results.read(tmp_path)), tmp_path)
-    short = readme.summary(text)
-    assert "**What is shown**" in short and "concentration ↑" in short
+    text = leaderboard.markdown(tables.select(results.read(tmp_path)), tmp_path)
+    short = leaderboard.summary(text)
+    assert f"**{tables.GROUPS['expression']}**" in short and "edit localisation ↑" in short
     assert "equal budget" not in short and "AU 1" not in short
-    assert "| 1 | a < b | a paper | **holds** |" in short
+    first = claims(EMOTIONS, ())[0]  # the current wording, not the one in the record
+    assert f"| 1 | {first.sentence} | {first.source} | **holds** |" in short
 
 
-def test_report_without_results_says_what_to_run(tmp_path, capsys):
-    assert report.main(["--out", str(tmp_path)]) == 2
-    assert "run `python bench/run.py" in capsys.readouterr().err
+def test_leaderboard_without_results_exits_with_2(tmp_path, capsys):
+    assert leaderboard.main(["--out", str(tmp_path)]) == 2
+    assert str(tmp_path) in capsys.readouterr().err
 
 
-def test_report_writes_the_leaderboard_again(tmp_path, capsys):
+def test_leaderboard_is_written_from_results(tmp_path, capsys):
     results.append(tmp_path, [BASE])
-    assert report.main(["--out", str(tmp_path)]) == 0
+    assert leaderboard.main(["--out", str(tmp_path)]) == 0
     assert "1.50" in (tmp_path / "LEADERBOARD.md").read_text()
-    assert "Leaderboard" in capsys.readouterr().out
+    assert "FED" in capsys.readouterr().out
 
 
 # Protocols ----------------------------------------------------------------------------------------
@@ -430,12 +491,12 @@ def test_every_field_but_the_name_is_hashed():
     )
 
 
-def test_an_unknown_protocol_says_what_is_near():
-    with pytest.raises(Unknown, match="did you mean 'default'"):
-        protocol("defualt")
+def test_unknown_protocol_suggests_a_near_one():
+    with pytest.raises(Unknown, match="'default'"):
+        get_protocol("defualt")
 
 
-def test_the_papers_protocol_has_the_papers_sizes():
+def test_paper_protocol_has_published_sizes():
     paper = PROTOCOLS["paper"]
     assert (paper.n_test, paper.n_accuracy, paper.budget, paper.steps, paper.ere_batch) == (
         3500,
@@ -446,7 +507,7 @@ def test_the_papers_protocol_has_the_papers_sizes():
     )
 
 
-def test_ere_may_edit_the_first_faces_of_every_batch():
+def test_ere_edits_first_faces_of_each_batch():
     few = replace(PROTOCOLS["default"], n_ere=32, ere_edited=3)
     assert few.ere_faces(700).tolist() == [0, 1, 2, 16, 17, 18] and len(few.ere_faces(20)) == 3
     assert few.hash != replace(few, ere_edited=4).hash

@@ -1,11 +1,11 @@
-"""The speed table takes every registered method, whatever it asks to know before it starts."""
+"""Speed: every registered method can be timed."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from bench import speed
+from bench.speed import run as speed
 from ganmut.methods.base import METHODS
 from ganmut.training.loop import Game
 
@@ -19,6 +19,6 @@ def test_every_method_can_be_timed(name):
     assert method.space().of("happy").isfinite().all()
 
 
-def test_all_means_every_registered_method():
-    args = speed.settle(speed.parser().parse_args([]))
+def test_all_selects_every_method():
+    args = speed.validate(speed.parser().parse_args([]))
     assert args.names == METHODS.names()

@@ -13,7 +13,7 @@ import torch
 from hub_server import TOKEN, ask, serve
 from toys import TOY, toy
 
-from bench import roster
+from bench import resolve
 from ganmut import weights
 from ganmut.weights import BadWeights, hub, storage
 
@@ -178,12 +178,12 @@ def test_a_damaged_cache_is_fetched_again_and_a_whole_one_never(weight, model, t
 
 
 SETS = """
-from bench import roster
+from bench import resolve
 from ganmut import weights
 import sys
 for spec in sys.argv[1:]:
     try:
-        print(sorted(roster.discover(spec)), weights.resolve(spec, member="second").name)
+        print(sorted(resolve.find_editors(spec)), weights.resolve(spec, member="second").name)
     except ValueError as error:
         print("refused:", error)
 print(weights.list_weights(), weights.list_weights("hub"), weights.load("hub/mine/ganmut").name)
@@ -220,7 +220,7 @@ def test_a_repository_of_sets_is_what_names_mean_where_ganmut_hub_says_so(weight
 
 def test_hub_without_an_owner_says_what_to_set(monkeypatch):
     monkeypatch.delenv("GANMUT_HUB", raising=False)
-    for ask_for in (weights.resolve, roster.discover):
+    for ask_for in (weights.resolve, resolve.find_editors):
         with pytest.raises(ValueError, match="say which with GANMUT_HUB=OWNER/NAME@REVISION"):
             ask_for("hub")
 

@@ -1,4 +1,4 @@
-"""Judges from ONNX files: recognition networks by path or pack, expression classifiers with a
+"""Extractors from ONNX files: recognition networks by path or pack, expression classifiers with a
 sidecar; the files are made here, the fetching is insightface's own."""
 
 from __future__ import annotations
@@ -216,7 +216,7 @@ def test_the_bench_takes_both(bench_run, tmp_path):
         "--methods",
         "ganmut",
         "--metrics",
-        "identity,accuracy",
+        "identity_distance,accuracy",
         "--no-figures",
         "--identity-model",
         str(face),
@@ -225,15 +225,15 @@ def test_the_bench_takes_both(bench_run, tmp_path):
     )
     assert code == 0
     made = {r["metric"]: r for r in records if r["kind"] == "score" and r["row"] == "ganmut"}
-    assert made["identity"]["extractors"] == {"identity": sha256(face)}
-    assert 0 < made["identity"]["value"] <= 2 and made["accuracy"]["status"] == "ok"
+    assert made["identity_distance"]["extractors"] == {"identity": sha256(face)}
+    assert 0 < made["identity_distance"]["value"] <= 2 and made["accuracy"]["status"] == "ok"
     judge = extractors.load(f"onnx:{emotion}:")
     assert made["accuracy"]["extractors"] == {"emotion": judge.sha256}
 
 
-def test_two_judges_for_one_role_are_one_too_many(bench_run, tmp_path, capsys):
+def test_two_extractors_for_one_role_are_refused(bench_run, tmp_path, capsys):
     both = ("--identity", "procedural/identity", "--identity-model", "buffalo_l")
     assert bench_run(*both)[0] == 2
-    assert "--identity and --identity-model are both given" in capsys.readouterr().err
+    assert "--identity-model" in capsys.readouterr().err
     assert bench_run("--emotion-model", str(tmp_path / "none.onnx"))[0] == 2
     assert "write none.json beside it" in capsys.readouterr().err

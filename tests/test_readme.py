@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from bench import readme
+from bench import leaderboard
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -15,7 +15,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 def test_the_leaderboard_is_the_committed_one():
     board = (ROOT / "bench" / "results" / "LEADERBOARD.md").read_text(encoding="utf-8")
-    assert readme.filled(README, board) == README, "run `python bench/readme.py`"
+    assert leaderboard.with_summary(README, board) == README, "run `python bench/leaderboard.py`"
 
 
 def test_every_link_leads_somewhere():

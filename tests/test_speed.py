@@ -1,4 +1,4 @@
-"""The speed table compares like with like: the baseline computes the library's own losses."""
+"""Speed: the baseline computes the same losses, steps and edits as the library."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import json
 import pytest
 import torch
 
-from bench import baseline, speed
-from bench.baseline import Plain, Switches
+from bench.speed import baseline
+from bench.speed import run as speed
+from bench.speed.baseline import Baseline, Optimisations
 from ganmut import device as hardware
 from ganmut.datasets.base import Batch
 from ganmut.editor import Editor
@@ -50,13 +51,13 @@ def own_terms(method, batch, target, rng):
     return d, method.g_loss(batch, target, x_fake)
 
 
-@pytest.mark.parametrize("name", baseline.PARTS)
+@pytest.mark.parametrize("name", baseline.METHOD_TERMS)
 @pytest.mark.parametrize("lean", [False, True])
-def test_baseline_and_library_compute_the_same_losses(name, lean):
+def test_baseline_has_the_losses_of_the_library(name, lean):
     _, method = method_of(name)
     batch = batch_of()
     target = method.draw(batch, hardware.generator(3))
-    plain = Plain(method, switches=Switches(no_graph=lean, one_pass=lean))
+    plain = Baseline(method, optimisations=Optimisations(no_graph=lean, one_pass=lean))
     plain.rng = hardware.generator(5)
     theirs_d, theirs_g = plain.d_terms(batch, target), plain.g_terms(batch, target)
     theirs_d["adv"] = theirs_d.pop("real") + theirs_d.pop("fake")
@@ -67,26 +68,26 @@ def test_baseline_and_library_compute_the_same_losses(name, lean):
             torch.testing.assert_close(theirs[term], ours[term], rtol=1e-4, atol=1e-5, msg=term)
 
 
-@pytest.mark.parametrize("name", baseline.PARTS)
-def test_baseline_and_library_take_the_same_first_step(name):
+@pytest.mark.parametrize("name", baseline.METHOD_TERMS)
+def test_baseline_takes_the_same_first_step(name):
     recipe, method = method_of(name)
-    plain = Plain(method_of(name)[1], recipe.lr_d)
+    plain = Baseline(method_of(name)[1], recipe.lr_d)
     game = Game(method, recipe, torch.device("cpu"))
     before = [p.clone() for p in plain.D.parameters()]
     game.advance(batch_of())
     plain.advance(batch_of())
     moved = [(p - q).abs().max() for p, q in zip(plain.D.parameters(), before, strict=True)]
     assert min(moved) > 0
-    own = baseline.critic_like(method)
+    own = baseline.discriminator_like(method)
     for a, b in zip(plain.D.parameters(), own.parameters(), strict=True):
         # Adam's first step is the gradient's sign: entries with all but no gradient may differ
         assert ((a - b).abs() > 0.1 * recipe.lr_d).float().mean() < 0.01
 
 
-@pytest.mark.parametrize("name", baseline.PARTS)
-def test_baseline_and_editor_edit_alike(name):
+@pytest.mark.parametrize("name", baseline.METHOD_TERMS)
+def test_baseline_edits_like_the_editor(name):
     _, method = method_of(name)
-    plain, editor = Plain(method), Editor(method, {})
+    plain, editor = Baseline(method), Editor(method, {})
     faces = editor.prepare((batch_of().x[:2] * 127.5 + 127.5).round().to(torch.uint8))
     code = editor.space.of("happy")
     apart = (plain.edit(faces.x, code).int() - editor.edit(faces, code).int()).abs()
@@ -94,23 +95,23 @@ def test_baseline_and_editor_edit_alike(name):
     assert apart.float().mean() < 1
 
 
-def test_every_switch_keeps_the_loop_going():
+def test_every_optimisation_runs():
     recipe, method = method_of("ganmut")
-    for field in dataclasses.fields(Switches):
-        plain = Plain(method, recipe.lr_d, Switches(**{field.name: True}))
+    for field in dataclasses.fields(Optimisations):
+        plain = Baseline(method, recipe.lr_d, Optimisations(**{field.name: True}))
         plain.advance(batch_of())
         assert all(p.isfinite().all() for p in plain.G.parameters())
-        assert bool(plain.log) != (field.name == "unread")
+        assert bool(plain.log) != (field.name == "lazy_log")
 
 
-def test_baseline_refuses_what_was_never_published():
+def test_baseline_refuses_unpublished_layouts():
     _, config = recipes.assemble("ganmut", "cpu", **{k: TOY[k] for k in ("width", "blocks")})
     method = METHODS["ganmut"](config, EMOTIONS, 64)
-    with pytest.raises(ValueError, match="published"):
+    with pytest.raises(ValueError, match=config.condition):
         baseline.generator_like(method)
 
 
-def test_the_command_ends_with_one_json_line(capsys):
+def test_last_line_is_json(capsys):
     toy = [f"--{k}={v}" for k, v in TOY.items() if k in ("width", "blocks", "d_width", "d_layers")]
     code = speed.main(
         ["--methods=stargan", "--size=32", "--batch=8", "--rounds=1", "--steps", *toy]
@@ -125,6 +126,6 @@ def test_the_command_ends_with_one_json_line(capsys):
 
 
 @pytest.mark.parametrize("words", [["--methods=ganmutt"], ["--size=0"], ["--size=big"]])
-def test_wrong_words_end_with_code_2(words, capsys):
+def test_invalid_arguments_exit_with_2(words, capsys):
     assert speed.main([*words, "--rounds=1"]) == 2
     assert capsys.readouterr().err.startswith("speed:")

@@ -1,4 +1,4 @@
-"""The study: what the Space writes is what the bench reads, and the bench finds who is better."""
+"""User study: the bench reads the votes that the Space writes and recovers known strengths."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from demo.tabs.user_study import store_vote
 
 
 def votes(strength: dict[str, float], voters: int = 40, each: int = 30) -> list[dict]:
-    """People who choose as Bradley and Terry say, and rate by strength."""
+    """Votes drawn from a Bradley-Terry model of known strengths, with ratings by strength."""
     generator, names = np.random.default_rng(0), list(strength)
-    found = []
+    drawn = []
     for voter in range(voters):
         for _ in range(each):
             left, right = generator.choice(names, 2, replace=False).tolist()
             odds = 1 / (1 + math.exp(strength[right] - strength[left]))
             chosen = left if generator.random() < odds else right
-            found.append(
+            drawn.append(
                 {
                     "stage": 2,
                     "voter": str(voter),
@@ -33,13 +33,13 @@ def votes(strength: dict[str, float], voters: int = 40, each: int = 30) -> list[
             )
         name = names[voter % len(names)]
         rating = 1 + int(generator.random() < 0.5) + 2 * (strength[name] > 0)
-        found.append(
+        drawn.append(
             {"stage": 1, "voter": str(voter), "method": name, "rating": rating, "emotion": "sad"}
         )
-    return found
+    return drawn
 
 
-def test_known_strengths_are_found_again():
+def test_known_strengths_are_recovered():
     truth = {"a": 1.0, "b": 0.0, "c": -1.0}
     found = user_study.standings(votes(truth))
     assert [s.method for s in found] == ["a", "b", "c"]
@@ -51,14 +51,14 @@ def test_known_strengths_are_found_again():
     assert found[0].rating > 2.9 and found[2].rating < 2.1
 
 
-def test_who_always_wins_has_a_finite_score_and_one_voter_no_interval():
+def test_constant_winner_has_a_finite_score():
     always = [{"stage": 2, "voter": "x", "left": "a", "right": "b", "chosen": "a"}] * 9
     best, worst = user_study.standings(always)
     assert best.wins == 1 and 0 < best.score < 10 and best.score == pytest.approx(-worst.score)
     assert best.score_interval is None and best.rating is None
 
 
-def test_what_the_page_writes_is_what_the_bench_reads(tmp_path, monkeypatch, capsys):
+def test_votes_of_the_page_are_read(tmp_path, monkeypatch, capsys):
     file = tmp_path / "study.jsonl"
     monkeypatch.setenv("GANMUT_STUDY", str(file))
     about = {"emotion": "happy", "person": 21, "voter": "1", "time": 1.0}
@@ -67,6 +67,6 @@ def test_what_the_page_writes_is_what_the_bench_reads(tmp_path, monkeypatch, cap
     with file.open("a") as more:
         more.write("not a vote\n" + json.dumps({"stage": 1, "method": "x", "rating": 9}) + "\n")
     assert run.main(["--study", str(file)]) == 0
-    told = capsys.readouterr().out
-    assert "2 votes of 1 rounds; 2 lines are none" in told and "| oracle |" in told
+    report = capsys.readouterr().out
+    assert "2 votes of 1 rounds; 2 invalid lines" in report and "| ground_truth |" in report
     assert run.main(["--study", str(tmp_path / "none.jsonl")]) == 2

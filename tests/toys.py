@@ -11,11 +11,11 @@ from types import SimpleNamespace
 import torch
 from torch import Tensor
 
-from bench.feature_cache import Evidence, source_evidence
-from bench.features import Judges
-from bench.ground_truth import Answers
+from bench.feature_cache import Features, source_features
+from bench.features import Extractors
+from bench.ground_truth import GroundTruth
 from bench.protocol import Protocol
-from bench.systems import Row
+from bench.systems import System
 from ganmut.codes import ActionUnits, OneHot
 from ganmut.datasets import FaceSet
 from ganmut.emotions import EMOTIONS, prototype_units
@@ -78,9 +78,9 @@ def world(n: int, seed: int) -> FaceSet:
     clarity = 0.4 + 0.6 * torch.rand(n, 1, generator=g)
     shown = clarity * mixture(emotion, 1.0) + (1 - clarity) * torch.rand(n, 7, generator=g)
 
-    def answer(rows: Tensor, name: str, intensity: float = 1.0) -> Tensor:
-        wanted = torch.full((len(rows),), EMOTIONS.index(name))
-        return paint(person[rows], mixture(wanted, intensity))
+    def ground_truth(rows: Tensor, name: str, intensity: float = 1.0) -> Tensor:
+        target = torch.full((len(rows),), EMOTIONS.index(name))
+        return paint(person[rows], mixture(target, intensity))
 
     return FaceSet(
         source="toy",
@@ -89,25 +89,25 @@ def world(n: int, seed: int) -> FaceSet:
         images=paint(person, shown),
         emotion=emotion,
         fingerprint=f"toy-{seed}-{n}",
-        ground_truth=answer,
+        ground_truth=ground_truth,
     )
 
 
 @dataclass
-class Judge:
-    """What an extractor looks like from the bench; reads the toy pictures without fail."""
+class ToyExtractor:
+    """The interface of an extractor; reads the toy pictures without error."""
 
     role: str
     emotions: tuple[str, ...] = EMOTIONS
     note: str = ""
-    looked: int = 0
+    images_seen: int = 0
 
     @property
     def sha256(self) -> str:
         return f"toy-{self.role}"
 
     def __call__(self, images: Tensor) -> SimpleNamespace:
-        self.looked += len(images)
+        self.images_seen += len(images)
         x = images.float().mean(1)
         shown, person = x[:, 4:, :7].mean(1) / 200, x[:, :4].flatten(1)
         if self.role == "emotion":
@@ -121,10 +121,9 @@ class Judge:
         return SimpleNamespace(features=torch.cat([shown, person[:, :3] / 255], 1))
 
 
-class ToyRow(Row):
-    """A perfect editor, then spoilt: noise, intensities in coarse steps, reach cut short, last
-    emotions lost.
-    """
+class ToySystem(System):
+    """A perfect editor that can be degraded: noise, intensities in coarse steps, a smaller reach,
+    the last emotions lost."""
 
     kind = "editor"
 
@@ -145,17 +144,16 @@ class ToyRow(Row):
             shown[:, -self.lost :] = 0
         shown = self.reach * shown + (1 - self.reach) / 7
         edited = paint(self.faces.images[faces, 0, :4].float(), shown).float()
-        for i, face in enumerate(
-            faces.tolist()
-        ):  # noise belongs to the face and code, not to the batch
+        # Noise depends on the face and the code, not on the batch.
+        for i, face in enumerate(faces.tolist()):
             seed = 1000 * face + int(997 * codes[i].abs().sum() + 31 * codes[i].argmax())
             g = torch.Generator().manual_seed(seed)
             edited[i] += self.noise * torch.randn(edited[i].shape, generator=g)
         return edited.round().clamp(0, 255).to(torch.uint8)
 
 
-class UnitRow(ToyRow):
-    """The toy editor, asked in action units: it shows the emotions that they are made of."""
+class UnitSystem(ToySystem):
+    """The toy editor with action units as codes, which it converts to emotions."""
 
     def __init__(self, faces: FaceSet, **knobs: float):
         super().__init__(faces, **knobs)
@@ -169,16 +167,18 @@ class UnitRow(ToyRow):
         return super().edit(faces, shown)
 
 
-def judges(faces: FaceSet, cache: Path, protocol: Protocol = PROTOCOL) -> Judges:
-    networks = {role: Judge(role) for role in ("emotion", "identity", "units", "inception")}
-    answers = Answers(faces, protocol.n_accuracy, cache / "answers")
-    return Judges(networks, faces.emotions, answers)
+def toy_extractors(faces: FaceSet, cache: Path, protocol: Protocol = PROTOCOL) -> Extractors:
+    networks = {role: ToyExtractor(role) for role in ("emotion", "identity", "units", "inception")}
+    ground_truth = GroundTruth(faces, protocol.n_accuracy, cache / "ground_truth")
+    return Extractors(networks, faces.emotions, ground_truth)
 
 
-def gather(row: Row, faces: FaceSet, cache: Path, protocol: Protocol = PROTOCOL) -> Evidence:
-    looking = judges(faces, cache, protocol)
-    real = source_evidence(faces, protocol, looking, cache)
-    return Evidence(row, faces, protocol, looking, cache, real)
+def toy_features(
+    system: System, faces: FaceSet, cache: Path, protocol: Protocol = PROTOCOL
+) -> Features:
+    extractors = toy_extractors(faces, cache, protocol)
+    source = source_features(faces, protocol, extractors, cache)
+    return Features(system, faces, protocol, extractors, cache, source)
 
 
 # The bench's command ----------------------------------------------------------------------------
@@ -195,7 +195,7 @@ TINY = Protocol(
     chart_faces=1,
     chart_side=3,
 )
-BENCHED = ("stargan", "ganmut", "gganmut")
+BENCH_METHODS = ("stargan", "ganmut", "gganmut")
 
 
 class ToySource:
@@ -206,11 +206,11 @@ class ToySource:
     def load(self, split, size, n=None, *, seed=0, progress=True):
         small = world(n, seed)
         pictures = torch.nn.functional.interpolate(small.images.float(), size).to(torch.uint8)
-        known = small.ground_truth
+        render = small.ground_truth
 
-        def answer(rows, emotion, intensity=1.0):
+        def ground_truth(rows, emotion, intensity=1.0):
             return torch.nn.functional.interpolate(
-                known(rows, emotion, intensity).float(), size
+                render(rows, emotion, intensity).float(), size
             ).to(torch.uint8)
 
-        return type(small)(**{**small.__dict__, "images": pictures, "ground_truth": answer})
+        return type(small)(**{**small.__dict__, "images": pictures, "ground_truth": ground_truth})

@@ -1,6 +1,4 @@
-"""Inception-v3 as torch-fidelity has it ("inception-v3-compat"): the network behind FID, and no
-other under that name.
-"""
+"""Inception-v3 in torch-fidelity's version ("inception-v3-compat"): the network of FID."""
 
 from __future__ import annotations
 
@@ -20,20 +18,20 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from bench.score import NotMeasured
+from bench.stats import NotMeasured
 
 # torch-fidelity's published file, made from the original TensorFlow weights.
 PUBLISHED = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
-ADVICE = "no Inception weights: pass --inception PATH or go online"
-_KEPT_ALIVE: list[Any] = []  # libraries of operators live as long as this module
+UNAVAILABLE = "no Inception weights: pass --inception PATH or go online"
+_LIBRARIES: list[Any] = []  # operators are unregistered when their library is collected
 
 
 def torch_fidelity() -> ModuleType:
-    """The module torch_fidelity, whatever build of torchvision stands beside this PyTorch.
+    """Imports torch_fidelity, also where torchvision is built for CUDA and PyTorch for CPU.
 
-    torchvision built for CUDA registers operators that a CPU build of PyTorch does not have, and
-    fails to import. They are declared, the half-imported modules dropped, and the import tried
-    again; nothing happens on a sound installation.
+    Such a torchvision fails to import, because it uses operators that PyTorch does not register.
+    They are declared, the incomplete modules removed, and the import is tried again. A working
+    installation is left as it is.
     """
     for _ in range(4):
         try:
@@ -47,23 +45,22 @@ def torch_fidelity() -> ModuleType:
                 del sys.modules[name]
             library = torch.library.Library("torchvision", "FRAGMENT")
             library.define(f"{missing[1]}(Tensor a, Tensor b, float c) -> Tensor")
-            _KEPT_ALIVE.append(library)
+            _LIBRARIES.append(library)
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # what a dependency of a dependency deprecates is not ours to mend
+        warnings.simplefilter("ignore")  # deprecation warnings of its own dependencies
         return importlib.import_module("torch_fidelity")
 
 
 @dataclass(frozen=True)
-class Seen:
+class Extraction:
     """features: float32 m x 2048."""
 
     features: Tensor
 
 
 class Inception:
-    """uint8 pictures -> 2048 pool features; `note` is empty only for the published weights."""
+    """uint8 m x 3 x S x S pictures -> m x 2048 pool features. note: a remark for results, empty for
+    the published weights."""
 
     name, version = "inception-v3-compat", 1
 
@@ -75,20 +72,19 @@ class Inception:
         self.note = "" if published else other
         self.network = _build(path, published).to(self.device)
 
-    def __call__(self, images: Tensor) -> Seen:
+    def __call__(self, images: Tensor) -> Extraction:
         with torch.no_grad():
             pieces = [self.network(part.to(self.device))[0] for part in images.split(16)]
-        return Seen(torch.cat(pieces).float().cpu())
+        return Extraction(torch.cat(pieces).float().cpu())
 
 
 def _build(path: Path, published: bool) -> torch.nn.Module:
-    """The network of a file: the published .pth (known by its hash) or a .safetensors of the same
-    keys and shapes.
-    """
+    """The network of a file: the published .pth, recognised by its hash, or a .safetensors with the
+    same keys and shapes. Raises ValueError for any other file."""
     torch_fidelity()
     module = importlib.import_module("torch_fidelity.feature_extractor_inceptionv3")
     make = module.FeatureExtractorInceptionV3
-    if published:  # torch-fidelity unpickles: only ever the file whose every byte is known
+    if published:  # torch-fidelity unpickles: only the file with the known hash
         return make(Inception.name, ["2048"], feature_extractor_weights_path=str(path))
     if path.suffix != ".safetensors":
         raise ValueError(
@@ -96,7 +92,7 @@ def _build(path: Path, published: bool) -> torch.nn.Module:
             "will not be unpickled; give that file, or a .safetensors of the same tensors"
         )
     state = safetensors.torch.load_file(path)
-    with _instead_of_download(module, state):
+    with _replace_download(module, state):
         try:
             return make(Inception.name, ["2048"])
         except RuntimeError as error:
@@ -106,9 +102,9 @@ def _build(path: Path, published: bool) -> torch.nn.Module:
 
 
 @contextlib.contextmanager
-def _instead_of_download(module: ModuleType, state: dict[str, Tensor]):
-    # torch-fidelity takes a file to unpickle or downloads one; its loader is replaced while the
-    # network is built.
+def _replace_download(module: ModuleType, state: dict[str, Tensor]):
+    # torch-fidelity unpickles a file or downloads one. Its loader is replaced while the network is
+    # built.
     loader = module.load_state_dict_from_url
     module.load_state_dict_from_url = lambda *args, **kwargs: state
     try:
@@ -118,21 +114,21 @@ def _instead_of_download(module: ModuleType, state: dict[str, Tensor]):
 
 
 def find(path: str | None, device: torch.device | str = "cpu") -> Inception:
-    """Inception from a file, from torch's cache, or from torch-fidelity's own address.
+    """Loads Inception from a file, from torch's cache, or from torch-fidelity's address.
 
-    Raises NotMeasured where none is at hand, ValueError for a file that is not what it should be.
+    Raises NotMeasured where it is not available, ValueError for a wrong file.
     """
     if path is not None:
         if not Path(path).is_file():
-            raise ValueError(f"--inception {path}: there is no such file")
+            raise ValueError(f"--inception {path}: no such file")
         return Inception(Path(path), device)
     torch_fidelity()
     url = importlib.import_module("torch_fidelity.feature_extractor_inceptionv3").URL_INCEPTION_V3
-    kept = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
-    if not kept.is_file():
-        kept.parent.mkdir(parents=True, exist_ok=True)
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+    if not cached.is_file():
+        cached.parent.mkdir(parents=True, exist_ok=True)
         try:
-            torch.hub.download_url_to_file(url, str(kept), hash_prefix=PUBLISHED, progress=False)
+            torch.hub.download_url_to_file(url, str(cached), hash_prefix=PUBLISHED, progress=False)
         except (urllib.error.URLError, OSError, RuntimeError):
-            raise NotMeasured(ADVICE) from None
-    return Inception(kept, device)
+            raise NotMeasured(UNAVAILABLE) from None
+    return Inception(cached, device)

@@ -1,42 +1,45 @@
-"""Figures: written beside the leaderboard, which shows those that are there; a kind a prefix."""
+"""Figures: PNG files beside the leaderboard, which embeds those that exist. The first word of a
+file name is the kind of figure."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from bench.feature_cache import Evidence
+from bench.feature_cache import Features
 from bench.figures import changes, gamut, lines, tsne
 from bench.figures.canvas import rendered_person, write
-from bench.systems import EditorRow
+from bench.systems import EditorSystem
 
 __all__ = ["draw", "rendered_person"]
 
 
 def draw(
-    evidence: list[Evidence], folder: Path, seed: int = 0, embedded: bool = True
+    systems: list[Features], folder: Path, seed: int = 0, with_tsne: bool = True
 ) -> list[Path]:
-    """Writes all figures of some editors' evidence to a folder and returns their paths.
+    """Writes all figures of some editors to a folder and returns their paths.
 
-    embedded: also the t-SNE embedding, which needs the evidence of FED.
+    with_tsne: also the t-SNE embedding, which needs the features of FED.
     """
-    editors = {e.row.name: e.row.editor for e in evidence if isinstance(e.row, EditorRow)}
+    editors = {
+        f.system.name: f.system.editor for f in systems if isinstance(f.system, EditorSystem)
+    }
     if not editors:
         return []
     person = rendered_person(max(editor.size for editor in editors.values()), seed)
-    emotions, steps = evidence[0].emotions[1:], evidence[0].protocol.steps
-    made = {"sheet": lines.sheet(editors, person, emotions)}
-    for one in evidence:
-        name, space, editor = one.row.name, one.row.space, editors[one.row.name]
+    emotions, steps = systems[0].emotions[1:], systems[0].protocol.steps
+    made = {"sheet": lines.method_grid(editors, person, emotions)}
+    for features in systems:
+        name, space = features.system.name, features.system.space
         if space.chart(2) is not None:
-            made[f"gamut_{name}"] = gamut.gamut_map(one)
-            made[f"faces_{name}"] = gamut.gamut_faces(editor, person)
+            made[f"gamut_{name}"] = gamut.gamut_map(features)
+            made[f"faces_{name}"] = gamut.gamut_faces(editors[name], person)
             if "directions" in space.state():
-                made[f"wheel_{name}"] = gamut.wheel(editor, person)
+                made[f"wheel_{name}"] = gamut.emotion_wheel(editors[name], person)
         if space.kind == "units":
-            made[f"sweep_{name}"] = lines.sweep(editor, person, steps)
+            made[f"sweep_{name}"] = lines.unit_sweep(editors[name], person, steps)
     for emotion in emotions:
-        made[f"strip_{emotion}"] = lines.strip(editors, person, emotion, steps)
+        made[f"strip_{emotion}"] = lines.emotion_path(editors, person, emotion, steps)
     made |= changes.figures(editors, person, emotions)
-    if embedded:
-        made["tsne"] = tsne.panels(evidence, seed)
+    if with_tsne:
+        made["tsne"] = tsne.panels(systems, seed)
     return [write(folder / f"{name}.png", figure) for name, figure in made.items()]

@@ -1,4 +1,5 @@
-"""Canvas: what all figures share. The person in them is always rendered, never a photograph."""
+"""Canvas: functions that all figures use. The person in figures is always rendered, never a
+photograph."""
 
 from __future__ import annotations
 
@@ -20,8 +21,8 @@ from ganmut.editor import Editor
 from ganmut.emotions import EMOTIONS, canonical_emotion
 from ganmut.images import write_atomic
 
-LIMIT = 400_000  # bytes a figure
-INCH = 0.85  # side of a face in figures that line faces up
+MAX_BYTES = 400_000  # per figure
+FACE_INCHES = 0.85  # side of a face in figures with lines of faces
 COLOURS = {
     "neutral": "#8a8a8a",
     "happy": "#e8b500",
@@ -35,23 +36,24 @@ COLOURS = {
 
 @dataclass(frozen=True)
 class Person:
-    """One rendered test face: picture uint8 1 x 3 x S x S; answer(emotion): the same person showing
-    it, the same shape.
-    """
+    """One rendered test face. picture: uint8 1 x 3 x S x S. render(emotion): the same person with
+    that emotion, the same shape."""
 
     picture: Tensor
-    answer: Callable[[str], Tensor]
+    render: Callable[[str], Tensor]
 
-    def answers(self, emotions: Sequence[str]) -> Tensor:
-        """uint8 m x 3 x S x S: the person under each emotion; white for what nobody can render."""
-        known = [canonical_emotion(emotion) in EMOTIONS for emotion in emotions]
+    def ground_truth(self, emotions: Sequence[str]) -> Tensor:
+        """uint8 m x 3 x S x S: the person under each emotion; white where the renderer lacks it."""
         blank = torch.full_like(self.picture, 255)
-        shown = zip(emotions, known, strict=True)
-        return torch.cat([self.answer(emotion) if there else blank for emotion, there in shown])
+        known = [canonical_emotion(emotion) in EMOTIONS for emotion in emotions]
+        pairs = zip(emotions, known, strict=True)
+        return torch.cat(
+            [self.render(emotion) if is_known else blank for emotion, is_known in pairs]
+        )
 
 
 def rendered_person(size: int, seed: int = 0) -> Person:
-    """One rendered test face, neutral where the first few hold such a one."""
+    """One rendered test face; a neutral one if the first fourteen include one."""
     faces = open_source("procedural").load("test", size, 14, seed=seed, progress=False)
     neutral = (faces.emotion == 0).nonzero()[:, 0].tolist()
     row = torch.tensor(neutral[:1] or [0])
@@ -59,14 +61,14 @@ def rendered_person(size: int, seed: int = 0) -> Person:
 
 
 def colour(emotion: str, number: int) -> str:
-    """The emotion's colour in every figure."""
+    """The colour of an emotion in every figure, "#rrggbb"."""
     return COLOURS.get(emotion) or matplotlib.colors.to_hex(
         matplotlib.colormaps["tab20"](number % 20)
     )
 
 
 def edits(editor: Editor, person: Person, codes: Tensor) -> Tensor:
-    """uint8 m x 3 x S x S: one person under m codes, in small batches."""
+    """uint8 m x 3 x S x S: one person under m codes (m x dim), in batches of 16."""
     face = editor.prepare(person.picture)
     parts = [
         editor.edit(editor.select(face, torch.zeros(len(part), dtype=torch.long)), part)
@@ -75,17 +77,17 @@ def edits(editor: Editor, person: Person, codes: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def lined_up(title: str, lines: dict[str, Tensor], columns: list[str] | None = None) -> Figure:
-    """Pictures in lines under a title: name -> uint8 m x 3 x S x S; names of the columns above."""
+def image_rows(title: str, lines: dict[str, Tensor], columns: list[str] | None = None) -> Figure:
+    """A figure with one line of pictures per name (uint8 m x 3 x S x S), and column names above."""
     m = max(len(line) for line in lines.values())
-    high = INCH * len(lines) + (0.6 if columns else 0.4)
+    high = FACE_INCHES * len(lines) + (0.6 if columns else 0.4)
     beside = 0.3 + 0.08 * max(map(len, lines))  # inches for the names, at 8 points
-    figure = Figure(figsize=(INCH * m + beside, high), layout="constrained")
+    figure = Figure(figsize=(FACE_INCHES * m + beside, high), layout="constrained")
     figure.suptitle(title, fontsize=10)
     for number, (name, line) in enumerate(lines.items()):
         axes = figure.add_subplot(len(lines), 1, number + 1)
         axes.imshow(pictures.to_array(pictures.make_grid(line, columns=m)))
-        bare(axes)
+        hide_axes(axes)
         axes.set_ylabel(name, fontsize=8, rotation=0, ha="right", va="center")
         if columns and not number:
             side = line.shape[-1]
@@ -95,22 +97,21 @@ def lined_up(title: str, lines: dict[str, Tensor], columns: list[str] | None = N
     return figure
 
 
-def bare(axes: Axes) -> None:
-    """No ticks and no frame."""
+def hide_axes(axes: Axes) -> None:
+    """Removes ticks and frame."""
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
 
 
 def write(path: Path, figure: Figure) -> Path:
-    """Saves a figure as PNG under LIMIT bytes: with a palette, then smaller, where it would be
-    larger.
-    """
+    """Saves a figure as PNG of at most MAX_BYTES and returns its path. Larger figures get a palette
+    of 256 colours and are then scaled down."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     picture = Image.open(buffer).convert("RGB")
     content = buffer.getvalue()
-    while len(content) > LIMIT:
+    while len(content) > MAX_BYTES:
         buffer = io.BytesIO()
         picture.quantize(256).save(buffer, "PNG", optimize=True)
         content = buffer.getvalue()

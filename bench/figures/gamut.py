@@ -1,4 +1,5 @@
-"""Figures of the gamut: where the classifier sees which emotion, the same as edits, the wheel."""
+"""Figures of the gamut: the classifier's emotion at each code, the edits at each code, the
+wheel."""
 
 from __future__ import annotations
 
@@ -12,50 +13,49 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from torch import Tensor
 
-from bench.feature_cache import Evidence
+from bench.feature_cache import Features
 from bench.figures.canvas import Person, colour, edits
 from ganmut import images as pictures
 from ganmut.codes import CodeSpace
 from ganmut.editor import Editor
 
-# Radius -> half the side of a face there: as large as twelve neighbours on that ring allow.
+# Radius -> half the side of a face: as large as twelve faces on that ring allow.
 RINGS, ANGLES = {0.33: 0.058, 0.66: 0.112, 1.0: 0.15}, 12
 
 
-def gamut_map(evidence: Evidence) -> Figure:
-    """The classifier's mean softmax over the chart: most probable emotion as colour, its
-    probability as shade.
-    """
-    sheet = evidence.row.space.chart(evidence.protocol.chart_side)
-    mean = evidence["chart:softmax"].mean(0)
+def gamut_map(features: Features) -> Figure:
+    """The classifier's mean softmax over the chart: the most probable emotion as colour, its
+    probability as shade."""
+    grid = features.system.space.chart(features.protocol.chart_side)
+    mean = features["chart:softmax"].mean(0)
     tints = np.array(
-        [matplotlib.colors.to_rgb(colour(e, i)) for i, e in enumerate(evidence.emotions)]
+        [matplotlib.colors.to_rgb(colour(e, i)) for i, e in enumerate(features.emotions)]
     )
     share = mean.max(1, keepdims=True)
-    picture = np.ones((*sheet.valid.shape, 3))
-    picture[sheet.valid.numpy()] = 1 - share * (1 - tints[mean.argmax(1)])
-    figure, axes = _square(f"{evidence.row.name}: label distribution over the gamut")
-    reach = 1 + 1 / (evidence.protocol.chart_side - 1)  # pixels are centred on their codes
+    picture = np.ones((*grid.valid.shape, 3))
+    picture[grid.valid.numpy()] = 1 - share * (1 - tints[mean.argmax(1)])
+    figure, axes = _square(f"{features.system.name}: label distribution over the gamut")
+    reach = 1 + 1 / (features.protocol.chart_side - 1)  # pixels are centred on their codes
     axes.imshow(picture, extent=(-reach, reach, -reach, reach), interpolation="nearest")
-    _mark(axes, evidence.row.space, evidence.emotions)
-    for i, emotion in enumerate(evidence.emotions):
+    _mark(axes, features.system.space, features.emotions)
+    for i, emotion in enumerate(features.emotions):
         axes.plot([], [], "s", color=colour(emotion, i), label=emotion)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=4, frameon=False, fontsize=8)
     return figure
 
 
 def gamut_faces(editor: Editor, person: Person, side: int = 9) -> Figure:
-    """The chart as edits of one person."""
-    sheet = editor.space.chart(side)
+    """The codes of the chart as edits of one person."""
+    grid = editor.space.chart(side)
     figure, axes = _square(f"{editor.name}: the gamut on one person")
-    codes = sheet.codes[sheet.valid]
+    codes = grid.codes[grid.valid]
     _place(axes, codes, edits(editor, person, codes), [1 / (side - 1)] * len(codes))
     _mark(axes, editor.space, editor.emotions, faces=True)
     return figure
 
 
-def wheel(editor: Editor, person: Person) -> Figure:
-    """Angles around, radii .33, .66 and 1, neutral in the middle."""
+def emotion_wheel(editor: Editor, person: Person) -> Figure:
+    """Edits at twelve angles and the radii of RINGS, neutral in the centre."""
     angle = torch.arange(ANGLES) * (2 * math.pi / ANGLES)
     around = torch.stack([angle.cos(), angle.sin()], 1)
     codes = torch.cat([torch.zeros(1, 2), *(radius * around for radius in RINGS)])
@@ -72,7 +72,7 @@ def _place(axes: Axes, codes: Tensor, faces: Tensor, halves: list[float]) -> Non
 
 
 def _mark(axes: Axes, space: CodeSpace, emotions: tuple[str, ...], faces: bool = False) -> None:
-    """Names every emotion at its code: outside the rim of a disc, on its mode in a square."""
+    """Writes every emotion at its code: outside the rim of a disc, on its mode in a square."""
     disc = "directions" in space.state()
     for number, emotion in enumerate(emotions):
         x, y = space.of(emotion).tolist()

@@ -1,5 +1,5 @@
 """The t-SNE figure: real and edited faces in one embedding of the classifier's features (GANmut,
-figure 5), a method a panel.
+figure 5), one method per panel.
 """
 
 from __future__ import annotations
@@ -7,33 +7,32 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from bench.feature_cache import Evidence
-from bench.figures.canvas import bare, colour
+from bench.feature_cache import Features
+from bench.figures.canvas import colour, hide_axes
 
-FACES = 200  # real, and as many edited: more points hide each other
+FACES = 200  # real, and as many edited: more points would overlap
 COLUMNS = 3
 
 
-def panels(evidence: list[Evidence], seed: int = 0) -> Figure:
-    """Grey: real test faces; in colour: their edits under the evaluation prior, by what the
-    classifier sees in them.
-    """
-    across = min(COLUMNS, len(evidence))
-    down = -(-len(evidence) // across)
-    marks = len(evidence[0].emotions) + 1
-    tall = 0.2 * -(-marks // (2 * across)) + 0.2  # the legend: two names a panel and line
+def panels(systems: list[Features], seed: int = 0) -> Figure:
+    """Grey: real test faces. In colour: their edits under the evaluation prior, by the classifier's
+    prediction."""
+    across = min(COLUMNS, len(systems))
+    down = -(-len(systems) // across)
+    marks = len(systems[0].emotions) + 1
+    tall = 0.2 * -(-marks // (2 * across)) + 0.2  # the legend has two names per panel and line
     figure = Figure(figsize=(2.8 * across, 2.9 * down + tall), layout="constrained")
-    for number, one in enumerate(evidence):
-        edited = one["prior:features"][:FACES]
-        points = embed(one["source:features"][: len(edited)], edited, seed)
+    for number, one in enumerate(systems):
+        edited = one["prior:emotion_features"][:FACES]
+        points = embed(one["source:emotion_features"][: len(edited)], edited, seed)
         axes = figure.add_subplot(down, across, number + 1)
         axes.scatter(*points[: len(edited)].T, s=7, color="#c8c8c8")
-        seen = one["prior:softmax"][:FACES].argmax(1)
-        tints = [colour(one.emotions[i], i) for i in seen]
+        predicted = one["prior:softmax"][:FACES].argmax(1)
+        tints = [colour(one.emotions[i], i) for i in predicted]
         axes.scatter(*points[len(edited) :].T, s=5, c=tints, marker="^")
-        axes.set_title(one.row.name, fontsize=9)
-        bare(axes)
-    emotions = evidence[0].emotions
+        axes.set_title(one.system.name, fontsize=9)
+        hide_axes(axes)
+    emotions = systems[0].emotions
     marks = [axes.scatter([], [], marker="^", color=colour(e, i)) for i, e in enumerate(emotions)]
     marks.insert(0, axes.scatter([], [], color="#c8c8c8"))
     figure.legend(
@@ -48,9 +47,8 @@ def panels(evidence: list[Evidence], seed: int = 0) -> Figure:
 
 
 def embed(real: np.ndarray, edited: np.ndarray, seed: int = 0) -> np.ndarray:
-    """(n + m) x 2: real and edited features (n x d, m x d) embedded together (van der Maaten and
-    Hinton 2008).
-    """
+    """(n + m) x 2: a joint embedding of real and edited features (n x d, m x d; van der Maaten and
+    Hinton 2008)."""
     from sklearn.manifold import TSNE  # two seconds to import
 
     together = np.concatenate([real, edited]).astype(np.float64)

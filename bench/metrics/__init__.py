@@ -1,4 +1,4 @@
-"""Metrics: one file is one metric."""
+"""Metrics: one file per metric."""
 
 from bench.metrics.base import METRICS, Metric, NotMeasured, Score, TooFew
 

@@ -1,7 +1,8 @@
-"""Accuracy: how often the classifier sees the emotion that was asked for (GANmut, table 3).
+"""Accuracy: how often the classifier recognises the target emotion (GANmut, table 3).
 
-Every test face under every emotion, top-1. The row "real" is the classifier on the real faces and
-their labels. Above "real" is not better: it is more prototypical than people are.
+Every test face under every emotion, top-1. The row real_split is the classifier's accuracy on the
+real faces and their labels. Accuracy above real_split is not better: such edits are more
+prototypical than real faces.
 """
 
 from __future__ import annotations
@@ -13,19 +14,19 @@ import numpy as np
 from bench.metrics.base import METRICS, Metric, Score, by_face
 
 if TYPE_CHECKING:
-    from bench.feature_cache import Evidence
+    from bench.feature_cache import Features
 
 
 @METRICS.register("accuracy")
 class Accuracy(Metric):
     title = "accuracy"
-    about = "expression"
+    group = "expression"
     needs = ("source:softmax", "labels:softmax")
     unit = "%"
     higher_is_better = None
-    rows = frozenset({"editor", "identity", "oracle", "real"})
+    systems = frozenset({"editor", "no_edit", "ground_truth", "real_split"})
     reference: ClassVar = {
-        "real": "76.4 93.4 57.8 46.0 46.4 30.4 57.2",
+        "real_split": "76.4 93.4 57.8 46.0 46.4 30.4 57.2",
         "ganimation_labels": "78.4 96.4 76.0 76.0 59.7 52.4 79.6",
         "smit": "87.4 98.7 87.5 85.5 80.0 78.8 84.6",
         "stargan": "92.6 96.1 96.9 95.4 94.7 95.1 95.8",
@@ -33,20 +34,20 @@ class Accuracy(Metric):
         "gganmut": "95.8 99.6 99.9 99.1 97.6 97.8 99.5",
     }
 
-    def compute(self, evidence: Evidence) -> Score:
-        if evidence.row.kind == "real":
-            hit = self._real(evidence)
+    def compute(self, features: Features) -> Score:
+        if features.system.kind == "real_split":
+            hit = self._real(features)
         else:
-            seen = evidence["labels:softmax"].argmax(-1)
-            hit = 100.0 * (seen == np.arange(seen.shape[1]))
-        self.enough(len(hit))
-        return by_face(dict(zip(evidence.emotions, hit.T, strict=True)), evidence)
+            top1 = features["labels:softmax"].argmax(-1)  # faces x emotions
+            hit = 100.0 * (top1 == np.arange(top1.shape[1]))
+        self.require(len(hit))
+        return by_face(dict(zip(features.emotions, hit.T, strict=True)), features)
 
     @staticmethod
-    def _real(evidence: Evidence) -> np.ndarray:
+    def _real(features: Features) -> np.ndarray:
         """faces x emotions: 100 or 0 in the column of the face's own label, NaN elsewhere."""
-        seen = evidence["source:softmax"].argmax(-1)
-        label = evidence.real.faces.emotion.numpy()
-        hit = np.full((len(label), len(evidence.emotions)), np.nan)
-        hit[np.arange(len(label)), label] = 100.0 * (seen == label)
+        top1 = features["source:softmax"].argmax(-1)
+        label = features.source.faces.emotion.numpy()
+        hit = np.full((len(label), len(features.emotions)), np.nan)
+        hit[np.arange(len(label)), label] = 100.0 * (top1 == label)
         return hit

@@ -1,11 +1,11 @@
-"""AU error: what a frozen action-unit regressor sees in the edited faces against the units that
-were asked for, mean absolute difference over seventeen units of 0..1.
+"""AU error: mean absolute difference between the action units that a frozen regressor estimates
+from the edited faces and those of the target emotion, over seventeen units of 0..1.
 
 One definition for every method: each test face under each emotion, against the units of that
-emotion's prototype (ganmut.emotions.prototype), whether the method is asked for them in units or
-for the emotion in labels, in a gamut or in styles. The row oracle says what people's own manners
-and the regressor's own error leave. Methods whose codes are units have one part more, "units": the
-regressor against the very codes of the evaluation prior.
+emotion's prototype (ganmut.emotions.prototype_units), whether its codes are units, labels, a gamut
+or styles. The row ground_truth gives what individual differences and the regressor's error
+contribute. Methods whose codes are units have one part more, "units": the regressor against the
+codes of the evaluation prior.
 """
 
 from __future__ import annotations
@@ -18,48 +18,48 @@ from bench.metrics.base import METRICS, Metric, NotMeasured, Score, by_face
 from ganmut.emotions import PROTOTYPES, UNITS, canonical_emotion, prototype_units
 
 if TYPE_CHECKING:
-    from bench.feature_cache import Evidence
-    from bench.systems import Row
+    from bench.feature_cache import Features
+    from bench.systems import System
 
 
 @METRICS.register("au_error")
 class AUError(Metric):
     title = "AU error"
-    about = "expression"
+    group = "expression"
     needs = ("labels:units",)
     higher_is_better = False
 
     @classmethod
-    def reads(cls, row: Row) -> tuple[str, ...]:
-        return (*cls.needs, "prior:units") if row.space.kind == "units" else cls.needs
+    def needs_of(cls, system: System) -> tuple[str, ...]:
+        return (*cls.needs, "prior:units") if system.space.kind == "units" else cls.needs
 
-    def compute(self, evidence: Evidence) -> Score:
-        seen = evidence["labels:units"].astype(np.float64)  # faces x emotions x units
-        self.enough(len(seen))
-        apart = np.abs(seen - wanted(evidence.emotions))
-        if not np.isfinite(apart).any():
+    def compute(self, features: Features) -> Score:
+        units = features["labels:units"].astype(np.float64)  # faces x emotions x units
+        self.require(len(units))
+        error = np.abs(units - target_units(features.emotions))
+        if not np.isfinite(error).any():
             raise NotMeasured("none of the data's emotions has a prototype in action units")
         score = by_face(
-            dict(zip(evidence.emotions, apart.mean(2).T, strict=True)),
-            evidence,
-            "against the prototype of the emotion asked for",
+            dict(zip(features.emotions, error.mean(2).T, strict=True)),
+            features,
+            "against the prototype of the target emotion",
         )
-        if evidence.row.space.kind == "units":
-            score = score.join(self._codes(evidence))
-        # Values alone, without intervals: seventeen columns.
-        each = {f"AU {unit}": float(np.nanmean(apart[..., i])) for i, unit in enumerate(UNITS)}
+        if features.system.space.kind == "units":
+            score = score.join(self._codes(features))
+        # Values without intervals: seventeen columns.
+        each = {f"AU {unit}": float(np.nanmean(error[..., i])) for i, unit in enumerate(UNITS)}
         return score.join(Score(score.value, score.n, each))
 
     @staticmethod
-    def _codes(evidence: Evidence) -> Score:
+    def _codes(features: Features) -> Score:
         """The regressor against the codes of the prior, over its faces."""
-        asked = evidence.plan("prior").codes.double().numpy()
-        apart = np.abs(evidence["prior:units"].astype(np.float64) - asked)
-        return by_face({"units": apart.mean(1)}, evidence)
+        codes = features.edit_set("prior").codes.double().numpy()
+        error = np.abs(features["prior:units"].astype(np.float64) - codes)
+        return by_face({"units": error.mean(1)}, features)
 
 
-def wanted(emotions: tuple[str, ...]) -> np.ndarray:
-    """emotions x 17: the prototypes' units; NaN for an emotion that has none written down."""
+def target_units(emotions: tuple[str, ...]) -> np.ndarray:
+    """emotions x 17: the units of the prototypes; NaN for an emotion without one."""
     return np.array(
         [
             prototype_units(emotion)

@@ -1,21 +1,29 @@
-"""Metric: says what evidence it needs, gets it, returns a score. Nothing here knows a method or
-another metric.
+"""Metric: declares the features it needs and computes a score from them. Nothing here depends on a
+method or on another metric.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from bench import bootstrap
-from bench.score import NotMeasured, Score, TooFew
+from bench.stats import (
+    NotMeasured,
+    Score,
+    TooFew,
+    percentile_interval,
+    recentre,
+    resample_counts,
+    resample_means,
+)
 from ganmut.registry import Registry
 
 if TYPE_CHECKING:
-    from bench.feature_cache import Evidence
-    from bench.systems import Row
+    from bench.feature_cache import Features
+    from bench.systems import System
 
 __all__ = ["METRICS", "Metric", "NotMeasured", "Score", "TooFew", "by_face", "by_set"]
 
@@ -23,14 +31,14 @@ METRICS = Registry("metric", "bench.metrics")
 
 
 class Metric(ABC):
-    """One number per row of the leaderboard.
+    """One column of the leaderboard.
 
-    needs: evidence it reads, as "plan:view" (bench/edit_sets.py, bench/features.py). version:
-    raised whenever the number changes its meaning. minimum: least number of faces. rows: the kinds
-    of rows it can be asked for ("editor", "identity", "oracle", "real"). higher_is_better: None
-    where neither is. about: what it is read for, and so in which of the tables it stands
-    ("expression": what is shown; "picture": what is kept and how real it looks). reference: the
-    papers' figures, by row.
+    title, unit: the heading of the column. needs: features it reads, as "edit set:feature"
+    (bench/edit_sets.py, bench/features.py). version: raised whenever the number changes its
+    meaning. higher_is_better: None where neither direction is better. minimum: least number of
+    faces. systems: kinds of systems it applies to ("editor", "no_edit", "ground_truth",
+    "real_split"). group: the main table it belongs to ("expression" or "preservation").
+    reference: the papers' values, by row.
     """
 
     name: ClassVar[str]
@@ -40,65 +48,70 @@ class Metric(ABC):
     unit: ClassVar[str] = ""
     higher_is_better: ClassVar[bool | None] = False
     minimum: ClassVar[int] = 2
-    rows: ClassVar[frozenset[str]] = frozenset({"editor", "identity", "oracle"})
-    about: ClassVar[str] = "picture"
+    systems: ClassVar[frozenset[str]] = frozenset({"editor", "no_edit", "ground_truth"})
+    group: ClassVar[str] = "preservation"
     reference: ClassVar[dict[str, str]] = {}
 
     @classmethod
-    def reads(cls, row: Row) -> tuple[str, ...]:
-        """The evidence it reads of a row: `needs`, and more where a row has more to be asked."""
+    def needs_of(cls, system: System) -> tuple[str, ...]:
+        """The features it reads of one system: `needs`, and more where the system allows more."""
         return cls.needs
 
     @abstractmethod
-    def compute(self, evidence: Evidence) -> Score:
-        """The score of the evidence's row; raises TooFew, or NotMeasured where there is nothing to
-        measure.
+    def compute(self, features: Features) -> Score:
+        """The score of the features' system.
+
+        Raises TooFew, or NotMeasured where there is nothing to measure.
         """
 
-    def enough(self, n: int, needed: int | None = None) -> None:
-        """Raises TooFew unless there are `needed` (default: minimum) faces."""
-        needed = self.minimum if needed is None else needed
-        if n < needed:
+    def require(self, n: int, minimum: int | None = None) -> None:
+        """Raises TooFew for fewer than `minimum` (default: the metric's) faces."""
+        minimum = self.minimum if minimum is None else minimum
+        if n < minimum:
             raise TooFew(
-                f"{self.name} needs at least {needed} faces, got {n}; "
+                f"{self.name} needs at least {minimum} faces, got {n}; "
                 "use a larger protocol or more data"
             )
 
 
-def by_face(columns: dict[str, np.ndarray], evidence: Evidence, note: str = "") -> Score:
-    """The score of per-face values: a column `[n]` a part (NaN = that face is left out); the value
-    is the parts' mean.
-    """
+def by_face(columns: dict[str, np.ndarray], features: Features, note: str = "") -> Score:
+    """The score of per-face values: a column `[n]` per part (NaN leaves that face out). The value
+    is the mean of the parts."""
     n = len(next(iter(columns.values())))
-    weights = bootstrap.counts(n, evidence.protocol.replicates, evidence.protocol.seed)
-    parts = {name: _mean(values) for name, values in columns.items()}
-    draws = {name: bootstrap.means(values, weights) for name, values in columns.items()}
-    value = _mean(np.array(list(parts.values())))
-    draws[""] = _columns_mean(np.stack(list(draws.values())))
-    intervals = {name: bootstrap.interval(draw) for name, draw in draws.items()}
-    whole = intervals.pop("")
-    return Score(value, n, parts, whole, intervals, draws, note)
-
-
-def _mean(values: np.ndarray) -> float:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else float("nan")
-
-
-def _columns_mean(stack: np.ndarray) -> np.ndarray:
-    known = np.isfinite(stack)
-    total, share = np.where(known, stack, 0).sum(0), known.sum(0)
-    return np.divide(total, share, out=np.full(stack.shape[1], np.nan), where=share > 0)
+    counts = resample_counts(n, features.protocol.replicates, features.protocol.seed)
+    parts = {name: _finite_mean(values) for name, values in columns.items()}
+    draws = {name: resample_means(values, counts) for name, values in columns.items()}
+    value = _finite_mean(np.array(list(parts.values())))
+    draws[""] = _finite_means(np.stack(list(draws.values())))
+    intervals = {name: percentile_interval(draw) for name, draw in draws.items()}
+    interval = intervals.pop("")
+    return Score(value, n, parts, interval, intervals, draws, note)
 
 
 def by_set(
-    statistic, n: int, evidence: Evidence, replicates: int | None = None, note: str = ""
+    statistic: Callable[[np.ndarray | None], float],
+    n: int,
+    features: Features,
+    replicates: int | None = None,
+    note: str = "",
 ) -> Score:
-    """The score of one statistic of the whole set of n faces: `statistic(weights)`, weights None or
-    `[n]` draw counts.
-    """
-    protocol = evidence.protocol
-    weights = bootstrap.counts(n, protocol.replicates, protocol.seed)[:replicates]
+    """The score of one statistic of the whole set of n faces. `statistic(counts)` gets None, or
+    `[n]` how often a replicate draws each face."""
+    protocol = features.protocol
+    counts = resample_counts(n, protocol.replicates, protocol.seed)[:replicates]
     value = statistic(None)
-    draws = bootstrap.centred(np.array([statistic(w) for w in weights]), value)
-    return Score(value, n, interval=bootstrap.interval(draws), draws={"": draws}, note=note)
+    draws = recentre(np.array([statistic(c) for c in counts]), value)
+    interval = percentile_interval(draws)
+    return Score(value, n, interval=interval, draws={"": draws}, note=note)
+
+
+def _finite_mean(values: np.ndarray) -> float:
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if len(finite) else float("nan")
+
+
+def _finite_means(stack: np.ndarray) -> np.ndarray:
+    """Mean over the first axis, NaN left out; NaN where nothing is left."""
+    finite = np.isfinite(stack)
+    total, share = np.where(finite, stack, 0).sum(0), finite.sum(0)
+    return np.divide(total, share, out=np.full(stack.shape[1], np.nan), where=share > 0)

@@ -1,13 +1,13 @@
-"""ERE: how near a method comes to any emotion distribution that a real face shows (GANmut, section
-5.2).
+"""ERE: how closely a method can reach any emotion distribution that a real face shows (GANmut,
+section 5.2).
 
-In batches of 16 test faces the classifier's softmax of one face is the target: the face whose k-th
-largest score is the highest (setting 1: k = 3, setting 2: k = 2), so the most ambiguous one. The
-faces of the batch (where the protocol says so, the first few) are edited under all codes of a grid;
-a face's error is the smallest mean squared
-difference between its softmax and the target. The value is over the papers' own grids (441 codes
-for GANmut, GGANmut and SMIT, the 7 labels for StarGAN and GANimation); the part "equal" gives every
-method the same budget. The interval is over faces, with the targets as they were drawn.
+In batches of 16 test faces, the target is the classifier's softmax of one face: the one whose k-th
+largest probability is the highest (setting 1: k = 3, setting 2: k = 2), which is the most ambiguous
+one. The faces of the batch (where the protocol says so, the first few) are edited under all codes
+of a grid. The error of a face is the smallest mean squared difference between its softmax and the
+target. The value uses the papers' own grids (441 codes for GANmut, GGANmut and SMIT, the 7 labels
+for StarGAN and GANimation); the part "equal" gives every method the same budget. The interval is
+over faces, with fixed targets.
 """
 
 from __future__ import annotations
@@ -19,29 +19,28 @@ import numpy as np
 from bench.metrics.base import METRICS, Metric, Score, by_face
 
 if TYPE_CHECKING:
-    from bench.feature_cache import Evidence
+    from bench.feature_cache import Features
 
 
 class ERE(Metric):
     needs = ("source:softmax", "paper_grid:softmax", "equal_grid:softmax")
-    about = "expression"
+    group = "expression"
     higher_is_better = False
     minimum = 16
-    rows = frozenset(
-        {"editor", "identity"}
-    )  # the oracle renders one emotion at a time, not mixtures
+    # The ground truth renders one emotion at a time, not mixtures.
+    systems = frozenset({"editor", "no_edit"})
     k: ClassVar[int]
 
-    def compute(self, evidence: Evidence) -> Score:
-        protocol, n = evidence.protocol, len(evidence.faces)
-        self.enough(n, protocol.ere_batch)
-        seen = evidence["source:softmax"][protocol.ere_batches(n).ravel()]
-        target = targets(seen, self.k, protocol.ere_batch)[protocol.ere_faces(n)]
+    def compute(self, features: Features) -> Score:
+        protocol, n = features.protocol, len(features.faces)
+        self.require(n, protocol.ere_batch)
+        softmax = features["source:softmax"][protocol.ere_batches(n).ravel()]
+        target = targets(softmax, self.k, protocol.ere_batch)[protocol.ere_faces(n)]
         errors = {
-            part: smallest_error(evidence[f"{part}_grid:softmax"], target)
+            part: smallest_error(features[f"{part}_grid:softmax"], target)
             for part in ("paper", "equal")
         }
-        both = by_face(errors, evidence)
+        both = by_face(errors, features)
         return Score(
             both.parts["paper"],
             both.n,
@@ -79,22 +78,20 @@ class ERE2(ERE):
 
 
 def targets(softmax: np.ndarray, k: int, batch: int) -> np.ndarray:
-    """n x emotions: for every face the softmax of its batch's face with the highest k-th largest
-    score.
-    """
+    """n x emotions: for every face the softmax of the face of its batch with the highest k-th
+    largest probability."""
     groups = softmax.reshape(-1, batch, softmax.shape[-1])
     kth = np.sort(groups, -1)[..., -k]
     chosen = groups[np.arange(len(groups)), kth.argmax(1)]
     return np.repeat(chosen, batch, axis=0)
 
 
-def smallest_error(reached: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """`[n]`: the smallest mean squared difference over the codes; reached n x codes x emotions,
-    target n x emotions.
-    """
+def smallest_error(softmax: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """`[n]`: the smallest mean squared difference over the codes; softmax n x codes x emotions,
+    target n x emotions."""
     return np.array(
         [
             ((np.asarray(codes, np.float64) - goal) ** 2).mean(-1).min()
-            for codes, goal in zip(reached, target, strict=True)
+            for codes, goal in zip(softmax, target, strict=True)
         ]
     )

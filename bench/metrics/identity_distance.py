@@ -1,5 +1,5 @@
-"""Identity distance: 1 - cosine between the embeddings of a face and of its edit, per emotion
-(DefGAN, table 2).
+"""Identity distance: 1 - cosine between the identity embeddings of a face and of its edit, per
+emotion (DefGAN, table 2).
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ import numpy as np
 from bench.metrics.base import METRICS, Metric, Score, by_face
 
 if TYPE_CHECKING:
-    from bench.feature_cache import Evidence
+    from bench.feature_cache import Features
 
 
-@METRICS.register("identity")
-class Identity(Metric):
+@METRICS.register("identity_distance")
+class IdentityDistance(Metric):
     title = "identity distance"
     needs = ("source:embedding", "labels:embedding")
     higher_is_better = False
 
-    def compute(self, evidence: Evidence) -> Score:
-        edited = evidence["labels:embedding"]
-        source = evidence["source:embedding"][: len(edited), None]
-        self.enough(len(edited))
+    def compute(self, features: Features) -> Score:
+        edited = features["labels:embedding"]  # faces x emotions x d
+        source = features["source:embedding"][: len(edited), None]
+        self.require(len(edited))
         distance = 1 - (edited.astype(np.float64) * source).sum(-1)
-        return by_face(dict(zip(evidence.emotions, distance.T, strict=True)), evidence)
+        return by_face(dict(zip(features.emotions, distance.T, strict=True)), features)

@@ -1,13 +1,12 @@
-"""Real neighbours: the number beside the t-SNE picture (GANmut, figure 5).
+"""Real-neighbour rate: how often the nearest neighbour of an edited face is a real face. The number
+for the t-SNE figure (GANmut, figure 5), which has none of its own.
 
-An embedding in two dimensions shows whether edited faces lie among real ones in the classifier's
-feature space, but has no number of its own. Here the question is asked in the features themselves:
-for each edited face, is its nearest neighbour among all other real and all other edited faces a
-real one? Its own source is no candidate; a tie counts half. 50 % where the two cannot be told
-apart, near 0 where edits are a cloud of their own, above 50 where they crowd into the middle of the
-real ones (the edited half of the leave-one-out nearest-neighbour test, Lopez-Paz and Oquab 2017).
-As with FED, returning the input is perfect. The interval is over edited faces, with all faces as
-they are for neighbours.
+Neighbours are searched in the classifier's feature space among all other real and all other edited
+faces. A face's own source is no candidate, and a tie counts half. The rate is 50 % where edited and
+real faces cannot be told apart, near 0 where edits form a separate cluster, and above 50 where they
+concentrate in the middle of the real ones (the edited half of the leave-one-out nearest-neighbour
+test, Lopez-Paz and Oquab 2017). As with FED, returning the input is perfect. The interval is over
+edited faces, with a fixed set of neighbours.
 """
 
 from __future__ import annotations
@@ -19,40 +18,37 @@ import numpy as np
 from bench.metrics.base import METRICS, Metric, Score, by_face
 
 if TYPE_CHECKING:
-    from bench.feature_cache import Evidence
+    from bench.feature_cache import Features
 
 
-@METRICS.register("tsne")
-class TSNE(Metric):
-    title = "real neighbours"
-    # The softmax colours the picture, which is drawn with the other figures.
-    needs = ("source:features", "prior:features", "prior:softmax")
+@METRICS.register("real_neighbour_rate")
+class RealNeighbourRate(Metric):
+    title = "real-neighbour rate"
+    # The softmax is for the colours of the t-SNE figure.
+    needs = ("source:emotion_features", "prior:emotion_features", "prior:softmax")
     unit = "%"
     higher_is_better = None
     minimum = 3
-    rows = frozenset({"editor", "identity", "oracle", "real"})
+    systems = frozenset({"editor", "no_edit", "ground_truth", "real_split"})
 
-    def compute(self, evidence: Evidence) -> Score:
-        edited = evidence["prior:features"]
-        self.enough(len(edited))
-        real = evidence["source:features"][: len(edited)]
-        score = by_face({"all": 100 * real_nearest(real, edited)}, evidence)
+    def compute(self, features: Features) -> Score:
+        edited = features["prior:emotion_features"]
+        self.require(len(edited))
+        real = features["source:emotion_features"][: len(edited)]
+        score = by_face({"all": 100 * real_nearest(real, edited)}, features)
         return Score(
             score.value,
             score.n,
-            {},
-            score.interval,
-            {},
-            {"": score.draws[""]},
-            "50 % where edited and real faces cannot be told apart",
+            interval=score.interval,
+            draws={"": score.draws[""]},
+            note="50 % where edited and real faces cannot be told apart",
         )
 
 
 def real_nearest(real: np.ndarray, edited: np.ndarray) -> np.ndarray:
-    """`[n]`: 1 where the nearest neighbour of an edited face (n x d) is real, .5 for a tie, else 0;
-    row i of `real` (n x d) is its source and no candidate.
-    """
-    to_real, to_edited = _squared(edited, real), _squared(edited, edited)
+    """`[n]`: 1 where the nearest neighbour of an edited face (n x d) is real, .5 for a tie, else 0.
+    Row i of `real` (n x d) is the source of edited face i and no candidate for it."""
+    to_real, to_edited = _squared_distances(edited, real), _squared_distances(edited, edited)
     for distances in (to_real, to_edited):
         np.fill_diagonal(distances, np.inf)
     a, b = to_real.min(1), to_edited.min(1)
@@ -60,8 +56,8 @@ def real_nearest(real: np.ndarray, edited: np.ndarray) -> np.ndarray:
     return np.where(tie, 0.5, (a < b).astype(np.float64))
 
 
-def _squared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """n x m squared distances, float64."""
+def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """n x m, float64."""
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     cross = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
     return cross.clip(min=0)

@@ -1,10 +1,10 @@
-"""Smoothness: the largest one-step increase on the way from neutral to an emotion (GANmut, section
+"""Smoothness: the largest one-step increase on the path from neutral to an emotion (GANmut, section
 5.3).
 
-Eleven pictures in steps of .1; s_j is the classifier's probability of the emotion; the score of a
-face is max_j (s_{j+1} - s_j) / (max s - min s). An even ramp scores .1, the best possible; a switch
-scores 1. A way whose range is under .05 shows nothing to be smooth about: it is left out, and the
-share left out is reported.
+Eleven pictures in steps of .1; s_j is the classifier's probability of the emotion. The score of a
+face is max_j (s_{j+1} - s_j) / (max s - min s). An even ramp scores .1, the best possible; a step
+scores 1. A path whose range is below RANGE has no defined smoothness: it is left out, and the share
+left out is reported.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from bench.metrics.base import METRICS, Metric, Score, by_face
 
 if TYPE_CHECKING:
-    from bench.feature_cache import Evidence
+    from bench.feature_cache import Features
 
 RANGE = 0.05
 
@@ -24,7 +24,7 @@ RANGE = 0.05
 @METRICS.register("smoothness")
 class Smoothness(Metric):
     title = "smoothness"
-    about = "expression"
+    group = "expression"
     needs = ("paths:softmax",)
     higher_is_better = False
     reference: ClassVar = {
@@ -32,23 +32,22 @@ class Smoothness(Metric):
         "ganmut": ".38 .38 .35 .37 .36 .33",
     }
 
-    def compute(self, evidence: Evidence) -> Score:
-        ways = evidence["paths:softmax"]  # faces x emotions without neutral x steps x emotions
-        self.enough(len(ways))
-        others = evidence.emotions[1:]
-        columns = {e: largest_step(ways[:, i, :, i + 1]) for i, e in enumerate(others)}
-        left_out = np.isnan(np.stack(list(columns.values()))).mean()
-        note = (
-            f"{100 * left_out:.0f} % of the ways left out (range under {RANGE})" if left_out else ""
-        )
-        return by_face(columns, evidence, note)
+    def compute(self, features: Features) -> Score:
+        softmax = features["paths:softmax"]  # faces x emotions without neutral x steps x emotions
+        self.require(len(softmax))
+        others = features.emotions[1:]
+        columns = {e: largest_step(softmax[:, i, :, i + 1]) for i, e in enumerate(others)}
+        left_out = 100 * np.isnan(np.stack(list(columns.values()))).mean()
+        note = f"{left_out:.0f} % of the paths left out (range below {RANGE})" if left_out else ""
+        return by_face(columns, features, note)
 
 
 def largest_step(probability: np.ndarray) -> np.ndarray:
-    """`[...]`: the largest increase over the last axis, relative to its range; NaN where the range
-    is under RANGE.
-    """
+    """`[...]`: the largest increase along the last axis, relative to the range; NaN where the range
+    is below RANGE."""
     p = np.asarray(probability, np.float64)
     span = p.max(-1) - p.min(-1)
-    wide = span >= RANGE
-    return np.divide(np.diff(p, axis=-1).max(-1), span, out=np.full(span.shape, np.nan), where=wide)
+    defined = span >= RANGE
+    return np.divide(
+        np.diff(p, axis=-1).max(-1), span, out=np.full(span.shape, np.nan), where=defined
+    )

@@ -28,7 +28,7 @@ from ganmut.datasets.procedural import express, render, sample
 PEOPLE = range(20, 44)  # of the rendered test split; nobody of the front page is among them
 SIDE = 256  # px of their pictures
 RATED, PAIRS = 8, 8  # questions of the two stages
-ORACLE = "oracle"  # the person rendered with the expression: how good an edit could be
+GROUND_TRUTH = "ground_truth"  # the person rendered with the expression: an upper bound
 Vote = dict[str, Any]
 
 
@@ -110,8 +110,8 @@ class UserStudy:
             answers = [1, 2, 3, 4] if stage == 1 else [1, 2]
             return {"stage": stage, "methods": methods, "answers": answers} | about
 
-        rated = [question(1, [draw.choice([*keys, ORACLE])]) for _ in range(RATED)]
-        pairs = [question(2, draw.sample([*keys, ORACLE], 2)) for _ in range(PAIRS)]
+        rated = [question(1, [draw.choice([*keys, GROUND_TRUTH])]) for _ in range(RATED)]
+        pairs = [question(2, draw.sample([*keys, GROUND_TRUTH], 2)) for _ in range(PAIRS)]
         return rated + pairs
 
     def shown(self, voter: dict[str, Any]) -> dict[str, Any]:
@@ -129,7 +129,7 @@ class UserStudy:
 
     def picture(self, person: int, emotion: str, method: str) -> np.ndarray:
         """VIEW x VIEW x 3 uint8: a rendered person under an emotion, by a method or as rendered."""
-        if method == ORACLE:
+        if method == GROUND_TRUTH:
             face = self.service.open(portrait(person, emotion), (0.0, 0.0, SIDE))
             return self.service.visit(face).view
         face = self.service.open(portrait(person, "neutral"), (0.0, 0.0, SIDE))

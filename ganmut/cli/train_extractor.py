@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from ganmut.datasets import open_source
     from ganmut.extractors.train import train_extractor
-    from ganmut.training.loop import commit
+    from ganmut.revision import commit
 
     source = open_source(args.data)
     train = source.load(args.split, args.size, args.faces or None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from ganmut import device as hardware
 from ganmut import weights
 from ganmut.datasets.base import Batch, FaceSet, open_source
 from ganmut.methods.base import METHODS, Config, Method
+from ganmut.revision import commit
 from ganmut.training import sample_grid
 from ganmut.training.config import Recipe, digest
 from ganmut.training.distributed import ALONE, Crew, join
@@ -366,23 +366,6 @@ def status(record: dict[str, Any]) -> str:
     known = ("kimg", "step", "sec_per_kimg", "seconds", "left", "lr_g", "memory_gib")
     tail = "  ".join(f"{k} {v:.3f}" for k, v in record.items() if k not in known)
     return f"{head}  mem {record['memory_gib']:.1f}G  {tail}"
-
-
-def commit() -> str:
-    """The repository's commit, with "+" where the tree differs from it; "unknown" outside one."""
-    here = Path(__file__).parent
-
-    def git(*words: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(here), *words], capture_output=True, text=True, check=True
-        ).stdout.strip()
-
-    try:
-        return git("rev-parse", "--short=12", "HEAD") + (
-            "+" if git("status", "--porcelain", "-uno") else ""
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
 
 
 def facts(game: Game, faces: FaceSet) -> dict[str, Any]:

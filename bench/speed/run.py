@@ -1,9 +1,9 @@
-"""`python bench/speed.py`: training img/s and edit latency beside the plain published loop.
+"""`python bench/speed/run.py`: training throughput and edit latency against the published loop.
 
-Published networks at full width under the published schedule (a cycle is five discriminator steps
-and one generator step). The competitors take turns in one process, so that whatever else the
-machine does falls on all of them; medians and ratios are of those turns. Wall time is what a user
-waits; processor time depends less on other load. The last line is one line of JSON.
+Networks have their published width and schedule (a cycle is five discriminator steps and one
+generator step). The library and the baseline are timed in turns in one process, so that other load
+affects both; medians and ratios are over these turns. Processor time depends less on other load
+than wall time. The last line of the output is one JSON object.
 """
 
 from __future__ import annotations
@@ -19,16 +19,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-if __package__ in (
-    None,
-    "",
-):  # run as a script: the repository's root is where bench and ganmut lie
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
+if __package__ in (None, ""):  # run as a script: import bench and ganmut from the repository's root
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 import torch
 
-from bench.baseline import PARTS, Plain, Switches
+from bench.speed.baseline import METHOD_TERMS, Baseline, Optimisations
 from ganmut import device as hardware
+from ganmut import images
 from ganmut.datasets import procedural
 from ganmut.datasets.base import Batch, FaceSet
 from ganmut.editor import Editor
@@ -40,19 +38,20 @@ from ganmut.training.loop import Game
 Turn = Callable[[], Any]
 EDIT_BATCHES = (1, 16)
 NETWORK = ("width", "blocks", "d_width", "d_layers", "d_limit")
-# Cumulative: each line keeps the switches above it.
+# Label -> field of Optimisations. Cumulative: each line keeps the ones above it.
 LADDER = {
     "no graph for the edited faces": "no_graph",
     "real and edited faces in one pass": "one_pass",
-    "critic frozen in the generator's step": "frozen",
-    "losses read once a tick": "unread",
-    "bfloat16 but for the penalty": "bf16",
+    "discriminator frozen in the generator step": "freeze_d",
+    "losses read once per tick": "lazy_log",
+    "bfloat16 except for the penalty": "bf16",
     "fused Adam": "fused",
 }
 
 
 def take_turns(turns: dict[str, Turn], rounds: int, calls: int = 1) -> dict[str, dict[str, float]]:
-    """Median wall and processor seconds of a call of each, interleaved, after one call of each."""
+    """Name -> median wall and processor seconds per call, interleaved, after one warm-up call of
+    each."""
     wall: dict[str, list[float]] = {name: [] for name in turns}
     cpu: dict[str, list[float]] = {name: [] for name in turns}
     for turn in turns.values():
@@ -68,7 +67,7 @@ def take_turns(turns: dict[str, Turn], rounds: int, calls: int = 1) -> dict[str,
 
 
 def build(name: str, size: int, batch: int, network: dict[str, int]) -> tuple[Any, Method]:
-    """The recipe and the method as published, but for what `network` says."""
+    """The recipe and the method of the paper preset, with the given changes of the network."""
     recipe, config = recipes.assemble(name, "paper", size=size, batch=batch, **network)
     torch.manual_seed(0)
     method = METHODS[name](config, EMOTIONS, size)
@@ -77,6 +76,7 @@ def build(name: str, size: int, batch: int, network: dict[str, int]) -> tuple[An
 
 
 def batch_of(size: int, n: int) -> Batch:
+    """A training batch of n noise images (n x 3 x S x S in [-1, 1])."""
     rng = hardware.generator(0)
     x = torch.rand(n, 3, size, size, generator=rng) * 2 - 1
     emotion = torch.randint(len(EMOTIONS), (n,), generator=rng)
@@ -84,21 +84,17 @@ def batch_of(size: int, n: int) -> Batch:
 
 
 def faces_of(size: int, n: int) -> FaceSet:
-    """Noise for faces, each with units: what methods ask to know before they start."""
+    """n noise images with emotions and action units, from which a method is set up."""
     batch = batch_of(size, n)
     return FaceSet(
         source="noise",
         split="train",
         emotions=EMOTIONS,
-        images=bytes_of(batch.x),
+        images=images.to_uint8(batch.x),
         emotion=torch.arange(n) % len(EMOTIONS),
         units=batch.units,
         fingerprint="noise",
     )
-
-
-def bytes_of(x: torch.Tensor) -> torch.Tensor:
-    return (x * 127.5 + 127.5).round().to(torch.uint8)
 
 
 def cycle_of(game: Any, batch: Batch, interval: int) -> Turn:
@@ -111,7 +107,9 @@ def cycle_of(game: Any, batch: Batch, interval: int) -> Turn:
     return turn
 
 
-def own_game(name: str, size: int, batch: Batch, compiled: bool, network: dict[str, int]) -> Turn:
+def library_cycle(
+    name: str, size: int, batch: Batch, compiled: bool, network: dict[str, int]
+) -> Turn:
     recipe, method = build(name, size, len(batch), network)
     game = Game(method, recipe, torch.device("cpu"))
     if compiled:
@@ -120,42 +118,50 @@ def own_game(name: str, size: int, batch: Batch, compiled: bool, network: dict[s
     return cycle_of(game, batch, method.config.g_interval)
 
 
-def plain_game(
-    name: str, size: int, batch: Batch, network: dict[str, int], switches: Switches | None = None
+def baseline_cycle(
+    name: str,
+    size: int,
+    batch: Batch,
+    network: dict[str, int],
+    optimisations: Optimisations | None = None,
 ) -> Turn:
     recipe, method = build(name, size, len(batch), network)
-    plain = Plain(method, recipe.lr_d, switches or Switches())
-    return cycle_of(plain, batch, method.config.g_interval)
+    baseline = Baseline(method, recipe.lr_d, optimisations or Optimisations())
+    return cycle_of(baseline, batch, method.config.g_interval)
 
 
 def training(name: str, size: int, args: argparse.Namespace) -> dict[str, Any]:
-    """img/s of the library's loop and the plain one; a cycle shows `g_interval` batches."""
+    """Images per second of the library's loop and of the baseline.
+
+    A cycle is `g_interval` batches.
+    """
     batch = batch_of(size, args.batch)
-    turns = {"own": own_game(name, size, batch, args.compile, args.network)}
-    if name in PARTS:
-        turns["plain"] = plain_game(name, size, batch, args.network)
+    turns = {"own": library_cycle(name, size, batch, args.compile, args.network)}
+    if name in METHOD_TERMS:
+        turns["plain"] = baseline_cycle(name, size, batch, args.network)
     times = take_turns(turns, args.rounds)
-    images = args.batch * build(name, size, args.batch, args.network)[1].config.g_interval
+    shown = args.batch * build(name, size, args.batch, args.network)[1].config.g_interval
     row = {"method": name, "size": size, "batch": args.batch, "compiled": args.compile}
-    return row | compared(times, images, "img_s")
+    return row | compared(times, shown, "img_s")
 
 
 def editing(name: str, size: int, n: int, args: argparse.Namespace) -> dict[str, Any]:
-    """Milliseconds from prepared faces and a code to uint8 pictures, for n faces at once."""
+    """Milliseconds from n prepared faces and a code to uint8 pictures."""
     _, method = build(name, size, args.batch, args.network)
-    x = bytes_of(batch_of(size, n).x)
-    twin = Plain(method) if name in PARTS else None
+    x = images.to_uint8(batch_of(size, n).x)
+    baseline = Baseline(method) if name in METHOD_TERMS else None
     editor = Editor(method, {})
     faces, code = editor.prepare(x), editor.space.of("happy")
     turns: dict[str, Turn] = {"own": lambda: editor.edit(faces, code)}
-    if twin is not None:
-        turns["plain"] = lambda: twin.edit(faces.x.contiguous(), code)
+    if baseline is not None:
+        turns["plain"] = lambda: baseline.edit(faces.x.contiguous(), code)
     times = take_turns(turns, 5 * args.rounds, calls=2)
     return {"method": name, "size": size, "batch": n} | compared(times, 1000.0, "ms")
 
 
 def compared(times: dict[str, dict[str, float]], amount: float, unit: str) -> dict[str, float]:
-    """Own and plain in `unit` (wall time), and plain / own of wall and of processor time."""
+    """Library (own) and baseline (plain) in `unit` of wall time, and the ratios plain / own of wall
+    and of processor time."""
     row = {}
     for who, t in times.items():
         value = amount * t["wall"] if unit == "ms" else amount / t["wall"]
@@ -169,16 +175,16 @@ def compared(times: dict[str, dict[str, float]], amount: float, unit: str) -> di
 
 
 def ladder(name: str, size: int, args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Which step gave what: one lean choice more at every line, the library's loop at the end."""
+    """The gain of each optimisation: one more per line, the library's loop last."""
     batch, on = batch_of(size, args.batch), {}
-    turns = {"baseline": plain_game(name, size, batch, args.network)}
+    turns = {"baseline": baseline_cycle(name, size, batch, args.network)}
     for label, field in LADDER.items():
         on[field] = True
-        turns[label] = plain_game(name, size, batch, args.network, Switches(**on))
+        turns[label] = baseline_cycle(name, size, batch, args.network, Optimisations(**on))
     own = "one generator pass for both players, products for small maps"
-    turns[own] = own_game(name, size, batch, False, args.network)
+    turns[own] = library_cycle(name, size, batch, False, args.network)
     if args.compile:
-        turns["torch.compile"] = own_game(name, size, batch, True, args.network)
+        turns["torch.compile"] = library_cycle(name, size, batch, True, args.network)
     times = take_turns(turns, args.rounds)
     base = times["baseline"]
     return [
@@ -195,7 +201,7 @@ def ladder(name: str, size: int, args: argparse.Namespace) -> list[dict[str, Any
 
 
 def rendering(args: argparse.Namespace) -> list[dict[str, float]]:
-    """Faces a second of the embedded renderer, by wall and by processor time."""
+    """Rendered faces per second, by wall and by processor time."""
     rows = []
     shown = -(-args.faces // 256) * 256
     for size in args.sizes:
@@ -210,7 +216,7 @@ def rendering(args: argparse.Namespace) -> list[dict[str, float]]:
 
 
 def processor() -> str:
-    """The processor's name and what PyTorch uses of it."""
+    """The processor's name, PyTorch's threads and instruction set."""
     table = Path("/proc/cpuinfo")
     lines = table.read_text().splitlines() if table.is_file() else []
     names = [it.partition(":")[2].strip() for it in lines if it.startswith("model name")]
@@ -220,15 +226,19 @@ def processor() -> str:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    it = argparse.ArgumentParser(prog="bench/speed.py", description=__doc__.split("\n")[0])
+    it = argparse.ArgumentParser(prog="bench/speed/run.py", description=__doc__.split("\n")[0])
     add = it.add_argument
     add("--methods", default="all", metavar="A,B", help="registered methods (default all)")
     add("--size", default="64,128", metavar="S,S", help="sides in pixels (default 64,128)")
     add("--batch", type=int, default=16, help="training batch (default 16, as published)")
-    add("--rounds", type=int, default=3, help="turns of each competitor (default 3)")
+    add("--rounds", type=int, default=3, help="timed turns of each (default 3)")
     add("--threads", type=int, default=0, help="processor threads (default: PyTorch's own choice)")
     add("--compile", action="store_true", help="torch.compile the library's networks (minutes)")
-    add("--steps", action="store_true", help="also: which step gave what (first method and size)")
+    add(
+        "--steps",
+        action="store_true",
+        help="also: gain of each optimisation (first method and size)",
+    )
     add("--faces", type=int, default=0, help="also: render this many faces a size, in 256s")
     add("--json", action="store_true", help="the JSON line alone")
     for field in NETWORK:
@@ -236,8 +246,8 @@ def parser() -> argparse.ArgumentParser:
     return it
 
 
-def settle(args: argparse.Namespace) -> argparse.Namespace:
-    """Names and numbers checked; raises ValueError for what is not there."""
+def validate(args: argparse.Namespace) -> argparse.Namespace:
+    """The arguments with names, sizes and network parsed; raises ValueError for invalid ones."""
     args.names = list(METHODS) if args.methods == "all" else args.methods.split(",")
     for name in args.names:
         METHODS[name]  # raises Unknown with what is near
@@ -253,7 +263,7 @@ def settle(args: argparse.Namespace) -> argparse.Namespace:
 
 
 def measure(args: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:
-    """All rows, said as they come."""
+    """All rows; `say` gets a line for each as it is measured."""
     result: dict[str, Any] = {"training": [], "edit": [], "steps": [], "rendering": []}
     for size in args.sizes:
         for name in args.names:
@@ -277,7 +287,7 @@ def measure(args: argparse.Namespace, say: Callable[[str], None]) -> dict[str, A
 
 def line(row: dict[str, Any], unit: str, shown: str) -> str:
     if "ratio" not in row:
-        return f"{row[f'own_{unit}']:8.2f} {shown} (no plain twin)"
+        return f"{row[f'own_{unit}']:8.2f} {shown} (no baseline)"
     own, plain = row[f"own_{unit}"], row[f"plain_{unit}"]
     return (
         f"{own:8.2f} against {plain:8.2f} {shown}: {row['ratio']:.2f} x"
@@ -286,10 +296,10 @@ def line(row: dict[str, Any], unit: str, shown: str) -> str:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Measures and prints; exit code 2 for what the user can mend."""
+    """Measures and prints; exit code 2 for invalid arguments."""
     args = parser().parse_args(words)
     try:
-        settle(args)
+        validate(args)
     except ValueError as error:
         print(f"speed: {error}", file=sys.stderr)
         return 2

@@ -1,0 +1,211 @@
+"""Resolve: turns the names of a command line into protocol, faces, editors and extractors. All
+names are checked before any work starts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench.extractors import inception
+from bench.features import FEATURES, NON_NETWORK_ROLES
+from bench.metrics import METRICS, NotMeasured
+from bench.protocol import Protocol
+from ganmut import extractors, weights
+from ganmut.datasets import FaceSet, open_source
+from ganmut.registry import did_you_mean
+
+ROLES = {"emotion": "classifier", "identity": "face embedder", "units": "action-unit regressor"}
+NO_EXTRACTOR = (
+    "the bundled {role} extractor is for rendered faces only; for {data} pass --{role} SPEC{hint}"
+)
+HINTS = {
+    "emotion": " (train one: python -m ganmut train-extractor emotion --data {data}), or "
+    "--emotion-model PATH, an expression classifier's ONNX file",
+    "identity": " (a trained folder), or --identity-model PACK|PATH, a face recognition ONNX",
+    "units": " (train one on faces with action units: "
+    "python -m ganmut train-extractor units --data ...)",
+}
+
+
+class UserError(ValueError):
+    """An error that the user can correct: a one-sentence message, exit code 2."""
+
+
+# Names --------------------------------------------------------------------------------------------
+
+
+def choose(text: str, names: Iterable[str], kind: str) -> list[str]:
+    """The names listed in `text` ("a,b", or "all"); raises UserError for an unknown name."""
+    known = list(names)
+    if text == "all":
+        return known
+    listed = [name.strip() for name in text.split(",") if name.strip()]
+    for name in listed:
+        if name not in known:
+            hint = did_you_mean(name, known)
+            raise UserError(
+                f"unknown {kind} {name!r}{hint} There are: {', '.join(known) or 'none'}"
+            )
+    return list(dict.fromkeys(listed))
+
+
+def require_writable(folder: Path) -> None:
+    """Creates a folder; raises UserError where that fails or it cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be created ({error.strerror}); choose another folder"
+        ) from None
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"{folder} is not writable; choose another folder")
+
+
+# Editors ------------------------------------------------------------------------------------------
+
+
+def find_editors(spec: str) -> dict[str, str]:
+    """Name -> what `ganmut.load` takes, of a set, a weight or run folder, a folder of these, or a
+    repository of the Hub (one weight, or a set). Raises UserError where there is no editor."""
+    try:
+        root = weights.locate(spec)
+    except weights.BadWeights as error:
+        raise UserError(str(error)) from None
+    if root is None:
+        sets = weights.list_sets()
+        raise UserError(
+            f"no weights {spec!r}{did_you_mean(spec, sets)} Bundled sets: "
+            f"{', '.join(sets) or 'none'}. Or give a folder, or hub:OWNER/NAME@REVISION"
+        )
+    if spec.startswith("hub:") and (root / "config.json").is_file():
+        return {_config(root)["method"]: str(root)}  # the folder is named by its commit
+    editors: dict[str, str] = {}
+    for folder in [root, root / "weights", *sorted(root.iterdir())]:
+        with contextlib.suppress(FileNotFoundError):
+            config = _config(folder)
+            # A later run of the same method replaces an earlier one.
+            if config.get("kind") == "editor":
+                editors[_name(folder, config)] = str(folder)
+    if not editors:
+        inner = sorted({path.parents[1].name for path in root.glob("*/*/config.json")})
+        hint = f"give one of its sets: {spec}/{inner[0]}" if inner else "train one first"
+        raise UserError(f"{root} contains no editor (a folder with config.json); {hint}")
+    return editors
+
+
+def _name(folder: Path, config: dict[str, Any]) -> str:
+    """The method's name for numbered run folders; the folder's for others and for ablations."""
+    is_run = folder.name == "weights" or folder.name[:1].isdigit()
+    if is_run and not config.get("ablation_of"):
+        return config["method"]
+    return folder.parent.name if folder.name == "weights" else folder.name
+
+
+def _config(spec: str | Path) -> dict[str, Any]:
+    """config.json of a weight or run folder; raises FileNotFoundError where there is none."""
+    folder = Path(spec)
+    inner = folder / "weights" / "config.json"
+    path = inner if inner.is_file() else folder / "config.json"
+    if not path.is_file():
+        raise FileNotFoundError(path)
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def split_ablations(text: str, editors: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """The editors listed in `text`, and those that only claims need: ablations of the listed ones
+    and trainings from other seeds (folders such as ganmut@1)."""
+    base = {
+        name: _config(spec).get("ablation_of") or (name.partition("@")[0] if "@" in name else None)
+        for name, spec in editors.items()
+    }
+    complete = [name for name in editors if not base[name]]
+    names = complete if text == "all" else choose(text, editors, "method")
+    if not names:
+        raise UserError(f"no methods in {text!r}; there are: {', '.join(editors)}")
+    methods = {name: editors[name] for name in names}
+    ablations = {
+        name: editors[name] for name in editors if base[name] in methods and name not in methods
+    }
+    return methods, ablations
+
+
+def common_size(specs: dict[str, str]) -> int:
+    """The image side in pixels that all these weights share; raises UserError where they differ."""
+    sizes = {name: int(_config(spec)["size"]) for name, spec in specs.items()}
+    if len(set(sizes.values())) > 1:
+        each = ", ".join(f"{name} {side} px" for name, side in sizes.items())
+        raise UserError(f"these weights differ in size: {each}; measure each size in its own run")
+    return next(iter(sizes.values()))
+
+
+# Faces and extractors -----------------------------------------------------------------------------
+
+
+def load_faces(spec: str, size: int, protocol: Protocol) -> tuple[FaceSet, FaceSet | None]:
+    """The source faces in a seeded order, and as many others for the row real_split (None where too
+    few are left)."""
+    test = open_source(spec).load("test", size, 2 * protocol.n_test, seed=protocol.seed)
+    test = replace(test, images=test.faces())  # in memory: 49 KB a face at 128 px
+    order = torch.from_numpy(np.random.default_rng(protocol.seed).permutation(len(test)))
+    n = min(protocol.n_test, len(test))
+    rest = order[n : 2 * n]
+    return test.select(order[:n]), test.select(rest) if len(rest) >= n // 2 else None
+
+
+def load_extractors(
+    args: argparse.Namespace, metrics: list[str], device: torch.device
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Role -> network, of the roles that the metrics need, and role -> why it has none.
+
+    Raises UserError where there is no emotion classifier for the data.
+    """
+    roles = {FEATURES[need.split(":")[1]][1] for name in metrics for need in METRICS[name].needs}
+    if not args.no_figures:
+        roles.add("emotion")  # for the gamut maps
+    networks: dict[str, Any] = {}
+    missing: dict[str, str] = {}
+    for role in sorted(roles - NON_NETWORK_ROLES - {"inception"}):
+        spec = extractor_spec(args, role)
+        if spec is None and not args.data.startswith("procedural"):
+            hint = HINTS.get(role, "").format(data=args.data)
+            reason = NO_EXTRACTOR.format(role=role, data=args.data, hint=hint)
+            if role == "emotion":
+                raise UserError(reason)
+            missing[role] = reason
+            continue
+        networks[role] = extractors.load(spec or f"procedural/{role}", device)
+    if "inception" in roles:
+        try:
+            networks["inception"] = _load_inception(args.inception, device)
+        except NotMeasured as reason:
+            missing["inception"] = str(reason)
+    return networks, missing
+
+
+def extractor_spec(args: argparse.Namespace, role: str) -> str | None:
+    """The extractor that the command line gives for a role, or None; --identity-model and
+    --emotion-model are ONNX files. Raises UserError where it gives two."""
+    spec, model = getattr(args, role, None), getattr(args, f"{role}_model", None)
+    if spec and model:
+        raise UserError(f"--{role} and --{role}-model exclude each other; give one of them")
+    return f"onnx:{model}{':' if role == 'emotion' else ''}" if model else spec
+
+
+def _load_inception(path: str | None, device: torch.device) -> inception.Inception:
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(10)  # seconds; without internet the download would block for minutes
+    try:
+        return inception.find(path, device)
+    finally:
+        socket.setdefaulttimeout(before)

@@ -1,0 +1,1 @@
+"""Speed: the library's training loop and editor timed against the published loop."""

@@ -1,0 +1,201 @@
+"""Feature cache: edits and features are made once, resumed after a kill, and never shared between
+weights, data or extractors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from toys import PROTOCOL, ToyExtractor, ToySystem, toy_features, world
+
+from bench import edit_sets, feature_cache
+from bench.systems import NoEditSystem
+from ganmut.codes import Disc, OneHot
+from ganmut.emotions import EMOTIONS
+
+
+@pytest.fixture
+def faces():
+    return world(64, 0)
+
+
+class Counting(ToySystem):
+    """Counts its edits, and stops like a killed process after `until` of them."""
+
+    made, until = 0, 10**9
+
+    def edit(self, faces, codes):
+        self.made += len(faces)
+        if self.made > self.until:
+            raise KeyboardInterrupt
+        return super().edit(faces, codes)
+
+
+def test_one_pass_serves_all_features(faces, tmp_path):
+    row = Counting(faces)
+    features = toy_features(row, faces, tmp_path)
+    features.request(["labels:softmax", "labels:embedding", "labels:ground_truth_error"])
+    shapes = [
+        features[f"labels:{name}"].shape for name in ("softmax", "embedding", "ground_truth_error")
+    ]
+    assert shapes == [(32, 7, 7), (32, 7, 32), (32, 7, 2)]
+    assert row.made == 32 * 7
+    assert features.extractors["emotion"].images_seen == 32 * 7
+
+
+def test_equal_edits_are_made_once(faces, tmp_path):
+    row = Counting(faces)
+    toy_features(row, faces, tmp_path)["paths:softmax"]
+    assert row.made == 8 * (6 * 10 + 1)  # six paths start at one neutral picture
+
+
+def test_null_space_is_edited_once_per_face(faces, tmp_path):
+    features = toy_features(NoEditSystem(faces), faces, tmp_path)
+    found = features["paths:softmax"]
+    assert found.shape == (8, 6, 11, 7)
+    assert features.extractors["emotion"].images_seen == 8
+
+
+def test_features_are_cached_on_disk(faces, tmp_path):
+    first = toy_features(Counting(faces), faces, tmp_path)["paths:softmax"]
+    row = Counting(faces)
+    again = toy_features(row, faces, tmp_path)
+    assert (again["paths:softmax"] == first).all()
+    assert row.made == 0
+    assert again.seconds["paths"] > 0  # what it took when it was made
+
+
+def test_edit_sets_share_equal_edits_and_time(faces, tmp_path):
+    row = Counting(faces)
+    row.space = Disc(EMOTIONS, torch.eye(2).repeat(3, 1))
+    row.edit = lambda rows, codes: ToySystem.edit(row, rows, torch.eye(7)[rows % 7])
+    features = toy_features(row, faces, tmp_path, replace(PROTOCOL, budget=441))
+    assert (features["paper_grid:softmax"] == features["equal_grid:softmax"]).all()
+    assert features.seconds["paper_grid"] > 0
+    assert features.seconds["equal_grid"] == 0
+
+
+def test_killed_run_resumes_at_the_last_chunk(faces, tmp_path, monkeypatch):
+    monkeypatch.setattr(feature_cache, "CHUNK", 32)
+    whole = toy_features(Counting(faces), faces, tmp_path / "whole")["labels:softmax"]
+    row = Counting(faces)
+    row.until = 100
+    with pytest.raises(KeyboardInterrupt):
+        toy_features(row, faces, tmp_path / "killed")["labels:softmax"]
+    again = Counting(faces)
+    found = toy_features(again, faces, tmp_path / "killed")["labels:softmax"]
+    assert (found == whole).all()
+    assert again.made == 7 * 32 - 96  # three chunks of 32 were cached
+
+
+def test_damaged_cache_file_is_replaced(faces, tmp_path):
+    first = toy_features(Counting(faces), faces, tmp_path)["prior:emotion_features"]
+    for path in tmp_path.rglob("*.safetensors"):
+        path.write_bytes(path.read_bytes()[:20])
+    assert (toy_features(Counting(faces), faces, tmp_path)["prior:emotion_features"] == first).all()
+
+
+@pytest.mark.parametrize("changed", ["weights", "faces", "extractor"])
+def test_other_inputs_share_no_cache_file(changed, faces, tmp_path):
+    toy_features(Counting(faces), faces, tmp_path)["prior:emotion_features"]
+    row = Counting(faces)
+    if changed == "weights":
+        row.sha256 = "other"
+    if changed == "faces":
+        faces = world(64, 1)
+        row = Counting(faces)
+    features = toy_features(row, faces, tmp_path)
+    if changed == "extractor":
+
+        class Other(ToyExtractor):
+            sha256 = "other extractor"
+
+        features.extractors.networks["emotion"] = Other("emotion")
+    features["prior:emotion_features"]
+    assert row.made == 64
+
+
+def test_broken_extractor_fails_only_its_features(faces, tmp_path):
+    features = toy_features(ToySystem(faces), faces, tmp_path)
+
+    class Broken(ToyExtractor):
+        def __call__(self, images):
+            raise RuntimeError("broken")
+
+    features.extractors.networks["identity"] = Broken("identity")
+    features.request(["labels:softmax", "labels:embedding"])
+    assert features["labels:softmax"].shape == (32, 7, 7)
+    with pytest.raises(RuntimeError, match="broken"):
+        features["labels:embedding"]
+
+
+def test_edit_sets_repeat_with_the_seed(faces):
+    row = ToySystem(faces)
+    one, two = (edit_sets.build("prior", row, 64, PROTOCOL) for _ in range(2))
+    assert torch.equal(one.codes, two.codes)
+
+
+@pytest.mark.parametrize(
+    "budget, published, equal", [(441, 441, 441), (64, 64, 64), (500, 441, 484)]
+)
+def test_ere_grids_respect_the_budget(faces, budget, published, equal):
+    row, toy = ToySystem(faces), replace(PROTOCOL, budget=budget)
+    row.space = Disc(EMOTIONS, torch.randn(6, 2))
+    assert edit_sets.build("paper_grid", row, 64, toy).shape == (32, published)
+    assert edit_sets.build("equal_grid", row, 64, toy).shape == (32, equal)
+
+
+def test_label_grid_has_seven_codes(faces):
+    row = ToySystem(faces)
+    row.space = OneHot(EMOTIONS)
+    assert edit_sets.build("paper_grid", row, 64, PROTOCOL).shape == (32, 7)
+
+
+def test_progress_counts_edits(faces, tmp_path):
+    reported = []
+
+    class Recorder:
+        def __call__(self, label, total):
+            reported.append((label, total))
+            return self
+
+        def __enter__(self):
+            return reported.append
+
+        def __exit__(self, *error):
+            return False
+
+    features = toy_features(ToySystem(faces), faces, tmp_path)
+    features.track = Recorder()
+    features["prior:emotion_features"]
+    (label, total), *steps = reported
+    assert label == "toy: prior"
+    assert total == sum(steps) == 64
+
+
+def test_softmax_has_the_order_of_the_data(faces, tmp_path):
+    features = toy_features(ToySystem(faces), faces, tmp_path)
+    straight = features["source:softmax"]
+
+    class Reversed(ToyExtractor):
+        sha256 = "reversed"
+
+        def __call__(self, images):
+            extraction = super().__call__(images)
+            extraction.outputs = extraction.outputs.flip(1)
+            return extraction
+
+    other = toy_features(ToySystem(faces), faces, tmp_path)
+    other.extractors.networks["emotion"] = Reversed("emotion", EMOTIONS[::-1])
+    other.source.extractors.networks["emotion"] = other.extractors.networks["emotion"]
+    assert np.allclose(other["source:softmax"], straight)
+
+
+def test_classifier_without_an_emotion_is_refused(faces, tmp_path):
+    features = toy_features(ToySystem(faces), faces, tmp_path)
+    features.extractors.networks["emotion"] = ToyExtractor("emotion", EMOTIONS[:-1])
+    with pytest.raises(ValueError, match="has no angry"):
+        features["prior:softmax"]
