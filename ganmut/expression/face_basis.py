@@ -1,0 +1,197 @@
+"""What an expression model computes once a face: spline operators, the light on this face, the box
+that an edit can change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ganmut.expression.geometry import sample, similarity, spline_flow
+from ganmut.expression.landmark_data import SIZE
+from ganmut.expression.mouth import Palette, palette, ramp
+from ganmut.expression.openings import LID_LIFT, EdgeCurves, edge_curves
+from ganmut.expression.point_set import PointSet
+
+# Ellipses round the mean face's outline, in units of its radii: flows are whole inside the first
+# and exactly zero from the second on; light likewise.
+FLOW_REACH = (1.35, 1.6)
+LIGHT_REACH = (0.80, 1.08)
+# Values that a control may take in an edited face; 0..1 is what blendshapes are, and drawings of
+# strong expressions need a little more.
+ALLOWED = (0.0, 1.2)
+FLOW_STEP, LIGHT_STEP = 2.5, 1.2  # px of the mean face between nodes
+
+
+@dataclass(frozen=True)
+class FaceBasis:
+    """One face, ready for any number of changes.
+
+    crop: C x S x S in 0..1; landmarks: P x 2 px of 128; expression: K, what the face shows now.
+    box: top, left, height, width in pixels of the crop, all that a change can touch. low, high:
+    centres of its outer pixels, (x, y) in px of 128. matrix: 2 x 2, turns displacements of the mean
+    shape into this face's; scale: its size, 1 is the mean's. columns, rows: centres of the box's
+    pixels, px of 128; curves: the openings' edges at the columns; grid: 2 x h x w nodes of flow;
+    fixed: F x 2 points that no flow moves; reach: h x w, 0..1, exactly 0 at and beyond them. light:
+    K x h' x w' log ratio per unit. inside: height x width, False where nothing changes.
+    """
+
+    crop: Tensor
+    landmarks: Tensor
+    expression: Tensor
+    box: tuple[int, int, int, int]
+    low: Tensor
+    high: Tensor
+    matrix: Tensor
+    scale: float
+    grid: Tensor
+    columns: Tensor
+    rows: Tensor
+    curves: EdgeCurves
+    fixed: Tensor
+    reach: Tensor
+    light: Tensor
+    inside: Tensor
+    colours: Palette
+
+    @property
+    def pixel(self) -> float:
+        """Size of a pixel of the crop in px of 128."""
+        return SIZE / self.crop.shape[-1]
+
+
+def smooth(x: Tensor) -> Tensor:
+    """Smoothstep of x clamped to 0..1."""
+    x = x.clamp(0, 1)
+    return x * x * (3 - 2 * x)
+
+
+def lower_share(
+    points: PointSet, landmarks: Tensor, columns: Tensor, rows: Tensor, lines: Tensor, pixel: float
+) -> Tensor:  # fmt: skip
+    """N x H x W: share of the lower sheet at pixels of columns W and rows H.
+
+    A flow tears at lips and lids, so two smooth flows carry the face: the upper sheet knows nothing
+    of the lower edges of mouth and eyes, the lower sheet nothing of the upper ones. Each shows on
+    its side of the openings; elsewhere they agree.
+
+    lines: 3 x N x W heights at which the sheets part, the mouth's first. Under the eyes the lower
+    sheet holds and turns into the upper one above the mouth, where both agree.
+    """
+    x, y = columns.view(1, -1), rows.view(1, -1, 1)
+    nose = landmarks[points.nose]
+    mouth, left, right = lines
+    on_left = x < nose[0]
+    eye_line = torch.where(on_left, left, right)
+
+    def softness(opening_numbers: tuple[int, int]) -> Tensor:
+        a, b = (landmarks[p, 0] for p in opening_numbers)
+        beyond = torch.maximum((a - x).clamp(min=0), (x - b).clamp(min=0))
+        return pixel + 0.5 * beyond
+
+    eye_width = torch.where(
+        on_left,
+        softness((points.eyes[0].upper[0], points.eyes[0].upper[-1])),
+        softness((points.eyes[1].upper[0], points.eyes[1].upper[-1])),
+    )
+    mouth_width = softness((points.mouth.upper[0], points.mouth.upper[-1]))
+    corners = [e.upper[i] for e in points.eyes for i in (0, -1)]
+    eyes = landmarks[corners, 1].mean()
+    start, end = eyes + 0.45 * (nose[1] - eyes), eyes + 0.9 * (nose[1] - eyes)
+    fade = 1 - smooth((y - start) / (end - start))
+    under_eyes = ramp((y - eye_line[:, None]) / eye_width[:, None]) * fade
+    # The mouth's own corners can lie under a long nose's end: below it, only the mouth counts.
+    under_mouth = ramp((y - mouth[:, None]) / mouth_width[:, None]) * (1 - fade)
+    return under_eyes + under_mouth
+
+
+def make_basis(
+    crop: Tensor, landmarks: Tensor, expression: Tensor, points: PointSet, mean_shape: Tensor,
+    light: Tensor, radii: Tensor,
+) -> FaceBasis:  # fmt: skip
+    """A face's basis. mean_shape: P x 2; light: K x 128 x 128 on it; radii: 2 x 2, centre and radii
+    of the mean face's ellipse. Raises ValueError for a shape that does not fit."""
+    if crop.dim() != 3 or crop.shape[1] != crop.shape[2] or crop.shape[0] not in (1, 3):
+        raise ValueError(f"a crop is 1 or 3 x S x S, got {tuple(crop.shape)}")
+    if landmarks.shape != (points.count, 2) or not torch.isfinite(landmarks).all():
+        raise ValueError(
+            f"landmarks are finite {points.count} x 2 ({points.name}), got {tuple(landmarks.shape)}"
+        )
+    size = crop.shape[-1]
+    pixel = SIZE / size
+    matrix, _ = similarity(mean_shape, landmarks)
+    scale = float(matrix.det().clamp(min=1e-6).sqrt())
+    landmarks = landmarks.clone()
+    for eye in points.eyes:
+        landmarks[list(eye.upper[1:-1]), 1] -= LID_LIFT * scale
+    # Faces differ in length and width: an affine map brings the mean's ellipse to this face.
+    homogeneous = torch.cat([landmarks, torch.ones(len(landmarks), 1)], 1).double()
+    to_mean = torch.linalg.lstsq(homogeneous, mean_shape.double()).solution.float()  # 3 x 2
+    angles = torch.arange(16) * (2 * torch.pi / 16)
+    ring = radii[0] + FLOW_REACH[1] * radii[1] * torch.stack([angles.cos(), angles.sin()], 1)
+    fixed = torch.linalg.solve(to_mean[:2].T, (ring - to_mean[2]).T).T
+    low = (fixed.amin(0) / pixel - 0.5).floor().clamp(0, size - 2)
+    high = (fixed.amax(0) / pixel - 0.5).ceil().clamp(1, size - 1)
+    if (high - low < 8).any():
+        raise ValueError("the landmarks lie outside the crop")
+    (left, top), (right, bottom) = low.int().tolist(), high.int().tolist()
+    box = (top, left, bottom - top + 1, right - left + 1)
+    low, high = (low + 0.5) * pixel, (high + 0.5) * pixel
+
+    def nodes(step: float) -> Tensor:
+        count = ((high - low) / (step * scale)).ceil().int().clamp(min=8) + 1
+        x = torch.linspace(float(low[0]), float(high[0]), int(count[0]))
+        y = torch.linspace(float(low[1]), float(high[1]), int(count[1]))
+        return torch.stack(torch.meshgrid(x, y, indexing="xy"))
+
+    def radius(places: Tensor) -> Tensor:
+        mean = torch.einsum("chw,cd->dhw", places, to_mean[:2]) + to_mean[2].view(2, 1, 1)
+        return ((mean - radii[0].view(2, 1, 1)) / radii[1].view(2, 1, 1)).norm(dim=0)
+
+    grid, fine = nodes(FLOW_STEP), nodes(LIGHT_STEP)
+    places = grid.flatten(1).T
+    reach = 1 - smooth((radius(grid) - FLOW_REACH[0]) / (FLOW_REACH[1] - FLOW_REACH[0]))
+    # Where the light of the mean shape falls on this face.
+    control = list(points.control)
+    offset = spline_flow(
+        landmarks[None, control], (mean_shape - landmarks)[None, control],
+        fixed.new_empty(0, 2), places,
+    )[0].T.unflatten(1, grid.shape[1:])  # fmt: skip
+    mean_places = F.interpolate(
+        (grid + offset)[None], size=fine.shape[1:], mode="bilinear", align_corners=True
+    )
+    edges = torch.full((2,), 0.5), torch.full((2,), SIZE - 0.5)
+    here = sample(light[None], mean_places, *edges)[0]
+    here = here * (1 - smooth((radius(fine) - LIGHT_REACH[0]) / (LIGHT_REACH[1] - LIGHT_REACH[0])))
+    inside = F.interpolate(
+        reach[None, None], size=box[2:], mode="bilinear", align_corners=True
+    )[0, 0] > 0  # fmt: skip
+    columns = (torch.arange(left, right + 1) + 0.5) * pixel
+    rows = (torch.arange(top, bottom + 1) + 0.5) * pixel
+    curves = edge_curves(points, landmarks[None], columns)
+    skin = skin_colour(crop, radius, box, low, high, points, landmarks)
+    return FaceBasis(
+        crop, landmarks, expression, box, low, high, matrix, scale, grid, columns, rows,
+        curves, fixed, reach, here, inside, palette(skin),
+    )  # fmt: skip
+
+
+def skin_colour(crop, radius, box, low, high, points, landmarks) -> Tensor:
+    """C: the mean colour of the face's lit skin: of cheeks and nose, the brighter half."""
+    top, left, height, width = box
+    part = crop[:, top : top + height, left : left + width]
+    small = F.interpolate(part[None], size=(48, 48), mode="area")[0].flatten(1)
+    x = torch.linspace(float(low[0]), float(high[0]), 48)
+    y = torch.linspace(float(low[1]), float(high[1]), 48)
+    places = torch.stack(torch.meshgrid(x, y, indexing="xy"))
+    lids = landmarks[[p for e in points.eyes for p in e.lower]]
+    lips = landmarks[list(points.mouth.outer_upper or points.mouth.upper)]
+    between = (places[1] > lids[:, 1].max() + 2) & (places[1] < lips[:, 1].min() - 1)
+    skin = (between & (radius(places) < 0.75)).flatten()
+    if not skin.any():
+        skin = (radius(places) < 0.6).flatten()
+    chosen = small[:, skin]
+    level = chosen.mean(0)
+    return chosen[:, level >= level.median()].mean(1)

@@ -1,0 +1,150 @@
+"""Fits an expression model to photographs with landmarks: a few regressions, minutes on a core."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ganmut.expression.geometry import (
+    fit_shape,
+    mirror_pairs,
+    people_with_pairs,
+    ridge,
+    similarity,
+)
+from ganmut.expression.landmark_data import SIZE, LandmarkSet
+from ganmut.expression.light import MeanShapeWarp, fit_light, pixel_grid
+from ganmut.expression.model import ExpressionModel
+from ganmut.expression.openings import CONTACT, fit_gap, middle_gap
+
+FRONTAL = 0.12  # radians of yaw of the faces that the mean shape is taken from
+TURNED = 0.5  # beyond this yaw half of the face is hidden: no light is learned from it
+
+
+def fit_expressions(
+    faces: LandmarkSet, recipes: Mapping[str, Sequence[float]], progress: bool = True
+) -> tuple[ExpressionModel, dict[str, float]]:
+    """The model of photographs of the train split, and what its regressions explain.
+
+    recipes: for each emotion the change from the mean neutral expression that shows it. Raises
+    ValueError where no person has two pictures.
+    """
+    model = ExpressionModel(tuple(recipes))
+    landmarks, expression = faces.landmarks.numpy(), faces.expression.numpy()
+    neutral = torch.tensor([name == "neutral" for name in faces.emotion])
+    frontal = neutral & (faces.pose[:, 0].abs() < FRONTAL)
+    if not frontal.any():
+        raise ValueError("no neutral frontal photograph to take the mean shape from")
+    model.mean_shape.copy_(faces.landmarks[frontal].mean(0))
+    model.rest.copy_(faces.expression[neutral].median(0).values)
+    pairs = mirror_pairs(expressive_shapes(faces))
+    rows, label = people_with_pairs(faces.person)
+    shape, explained = fit_shape(landmarks[rows], expression[rows], faces.pose[rows].numpy(), label)
+    shape = torch.from_numpy(shape.astype(np.float32))
+    # Controls are means of left and right, so their shape is symmetric.
+    model.shape.copy_((shape + shape[:, pairs] * torch.tensor([-1.0, 1.0])) / 2)
+    oval = model.mean_shape[list(model.points.oval)]
+    low, high = oval.amin(0), oval.amax(0)
+    model.ellipse.copy_(torch.stack([(low + high) / 2, (high - low) / 2]))
+    facts = {"shape_r2": float(explained.mean())}
+    facts |= _fit_gaps(model, faces)
+    facts |= _fit_reader(model, faces)
+    seen = np.flatnonzero(faces.pose[rows, 0].abs().numpy() < TURNED)
+    kept, kept_label = people_with_pairs([faces.person[rows[i]] for i in seen])
+    facts["light_r2"] = _fit_light(model, faces[torch.from_numpy(rows[seen][kept])], kept_label,
+                                   progress)  # fmt: skip
+    centre = expression.mean(0)
+    spread = np.cov(expression.T) + 1e-4 * np.eye(len(model.controls))
+    model.centre.copy_(torch.from_numpy(centre))
+    model.precision.copy_(torch.from_numpy(np.linalg.inv(spread)))
+    model.recipes.copy_(torch.tensor(list(recipes.values())))
+    return model, {name: round(value, 4) for name, value in facts.items()}
+
+
+def expressive_shapes(faces: LandmarkSet) -> Tensor:
+    """K x P x 2: per control the mean landmarks of the frontal faces that show most of it."""
+    near = faces.pose[:, :1].abs().flatten() < 2 * FRONTAL
+    landmarks, expression = faces.landmarks[near], faces.expression[near]
+    most = max(len(landmarks) // 40, 1)
+    return torch.stack([landmarks[c.argsort(descending=True)[:most]].mean(0)
+                        for c in expression.T])  # fmt: skip
+
+
+def _fit_gaps(model: ExpressionModel, faces: LandmarkSet) -> dict[str, float]:
+    """How far mouth and eyes stand open under an expression, in px of the mean face."""
+    scale = face_scales(faces.landmarks, model.mean_shape)
+    near = (faces.pose[:, 0].abs() < TURNED).numpy()
+    expression = faces.expression.numpy().astype(np.float64)
+    mouth = middle_gap(faces.landmarks, model.points.mouth) / scale - CONTACT["mouth"]
+    eyes = torch.stack([middle_gap(faces.landmarks, eye) for eye in model.points.eyes]).mean(0)
+    eyes = eyes / scale - CONTACT["eye"]
+    result = {}
+    for name, gap, buffer in (("mouth", mouth, model.mouth_gap), ("eye", eyes, model.eye_gap)):
+        gap = gap.clamp(min=0).double().numpy()
+        weights = fit_gap(expression[near], gap[near])
+        if name == "mouth":  # the neutral face of a closed mouth has none open
+            weights[-1] -= max(model.rest.double().numpy() @ weights[:-1] + weights[-1] + 0.3, 0)
+        buffer.copy_(torch.from_numpy(weights))
+        found = np.maximum(expression[near] @ weights[:-1] + weights[-1], 0)
+        result[f"{name}_gap_r2"] = float(
+            1 - np.var(found - gap[near]) / max(np.var(gap[near]), 1e-9)
+        )
+    return result
+
+
+def face_scales(landmarks: Tensor, mean_shape: Tensor) -> Tensor:
+    """N: sizes of faces; 1 is the mean shape's."""
+    centred = landmarks - landmarks.mean(1, keepdim=True)
+    return centred.norm(dim=(1, 2)) / (mean_shape - mean_shape.mean(0)).norm()
+
+
+def _fit_reader(model: ExpressionModel, faces: LandmarkSet) -> dict[str, float]:
+    """The linear reading of an expression from landmarks."""
+    rows = []
+    for face in faces.landmarks:
+        matrix, shift = similarity(face, model.mean_shape)
+        rows.append((face @ matrix.T + shift - model.mean_shape).flatten())
+    x = torch.stack(rows).double().numpy() / 10
+    y = faces.expression.double().numpy()
+    middle_x, middle_y = x.mean(0), y.mean(0)
+    weights = ridge(x - middle_x, y - middle_y, 3.0)
+    model.reader.copy_(torch.from_numpy(np.vstack([weights, middle_y - middle_x @ weights])))
+    left = ((y - middle_y - (x - middle_x) @ weights) ** 2).sum(0)
+    return {"reader_r2": float((1 - left / ((y - middle_y) ** 2).sum(0)).mean())}
+
+
+def _fit_light(
+    model: ExpressionModel, faces: LandmarkSet, label: np.ndarray, progress: bool
+) -> float:
+    places = (pixel_grid() - model.ellipse[0]) / model.ellipse[1]
+    mask = torch.sigmoid((1 - places.square().sum(1)) * 8).view(SIZE, SIZE)
+    warp = MeanShapeWarp(model.mean_shape, model.points.control)
+    light, explained = fit_light(faces, label, warp, mask, progress=progress)
+    # Mirrored about the axis of the mean face, and averaged: controls have no side.
+    mirror = pixel_grid() * torch.tensor([-1.0, 1.0])
+    mirror = mirror + torch.tensor([2 * float(model.ellipse[0, 0]), 0.0])
+    grid = (mirror * (2 / SIZE) - 1).view(1, SIZE, SIZE, 2)
+    turned = F.grid_sample(light[None], grid, padding_mode="border", align_corners=False)[0]
+    light = (light + turned) / 2
+    model.light.copy_(light * (1 - opening_mask(model)) * mask)
+    return explained
+
+
+def opening_mask(model: ExpressionModel) -> Tensor:
+    """128 x 128: 1 on the mean face's eyes and lip line, soft over a pixel: what is seen there is
+    not skin, and is drawn."""
+    places = pixel_grid()
+    mask = torch.zeros(SIZE * SIZE)
+    for opening in model.points.openings:
+        upper = model.mean_shape[list(opening.upper)]
+        lower = model.mean_shape[list(opening.lower)]
+        line = torch.stack([upper, lower]).mean(0)
+        half = ((lower - upper)[:, 1] / 2).clamp(min=0.6)
+        gaps = torch.cdist(places, line)
+        near, index = gaps.min(1)
+        mask = torch.maximum(mask, (1.6 - (near - half[index]).clamp(min=0)).clamp(0, 1))
+    return mask.view(SIZE, SIZE)

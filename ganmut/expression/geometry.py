@@ -1,0 +1,171 @@
+"""Shape of an expression: the basis of landmark displacements, and flows through radial splines.
+
+The basis is the shape part of an active appearance model (Cootes, Edwards and Taylor 1998), fitted
+on differences within a person. Flows interpolate displacements of landmarks with the polyharmonic
+spline of kernel -r (Duchon 1977) on the edited face, so that lips and lids lie where they should.
+Coordinates are pixels of the 128 px crop, which spans 0..128: the centre of pixel i lies at i + .5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# Added to the spline's diagonal: points that all but coincide do not make it singular.
+RIDGE = 0.03
+# Share of the identity that a flow keeps at least: its determinant never falls under it.
+LEAST_DETERMINANT = 0.12
+
+
+def within(values: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """float64 N x D values minus the mean of their person (label: int N, 0..people - 1)."""
+    values = values.astype(np.float64)
+    mean = np.zeros((label.max() + 1, values.shape[1]))
+    np.add.at(mean, label, values)
+    return values - (mean / np.bincount(label, minlength=len(mean))[:, None])[label]
+
+
+def ridge(x: np.ndarray, y: np.ndarray, penalty: float) -> np.ndarray:
+    """Coefficients X x Y of the ridge regression of y (N x Y) on x (N x X)."""
+    return np.linalg.solve(x.T @ x + penalty * np.eye(x.shape[1]), x.T @ y)
+
+
+def pose_terms(pose: np.ndarray) -> np.ndarray:
+    """N x 7 of N x 3 (yaw, pitch, roll): the pose, its squares, and yaw times pitch."""
+    return np.concatenate([pose, pose**2, pose[:, :1] * pose[:, 1:2]], 1)
+
+
+def people_with_pairs(person: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of everybody with more than one picture, and their labels 0..people - 1."""
+    groups: dict[str, list[int]] = {}
+    for row, name in enumerate(person):
+        if name:
+            groups.setdefault(name, []).append(row)
+    pairs = [rows for rows in groups.values() if len(rows) > 1]
+    if not pairs:
+        raise ValueError("no person has two pictures; an expression model needs pairs")
+    labels = [np.full(len(rows), label) for label, rows in enumerate(pairs)]
+    return np.concatenate(pairs), np.concatenate(labels)
+
+
+def fit_shape(
+    landmarks: np.ndarray,
+    expression: np.ndarray,
+    pose: np.ndarray,
+    label: np.ndarray,
+    penalty: float = 2.0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Displacements per unit of each control, K x P x 2 px, and the share of the variance within a
+    person that they and the pose explain, P x 2.
+
+    landmarks N x P x 2, expression N x K, pose N x 3, label N as of people_with_pairs.
+    """
+    controls = expression.shape[1]
+    x = np.concatenate([within(expression, label), within(pose_terms(pose), label)], 1)
+    y = within(landmarks.reshape(len(landmarks), -1), label)
+    weights = ridge(x, y, penalty)
+    explained = 1 - ((y - x @ weights) ** 2).sum(0) / (y**2).sum(0)
+    shape = landmarks.shape[1:]
+    return weights[:controls].reshape(controls, *shape), explained.reshape(shape)
+
+
+def mirror_pairs(shapes: Tensor) -> Tensor:
+    """int64 P: the landmark that each becomes in a mirrored face, by the symmetry of several mean
+    shapes M x P x 2 (of different expressions: in one alone, closed lips cannot be told apart)."""
+    centre = shapes[..., 0].mean(1, keepdim=True)
+    mirrored = torch.stack([2 * centre - shapes[..., 0], shapes[..., 1]], -1)
+    gaps = torch.cdist(mirrored, shapes).square().sum(0)
+    gaps = gaps + gaps.T
+    pairs = torch.full((shapes.shape[1],), -1)
+    for flat in gaps.flatten().argsort().tolist():  # the surest pairs first
+        a, b = divmod(flat, shapes.shape[1])
+        if pairs[a] < 0 and pairs[b] < 0:
+            pairs[a], pairs[b] = b, a
+    return pairs
+
+
+def similarity(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Scaled rotation 2 x 2 and shift 2 that bring P x 2 source points nearest to the target
+    (Umeyama 1991): target ~ source @ matrix.T + shift."""
+    middle, aim = source.mean(0), target.mean(0)
+    (x, y), (u, v) = (source - middle).unbind(1), (target - aim).unbind(1)
+    power = (x * x + y * y).sum()
+    a, b = (x * u + y * v).sum() / power, (x * v - y * u).sum() / power
+    matrix = torch.stack([torch.stack([a, -b]), torch.stack([b, a])])
+    return matrix, aim - matrix @ middle
+
+
+class Solve(torch.autograd.Function):
+    """Solutions N x n x m of symmetric systems N x n x n, float64, with gradients. Numpy solves:
+    torch's batched solver is known to fail on some processors for systems of this size."""
+
+    @staticmethod
+    def forward(ctx, system: Tensor, right: Tensor) -> Tensor:
+        solution = torch.from_numpy(np.linalg.solve(system.numpy(), right.numpy()))
+        ctx.save_for_backward(system, solution)
+        return solution
+
+    @staticmethod
+    def backward(ctx, wanted: Tensor) -> tuple[Tensor, Tensor]:
+        system, solution = ctx.saved_tensors
+        right = torch.from_numpy(np.linalg.solve(system.numpy(), wanted.numpy()))
+        return -right @ solution.transpose(1, 2), right
+
+
+def spline_flow(points: Tensor, moves: Tensor, fixed: Tensor, places: Tensor) -> Tensor:
+    """N x G x 2 values at G places (G x 2) of the splines that pass through `moves` N x P x 2 at
+    points N x P x 2 and through zero at the F x 2 fixed points."""
+    n = len(points)
+    nodes = torch.cat([points, fixed.expand(n, -1, -1)], 1)
+    count = nodes.shape[1]
+    affine = torch.cat([torch.ones(n, count, 1), nodes / 64], 2)
+    # -r is conditionally positive definite, so the ridge that smooths has a plus sign.
+    kernel = RIDGE * torch.eye(count) - torch.cdist(nodes, nodes)
+    system = torch.cat(
+        [
+            torch.cat([kernel, affine], 2),
+            torch.cat([affine.transpose(1, 2), torch.zeros(n, 3, 3)], 2),
+        ],
+        1,
+    )
+    right = torch.cat([moves, torch.zeros(n, count + 3 - moves.shape[1], 2)], 1)
+    weights = Solve.apply(system.double(), right.double()).float()
+    flat = torch.cat([torch.ones(len(places), 1), places / 64], 1) @ weights[:, count:]
+    return flat - torch.cdist(places.expand(n, -1, -1), nodes) @ weights[:, :count]
+
+
+def gradient(field: Tensor, step: Tensor) -> Tensor:
+    """N x 4 x h x w: du/dx, du/dy, dv/dx, dv/dy of flows N x 2 x h x w on a grid of step (x, y)."""
+    wide = F.pad(field, (1, 1, 1, 1), mode="replicate")
+    dx = (wide[:, :, 1:-1, 2:] - wide[:, :, 1:-1, :-2]) / (2 * step[0])
+    dy = (wide[:, :, 2:, 1:-1] - wide[:, :, :-2, 1:-1]) / (2 * step[1])
+    return torch.stack([dx[:, 0], dy[:, 0], dx[:, 1], dy[:, 1]], 1)
+
+
+def unfolded_share(slopes: Tensor, visible: Tensor) -> Tensor:
+    """N: the largest share s <= 1 of each flow for which det(1 + s gradient) stays at least
+    LEAST_DETERMINANT where `visible` (h x w, bool); slopes N x 4 x h x w from `gradient`.
+
+    The determinant is 1 + s trace + s^2 det, so the first root is known at every node.
+    """
+    a, b, c, d = slopes.unbind(1)
+    trace, determinant = a + d, a * d - b * c
+    room = 1 - LEAST_DETERMINANT
+    # The first positive root in the form that does not cancel; none where no root is real.
+    discriminant = trace.square() - 4 * determinant * room
+    divisor = -trace + discriminant.clamp(min=0).sqrt()
+    reaches = (discriminant >= 0) & (divisor > 1e-6) & visible
+    root = torch.where(reaches, 2 * room / divisor.clamp(min=1e-6), torch.full_like(divisor, 9.0))
+    return root.flatten(1).amin(1).clamp(max=1)
+
+
+def sample(field: Tensor, at: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """N x C x H x W values of fields N x C x h x w, whose outer nodes lie at `low` and `high`
+    (x, y), at places N x 2 x H x W in pixels."""
+    low, high = low.view(1, 2, 1, 1), high.view(1, 2, 1, 1)
+    grid = ((at - low) * (2 / (high - low)) - 1).permute(0, 2, 3, 1)
+    return F.grid_sample(field, grid, padding_mode="border", align_corners=True)

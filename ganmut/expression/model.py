@@ -1,0 +1,166 @@
+"""ExpressionModel: edits of a photograph's expression at the photograph's own resolution.
+
+An expression is a change of shape, of light and of what the mouth shows, each almost linear in the
+expression within a person: an active appearance model (Cootes, Edwards and Taylor 1998) with
+expression ratio images (Liu, Shan and Zhang 2001). docs/photographs.md has the mathematics.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ganmut.expression.face_basis import ALLOWED, FaceBasis, make_basis
+from ganmut.expression.geometry import similarity
+from ganmut.expression.landmark_data import CONTROLS, SIZE
+from ganmut.expression.openings import (
+    CONTACT,
+    LID_LIFT,
+    UPPER_SHARE,
+    middle_gap,
+    resampled,
+    solved_edges,
+    target_gap,
+)
+from ganmut.expression.point_set import MESH, PointSet
+from ganmut.expression.render import render
+
+
+@dataclass(frozen=True)
+class Displacement:
+    """Where a change moves a face: points N x P x 2 (px of 128), the landmarks of the edited face;
+    moves N x P x 2; gap, opened: N, the mouth's middle gap now and before (px, above contact)."""
+
+    points: Tensor
+    moves: Tensor
+    gap: Tensor
+    opened: Tensor
+
+    def scaled(self, share: Tensor) -> Displacement:
+        """The same change, `share` (N) of it."""
+        rest = self.points - self.moves
+        moves = self.moves * share.view(-1, 1, 1)
+        return Displacement(rest + moves, moves, self.gap, self.opened)
+
+
+class ExpressionModel(nn.Module):
+    """Shape, light and mouth of an expression of K controls on P landmarks.
+
+    Buffers: shape K x P x 2 (px per unit), mean_shape P x 2, light K x 128 x 128 (log ratio per
+    unit), ellipse 2 x 2 (centre and radii of the mean face, px), mouth_gap and eye_gap K + 1
+    (openings.fit_gap), reader 2P + 1 x K (expression of a shape), rest K (the mean neutral
+    expression), centre K and precision K x K (mean and inverse covariance of real expressions),
+    recipes E x K (the change from rest that shows each emotion at strength 1).
+    """
+
+    def __init__(
+        self, emotions: tuple[str, ...] = (), controls: tuple[str, ...] = CONTROLS,
+        points: PointSet = MESH,
+    ):  # fmt: skip
+        super().__init__()
+        self.emotions, self.controls, self.points = emotions, controls, points
+        k, p = len(controls), points.count
+        for name, shape in {
+            "shape": (k, p, 2), "mean_shape": (p, 2), "light": (k, SIZE, SIZE), "ellipse": (2, 2),
+            "mouth_gap": (k + 1,), "eye_gap": (k + 1,), "reader": (2 * p + 1, k), "rest": (k,),
+            "centre": (k,), "precision": (k, k), "recipes": (len(emotions), k),
+        }.items():  # fmt: skip
+            self.register_buffer(name, torch.zeros(shape))
+
+    def basis(self, crop: Tensor, landmarks: Tensor, expression: Tensor | None = None) -> FaceBasis:
+        """What does not depend on the change, once a face.
+
+        crop: 1 or 3 x S x S, float in 0..1, any S, the face upright with a margin (an edit reaches
+        half the face's size beyond its outline); landmarks: P x 2 in px of 128: the crop spans
+        0..128, whatever S. expression: K values in 0..1 that the face shows; read from the
+        landmarks where not given. Raises ValueError.
+        """
+        landmarks = landmarks.detach().float()
+        if expression is None:
+            expression = self.read(landmarks[None])[0]
+        expression = expression.detach().float().clamp(*ALLOWED)
+        if expression.shape != (len(self.controls),):
+            raise ValueError(
+                f"an expression is {len(self.controls)} values, got {tuple(expression.shape)}"
+            )
+        with torch.no_grad():
+            return make_basis(
+                crop.float(), landmarks, expression, self.points, self.mean_shape, self.light,
+                self.ellipse,
+            )  # fmt: skip
+
+    def render(self, basis: FaceBasis, change: Tensor) -> Tensor:
+        """N x C x S x S edited crops in 0..1, differentiable in `change` (N x K or K, added to the
+        face's expression; the sum is held to ALLOWED). No change gives the crop itself, bit for
+        bit, and so does every pixel outside the face."""
+        return render(self, basis, change.view(-1, len(self.controls)).float())
+
+    def read(self, landmarks: Tensor) -> Tensor:
+        """N x K expressions of landmarks N x P x 2, by linear regression, in 0..1."""
+        aligned = []
+        for face in landmarks:
+            matrix, shift = similarity(face, self.mean_shape)
+            aligned.append((face @ matrix.T + shift - self.mean_shape).flatten())
+        x = torch.stack(aligned) / 10
+        return (x @ self.reader[:-1] + self.reader[-1]).clamp(0, 1)
+
+    def emotion_change(
+        self, basis: FaceBasis, emotion: str, strength: float | Tensor = 1.0
+    ) -> Tensor:
+        """K: the change from what the face shows to an emotion; strength 0 is the mean neutral
+        face. Raises KeyError for an emotion that the model does not know."""
+        recipe = torch.zeros_like(self.rest)
+        if emotion != "neutral":
+            if emotion not in self.emotions:
+                raise KeyError(f"no emotion {emotion!r}; the model has {', '.join(self.emotions)}")
+            recipe = self.recipes[self.emotions.index(emotion)]
+        return (self.rest + strength * recipe).clamp(*ALLOWED) - basis.expression
+
+    def distance(self, expression: Tensor) -> Tensor:
+        """N: Mahalanobis distance of expressions N x K to those of real photographs."""
+        away = expression - self.centre
+        return ((away @ self.precision) * away).sum(-1).clamp(min=0).sqrt()
+
+    def displacement(self, basis: FaceBasis, change: Tensor) -> Displacement:
+        """Where changes N x K (already held to ALLOWED) move the landmarks: the linear shape, with
+        lips and lids solved for the gap that the target's expression has."""
+        linear = torch.einsum("nk,kpc->npc", change, self.shape)
+        moves = linear @ basis.matrix.T
+        source = basis.landmarks[None]
+        before, after = basis.expression[None], basis.expression + change
+        openings = self.points.openings
+        moves = moves.clone()
+        mouth_gap = mouth_opened = None
+        for number, opening in enumerate(openings):
+            kind, weights = ("eye", self.eye_gap) if number else ("mouth", self.mouth_gap)
+            contact = (CONTACT[kind] + (LID_LIFT if number else 0)) * basis.scale
+            opened = (middle_gap(source, opening) - contact).clamp(min=0)
+            predicted = [
+                basis.scale * (values @ weights[:-1] + weights[-1]) for values in (before, after)
+            ]
+            gap = target_gap(opened, *predicted)
+            # Contact itself closes with the rest: lips that meet leave no gap at all.
+            whole = middle_gap(source, opening).clamp(min=0)
+            kept = torch.minimum(whole, whole.new_tensor(contact))
+            kept = kept * (gap / opened.clamp(min=0.5)).clamp(max=1)
+            upper, lower = list(opening.upper), list(opening.lower)
+            points = source + moves
+            share = UPPER_SHARE[kind]
+            up, down, _ = solved_edges(points[:, upper], points[:, lower], gap + kept, share)
+            moves[:, upper[1:-1], 1] += up[:, 1:-1]
+            moves[:, lower[1:-1], 1] += down[:, 1:-1]
+            for outer, correction in ((opening.outer_upper, up), (opening.outer_lower, down)):
+                if outer and not number:  # lips move whole, the skin round an eye stays
+                    moves[:, list(outer[1:-1]), 1] += (
+                        0.7 * resampled(correction, len(outer))[:, 1:-1]
+                    )
+            if not number:
+                mouth_gap, mouth_opened = gap, opened.expand_as(gap)
+        return Displacement(source + moves, moves, mouth_gap, mouth_opened)
+
+    def jaw_drop(self, basis: FaceBasis, expression: Tensor) -> Tensor:
+        """N: px that the jaw has moved down from rest under expressions N x K."""
+        chin = self.shape[:, self.points.chin] @ basis.matrix.T
+        return ((expression - self.rest) @ chin)[:, 1]

@@ -1,0 +1,148 @@
+"""Mouth and eyes as openings between two edges: how far a change opens or closes them, and which
+pixels lie between the edges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ganmut.expression.point_set import Opening, PointSet
+
+# Landmarks of closed lips and lids do not meet: pixels of the 128 px crop that they stay apart.
+CONTACT = {"mouth": 1.2, "eye": 0.9}
+# Landmarks of the upper lid lie this far (px of the mean face) under its margin, on the lashes.
+LID_LIFT = 0.7
+# Share of a correction of the gap that the upper edge takes: the jaw moves, the upper lid moves.
+UPPER_SHARE = {"mouth": 0.35, "eye": 0.9}
+
+
+def middle_gap(points: Tensor, opening: Opening) -> Tensor:
+    """N: the vertical distance of the edges (px), the mean of the three points in the middle."""
+    middle = len(opening.upper) // 2
+    span = slice(middle - 1, middle + 2) if len(opening.upper) > 6 else slice(1, -1)
+    apart = points[:, list(opening.lower), 1] - points[:, list(opening.upper), 1]
+    return apart[:, span].mean(1)
+
+
+def fit_gap(expression: np.ndarray, gap: np.ndarray, penalty: float = 3.0) -> np.ndarray:
+    """float64 K + 1: weights and constant of gap ~ max(0, expression @ weights + constant).
+
+    gap: N, px above contact, at least 0. Closed ones say only that the sum is not positive: they
+    join the regression where it takes them for open (a censored regression, by iteration).
+    """
+    x = np.concatenate([expression, np.ones((len(expression), 1))], 1)
+    open_ = gap > 0
+    keep = open_
+    for _ in range(12):
+        weights = ridge_with_constant(x[keep], gap[keep], penalty)
+        keep = open_ | (x @ weights > 0)
+    return weights
+
+
+def ridge_with_constant(x: np.ndarray, y: np.ndarray, penalty: float) -> np.ndarray:
+    """Ridge regression whose last column, the constant, is free."""
+    weight = np.eye(x.shape[1]) * penalty
+    weight[-1, -1] = 1e-6
+    return np.linalg.solve(x.T @ x + weight, x.T @ y)
+
+
+def target_gap(gap: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    """N: the gap that a change asks for, in px above contact; exactly 0 where it says closed.
+
+    gap: the source's, N, at least 0. before, after: N, the sum of `fit_gap` under the source's and
+    the target's expression, not yet cut at 0. What the source's own gap differs from its
+    prediction fades as the prediction closes.
+    """
+    shut = before.clamp(min=0)
+    known = (shut / 1.0).clamp(max=1)  # under a pixel the prediction says little
+    own = (gap - shut) * (after.clamp(min=0) / shut.clamp(min=0.3)).clamp(max=1)
+    by_ratio = after.clamp(min=0) + own
+    by_sum = gap + torch.where(after > before, after.clamp(min=0) - shut, after - before)
+    return (known * by_ratio + (1 - known) * by_sum).clamp(min=0)
+
+
+def solved_edges(
+    upper: Tensor, lower: Tensor, gap: Tensor, share: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Displacements in y (N x n each) that give two edges the middle gap asked for, and the
+    resulting gap of every point (N x n).
+
+    upper, lower: N x n x 2 edges as the linear shape has them, corners first and last; gap: N.
+    """
+    apart = lower[..., 1] - upper[..., 1]
+    n = apart.shape[1]
+    lens = 1 - torch.linspace(-1, 1, n).square()
+    # A thin lens joins the linear gaps: closed lips have no shape of their own to open in.
+    form = apart.clamp(min=0) + 0.15 * lens
+    form = torch.cat([0 * form[:, :1], form[:, 1:-1], 0 * form[:, :1]], 1)
+    wanted = form * (gap / form[:, n // 2].clamp(min=1e-3))[:, None]
+    wanted = torch.minimum(wanted, gap[:, None])
+    excess = wanted - apart
+    return -share * excess, (1 - share) * excess, wanted
+
+
+def resampled(values: Tensor, count: int) -> Tensor:
+    """N x count values of N x n along a contour."""
+    if values.shape[1] == count:
+        return values
+    return F.interpolate(values[:, None], size=count, mode="linear", align_corners=True)[:, 0]
+
+
+def edge_curve(edge: Tensor, columns: Tensor) -> Tensor:
+    """N x W heights of edges N x n x 2 at columns W (px, ascending): monotone cubic curves through
+    the points, continued flat beyond the corners."""
+    x, y = edge[..., 0].contiguous(), edge[..., 1]
+    # A turned head can put a lip's points out of order by a fraction of a pixel.
+    x = torch.cummax(x + 1e-3 * torch.arange(x.shape[1]), 1).values.contiguous()
+    slope = (y[:, 1:] - y[:, :-1]) / (x[:, 1:] - x[:, :-1]).clamp(min=0.3)
+    # Harmonic means keep the curve between its points (Fritsch and Butland 1984).
+    product = slope[:, 1:] * slope[:, :-1]
+    total = slope[:, 1:] + slope[:, :-1]
+    total = torch.where(total.abs() < 1e-4, torch.full_like(total, 1e-4), total)
+    inner = torch.where(product > 0, 2 * product / total, torch.zeros_like(product))
+    tangent = torch.cat([slope[:, :1], inner, slope[:, -1:]], 1)
+    at = columns.expand(len(x), -1).contiguous()
+    left = (torch.searchsorted(x.detach(), at) - 1).clamp(0, x.shape[1] - 2)
+    x0, x1 = x.gather(1, left), x.gather(1, left + 1)
+    width = (x1 - x0).clamp(min=0.3)
+    t = ((at - x0) / width).clamp(0, 1)
+    y0, y1 = y.gather(1, left), y.gather(1, left + 1)
+    m0, m1 = (tangent.gather(1, left) * width, tangent.gather(1, left + 1) * width)
+    t2, t3 = t * t, t * t * t
+    return (
+        (2 * t3 - 3 * t2 + 1) * y0 + (t3 - 2 * t2 + t) * m0 + (3 * t2 - 2 * t3) * y1
+        + (t3 - t2) * m1
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class EdgeCurves:
+    """Heights (px) of the edges of the openings of N faces at W columns: upper, lower are
+    3 x N x W, the mouth first."""
+
+    upper: Tensor
+    lower: Tensor
+
+    def __getitem__(self, columns: slice) -> EdgeCurves:
+        return EdgeCurves(self.upper[..., columns], self.lower[..., columns])
+
+    @property
+    def middle(self) -> Tensor:
+        """3 x N x W heights of the line between the edges."""
+        return (self.upper + self.lower) / 2
+
+
+def edge_curves(points: PointSet, landmarks: Tensor, columns: Tensor) -> EdgeCurves:
+    """The edges of N faces' openings (landmarks N x P x 2) at columns W (px, ascending)."""
+    n = len(landmarks)
+    mouth = list(points.mouth.upper + points.mouth.lower)
+    edges = landmarks[:, mouth].unflatten(1, (2, -1)).transpose(0, 1).flatten(0, 1)
+    mouth_curve = edge_curve(edges, columns).unflatten(0, (2, 1, n))
+    eyes = [p for side in ("upper", "lower") for eye in points.eyes for p in getattr(eye, side)]
+    edges = landmarks[:, eyes].unflatten(1, (4, -1)).transpose(0, 1).flatten(0, 1)
+    eye_curve = edge_curve(edges, columns).unflatten(0, (2, 2, n))
+    return EdgeCurves(*torch.cat([mouth_curve, eye_curve], 1).unbind(0))

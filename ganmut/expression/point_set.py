@@ -1,0 +1,110 @@
+"""Which landmarks an expression model moves, and how they bound the mouth and the eyes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from ganmut.expression.landmark_data import BROWS, FACE_OVAL
+
+
+@dataclass(frozen=True)
+class Opening:
+    """Contours of an opening that an expression closes: mouth or eye, numbers of landmarks.
+
+    upper, lower: the two edges from left to right in the picture, both with the two corners and
+    equally many points. outer_upper, outer_lower: the skin that follows each edge (the lips' outer
+    contours, the rings round an eye), left to right; empty where the point set has none.
+    """
+
+    upper: tuple[int, ...]
+    lower: tuple[int, ...]
+    outer_upper: tuple[int, ...] = ()
+    outer_lower: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class PointSet:
+    """The landmarks of one annotation scheme: how many there are and which parts they show.
+
+    oval: points of the face's outline. chin, nose: the lowest point of the outline and the base of
+    the nose. others: further points that the flow passes through.
+    """
+
+    name: str
+    count: int
+    oval: tuple[int, ...]
+    mouth: Opening
+    eyes: tuple[Opening, Opening]
+    chin: int
+    nose: int
+    others: tuple[int, ...]
+
+    @property
+    def openings(self) -> tuple[Opening, ...]:
+        """The mouth, then the eye on the left of the picture, then the one on the right."""
+        return (self.mouth, *self.eyes)
+
+    def sheet(self, edge: str) -> tuple[int, ...]:
+        """Control landmarks of the sheet that ends at the "upper" or the "lower" edges: without the
+        opposite edges, whose points lie where the other sheet shows."""
+        opposite = "lower" if edge == "upper" else "upper"
+        hidden = {p for o in self.openings for p in getattr(o, opposite)[1:-1]}
+        return tuple(p for p in self.control if p not in hidden)
+
+    @cached_property
+    def control(self) -> tuple[int, ...]:
+        """Landmarks that the flow passes through, each once."""
+        parts = [self.oval, self.others]
+        for opening in self.openings:
+            parts += [opening.upper, opening.lower, opening.outer_upper, opening.outer_lower]
+        return tuple(dict.fromkeys(point for part in parts for point in part))
+
+
+MESH = PointSet(
+    "mediapipe_478",
+    478,
+    oval=FACE_OVAL[::2],
+    mouth=Opening(
+        upper=(78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308),
+        lower=(78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308),
+        outer_upper=(61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291),
+        outer_lower=(61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291),
+    ),
+    eyes=(
+        Opening(
+            upper=(33, 246, 161, 160, 159, 158, 157, 173, 133),
+            lower=(33, 7, 163, 144, 145, 153, 154, 155, 133),
+            outer_upper=(130, 30, 27, 56, 243),
+            outer_lower=(130, 110, 23, 26, 243),
+        ),
+        Opening(
+            upper=(362, 398, 384, 385, 386, 387, 388, 466, 263),
+            lower=(362, 382, 381, 380, 374, 373, 390, 249, 263),
+            outer_upper=(463, 286, 257, 260, 359),
+            outer_lower=(463, 256, 253, 339, 359),
+        ),
+    ),
+    chin=152,
+    nose=2,
+    others=(*BROWS[::2], 1, 2, 98, 327, 168, 6, 197, 195, 5, 4, 205, 425, 50, 280, 36, 266),
+)
+
+# The 68 points of iBUG 300-W (Sagonas et al. 2013): lips have five points an edge, eyes four.
+IBUG = PointSet(
+    "ibug_68",
+    68,
+    oval=tuple(range(17)),
+    mouth=Opening(
+        upper=(60, 61, 62, 63, 64),
+        lower=(60, 67, 66, 65, 64),
+        outer_upper=(48, 49, 50, 51, 52, 53, 54),
+        outer_lower=(48, 59, 58, 57, 56, 55, 54),
+    ),
+    eyes=(Opening((36, 37, 38, 39), (36, 41, 40, 39)), Opening((42, 43, 44, 45), (42, 47, 46, 45))),
+    chin=8,
+    nose=33,
+    others=tuple(range(17, 36)),
+)
+
+POINT_SETS = {points.name: points for points in (MESH, IBUG)}

@@ -1,0 +1,282 @@
+"""Drawing an expression: flow, light, eyes and mouth, for N changes of one face at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ganmut.expression.face_basis import ALLOWED, FaceBasis, lower_share, smooth
+from ganmut.expression.geometry import gradient, sample, spline_flow, unfolded_share
+from ganmut.expression.landmark_data import SIZE
+from ganmut.expression.mouth import MM, draw_mouth, ramp
+from ganmut.expression.openings import EdgeCurves, edge_curves
+from ganmut.expression.point_set import Opening
+
+if TYPE_CHECKING:
+    from ganmut.expression.model import Displacement, ExpressionModel
+
+BRIGHTEST = 0.7  # the light's logarithm is held to +-this
+FINE = 160  # crops of more pixels a side are sampled by cubic interpolation
+
+
+def held_change(basis: FaceBasis, change: Tensor, allowed: tuple[float, float]) -> Tensor:
+    """Changes N x K after the target's expression is held to the allowed range."""
+    return (basis.expression + change).clamp(*allowed) - basis.expression
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Where the edited face comes from: moved, the change as drawn (scaled down where it would have
+    folded the face); sheets, 2 x N x 2 x h x w, what to add to a node of the edited face to find it
+    in the source, for the upper and the lower sheet; joined, N x 2 x h x w, of both; curves, the
+    moved edges at the columns of the box."""
+
+    moved: Displacement
+    sheets: Tensor
+    joined: Tensor
+    curves: EdgeCurves
+
+
+def backward_flow(model: ExpressionModel, basis: FaceBasis, moved: Displacement) -> Flow:
+    """The flow of a displacement; a share of it where all of it folds what is seen of the face."""
+    points, n = model.points, len(moved.points)
+    step = basis.grid[:, 1, 1] - basis.grid[:, 0, 0]
+    columns, rows = basis.grid[0, 0], basis.grid[1, :, 0]
+    places = basis.grid.flatten(1).T
+    numbers = [*points.sheet("upper"), *points.sheet("lower")]
+    for attempt in range(4):
+        nodes, moves = (
+            values[:, numbers].unflatten(1, (2, -1)).transpose(0, 1).flatten(0, 1)
+            for values in (moved.points, moved.moves)
+        )
+        sheets = spline_flow(nodes, -moves, basis.fixed, places)
+        sheets = sheets.transpose(1, 2).unflatten(2, basis.grid.shape[1:]) * basis.reach
+        curves = edge_curves(points, moved.points, torch.cat([columns, basis.columns]))
+        coarse, curves = curves[: len(columns)], curves[len(columns) :]
+        share = lower_share(points, basis.landmarks, columns, rows, coarse.middle, float(step[0]))
+        with torch.no_grad():
+            open_ = hidden_nodes(coarse, rows)
+            seen = torch.cat([share < 0.9, share > 0.1]) & ~torch.cat([open_, open_])
+            whole = unfolded_share(gradient(sheets, step), seen).view(2, n).amin(0)
+        if attempt == 3 or not bool((whole < 1).any()):
+            break
+        moved = moved.scaled(0.97 * whole.clamp(max=1 / 0.97))
+    sheets = sheets.unflatten(0, (2, n))
+    joined = sheets[0] + share[:, None] * (sheets[1] - sheets[0])
+    return Flow(moved, sheets, joined, curves)
+
+
+def hidden_nodes(curves: EdgeCurves, rows: Tensor) -> Tensor:
+    """bool N x H x W: places inside a mouth or an eye, which no sheet shows."""
+    y = rows.view(1, 1, -1, 1)
+    return ((y > curves.upper[:, :, None]) & (y < curves.lower[:, :, None])).any(0)
+
+
+def pixel_flow(model: ExpressionModel, basis: FaceBasis, flow: Flow) -> Tensor:
+    """N x 2 x height x width: the joined flow on the pixels of the box."""
+    fine = F.interpolate(
+        torch.cat([flow.sheets[0], flow.sheets[1] - flow.sheets[0]], 1),
+        size=basis.box[2:], mode="bilinear", align_corners=True,
+    )  # fmt: skip
+    share = lower_share(
+        model.points, basis.landmarks, basis.columns, basis.rows, flow.curves.middle, basis.pixel
+    )
+    return torch.addcmul(fine[:, :2], share[:, None], fine[:, 2:])
+
+
+def sampled(crop: Tensor, places: Tensor) -> Tensor:
+    """N x C x H x W of a crop C x S x S at places N x 2 x H x W (px of 128)."""
+    grid = (places * (2 / SIZE) - 1).permute(0, 2, 3, 1)
+    mode = "bicubic" if crop.shape[-1] > FINE else "bilinear"
+    crop = crop.expand(len(places), -1, -1, -1)
+    return F.grid_sample(crop, grid, mode=mode, padding_mode="border", align_corners=False)
+
+
+def render(model: ExpressionModel, basis: FaceBasis, change: Tensor) -> Tensor:
+    """N x C x S x S edited crops; see ExpressionModel.render."""
+    top, left, height, width = basis.box
+    change = held_change(basis, change, ALLOWED)
+    flow = backward_flow(model, basis, model.displacement(basis, change))
+    here = torch.stack(torch.meshgrid(basis.columns, basis.rows, indexing="xy"))
+    part = sampled(basis.crop, here + pixel_flow(model, basis, flow))
+    part = part * relit(basis, change, flow.joined)
+    part = draw_eyes(model, basis, flow, part)
+    part = draw_lips(model, basis, flow, change, part)
+    changed = (change != 0).any(1).view(-1, 1, 1, 1) & basis.inside
+    out = basis.crop.expand(len(change), -1, -1, -1).clone()
+    window = out[:, :, top : top + height, left : left + width]
+    window.copy_(torch.where(changed, part.clamp(0, 1), window.clone()))
+    return out
+
+
+def relit(basis: FaceBasis, change: Tensor, coarse: Tensor) -> Tensor:
+    """N x 1 x height x width factors of the brightness: the light of the source's places, seen
+    through the backward flow."""
+    log = torch.einsum("nk,khw->nhw", change, basis.light).clamp(-BRIGHTEST, BRIGHTEST)
+    size = log.shape[1:]
+    flow = F.interpolate(coarse, size=size, mode="bilinear", align_corners=True)
+    x = torch.linspace(float(basis.low[0]), float(basis.high[0]), size[1])
+    y = torch.linspace(float(basis.low[1]), float(basis.high[1]), size[0])
+    places = torch.stack(torch.meshgrid(x, y, indexing="xy"))[None] + flow
+    log = sample(log[:, None], places, basis.low, basis.high)
+    return F.interpolate(log.exp(), size=basis.box[2:], mode="bilinear", align_corners=True)
+
+
+def span(low: float, high: float, axis: Tensor) -> slice:
+    """The indices of an ascending axis within low..high, one beyond at either end."""
+    start = int((axis < low).sum()) - 1
+    stop = int((axis <= high).sum()) + 1
+    return slice(max(start, 0), min(stop, len(axis)))
+
+
+def between(up: Tensor, down: Tensor, rows: Tensor, pixel: float) -> Tensor:
+    """N x 1 x H x W share of each pixel between two edges N x W; exactly 0 where they meet."""
+    y = rows.view(1, -1, 1)
+    open_ = ((down - up) / pixel).clamp(0, 1)
+    share = ramp((y - up[:, None]) / pixel) * ramp((down[:, None] - y) / pixel)
+    return (share * open_[:, None])[:, None]
+
+
+def draw_eyes(model: ExpressionModel, basis: FaceBasis, flow: Flow, part: Tensor) -> Tensor:
+    """The eyeballs between the moved lids: they rest in the skull, so the source's stay where they
+    are; where lids open beyond the source's, the eye is stretched to them."""
+    for number, opening in enumerate(model.points.eyes, 1):
+        down, across = window_of(flow.moved.points, opening, basis, 0.0)
+        x, y = basis.columns[across], basis.rows[down]
+        if not len(x) or not len(y):
+            continue
+        new, old = flow.curves[across], basis.curves[across]
+        height = eyeball_heights(
+            y, new.upper[number], new.lower[number], old.upper[number], old.lower[number]
+        )
+        places = torch.stack([x.view(1, 1, -1).expand_as(height), height], 1)
+        share = between(new.upper[number], new.lower[number], y, basis.pixel)
+        window = part[:, :, down, across]
+        mixed = torch.lerp(window, sampled(basis.crop, places), share)
+        part = with_window(part, mixed, down, across)
+    return part
+
+
+def window_of(
+    points: Tensor, opening: Opening, basis: FaceBasis, pad: float
+) -> tuple[slice, slice]:
+    """Rows and columns of the box that hold an opening of all N faces, `pad` px around it."""
+    both = points.detach()[:, [*opening.upper, *opening.lower]].flatten(0, 1)
+    (left, top), (right, bottom) = both.amin(0).tolist(), both.amax(0).tolist()
+    down = span(top - pad, bottom + pad, basis.rows)
+    return down, span(left, right, basis.columns)
+
+
+def eyeball_heights(
+    rows: Tensor, new_up: Tensor, new_down: Tensor, old_up: Tensor, old_down: Tensor
+) -> Tensor:
+    """N x H x W heights of the source that show between moved lids (edges N x W): the same height,
+    and where a lid opens beyond the source's, its half of the eye is stretched to it."""
+    y = rows.view(1, -1, 1)
+    middle = ((old_up + old_down) / 2)[:, None]
+
+    def stretch(old: Tensor, new: Tensor, way: int) -> Tensor:
+        half = (way * (old[:, None] - middle)).clamp(min=0.3)
+        reach = (way * (new[:, None] - middle)).clamp(min=0.3)
+        return (half / reach).clamp(max=1)
+
+    above, below = stretch(old_up, new_up, -1), stretch(old_down, new_down, 1)
+    return middle + (y - middle) * torch.where(y < middle, above, below)
+
+
+def with_window(part: Tensor, window: Tensor, down: slice, across: slice) -> Tensor:
+    """`part` with a window replaced; in place where no gradient needs the old values."""
+    if part.requires_grad or window.requires_grad:
+        part = part.clone()
+    part[:, :, down, across] = window
+    return part
+
+
+def draw_lips(
+    model: ExpressionModel, basis: FaceBasis, flow: Flow, change: Tensor, part: Tensor
+) -> Tensor:
+    """The inside of the mouth between the moved lips: the source's own where it shows, drawn teeth
+    and darkness where it does not; a line of shade where open lips close."""
+    mouth, scale = model.points.mouth, basis.scale
+    down, across = window_of(flow.moved.points, mouth, basis, 2 * scale)
+    x, y = basis.columns[across], basis.rows[down]
+    new, old = flow.curves[across], basis.curves[across]
+    new_up, new_down, old_up, old_down = new.upper[0], new.lower[0], old.upper[0], old.lower[0]
+    window = part[:, :, down, across]
+    if bool((new_down - new_up > 0).any()):
+        edges = teeth_edges(model, basis, change)
+        inside = draw_mouth(x, y, new_up, new_down, edges, basis.colours, scale, basis.pixel)
+        own, own_share = own_mouth(basis, old_up, old_down, edges, x, y, flow.moved)
+        if own is not None:
+            inside = torch.lerp(inside, own, own_share)
+        window = torch.lerp(window, inside, between(new_up, new_down, y, basis.pixel))
+    # Lips that close from open meet in a dark line, as closed lips do.
+    corners = flow.moved.points[:, [mouth.upper[0], mouth.upper[-1]], 0]
+    closed = ((old_down - old_up) - (new_down - new_up)) / (2 * scale)
+    closed = closed.clamp(0, 1) * (1 - (new_down - new_up) / scale).clamp(0, 1)
+    closed = closed * ((x > corners[:, :1]) & (x < corners[:, 1:]))
+    if bool((closed > 0).any()):
+        line = torch.exp(-(((y.view(1, -1, 1) - new_up[:, None]) / (0.7 * scale)) ** 2))
+        window = window * (1 - 0.45 * (closed[:, None] * line)[:, None])
+    return with_window(part, window, down, across)
+
+
+def teeth_edges(model: ExpressionModel, basis: FaceBasis, change: Tensor) -> Tensor:
+    """N x 3: the middle of the mouth (x) and the heights of the upper and lower biting edges, px.
+
+    At rest the upper incisors end 1.5 mm under the upper lip, and the lower ones reach 1.5 mm
+    behind them; the lower row moves with the jaw.
+    """
+    mouth = model.points.mouth
+    middle = mouth.upper[len(mouth.upper) // 2]
+    mm = MM * basis.scale
+    shown = (basis.expression - model.rest) @ (model.shape[:, middle] @ basis.matrix.T)
+    rest = basis.landmarks[middle] - shown
+    edge = (rest[1] + 1.5 * mm).expand(len(change))
+    # Teeth part a little later than the jaw drops: at rest a gap of 2 mm is hidden.
+    drop = model.jaw_drop(basis, basis.expression + change)
+    lower = edge - 1.2 * mm + 0.9 * drop.clamp(min=0)
+    return torch.stack([rest[0].expand(len(change)), edge, lower], 1)
+
+
+def own_mouth(
+    basis: FaceBasis, old_up: Tensor, old_down: Tensor, edges: Tensor, x: Tensor, y: Tensor,
+    moved: Displacement,
+) -> tuple[Tensor | None, Tensor | None]:  # fmt: skip
+    """The source's own teeth, N x C x H x W, and the share (0..1) that they have of each pixel;
+    None where the source's mouth is closed.
+
+    What hangs from the skull stays, what rests on the jaw moves down with the lower lip; between
+    them a gap opens.
+    """
+    n = len(edges)
+    scale = basis.scale
+    y = y.view(1, -1, 1)
+    up, down = old_up[:, None], old_down[:, None]
+    gap = (down - up).clamp(min=0)
+    known = smooth((gap - 0.8 * scale) / (1.6 * scale))  # a thin gap shows nothing worth keeping
+    if not bool((known > 0).any()):
+        return None, None
+    drop = (moved.gap - moved.opened).clamp(min=0).view(n, 1, 1) * 0.75
+    # The upper row ends at its biting edge, or where the source's mouth ends.
+    seam = torch.minimum(torch.maximum(edges[:, 1].view(-1, 1, 1), up + 0.5 * gap), down)
+    margin = (0.25 * gap).clamp(max=0.8 * scale)
+    above = torch.maximum(y, up + margin)
+    below = torch.minimum(y - drop, down - margin)
+    from_above = y <= seam
+    height = torch.where(from_above, torch.minimum(above, down - margin), below)
+    places = torch.stack([x.view(1, 1, -1).expand_as(height), height], 1)
+    own = sampled(basis.crop, places)
+    soft = 0.8 * scale
+    # The drawn gap between the rows: from the seam to where the lower part has gone.
+    after_seam = ramp((seam - y) / soft)
+    before_lower = smooth((y - seam - drop) / soft + 0.5)
+    # Where upper teeth fill the source's mouth nothing rests on the jaw.
+    before_lower = before_lower * smooth((down - seam) / scale - 0.5)
+    parted = smooth(drop / scale)
+    cover = 1 - parted * (1 - torch.maximum(after_seam, before_lower))
+    return own, (cover * known)[:, None]
