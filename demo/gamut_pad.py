@@ -15,19 +15,10 @@ from PIL import Image, ImageDraw
 
 from demo.components import STATIC, JsonHTML, NoStubMeta
 from demo.settings import number
+from ganmut.emotions import emotion_color
 
 TILE = 72  # px of a mini face in the drawing
 RIM = 0.07  # share of a face's sides that its mini leaves out: the expression is what counts
-COLOURS = {
-    "neutral": "#a39c90",
-    "happy": "#f0ae2c",
-    "sad": "#5b8fd6",
-    "surprised": "#f07f3c",
-    "fearful": "#a983d8",
-    "disgusted": "#72ad5c",
-    "angry": "#e2493b",
-}
-OTHERS = ("#46b3a5", "#d872a8", "#8c9a2f", "#7a86e0")  # emotions that only some data sets have
 TURN = math.tau
 
 
@@ -41,11 +32,6 @@ def point(value: Any) -> tuple[float, float]:
     if not isinstance(value, dict) or not {"x", "y"} <= value.keys():
         raise ValueError(f'a point is {{"x": number, "y": number}}, got {str(value)[:60]!r}')
     return number(value["x"], -1, 1, "x"), number(value["y"], -1, 1, "y")
-
-
-def colour(name: str) -> str:
-    """The colour that stands for an emotion wherever it is shown."""
-    return COLOURS.get(name) or OTHERS[sum(name.encode()) % len(OTHERS)]
 
 
 def sheet(tiles: np.ndarray, valid: np.ndarray, done: int | None = None) -> str:
@@ -90,7 +76,7 @@ def labels(shape: str, marks: Sequence[tuple[str, float, float]]) -> list[dict[s
             "name": html.escape(name),
             "x": round(x, 4),
             "y": round(y, 4),
-            "colour": colour(name),
+            "colour": emotion_color(name),
             "tx": round(tx, 4),
             "ty": round(ty, 4),
             "anchor": anchor,

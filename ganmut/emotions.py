@@ -3,9 +3,10 @@ prototypes."""
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Sequence
+
+from ganmut.registry import did_you_mean
 
 # AffectNet's ids 0..6; "neutral first" is what every CodeSpace relies on. Seven is the default, not
 # a constant:
@@ -74,6 +75,18 @@ ALIASES = {
     "contemptuous": "contempt",
 }
 
+# The colour of each emotion on the page and in figures, on light and dark backgrounds.
+EMOTION_COLORS = {
+    "neutral": "#a39c90",
+    "happy": "#f0ae2c",
+    "sad": "#5b8fd6",
+    "surprised": "#f07f3c",
+    "fearful": "#a983d8",
+    "disgusted": "#72ad5c",
+    "angry": "#e2493b",
+}
+OTHER_COLORS = ("#46b3a5", "#d872a8", "#8c9a2f", "#7a86e0")  # of emotions that only some data has
+
 AT_REST = 0.25  # share of a prototype below which a face shows nothing
 
 
@@ -90,9 +103,14 @@ def emotion_index(name: str, emotions: tuple[str, ...] = EMOTIONS) -> int:
     word = canonical_emotion(name)
     if word in emotions:
         return emotions.index(word)
-    near = difflib.get_close_matches(word, emotions, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = did_you_mean(word, emotions)
     raise ValueError(f"unknown emotion {name!r}{hint} There are: {', '.join(emotions)}")
+
+
+def emotion_color(name: str) -> str:
+    """The colour of an emotion, "#rrggbb"; a fixed one of OTHER_COLORS for an unknown emotion."""
+    other = OTHER_COLORS[sum(name.encode()) % len(OTHER_COLORS)]
+    return EMOTION_COLORS.get(name, other)
 
 
 def prototype_units(name: str) -> list[float]:
@@ -113,7 +131,7 @@ def nearest_prototype(name: str, shift: Sequence[float]) -> list[float]:
     return max(ways, key=likeness) if others else ways[0]  # the first of equals
 
 
-def emotion_of_units(units: Sequence[float]) -> str:
+def emotion_from_units(units: Sequence[float]) -> str:
     """The emotion that seventeen unit values (0..1) show: the nearest line from rest to a
     prototype, neutral where less than a quarter of the way is gone. A stand-in for a label, no
     judge: faces show mixtures."""

@@ -17,6 +17,10 @@ from torch import Tensor
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
+# Weights of R, G, B in the luma of ITU-R BT.601.
+LUMA_WEIGHTS = (0.299, 0.587, 0.114)
+
+
 class BadImage(ValueError):
     """A file that cannot be read as a picture; the message names the file and says why."""
 
@@ -33,7 +37,7 @@ def to_uint8(images: Tensor) -> Tensor:
 
 def luma(images: Tensor) -> Tensor:
     """N x 3 x H x W float -> N x 1 x H x W: how light a picture is (ITU-R BT.601), same range."""
-    weights = images.new_tensor([0.299, 0.587, 0.114])[:, None, None]
+    weights = images.new_tensor(LUMA_WEIGHTS)[:, None, None]
     return (images * weights).sum(1, keepdim=True)
 
 

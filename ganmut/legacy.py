@@ -17,7 +17,11 @@ from typing import Any
 KEYS: dict[str, dict[str, str]] = {
     "config": {},
     "recipe": {},
-    "data": {},
+    "data": {
+        "on_bad": "on_error",
+        "certain": "relabel_threshold",
+        "doubt": "min_label_prob",
+    },
     "result": {"evidence_seconds": "feature_seconds"},
     "vote": {},
     "link": {},
@@ -31,7 +35,7 @@ _ROWS = {"identity": "no_edit", "oracle": "ground_truth", "real": "real_split"}
 VALUES: dict[str, dict[str, dict[Any, Any]]] = {
     "config": {},
     "recipe": {},
-    "data": {},
+    "data": {"on_error": {"refuse": "raise"}},
     "result": {
         "row": _ROWS,
         "weights_sha256": _ROWS,

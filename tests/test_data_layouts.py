@@ -12,7 +12,7 @@ from PIL import Image
 
 from ganmut.datasets import SOURCES, BadData, open_source
 from ganmut.datasets.affectnet import COLUMNS
-from ganmut.emotions import PROTOTYPES, UNITS, emotion_of_units, prototype_units
+from ganmut.emotions import PROTOTYPES, UNITS, emotion_from_units, prototype_units
 
 
 @pytest.fixture(autouse=True)
@@ -384,5 +384,5 @@ def test_celebahq_splits_are_those_of_celeba_and_emotions_those_of_the_units(tmp
 def test_units_name_the_emotion_that_they_show(emotion):
     full = prototype_units(emotion)
     for share in (0.5, 1.0):
-        assert emotion_of_units([share * value for value in full]) == emotion
-    assert emotion_of_units([0.2 * value for value in full]) == "neutral"
+        assert emotion_from_units([share * value for value in full]) == emotion
+    assert emotion_from_units([0.2 * value for value in full]) == "neutral"

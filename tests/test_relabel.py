@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from ganmut.datasets.base import BadData, open_source
-from ganmut.datasets.relabel import overlooked, read
+from ganmut.datasets.relabel import predict_emotions, relabel_neutral
 from ganmut.emotions import UNITS
 
 SIZE = 32
@@ -23,25 +23,27 @@ def made(n: int, smile: float) -> torch.Tensor:
 def test_a_smile_among_neutral_faces_is_found_and_nothing_else_changes():
     units = torch.cat([made(380, 0.02), made(20, 0.8), made(30, 0.8), made(5, 0.02)])
     emotion = torch.tensor([0] * 400 + [1] * 35)
-    shares = read(units, emotion, emotions=3)
+    shares = predict_emotions(units, emotion, emotions=3)
     assert shares.shape == (435, 3) and torch.allclose(shares.sum(1), torch.ones(435).double())
-    assert not shares[:, 2].any()  # nobody shows what no label teaches
-    after = overlooked(shares, emotion)
+    assert not shares[:, 2].any()  # an emotion without labels has no probability
+    after = relabel_neutral(shares, emotion)
     assert after[:380].sum() <= 3  # neutral faces without a smile
-    assert after[380:400].sum() >= 19  # the overlooked ones
-    assert after[400:].tolist() == [1] * 35  # a label other than neutral is never taken away
-    assert overlooked(shares, emotion, certain=1.0).tolist() == emotion.tolist()
+    assert after[380:400].sum() >= 19  # neutral faces that smile
+    assert after[400:].tolist() == [1] * 35  # other labels stay
+    assert relabel_neutral(shares, emotion, threshold=1.0).tolist() == emotion.tolist()
 
 
-def test_an_emotion_that_there_is_plenty_of_stays_as_it_is():
+def test_frequent_emotions_are_not_relabelled():
     units = torch.cat([made(200, 0.02), made(20, 0.8), made(200, 0.8)])
     emotion = torch.tensor([0] * 220 + [1] * 200)
-    assert torch.equal(overlooked(read(units, emotion, emotions=2), emotion), emotion)
+    assert torch.equal(
+        relabel_neutral(predict_emotions(units, emotion, emotions=2), emotion), emotion
+    )
 
 
-def test_too_few_faces_to_learn_from_are_refused():
-    with pytest.raises(BadData, match="at least 5 faces of every emotion"):
-        read(made(23, 0.1), torch.tensor([0] * 20 + [1] * 3), emotions=2)
+def test_too_few_faces_of_an_emotion_raise():
+    with pytest.raises(BadData, match="at least 5"):
+        predict_emotions(made(23, 0.1), torch.tensor([0] * 20 + [1] * 3), emotions=2)
 
 
 def photographs(root, smiling: range, happy: range):
@@ -70,7 +72,7 @@ def folder(tmp_path_factory):
 
 def test_only_the_training_split_changes(folder, capsys):
     plain = open_source(f"folder:{folder}")
-    source = open_source(f"relabel:folder:{folder}?certain=0.5")
+    source = open_source(f"relabel:folder:{folder}?relabel_threshold=0.5")
     before, after = (s.load("train", SIZE) for s in (plain, source))
     assert source.emotions == plain.emotions
     smiling = before.units[:, UNITS.index(12)] > 0.5
@@ -78,49 +80,55 @@ def test_only_the_training_split_changes(folder, capsys):
     assert torch.equal(after.emotion, smiling.long())
     assert after.source == f"relabel:{before.source}"
     assert after.fingerprint != before.fingerprint
-    assert f"of the neutral faces are neutral {(~smiling).sum()}, happy " in capsys.readouterr().out
+    assert f"neutral {(~smiling).sum()}, happy " in capsys.readouterr().out
     assert torch.equal(source.load("test", SIZE).emotion, plain.load("test", SIZE).emotion)
     assert source.load("test", SIZE).fingerprint == plain.load("test", SIZE).fingerprint
 
 
-def test_faces_whose_units_do_not_show_their_label_are_skip_counts(tmp_path, capsys):
+def test_min_label_prob_leaves_out_improbable_labels(tmp_path, capsys):
     """Six of 30 faces called happy do not smile; of the neutral ones four do."""
     photographs(tmp_path, range(166, 194), range(170, 200))
     plain = open_source(f"folder:{tmp_path}")
-    sure = open_source(f"relabel:folder:{tmp_path}?certain=1&doubt=0.5")
+    sure = open_source(f"relabel:folder:{tmp_path}?relabel_threshold=1&min_label_prob=0.5")
     before, after = (s.load("train", SIZE) for s in (plain, sure))
     smiling, happy = before.units[:, UNITS.index(12)] > 0.5, before.emotion == 1
     kept = smiling | ~happy  # neutral faces stay, whatever they show
     assert 0 < (~kept).sum() == after.skip_counts["emotion not shown"]
-    assert f"do not show their label: {(~kept).sum()} faces" in capsys.readouterr().out
+    assert f"left out {(~kept).sum()} faces" in capsys.readouterr().out
     assert (smiling & ~happy).any()
     assert torch.equal(after.faces(), before.faces(kept.nonzero()[:, 0]))
     assert torch.equal(after.emotion, before.emotion[kept])
     assert after.fingerprint != before.fingerprint
-    with pytest.raises(BadData, match="leaves no face of happy; lower it"):
-        open_source(f"relabel:folder:{tmp_path}?certain=1&doubt=0.9999").load("train", SIZE)
+    with pytest.raises(BadData, match="happy"):
+        open_source(f"relabel:folder:{tmp_path}?min_label_prob=0.9999").load("train", SIZE)
     test = [s.load("test", SIZE) for s in (plain, sure)]
     assert len(test[0]) == len(test[1]) and test[0].fingerprint == test[1].fingerprint
 
 
-def test_what_cannot_be_labelled_anew_is_refused(folder, tmp_path):
+def test_invalid_options_and_missing_units_raise(folder, tmp_path):
     for bad in ("0", "1.5", "much", "nan"):
-        with pytest.raises(BadData, match="certain must be above 0 and up to 1"):
-            open_source(f"relabel:folder:{folder}?certain={bad}")
+        with pytest.raises(BadData, match="relabel_threshold"):
+            open_source(f"relabel:folder:{folder}?relabel_threshold={bad}")
     for bad in ("1", "-0.1", "much", "nan"):
-        with pytest.raises(BadData, match="doubt must be from 0 to below 1"):
-            open_source(f"relabel:folder:{folder}?doubt={bad}")
-    with pytest.raises(BadData, match="relabel needs the source to label anew"):
+        with pytest.raises(BadData, match="min_label_prob"):
+            open_source(f"relabel:folder:{folder}?min_label_prob={bad}")
+    with pytest.raises(BadData, match="relabel:folder:PATH"):
         open_source("relabel:")
     for name in ("neutral", "happy"):
         (tmp_path / name).mkdir()
         for number in range(9):
             Image.new("RGB", (SIZE, SIZE), (9, number, 9)).save(tmp_path / name / f"{number}.png")
-    with pytest.raises(BadData, match="faces without action units to label by"):
+    with pytest.raises(BadData, match="ganmut units"):
         open_source(f"relabel:folder:{tmp_path}").load("train", SIZE, progress=False)
 
 
-def test_what_is_not_installed_is_named(monkeypatch):
+def test_missing_scikit_learn_raises(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)
     with pytest.raises(BadData, match=r"pip install 'ganmut\[data\]'"):
-        read(made(20, 0.1), torch.tensor([0] * 10 + [1] * 10), emotions=2)
+        predict_emotions(made(20, 0.1), torch.tensor([0] * 10 + [1] * 10), emotions=2)
+
+
+def test_old_option_names_are_read(folder):
+    source = open_source(f"relabel:folder:{folder}?certain=0.5&doubt=0.25&on_bad=skip")
+    assert (source.relabel_threshold, source.min_label_prob) == (0.5, 0.25)
+    assert source.source.sieve.on_error == "skip"

@@ -18,20 +18,11 @@ from torch import Tensor
 from ganmut import images as pictures
 from ganmut.datasets import open_source
 from ganmut.editor import Editor
-from ganmut.emotions import EMOTIONS, canonical_emotion
+from ganmut.emotions import EMOTION_COLORS, EMOTIONS, canonical_emotion
 from ganmut.images import write_atomic
 
 MAX_BYTES = 400_000  # per figure
 FACE_INCHES = 0.85  # side of a face in figures with lines of faces
-COLOURS = {
-    "neutral": "#8a8a8a",
-    "happy": "#e8b500",
-    "sad": "#2f6fbb",
-    "surprised": "#f07c1d",
-    "fearful": "#7d4aa8",
-    "disgusted": "#4c9a3d",
-    "angry": "#c8322b",
-}
 
 
 @dataclass(frozen=True)
@@ -62,7 +53,7 @@ def rendered_person(size: int, seed: int = 0) -> Person:
 
 def colour(emotion: str, number: int) -> str:
     """The colour of an emotion in every figure, "#rrggbb"."""
-    return COLOURS.get(emotion) or matplotlib.colors.to_hex(
+    return EMOTION_COLORS.get(emotion) or matplotlib.colors.to_hex(
         matplotlib.colormaps["tab20"](number % 20)
     )
 

@@ -12,11 +12,12 @@ import numpy as np
 from PIL import Image
 
 from demo.components import STATIC, JsonHTML, NoStubMeta
-from demo.gamut_pad import colour, data_uri, labels
+from demo.gamut_pad import data_uri, labels
 from demo.handlers import LEARNED, Handlers
 from demo.lease import LeaseLock
 from demo.session import MethodChoice
 from demo.tabs.edit import PAGE
+from ganmut.emotions import emotion_color
 
 SIDE = 25  # codes along a side of the map, an odd number: neutral is one of them
 PEOPLE = 2  # rendered faces whose judgements are averaged
@@ -109,7 +110,7 @@ class LabelMaps:
             "title": self._name(choice), "shape": choice.shape, "picture": picture(found),
             "marks": marks,
             "axes": [[name, *axis, *clear(axis, marks)] for name, axis in found.axes.items()],
-            "seen": [[name, colour(name)] for name in seen],
+            "seen": [[name, emotion_color(name)] for name in seen],
         }  # fmt: skip
 
 
@@ -149,7 +150,7 @@ def picture(found: Map) -> str:
     """The map as a data URI: the colour is the most probable emotion, its strength how probable."""
     share, inside = (enlarged(x) for x in (found.share, found.valid[..., None].astype(float)))
     share = share / inside.clip(1e-6)  # codes beyond the border have no say
-    tints = np.array([_rgb(colour(name)) for name in found.emotions])
+    tints = np.array([_rgb(emotion_color(name)) for name in found.emotions])
     best = share.argmax(-1)
     least = 1 / len(found.emotions)
     strength = ((share.max(-1) - least) / (1 - least)).clip(0, 1) ** 0.7

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganmut import legacy
 from ganmut.registry import Registry
 
 SOURCES = Registry("data source", "ganmut.datasets")
@@ -141,11 +142,6 @@ class Source(Protocol):
     ) -> FaceSet: ...
 
 
-# Options of specs as recipes that exist spell them.
-OLD_OPTIONS = {"on_bad": "on_error"}
-OLD_VALUES = {"refuse": "raise"}
-
-
 def open_source(spec: str, **options: Any) -> Source:
     """The source of a spec: "procedural", "folder:PATH", "hub:OWNER/NAME@REVISION"; options are the
     source's own, also written into the spec: "folder:PATH?on_error=skip&min_fill=0.8".
@@ -157,8 +153,8 @@ def open_source(spec: str, **options: Any) -> Source:
     name, _, argument = spec.partition(":")
     if found := re.fullmatch(r"(.*?)\?(\w+=[^?]*)", f"{name}:{argument}" if argument else name):
         name, _, argument = found[1].partition(":")
-        pairs = (pair.partition("=")[::2] for pair in found[2].split("&"))
-        options |= {OLD_OPTIONS.get(key, key): OLD_VALUES.get(value, value) for key, value in pairs}
+        pairs = dict(pair.partition("=")[::2] for pair in found[2].split("&"))
+        options |= legacy.read("data", pairs)
     try:
         return SOURCES[name](argument, **options)
     except TypeError as error:

@@ -7,7 +7,7 @@
 
 With the mapping the splits are CelebA's own (its first 162,770 pictures train, the next 19,867
 validate, the rest test), which no person crosses. It has no emotions: the one that the units show
-stands in (emotions.emotion_of_units).
+stands in (emotions.emotion_from_units).
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from ganmut import images
 from ganmut.datasets.base import BadData
 from ganmut.datasets.openface import OpenFace
 from ganmut.datasets.records import Row, RowFilter, TableSource
-from ganmut.emotions import emotion_of_units
+from ganmut.emotions import emotion_from_units
 
 # Researchers' releases are cropped each in its own way: `python -m ganmut align` makes them ours.
 AS_FOUND = "as found"
@@ -84,7 +84,7 @@ class DirectorySource(TableSource):
             except ValueError as error:
                 sieve.drop(row.key, str(error))
                 continue
-            yield replace(row, units=units, label=row.label or emotion_of_units(units))
+            yield replace(row, units=units, label=row.label or emotion_from_units(units))
 
 
 def row_at(root: Path, key: str, sieve: RowFilter, label: str, **known: Any) -> Iterator[Row]:

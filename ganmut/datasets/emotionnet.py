@@ -4,7 +4,7 @@
 
 The owners hand out addresses of pictures with units that are present or absent; intensities come
 from OpenFace. It has no emotions: each face is labelled by its action units
-(ganmut.emotions.emotion_of_units).
+(ganmut.emotions.emotion_from_units).
 """
 
 from __future__ import annotations

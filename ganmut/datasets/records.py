@@ -6,7 +6,6 @@ listed, counted, and refused, or skipped where `on_error="skip"` says so; never 
 
 from __future__ import annotations
 
-import difflib
 import math
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -20,6 +19,7 @@ from ganmut.action_units import blendshapes
 from ganmut.datasets import cache
 from ganmut.datasets.base import CROP, BadData, FaceSet, digest, hash_split
 from ganmut.emotions import EMOTIONS, UNITS, canonical_emotion
+from ganmut.registry import nearest_name
 
 SPLITS = ("train", "extractor", "test")
 SPLIT_WORDS = {
@@ -271,8 +271,8 @@ def read_units(columns: dict[str, object]) -> tuple[float, ...] | None:
 
 
 def _misspelt(word: str) -> str | None:
-    near = difflib.get_close_matches(word, EMOTIONS, n=1, cutoff=0.8)
-    return near[0] if near and near[0] != word else None
+    near = nearest_name(word, EMOTIONS, cutoff=0.8)
+    return near if near != word else None
 
 
 def _people(rows: list[Row]) -> Tensor:

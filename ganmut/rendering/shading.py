@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ganmut.images import luma
 from ganmut.rendering import facial_features, geometry, surroundings
 from ganmut.rendering.primitives import blur, bump, enlarge, lattice, look_up, over, ridge, step
 
@@ -248,9 +249,7 @@ def _camera(c, image: Tensor) -> Tensor:
     image = image.clamp(1e-5, 1) ** (1 / 2.2)
     soft = F.avg_pool2d(F.pad(image, (1, 1, 1, 1), mode="replicate"), 3, 1)
     image = image + (soft - image) * cam[:, 3]
-    grey = (image * torch.tensor([0.299, 0.587, 0.114], device=c.device).view(1, 3, 1, 1)).sum(
-        1, True
-    )
+    grey = luma(image)
     colour = F.avg_pool2d(image - grey, 2)
     colour = F.interpolate(colour, size=(c.size, c.size), mode="bilinear", align_corners=False)
     image = image + (grey + colour - image) * cam[:, 6]

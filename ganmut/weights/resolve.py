@@ -10,7 +10,6 @@ first, as "hub/procedural/ganmut" does (WEIGHTS.md).
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import os
 from pathlib import Path
@@ -25,7 +24,7 @@ from ganmut.datasets.base import CROP
 from ganmut.editor import Editor
 from ganmut.images import write_atomic
 from ganmut.methods.base import METHODS, Method
-from ganmut.registry import Unknown
+from ganmut.registry import Unknown, did_you_mean
 from ganmut.weights import hub
 from ganmut.weights.card import editor_card
 from ganmut.weights.storage import (
@@ -164,8 +163,7 @@ def resolve(spec: str | Path, kind: str = "editor", member: str = "") -> Path:
     names = [f"{group}/{name}" for group in list_sets() for name in list_weights(group, kind, True)]
     asked = f"{spec}/{member}" if there else spec
     by_end = [name for name in names if name.rsplit("/")[-1] == spec]
-    near = by_end or difflib.get_close_matches(asked, names, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else "."
+    hint = f"; did you mean {by_end[0]!r}?" if by_end else did_you_mean(asked, names)
     raise Unknown(
         f"unknown weight {asked!r}{hint} Bundled in {roots()[0]}: {', '.join(names) or 'none'}. "
         "Or give a folder, or hub:OWNER/NAME@REVISION"

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from ganmut.faces.align import BadPoints, crop_face, template
+from ganmut.images import LUMA_WEIGHTS
 from ganmut.weights import bundled_root
 from ganmut.weights.storage import Weights, fill_module, read, write
 
 SIZE = 64
 WEIGHT = "faces/points"
 FLAT = 0.01  # least spread of a window that can show a face, of 0..1
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as everywhere in the project
+LUMA = np.array(LUMA_WEIGHTS, np.float32)
 
 
 class FivePoints(nn.Module):
