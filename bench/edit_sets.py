@@ -70,7 +70,7 @@ def labels(system: System, n: int, protocol: Protocol) -> EditSet:
     """(faces, emotions): every face under every emotion at full intensity, with new styles for each
     face."""
     n, kinds, rng = min(n, protocol.n_accuracy), len(system.emotions), generator(protocol.seed)
-    codes = torch.stack([system.space.several(e, n, rng) for e in system.emotions], 1)
+    codes = torch.stack([system.space.sample_emotion(e, n, rng) for e in system.emotions], 1)
     faces = torch.arange(n).repeat_interleave(kinds)
     return EditSet(faces, codes.flatten(0, 1), torch.arange(kinds).repeat(n), (n, kinds))
 

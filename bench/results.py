@@ -140,7 +140,7 @@ def environment(device: torch.device) -> dict[str, Any]:
     versions = {"torch": torch.__version__, "numpy": numpy.__version__, "scipy": scipy.__version__}
     return {
         "commit": commit(),
-        "device": hardware.describe(device),
+        "device": hardware.device_name(device),
         "dtype": dtype,
         "versions": versions,
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

@@ -197,7 +197,7 @@ def resolve(args: argparse.Namespace, console: Console) -> Benchmark:
     try:
         protocol = get_protocol(args.protocol, args.seed)
         metrics = choose(args.metrics, METRICS, "metric")
-        device = hardware.pick(args.device)
+        device = hardware.select_device(args.device)
         methods, ablations = split_ablations(args.methods, find_editors(args.weights))
         out, cache = Path(args.out), Path(args.cache)
         require_writable(out)

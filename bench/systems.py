@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bench.ground_truth import GroundTruth
 from bench.stats import NotMeasured
-from ganmut.codes import CodeSpace, OneHot
+from ganmut.codes import CodeSpace, LabelSpace
 from ganmut.datasets import FaceSet
 from ganmut.editor import Editor
 
@@ -67,7 +67,7 @@ class EditorSystem(System):
         return self.editor.edit(self.editor.select(prepared, back), codes)
 
 
-class NullSpace(OneHot):
+class NullSpace(LabelSpace):
     """The code space of a system that ignores its code: every emotion has the same zero code."""
 
     def of(self, emotion: str, intensity: float = 1.0) -> Tensor:
@@ -104,7 +104,7 @@ class GroundTruthSystem(System):
     max_faces: ClassVar = {"paths": 6}
 
     def __init__(self, faces: FaceSet, ground_truth: GroundTruth):
-        super().__init__("ground_truth", OneHot(faces.emotions), faces.emotions, "ground_truth")
+        super().__init__("ground_truth", LabelSpace(faces.emotions), faces.emotions, "ground_truth")
         self.faces, self.ground_truth = faces, ground_truth
         self.batch = 512  # faces are rendered per expression: larger batches make larger groups
 
@@ -119,7 +119,7 @@ class GroundTruthSystem(System):
 
 def decode_one_hot(codes: Tensor) -> tuple[Tensor, Tensor]:
     """Emotion (index, `[m]`) and intensity (0..1, `[m]`) of codes (1 - t) e_0 + t e_c; the inverse
-    of OneHot.of."""
+    of LabelSpace.of."""
     intensity, emotion = codes[:, 1:].double().max(1)
     neutral = intensity == 0
     return torch.where(neutral, 0, emotion + 1), torch.where(

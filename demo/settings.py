@@ -103,7 +103,7 @@ def end(space: CodeSpace, emotion: str, seed: int) -> Tensor:
     """The code of an emotion at full intensity, in the style of a seed; 0 is the one at rest."""
     if space.kind != "styles" or not seed:
         return space.of(emotion)
-    return space.several(emotion, 1, generator(seed))[0]
+    return space.sample_emotion(emotion, 1, generator(seed))[0]
 
 
 def words(setting: Setting, choice: MethodChoice) -> str:

@@ -64,7 +64,7 @@ class CodeSpace(ABC):
         t = torch.linspace(0, 1, steps, dtype=a.dtype, device=a.device)[:, None]
         return (1 - t) * a + t * b
 
-    def several(self, emotion: str, n: int, generator: torch.Generator) -> Tensor:
+    def sample_emotion(self, emotion: str, n: int, generator: torch.Generator) -> Tensor:
         """`[n, dim]` codes of a named emotion at full intensity; what a method leaves to chance
         (style noise) is drawn anew for each."""
         return self.of(emotion).repeat(n, 1)
@@ -92,7 +92,7 @@ class CodeSpace(ABC):
         return code
 
 
-class OneHot(CodeSpace):
+class LabelSpace(CodeSpace):
     """Labels of a conditional generator (StarGAN, SMIT, GANimation with categories): the simplex
     over the emotions.
 
@@ -142,7 +142,7 @@ class OneHot(CodeSpace):
         return torch.where(valid, code, projected)  # a valid code stays the same bits
 
 
-class Disc(CodeSpace):
+class DiscSpace(CodeSpace):
     """GANmut's polar gamut: the unit disc, neutral at the origin, one learned unit direction per
     other emotion.
 
@@ -194,7 +194,7 @@ class Disc(CodeSpace):
         return {"directions": self.directions}
 
 
-class Plane(CodeSpace):
+class PlaneSpace(CodeSpace):
     """GGANmut's square [-1, 1]^2 with one Gaussian per emotion, neutral included (GANmut, section
     3.2).
 
@@ -246,7 +246,7 @@ class Plane(CodeSpace):
         return {"modes": self.modes, "covariances": self.covariances}
 
 
-class ActionUnits(CodeSpace):
+class ActionUnitSpace(CodeSpace):
     """Seventeen action units in 0..1, order of ganmut.emotions.UNITS (GANimation, DefGAN, EF-GAN).
 
     `prototypes`: emotions x 17, what each emotion means in units (neutral first); `bank`: m x 17,
@@ -295,12 +295,12 @@ class ActionUnits(CodeSpace):
         return code
 
 
-class Styles(CodeSpace):
+class StyleSpace(CodeSpace):
     """Style codes that a method makes from an emotion and a random latent (SMIT, StarGAN v2).
 
     `style(which, latent)`: int64 n and n x latent -> `[n, dim]`. A named emotion is the style of
     the latent at rest, zero, or its row of `rest` (emotions x dim) where a method has a better one;
-    `several` and `sample` draw latents from N(0, 1).
+    `sample_emotion` and `sample` draw latents from N(0, 1).
     """
 
     kind = "styles"
@@ -326,7 +326,7 @@ class Styles(CodeSpace):
         which, value = self._intensity(emotion, intensity)
         return (1 - value) * self.rest[0] + value * self.rest[which]
 
-    def several(self, emotion: str, n: int, generator: torch.Generator) -> Tensor:
+    def sample_emotion(self, emotion: str, n: int, generator: torch.Generator) -> Tensor:
         which = torch.full((n,), emotion_index(emotion, self.emotions))
         return self._made(which, torch.randn(n, self.latent, generator=generator))
 

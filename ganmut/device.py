@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 
-def pick(name: str | None = None) -> torch.device:
+def select_device(name: str | None = None) -> torch.device:
     """The named device, or CUDA where there is one, else the CPU; raises ValueError for a device
     that is not there."""
     if name is None or name == "auto":
@@ -27,7 +27,7 @@ def pick(name: str | None = None) -> torch.device:
     return device
 
 
-def describe(device: torch.device) -> str:
+def device_name(device: torch.device) -> str:
     """A short name of the hardware for configs and logs, such as "NVIDIA H200" or "x86_64 CPU, 2
     threads"."""
     if device.type == "cuda":
@@ -64,7 +64,7 @@ def inference(device: torch.device) -> Iterator[None]:
         yield
 
 
-def settle(module: nn.Module, device: torch.device) -> nn.Module:
+def prepare_for_inference(module: nn.Module, device: torch.device) -> nn.Module:
     """A copy of a network for `inference`, with convolution weights as autocast would cast them at
     every call.
 
@@ -83,7 +83,7 @@ def generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
     return torch.Generator(device=device).manual_seed(seed)
 
 
-def memory(device: torch.device) -> float:
+def peak_memory_gib(device: torch.device) -> float:
     """Peak memory of this process so far in GiB (device memory on CUDA, resident memory on the
     CPU)."""
     if device.type == "cuda":

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ganmut import images as pictures
 from ganmut.codes import CodeSpace
-from ganmut.device import inference, settle
+from ganmut.device import inference, prepare_for_inference
 from ganmut.methods.base import Edit, Method
 from ganmut.networks.warp import warp
 
@@ -37,7 +37,7 @@ class Editor:
 
     def __init__(self, method: Method, config: dict[str, Any], device: torch.device | str = "cpu"):
         self.config, self.device = config, torch.device(device)
-        self.method = settle(method.eval().requires_grad_(False), self.device)
+        self.method = prepare_for_inference(method.eval().requires_grad_(False), self.device)
         self.space: CodeSpace = method.space()
         self.emotions = method.emotions
         self.size = method.size
@@ -93,7 +93,7 @@ class Editor:
         """Some of the prepared faces, in any order and repeated at will: n faces under m codes
         without encoding again."""
         rows = rows.to(self.device)
-        return Faces(faces.x[rows], self.method.take(faces.features, rows), len(rows))
+        return Faces(faces.x[rows], self.method.index_features(faces.features, rows), len(rows))
 
     def _seen(self, images: Tensor | np.ndarray | Iterable[np.ndarray]) -> tuple[Tensor, Tensor]:
         """N x 3 x S x S in [-1, 1]: the faces, and what the method sees of them."""

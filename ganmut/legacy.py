@@ -15,8 +15,24 @@ from typing import Any
 # "vote" (votes of the user study), "link" (query of a link to the page), "snapshot" (prefixes of
 # tensor names).
 KEYS: dict[str, dict[str, str]] = {
-    "config": {},
-    "recipe": {},
+    "config": {
+        "d_limit": "d_max_channels",
+        "noise": "head_noise",
+        "head_jitter": "head_augment",
+        "head_erase": "head_cutout",
+        "lambda_wary": "lambda_cls_fake",
+        "lambda_keep": "lambda_pix",
+        "conditions": "code_type",
+    },
+    "recipe": {
+        "warm_d": "d_warmup_kimg",
+        "warm_g": "g_warmup_kimg",
+        "decay": "lr_decay_fraction",
+        "average": "ema_decay",
+        "jitter": "augment",
+        "tick": "kimg_per_tick",
+        "start": "init_from",
+    },
     "data": {
         "on_bad": "on_error",
         "certain": "relabel_threshold",
@@ -25,7 +41,7 @@ KEYS: dict[str, dict[str, str]] = {
     "result": {"evidence_seconds": "feature_seconds"},
     "vote": {},
     "link": {},
-    "snapshot": {},
+    "snapshot": {"average": "ema"},
 }
 
 # Rows of the leaderboard that are no methods.
@@ -33,7 +49,11 @@ _ROWS = {"identity": "no_edit", "oracle": "ground_truth", "real": "real_split"}
 
 # place -> {new key: {old value: new value}}.
 VALUES: dict[str, dict[str, dict[Any, Any]]] = {
-    "config": {},
+    "config": {
+        "condition": {"planes": "concat", "affine": "adain"},
+        "stem": {"shuffle": "space_to_depth"},
+        "output": {"bent": "warp_residual"},
+    },
     "recipe": {},
     "data": {"on_error": {"refuse": "raise"}},
     "result": {

@@ -22,7 +22,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {near!r}?" if near else "."
 
 
-class Unknown(ValueError):
+class UnknownNameError(ValueError):
     """A name that no file registered; the message says what is near and what exists."""
 
 
@@ -30,7 +30,7 @@ class Registry:
     """Maps names to what the files of `package` register; adding a file is all it takes to add an
     entry.
 
-    The same name twice is an error (ValueError); an unknown name raises `Unknown`.
+    The same name twice is an error (ValueError); an unknown name raises `UnknownNameError`.
     """
 
     def __init__(self, kind: str, package: str):
@@ -79,7 +79,7 @@ class Registry:
         self._search()
         if name not in self._entries:
             hint = did_you_mean(name, self._entries)
-            raise Unknown(
+            raise UnknownNameError(
                 f"unknown {self.kind} {name!r}{hint} There are: {', '.join(self.names()) or 'none'}"
             )
         return self._entries[name]

@@ -13,7 +13,7 @@ from toys import PROTOCOL, ToyExtractor, ToySystem, toy_features, world
 
 from bench import edit_sets, feature_cache
 from bench.systems import NoEditSystem
-from ganmut.codes import Disc, OneHot
+from ganmut.codes import DiscSpace, LabelSpace
 from ganmut.emotions import EMOTIONS
 
 
@@ -70,7 +70,7 @@ def test_features_are_cached_on_disk(faces, tmp_path):
 
 def test_edit_sets_share_equal_edits_and_time(faces, tmp_path):
     row = Counting(faces)
-    row.space = Disc(EMOTIONS, torch.eye(2).repeat(3, 1))
+    row.space = DiscSpace(EMOTIONS, torch.eye(2).repeat(3, 1))
     row.edit = lambda rows, codes: ToySystem.edit(row, rows, torch.eye(7)[rows % 7])
     features = toy_features(row, faces, tmp_path, replace(PROTOCOL, budget=441))
     assert (features["paper_grid:softmax"] == features["equal_grid:softmax"]).all()
@@ -143,14 +143,14 @@ def test_edit_sets_repeat_with_the_seed(faces):
 )
 def test_ere_grids_respect_the_budget(faces, budget, published, equal):
     row, toy = ToySystem(faces), replace(PROTOCOL, budget=budget)
-    row.space = Disc(EMOTIONS, torch.randn(6, 2))
+    row.space = DiscSpace(EMOTIONS, torch.randn(6, 2))
     assert edit_sets.build("paper_grid", row, 64, toy).shape == (32, published)
     assert edit_sets.build("equal_grid", row, 64, toy).shape == (32, equal)
 
 
 def test_label_grid_has_seven_codes(faces):
     row = ToySystem(faces)
-    row.space = OneHot(EMOTIONS)
+    row.space = LabelSpace(EMOTIONS)
     assert edit_sets.build("paper_grid", row, 64, PROTOCOL).shape == (32, 7)
 
 

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from bench.figures import canvas, changes, lines, tsne
-from ganmut.codes import ActionUnits, OneHot
+from ganmut.codes import ActionUnitSpace, LabelSpace
 from ganmut.emotions import EMOTIONS, UNITS, prototype_units
 from ganmut.methods.base import Edit
 
@@ -25,7 +25,7 @@ class ToyEditor:
     emotions, size = EMOTIONS, SIDE
 
     def __init__(self, space=None, flow=None, boxes=None):
-        self.space = space or OneHot(EMOTIONS)
+        self.space = space or LabelSpace(EMOTIONS)
         self.flow, self.method, self.name = flow, SimpleNamespace(boxes=boxes), "toy"
         self.asked: list[torch.Tensor] = []
 
@@ -99,7 +99,7 @@ def test_local_boxes_are_drawn_where_they_exist(person):
 
 
 def test_sweep_moves_one_unit(person):
-    editor = ToyEditor(ActionUnits(EMOTIONS, PROTOTYPES, PROTOTYPES))
+    editor = ToyEditor(ActionUnitSpace(EMOTIONS, PROTOTYPES, PROTOTYPES))
     figure = lines.unit_sweep(editor, person, 11)
     assert len(figure.axes) == len(editor.asked) == len(lines.SWEEP_UNITS) == 6
     for unit, codes in zip(lines.SWEEP_UNITS, editor.asked, strict=True):

@@ -28,7 +28,7 @@ from bench.systems import (
     System,
     decode_one_hot,
 )
-from ganmut.codes import OneHot
+from ganmut.codes import LabelSpace
 from ganmut.datasets import FaceSet, open_source
 from ganmut.emotions import EMOTIONS
 from ganmut.registry import Registry
@@ -221,7 +221,7 @@ def test_emotion_without_prototype_is_left_out(faces, tmp_path):
     names = (*EMOTIONS[:-1], "contempt")
     other = replace(faces, emotions=names)
     row = Contempt(other)
-    row.space, row.emotions = OneHot(names), names
+    row.space, row.emotions = LabelSpace(names), names
     found = score("au_error", row, tmp_path, other)
     assert np.isnan(found.parts["contempt"])
     assert found.value == pytest.approx(0, abs=1e-6)
@@ -277,7 +277,7 @@ def test_boxes_contain_the_rendered_change():
 
 
 def test_one_hot_codes_are_decoded():
-    space = OneHot(EMOTIONS)
+    space = LabelSpace(EMOTIONS)
     asked = [("neutral", 1.0), ("sad", 0.3), ("angry", 1.0)]
     emotion, intensity = decode_one_hot(torch.stack([space.of(*each) for each in asked]))
     assert emotion.tolist() == [0, 2, 6]

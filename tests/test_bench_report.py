@@ -28,7 +28,7 @@ from bench.metrics.base import by_face
 from bench.protocol import PROTOCOLS, Protocol, get_protocol
 from bench.results import ClaimRecord, Result
 from ganmut.emotions import EMOTIONS
-from ganmut.registry import Unknown
+from ganmut.registry import UnknownNameError
 
 
 def score(value: float, spread: float = 0.01, seed: int = 0, parts: dict | None = None) -> Score:
@@ -492,7 +492,7 @@ def test_every_field_but_the_name_is_hashed():
 
 
 def test_unknown_protocol_suggests_a_near_one():
-    with pytest.raises(Unknown, match="'default'"):
+    with pytest.raises(UnknownNameError, match="'default'"):
         get_protocol("defualt")
 
 

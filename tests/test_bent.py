@@ -1,4 +1,4 @@
-"""StarGAN's generator with output "bent": the source under a flow, plus a change."""
+"""StarGAN's generator with output "warp_residual": the source under a flow, plus a change."""
 
 from __future__ import annotations
 
@@ -16,12 +16,10 @@ from ganmut.networks.warp import REACH, warp
 BENDING = ("stargan", "ganmut", "gganmut")
 
 
-def small(name: str, output: str = "bent", training: bool = False):
+def small(name: str, output: str = "warp_residual", training: bool = False):
     kind = METHODS[name]
     torch.manual_seed(0)
-    config = kind.Config(
-        width=8, blocks=1, d_width=8, d_layers=4, condition="affine", output=output
-    )
+    config = kind.Config(width=8, blocks=1, d_width=8, d_layers=4, condition="adain", output=output)
     return kind(config, EMOTIONS, 32, training)
 
 
@@ -74,12 +72,12 @@ def test_gradients_reach_the_flow(people):
 def test_only_these_methods_bend():
     for name in METHODS:
         allowed = METHODS[name].Config.ALLOWED["output"]
-        assert ("bent" in allowed) == (name in BENDING)
+        assert ("warp_residual" in allowed) == (name in BENDING)
         if name not in BENDING:
             with pytest.raises(ValueError, match="output must be one of"):
-                dataclasses.replace(METHODS[name].PAPER, output="bent")
+                dataclasses.replace(METHODS[name].PAPER, output="warp_residual")
 
 
 def test_it_does_not_start_from_another_output():
     with pytest.raises(ValueError, match="networks differ"):
-        small("ganmut").start(small("ganmut", "residual"))
+        small("ganmut").init_from(small("ganmut", "residual"))

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from ganmut.codes import ActionUnits, Disc, OneHot, Plane, Styles
+from ganmut.codes import ActionUnitSpace, DiscSpace, LabelSpace, PlaneSpace, StyleSpace
 from ganmut.emotions import EMOTIONS
 
 
@@ -16,28 +16,28 @@ def seeded(seed: int) -> torch.Generator:
 
 
 def bent(which: torch.Tensor, latent: torch.Tensor) -> torch.Tensor:
-    """Styles of 12 values of 5 latent ones, curved as a mapping network's are."""
+    """StyleSpace of 12 values of 5 latent ones, curved as a mapping network's are."""
     into = torch.randn(5, 12, generator=seeded(4))
     of = torch.randn(9, 12, generator=seeded(5))
     return torch.tanh((latent @ into + of[which]) / 4)
 
 
 SPACES = {
-    "labels": OneHot(EMOTIONS),
-    "disc": Disc(EMOTIONS, torch.randn(6, 2, generator=seeded(1))),
-    "plane": Plane(
+    "labels": LabelSpace(EMOTIONS),
+    "disc": DiscSpace(EMOTIONS, torch.randn(6, 2, generator=seeded(1))),
+    "plane": PlaneSpace(
         EMOTIONS,
         torch.rand(7, 2, generator=seeded(2)) * 2 - 1,
         torch.eye(2).repeat(7, 1, 1) * 0.3,
     ),
-    "units": ActionUnits(
+    "units": ActionUnitSpace(
         EMOTIONS,
         torch.rand(7, 17, generator=seeded(3)),
         torch.rand(500, 17, generator=seeded(6)),
     ),
-    "styles": Styles(EMOTIONS, 5, bent),
-    "two emotions": OneHot(("neutral", "happy")),
-    "two styles": Styles(("neutral", "happy"), 5, bent),
+    "styles": StyleSpace(EMOTIONS, 5, bent),
+    "two emotions": LabelSpace(("neutral", "happy")),
+    "two styles": StyleSpace(("neutral", "happy"), 5, bent),
 }
 
 
@@ -121,10 +121,10 @@ def test_paper_grids():
 
 def test_named_codes_that_leave_something_to_chance_keep_the_emotion(space):
     for emotion in space.emotions:
-        several = space.several(emotion, 40, seeded(0))
+        several = space.sample_emotion(emotion, 40, seeded(0))
         assert several.shape == (40, space.dim)
         torch.testing.assert_close(space.clamp(several), several)
-        assert torch.equal(several, space.several(emotion, 40, seeded(0)))
+        assert torch.equal(several, space.sample_emotion(emotion, 40, seeded(0)))
         assert (several.std(0, correction=0).max() > 0.1) == (space.kind == "styles")
         if space.kind != "styles":
             assert torch.equal(several[0], space.of(emotion))
@@ -135,7 +135,7 @@ def test_styles_are_made_of_an_emotion_and_a_latent():
     assert space.dim == 12
     torch.testing.assert_close(space.of("sad"), bent(torch.tensor([2]), torch.zeros(1, 5))[0])
     same = torch.randn(6, 5, generator=seeded(0))
-    drawn = space.several("happy", 6, seeded(0))
+    drawn = space.sample_emotion("happy", 6, seeded(0))
     torch.testing.assert_close(drawn, bent(torch.full((6,), 1), same))
     grid = space.grid().unflatten(0, (7, 63))  # every emotion under the same 63 latents
     assert torch.equal(grid, space.grid(441).unflatten(0, (7, 63)))
@@ -167,6 +167,6 @@ def test_chart_covers_the_space():
 def test_modes_are_where_their_density_peaks():
     modes = [[x, y] for x in (-0.9, 0, 0.9) for y in (-0.8, 0.8)]
     narrow = torch.eye(2).repeat(7, 1, 1) * 0.05
-    apart = Plane(EMOTIONS, torch.tensor([*modes, [0, 0]]), narrow)
+    apart = PlaneSpace(EMOTIONS, torch.tensor([*modes, [0, 0]]), narrow)
     assert apart.density(apart.modes).argmax(1).tolist() == list(range(7))
     torch.testing.assert_close(apart.density(apart.modes).sum(1), torch.ones(7))

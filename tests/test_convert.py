@@ -23,7 +23,7 @@ from ganmut.cli import main
 from ganmut.convert import FORMATS, convert
 from ganmut.convert.base import Checkpoint
 from ganmut.emotions import EMOTIONS
-from ganmut.registry import Unknown
+from ganmut.registry import UnknownNameError
 from ganmut.weights.storage import BadWeights
 
 W, BLOCKS, SIZE = 8, 2, 32
@@ -227,7 +227,7 @@ def test_ganimation_by_units_or_labels(tmp_path, values):
         made = method.edit(method.encode(faces()), code)
     assert torch.allclose(made.images, want, atol=1e-5)
     assert torch.allclose(made.mask, 1 - keep, atol=1e-5)
-    assert method.config.conditions == ("units" if values == 17 else "labels")
+    assert method.config.code_type == ("units" if values == 17 else "labels")
 
 
 # StarGAN v2 ---------------------------------------------------------------------------------------
@@ -527,7 +527,7 @@ def test_labels_are_asked_for_where_the_file_has_other_than_seven(tmp_path):
     linear = {"axes.weight": rng.normal(1, 2), "axes.bias": rng.normal(1), **sequential(5, rng)}
     with pytest.raises(BadWeights, match="has neutral first"):
         converted(tmp_path, linear, "ganmut", labels=("happy", "neutral"))
-    with pytest.raises(Unknown, match="unknown format 'stargam'; did you mean 'stargan'"):
+    with pytest.raises(UnknownNameError, match="unknown format 'stargam'; did you mean 'stargan'"):
         converted(tmp_path, theirs, "stargam")
 
 

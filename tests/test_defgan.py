@@ -12,7 +12,7 @@ from toys import TOY, toy
 from ganmut import images as pictures
 from ganmut.emotions import EMOTIONS
 from ganmut.methods.base import METHODS
-from ganmut.methods.defgan import Deformed, integral_flow
+from ganmut.methods.defgan import DefGANOutput, integral_flow
 from ganmut.networks.warp import compose, folded, residual_flow, warp
 
 
@@ -43,7 +43,7 @@ def method():
 
 def drawn(method, batch):
     """One step's target, its terms and what was made."""
-    target = method.draw(batch, rng())
+    target = method.sample_targets(batch, rng())
     terms = method.g_loss(batch, target, method.fake(batch, target))
     return target, terms, method.made
 
@@ -198,15 +198,15 @@ def test_penalties_ask_for_less(method, batch):
         assert (slope * rough).sum() > 0, name
 
 
-def made_of(x: torch.Tensor, flow: torch.Tensor) -> Deformed:
+def made_of(x: torch.Tensor, flow: torch.Tensor) -> DefGANOutput:
     """What a generator would have made that bends by `flow` and paints nothing."""
     flow = flow.expand(len(x), -1, -1, -1)
     bent = warp(x, flow)
-    return Deformed(bent, bent, torch.zeros_like(x[:, :1]), bent, flow)
+    return DefGANOutput(bent, bent, torch.zeros_like(x[:, :1]), bent, flow)
 
 
 def test_flows_are_weighed_in_pixels_at_128(method, batch, monkeypatch):
-    side, target = TOY["size"], method.draw(batch, rng())
+    side, target = TOY["size"], method.sample_targets(batch, rng())
     quarter = side / 128
     monkeypatch.setattr(method.G, "forward", lambda x, *_: made_of(x, shift(quarter, 0, side)))
     terms = method.g_loss(batch, target, method.fake(batch, target))
@@ -218,7 +218,7 @@ def test_flows_are_weighed_in_pixels_at_128(method, batch, monkeypatch):
 
 def test_the_way_back_is_sampled_where_it_leads(method, batch, monkeypatch):
     """comp is the length of flow(p + back(p)) + back(p): the other order gives another number."""
-    side, target = TOY["size"], method.draw(batch, rng())
+    side, target = TOY["size"], method.sample_targets(batch, rng())
     there, back = swell(side, 0.2), shift(3, 1, side)
     made = iter([made_of(batch.x, there), made_of(batch.x, back)])
     monkeypatch.setattr(method.G, "forward", lambda *_: next(made))
@@ -234,7 +234,7 @@ def test_the_way_back_is_sampled_where_it_leads(method, batch, monkeypatch):
 def test_the_way_back_runs_from_the_target_to_the_source(method, batch, monkeypatch):
     calls, forward = [], method.G.forward
     monkeypatch.setattr(method.G, "forward", lambda *a: calls.append(a) or forward(*a))
-    target = method.draw(batch, rng())
+    target = method.sample_targets(batch, rng())
     x_fake = method.fake(batch, target)
     method.g_loss(batch, target, x_fake)
     (_, shown, wanted), (x, shown_back, wanted_back) = calls
@@ -271,18 +271,18 @@ def test_without_an_embedder_there_is_no_such_term(batch, monkeypatch):
 
 
 def test_the_log_tells_a_flow_that_sleeps_from_one_that_bends(method, batch):
-    assert method.diagnose() == {}
+    assert method.log_metrics() == {}
     drawn(method, batch)
-    assert method.diagnose()["max_offset"] == method.diagnose()["folded"] == 0
+    assert method.log_metrics()["max_offset"] == method.log_metrics()["folded"] == 0
     wake(method)
     _, _, made = drawn(method, batch)
-    seen = method.diagnose()
+    seen = method.log_metrics()
     assert 0 < seen["mean_offset"] < seen["max_offset"] <= 5 * math.sqrt(2) / 4 + 1e-6
     assert seen["mean_M"] == pytest.approx(float(made.mask.detach().mean()))
 
 
 def test_labels_do_instead_of_units(batch):
-    method = toy("defgan", conditions="labels")
+    method = toy("defgan", code_type="labels")
     _, terms, _ = drawn(method, type(batch)(batch.x, batch.emotion))
     assert all(term.isfinite() for term in terms.values())
     edit = method.edit(method.encode(batch.x), method.space().of("sad", 0.5).expand(16, -1))

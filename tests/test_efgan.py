@@ -10,7 +10,7 @@ from ganmut.face_regions import region_boxes
 from ganmut.faces.align import template
 from ganmut.methods.efgan import rms
 from ganmut.networks import efgan
-from ganmut.networks.spectral import Spectral
+from ganmut.networks.spectral import SpectralNorm
 
 
 def rng() -> torch.Generator:
@@ -99,7 +99,7 @@ def test_the_sparsity_loss_counts_every_branch(batch):
     for opened in range(5):
         for i, branch in enumerate(method.G.stages[0].branches.values()):
             branch.mask_bias.data.fill_(200.0 if i < opened else -200.0)
-        target = method.draw(batch, rng())
+        target = method.sample_targets(batch, rng())
         attn = method.g_loss(batch, target, method.fake(batch, target))["attn"]
         assert float(attn.detach()) == pytest.approx(opened * weight, abs=1e-6)
 
@@ -107,7 +107,7 @@ def test_the_sparsity_loss_counts_every_branch(batch):
 def test_a_cascade_of_one_stage_is_the_single_network(x, code):
     single, cascade = toy("efgan"), toy("efgan_cascade", stages=1)
     moved(single.G)
-    cascade.start(single)
+    cascade.init_from(single)
     cascade.eval()
     ours, theirs = (m.edit(m.encode(x), code) for m in (single, cascade))
     assert torch.equal(ours.images, theirs.images) and torch.equal(ours.mask, theirs.mask)
@@ -118,7 +118,7 @@ def test_a_cascade_starts_with_the_single_network_in_every_stage(x, code):
     single, cascade = toy("efgan"), toy("efgan_cascade")
     moved(single.G)
     bank = cascade.G.bank.clone()
-    cascade.start(single)
+    cascade.init_from(single)
     wanted = single.G.stages[0].state_dict()
     assert len(cascade.G.stages) == 3 and len(single.G.stages) == 1
     for stage in cascade.G.stages:
@@ -130,7 +130,7 @@ def test_a_cascade_starts_with_the_single_network_in_every_stage(x, code):
     assert torch.equal(cascade.G.bank, bank)
     assert torch.equal(cascade.G.reader(x), single.G.reader(x))
     longer = toy("efgan_cascade")
-    longer.start(cascade)  # one that goes on
+    longer.init_from(cascade)  # one that goes on
     longer.eval(), cascade.eval()
     assert torch.equal(
         longer.edit(longer.encode(x), code).images, cascade.edit(cascade.encode(x), code).images
@@ -143,7 +143,7 @@ def test_a_cascade_starts_with_the_single_network_in_every_stage(x, code):
 def test_a_start_that_does_not_fit_says_what_would(donor):
     name, settings = donor
     with pytest.raises(ValueError, match=f"cannot start from this {name}: give an efgan"):
-        toy("efgan_cascade").start(toy(name, **settings))
+        toy("efgan_cascade").init_from(toy(name, **settings))
 
 
 def test_targets_on_the_way(code):
@@ -170,7 +170,7 @@ def test_no_residual_is_no_change(code):
 def test_stages_edit_one_after_the_other_and_share_the_critics(batch):
     method = toy("efgan_cascade")
     moved(method.G)
-    target = method.draw(batch, rng())
+    target = method.sample_targets(batch, rng())
     x_fake = method.fake(batch, target)
     x = batch.x
     for k, made in enumerate(target.made):
@@ -180,13 +180,13 @@ def test_stages_edit_one_after_the_other_and_share_the_critics(batch):
     assert len(method.D.regions) == 4
     method.g_loss(batch, target, x_fake)["cond"].backward()  # end to end: into the first stage
     assert float(method.G.stages[0].branches["mouth"].mask_bias.grad.abs()) > 0
-    assert set(method.diagnose()) == {"mean_M", "mean_M_parts"}
+    assert set(method.log_metrics()) == {"mean_M", "mean_M_parts"}
 
 
 @pytest.mark.parametrize("preset", ["paper", "cpu"])
 def test_every_critic_has_its_penalty(preset, batch):
     method = toy("efgan_cascade", preset)
-    target = method.draw(batch, rng())
+    target = method.sample_targets(batch, rng())
     terms = method.d_penalty(batch, target, method.fake(batch, target).detach(), rng())
     kind = "gp" if preset == "paper" else "r1"
     assert set(terms) == {kind, f"{kind}_init", f"{kind}_interp"}
@@ -198,12 +198,12 @@ def test_every_critic_has_its_penalty(preset, batch):
 def test_losses_want_what_the_same_step_made(batch):
     method = toy("efgan")
     with pytest.raises(ValueError, match="call it first"):
-        method.g_loss(batch, method.draw(batch, rng()), batch.x)
+        method.g_loss(batch, method.sample_targets(batch, rng()), batch.x)
 
 
 def test_labels_instead_of_units(batch, x):
-    method = toy("efgan_cascade", conditions="labels")
-    target = method.draw(batch, rng())
+    method = toy("efgan_cascade", code_type="labels")
+    target = method.sample_targets(batch, rng())
     assert target.codes is None and target.code.shape == (16, 7)
     x_fake = method.fake(batch, target)
     assert all(v.isfinite() for v in method.g_loss(batch, target, x_fake).values())
@@ -223,7 +223,7 @@ def test_every_convolution_but_the_outputs_is_constrained():
 
 def test_spectral_norm_follows_the_weight():
     layer = torch.nn.ConvTranspose2d(6, 4, 3)
-    norm = Spectral(layer.weight, rows=1)
+    norm = SpectralNorm(layer.weight, rows=1)
     stretched = torch.nn.Parameter(7 * torch.randn(6, 4, 3, 3, generator=rng()))
     before = norm.u.clone()
     with torch.no_grad():

@@ -17,7 +17,7 @@ from ganmut.extractors.augment import augment
 from ganmut.extractors.base import verify, vgg
 from ganmut.extractors.identity import verification
 from ganmut.extractors.train import train_extractor
-from ganmut.registry import Unknown
+from ganmut.registry import UnknownNameError
 from ganmut.weights import publish, storage
 from ganmut.weights.storage import BadWeights
 
@@ -209,14 +209,14 @@ def test_data_that_cannot_teach_is_refused(tmp_path, name, faces, message):
 
 
 def test_unknown_names_and_wrong_folders_are_refused(trained, monkeypatch):
-    with pytest.raises(Unknown, match="did you mean 'emotion'"):
+    with pytest.raises(UnknownNameError, match="did you mean 'emotion'"):
         train_extractor("emotions", TRAIN, TEST, out="x", steps=1)
     root = trained["emotion"].parent.parent
     monkeypatch.setenv("GANMUT_WEIGHTS", str(root))
     assert weights.list_weights("toy", "extractor") == ["emotion", "identity", "units"]
     assert weights.list_weights("toy") == []
     assert extractors.load("toy/units", "cpu").name == "units"
-    with pytest.raises(Unknown, match="did you mean 'toy/units'"):
+    with pytest.raises(UnknownNameError, match="did you mean 'toy/units'"):
         extractors.load("toy/unit")
     with pytest.raises(BadWeights, match="holds an extractor, not an editor"):
         weights.load("toy/units")

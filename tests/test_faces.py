@@ -31,7 +31,7 @@ from ganmut.faces.landmarks.train import train_points
 from ganmut.faces.paste_back import feather_mask
 from ganmut.images import BadImage, read_image
 from ganmut.methods.base import METHODS
-from ganmut.registry import Unknown
+from ganmut.registry import UnknownNameError
 from ganmut.weights import BadWeights, bundled_root, storage
 
 PORTRAITS = Path(__file__).resolve().parents[2] / "shared" / "data" / "portraits"
@@ -262,7 +262,7 @@ def test_of_overlapping_faces_the_surest_stays_and_the_largest_comes_first():
 
 def test_detectors_are_files_and_unknown_ones_are_named():
     assert {"builtin", "insightface", "yunet"} <= set(faces.DETECTORS)
-    with pytest.raises(Unknown, match="did you mean 'yunet'"):
+    with pytest.raises(UnknownNameError, match="did you mean 'yunet'"):
         faces.open_detector("yunnet")
     with pytest.raises(ValueError, match="takes no argument"):
         faces.open_detector("builtin:x")

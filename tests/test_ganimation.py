@@ -8,17 +8,17 @@ import pytest
 import torch
 from toys import TOY, toy
 
-from ganmut.codes import ActionUnits, OneHot
+from ganmut.codes import ActionUnitSpace, LabelSpace
 from ganmut.datasets.base import BadData, Batch, FaceSet, open_source
 from ganmut.emotions import EMOTIONS, UNITS, VARIANTS, nearest_prototype, prototype_units
 from ganmut.methods.base import METHODS, Config
 from ganmut.methods.base_action_units import BANK
 from ganmut.methods.ganimation import HIGHEST
 from ganmut.networks.attention import AttentionGenerator, compose, total_variation
-from ganmut.training.config import assemble
-from ganmut.training.loop import Game
+from ganmut.training.config import resolve_settings
+from ganmut.training.trainer import Trainer
 
-SMALL = Config(width=8, blocks=1, condition="affine", output="residual")
+SMALL = Config(width=8, blocks=1, condition="adain", output="residual")
 
 
 def rng() -> torch.Generator:
@@ -113,7 +113,7 @@ def test_the_editor_shows_what_is_new(method, batch):
 def test_its_attention_penalty_asks_for_edits_and_its_outline_for_calm(method, batch):
     method.progress = 0.5
     method.began.fill_(0.0)  # lambda_A has risen
-    target = method.draw(batch, rng())
+    target = method.sample_targets(batch, rng())
     terms = method.g_loss(batch, target, method.fake(batch, target))
     kept = float(method.made.mask.detach().mean())
     assert float(terms["attention"].detach()) == pytest.approx(0.1 * 2 * kept, rel=0.1)
@@ -150,42 +150,44 @@ def test_the_published_lambda_A_stays_what_it_is():
 
 
 def test_what_lambda_A_has_become_survives_a_resume(batch):
-    recipe, config = assemble("ganimation", "cpu", **TOY, attention_patience=2, warm_d=0, warm_g=0)
+    recipe, config = resolve_settings(
+        "ganimation", "cpu", **TOY, attention_patience=2, d_warmup_kimg=0, g_warmup_kimg=0
+    )
 
-    def game() -> Game:
+    def make_trainer() -> Trainer:
         torch.manual_seed(0)
         method = METHODS["ganimation"](config, EMOTIONS, TOY["size"])
         method.G.mask_bias.data.fill_(9.0)
-        return Game(method, recipe, torch.device("cpu"))
+        return Trainer(method, recipe, torch.device("cpu"))
 
-    whole = game()
+    whole = make_trainer()
     for _ in range(3):
-        whole.advance(batch)
+        whole.train_step(batch)
     tensors = {name: tensor.clone() for name, tensor in whole.tensors().items()}
     state = tensors, whole.meta()
-    again = game()
+    again = make_trainer()
     again.restore(*state)
     assert again.method.growth == whole.method.growth > 1
     assert again.method.saturated == whole.method.saturated == 1
     for player in (whole, again):
-        player.advance(batch)
+        player.train_step(batch)
     mine, theirs = whole.tensors(), again.tensors()
     assert [name for name in mine if not torch.equal(mine[name], theirs[name])] == []
     assert again.method.growth == pytest.approx(1.5**2)
 
 
 def test_the_log_says_how_much_is_kept(method, batch):
-    assert method.diagnose() == {}
+    assert method.log_metrics() == {}
     method.G.trunk.head.weight.data[3:] = 0
     method.G.mask_bias.data.fill_(2.0)
-    method.fake(batch, method.draw(batch, rng()))
+    method.fake(batch, method.sample_targets(batch, rng()))
     kept = float(torch.sigmoid(torch.tensor(2.0)))
     expected = {"mean_A": kept, "new_p95": 1 - kept, "lambda_A": 0.1}
-    assert method.diagnose() == pytest.approx(expected, abs=1e-6)
+    assert method.log_metrics() == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_autoencoder_leaves_the_mask_alone(method, batch):
-    sum(method.warm_g(batch, method.draw(batch, rng())).values()).backward()
+    sum(method.g_warmup_loss(batch, method.sample_targets(batch, rng())).values()).backward()
     head = method.G.trunk.head.weight.grad
     assert head[:3].abs().sum() > 0 and head[3:].abs().sum() == 0
     assert method.G.mask_bias.grad is None
@@ -196,16 +198,16 @@ def test_the_autoencoder_leaves_the_mask_alone(method, batch):
 
 def test_prime_learns_what_emotions_mean_and_a_bank_of_real_faces(faces):
     method, other = of_toy_faces(), of_toy_faces()
-    assert isinstance(method.space(), ActionUnits)  # before, too: the textbook's
+    assert isinstance(method.space(), ActionUnitSpace)  # before, too: the textbook's
     assert torch.equal(method.space().of("happy"), torch.tensor(prototype_units("happy")))
-    method.prime(faces)
+    method.setup_data(faces)
     space = method.space()
     assert torch.equal(space.of("happy"), torch.tensor(prototype_units("happy")))
     assert torch.allclose(space.of("smug"), faces.units[2::3].mean(0))
     assert space.grid().shape == (BANK, 17)
     real = {tuple(row.tolist()) for row in faces.units}
     assert {tuple(row.tolist()) for row in space.grid()} == real  # all of few, none invented
-    other.prime(faces)
+    other.setup_data(faces)
     assert torch.equal(other.G.bank, method.G.bank)
 
 
@@ -234,28 +236,28 @@ def test_faces_decide_which_variant_of_an_emotion_is_meant():
 def test_rendered_faces_keep_the_textbook_s_prototypes():
     faces = open_source("procedural").load("train", 32, 280, progress=False)
     method = METHODS["ganimation"](METHODS["ganimation"].PAPER, faces.emotions, 32, training=False)
-    method.prime(faces)
+    method.setup_data(faces)
     for emotion in EMOTIONS:
         assert torch.equal(method.space().of(emotion), torch.tensor(prototype_units(emotion)))
 
 
 def test_faces_without_units_are_refused_unless_labels_are_wanted(faces):
     bare = dataclasses.replace(faces, units=None)
-    with pytest.raises(BadData, match="--conditions labels"):
-        of_toy_faces().prime(bare)
-    of_toy_faces(conditions="labels").prime(bare)
+    with pytest.raises(BadData, match="--code-type labels"):
+        of_toy_faces().setup_data(bare)
+    of_toy_faces(code_type="labels").setup_data(bare)
     nobody = dataclasses.replace(faces, emotion=torch.zeros(40, dtype=torch.int64))
     with pytest.raises(BadData, match="smug"):
-        of_toy_faces().prime(nobody)
-    with pytest.raises(ValueError, match="conditions must be one of units, labels"):
-        toy("ganimation", conditions="words")
+        of_toy_faces().setup_data(nobody)
+    with pytest.raises(ValueError, match="code_type must be one of units, labels"):
+        toy("ganimation", code_type="words")
 
 
 def test_labels_are_one_hot_and_need_no_units(batch):
-    method = toy("ganimation", conditions="labels")
+    method = toy("ganimation", code_type="labels")
     bare = Batch(batch.x, batch.emotion)
-    assert isinstance(method.space(), OneHot)
-    target = method.draw(bare, rng())
+    assert isinstance(method.space(), LabelSpace)
+    target = method.sample_targets(bare, rng())
     assert sorted(target.argmax(1).tolist()) == sorted(batch.emotion.tolist())
     assert torch.equal(target.sum(1), torch.ones(16)) and target.max() == 1
     x_fake = method.fake(bare, target)
@@ -268,17 +270,17 @@ def test_labels_are_one_hot_and_need_no_units(batch):
 
 def test_targets_are_other_faces_units_give_or_take_a_tenth(batch):
     method = toy("ganimation", "paper")
-    target = method.draw(batch, rng())
+    target = method.sample_targets(batch, rng())
     order = torch.cdist(target, batch.units).argmin(1)
     assert sorted(order.tolist()) == list(range(16)) and order.tolist() != list(range(16))
     assert 0.08 < (target - batch.units[order]).abs().max() <= 0.1
     assert target.min() < 0  # not clipped, as the authors' code has it
-    assert torch.equal(target, method.draw(batch, rng()))
+    assert torch.equal(target, method.sample_targets(batch, rng()))
 
 
 def test_a_share_of_the_targets_are_named_emotions(batch):
     method = toy("ganimation", named_share=0.5, unit_noise=0.0)
-    target = method.draw(batch, rng())
+    target = method.sample_targets(batch, rng())
     prototypes = method.G.prototypes
     along = [
         any(abs(float(torch.cosine_similarity(t, p, 0)) - 1) < 1e-5 for p in prototypes[1:])
@@ -291,15 +293,15 @@ def test_a_share_of_the_targets_are_named_emotions(batch):
 
 def test_classify_names_the_emotion_whose_units_are_nearest(method, monkeypatch):
     seen = method.G.prototypes + 0.02
-    monkeypatch.setattr(method, "see", lambda x: (None, seen))
+    monkeypatch.setattr(method, "discriminate", lambda x: (None, seen))
     assert method.classify(torch.zeros(7, 3, 32, 32)).argmax(1).tolist() == list(range(7))
 
 
 def test_a_training_that_starts_from_a_weight_keeps_the_units_of_its_own_faces(faces):
     donor, method = of_toy_faces(), of_toy_faces()
-    method.prime(faces)
+    method.setup_data(faces)
     donor.G.mask_bias.data.fill_(3.0)
     own = method.G.bank.clone()
-    method.start(donor)
+    method.init_from(donor)
     assert method.G.mask_bias == 3 and torch.equal(method.G.bank, own)
     assert not torch.equal(own, donor.G.bank)

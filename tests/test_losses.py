@@ -38,10 +38,10 @@ def test_r1_of_a_linear_critic():
 def test_games():
     real, fake = torch.tensor([1.0, 3.0]), torch.tensor([-1.0, 1.0])
     wgan, soft = losses.ADVERSARIAL["wgan_gp"], losses.ADVERSARIAL["nonsaturating"]
-    assert float(wgan.critic(real, fake)) == -2
+    assert float(wgan.discriminator(real, fake)) == -2
     assert float(wgan.generator(fake)) == 0
     log = lambda v: math.log1p(math.exp(v))  # noqa: E731
-    assert float(soft.critic(real, fake)) == pytest.approx(
+    assert float(soft.discriminator(real, fake)) == pytest.approx(
         (log(-1) + log(-3)) / 2 + (log(-1) + log(1)) / 2
     )
     assert float(soft.generator(fake)) == pytest.approx((log(1) + log(-1)) / 2)

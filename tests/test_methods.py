@@ -14,8 +14,8 @@ from ganmut.editor import Editor
 from ganmut.emotions import EMOTIONS
 from ganmut.methods.base import METHODS
 from ganmut.networks.warp import warp
-from ganmut.training.config import assemble
-from ganmut.training.loop import Game
+from ganmut.training.config import resolve_settings
+from ganmut.training.trainer import Trainer
 
 PRESETS = ("paper", "cpu", "photos")
 SETTINGS = [(m, p) for m in METHODS for p in PRESETS if p != "photos" or METHODS[m].PHOTOS]
@@ -66,7 +66,7 @@ def test_the_code_changes_the_centre_of_the_picture_at_initialisation(method, fa
 def test_gradients_reach_every_parameter_of_the_right_network(method, batch):
     for parameter in method.G.parameters():  # away from saddles: equal variances have no rotation
         parameter.data.add_(0.02 * torch.randn(parameter.shape, generator=rng()))
-    target = method.draw(batch, rng())
+    target = method.sample_targets(batch, rng())
     method.D.requires_grad_(False)
     x_fake = method.fake(batch, target)
     sum(method.g_loss(batch, target, x_fake).values()).backward()
@@ -88,11 +88,13 @@ def test_gradients_reach_every_parameter_of_the_right_network(method, batch):
 def test_modes_and_covariances_keep_pace_with_a_short_training():
     rates = {}
     for preset in ("paper", "cpu"):
-        recipe, config = assemble("gganmut", preset, **TOY)
-        game = Game(METHODS["gganmut"](config, EMOTIONS, 32), recipe, torch.device("cpu"))
-        game.schedule()
-        by_id = {id(p): group["lr"] for group in game.opt_g.param_groups for p in group["params"]}
-        rates[preset] = {n: by_id[id(p)] for n, p in game.method.G.named_parameters()}
+        recipe, config = resolve_settings("gganmut", preset, **TOY)
+        trainer = Trainer(METHODS["gganmut"](config, EMOTIONS, 32), recipe, torch.device("cpu"))
+        trainer.schedule()
+        by_id = {
+            id(p): group["lr"] for group in trainer.opt_g.param_groups for p in group["params"]
+        }
+        rates[preset] = {n: by_id[id(p)] for n, p in trainer.method.G.named_parameters()}
     assert set(rates["paper"].values()) == {1e-4}
     learned = {"raw_modes", "rotation", "raw_variances"}
     assert {rates["cpu"].pop(name) for name in learned} == {20 * 3e-4}
@@ -101,7 +103,7 @@ def test_modes_and_covariances_keep_pace_with_a_short_training():
 
 def test_terms_are_scalars_and_the_adversarial_signs_oppose(method, batch):
     method.eval()  # spectral norm moves in training: here every call must see the same critic
-    target = method.draw(batch, rng())
+    target = method.sample_targets(batch, rng())
     x_fake = method.fake(batch, target)
     g, d = method.g_loss(batch, target, x_fake), method.d_loss(batch, target, x_fake.detach())
     assert all(v.dim() == 0 and v.isfinite() for v in [*g.values(), *d.values()])
@@ -113,18 +115,18 @@ def test_terms_are_scalars_and_the_adversarial_signs_oppose(method, batch):
 
 
 def test_changing_a_picture_may_have_a_price(method, batch):
-    x_fake = method.fake(batch, method.draw(batch, rng()))
-    method.config = dataclasses.replace(method.config, lambda_keep=0.0)
-    assert method.keep(batch, x_fake) == {} and type(method).PAPER.lambda_keep == 0
-    method.config = dataclasses.replace(method.config, lambda_keep=3.0)
-    assert method.keep(batch, batch.x)["keep"] == 0
-    assert float(method.keep(batch, batch.x + 0.1)["keep"]) == pytest.approx(0.3, rel=1e-3)
+    x_fake = method.fake(batch, method.sample_targets(batch, rng()))
+    method.config = dataclasses.replace(method.config, lambda_pix=0.0)
+    assert method.pixel_loss(batch, x_fake) == {} and type(method).PAPER.lambda_pix == 0
+    method.config = dataclasses.replace(method.config, lambda_pix=3.0)
+    assert method.pixel_loss(batch, batch.x)["pix"] == 0
+    assert float(method.pixel_loss(batch, batch.x + 0.1)["pix"]) == pytest.approx(0.3, rel=1e-3)
 
 
 @pytest.mark.parametrize("name", ["stargan", "ganmut", "gganmut"])
 def test_a_wary_critic_learns_that_edits_show_what_the_face_showed(name, batch):
-    blind, wary = toy(name, lambda_wary=0.0), toy(name, lambda_wary=0.5)
-    target = blind.draw(batch, rng())
+    blind, wary = toy(name, lambda_cls_fake=0.0), toy(name, lambda_cls_fake=0.5)
+    target = blind.sample_targets(batch, rng())
     x_fake = blind.fake(batch, target).detach()
     before, after = (m.d_loss(batch, target, x_fake) for m in (blind, wary))
     real, fake = (
@@ -136,7 +138,7 @@ def test_a_wary_critic_learns_that_edits_show_what_the_face_showed(name, batch):
     # The generator is told nothing of it.
     one, other = (m.g_loss(batch, target, x_fake) for m in (blind, wary))
     assert all(torch.equal(one[term], other[term]) for term in one)
-    assert type(wary).PAPER.lambda_wary == 0
+    assert type(wary).PAPER.lambda_cls_fake == 0
 
 
 def test_same_in_train_and_eval_mode_and_twice(editor, faces):
@@ -226,35 +228,37 @@ def test_the_published_networks_have_the_published_sizes():
 
 def test_the_veil_is_grey_and_moves_what_only_the_heads_see():
     x = torch.rand(2, 3, TOY["size"], TOY["size"], generator=torch.manual_seed(1)) * 2 - 1
-    plain, moved = toy("ganmut", noise=1e-6), toy("ganmut", noise=0.0, head_jitter=2.0)
+    plain, moved = toy("ganmut", head_noise=1e-6), toy("ganmut", head_noise=0.0, head_augment=2.0)
     for method in (plain, moved):
-        assert torch.equal(method.veil(x), x)  # outside training
+        assert torch.equal(method.augment_head_input(x), x)  # outside training
         method.rng = torch.Generator().manual_seed(3)
     grey = x.mean(1, keepdim=True).expand_as(x)
-    assert (plain.veil(x) - grey).abs().max() < 1e-4
-    assert (moved.veil(x) - grey).abs().mean() > 0.02
-    assert not torch.equal(moved.veil(x), moved.veil(x))  # drawn anew each time
-    scores, outputs = moved.see(x)
+    assert (plain.augment_head_input(x) - grey).abs().max() < 1e-4
+    assert (moved.augment_head_input(x) - grey).abs().mean() > 0.02
+    assert not torch.equal(
+        moved.augment_head_input(x), moved.augment_head_input(x)
+    )  # drawn anew each time
+    scores, outputs = moved.discriminate(x)
     bare_scores, bare_outputs = moved.D(x)
     assert torch.equal(scores, bare_scores) and not torch.allclose(outputs, bare_outputs)
     x.requires_grad_(True)
-    moved.veil(x).sum().backward()  # the generator learns through it
+    moved.augment_head_input(x).sum().backward()  # the generator learns through it
     assert x.grad.abs().sum() > 0
 
 
 def test_what_is_erased_the_heads_do_not_see():
     x = torch.rand(64, 3, TOY["size"], TOY["size"], generator=torch.manual_seed(1)) * 2 - 1
-    method = toy("ganmut", noise=0.0, head_erase=0.5)
-    assert torch.equal(method.veil(x), x)  # outside training
+    method = toy("ganmut", head_noise=0.0, head_cutout=0.5)
+    assert torch.equal(method.augment_head_input(x), x)  # outside training
     method.rng = torch.Generator().manual_seed(3)
     light = x.mean(1)
-    gone = method.veil(x)[:, 0] != light
+    gone = method.augment_head_input(x)[:, 0] != light
     share = gone.float().mean((1, 2))
     assert share.min() > 0 and share.max() <= 0.26  # a square of half the side, or a part of it
     assert len(share.unique()) > 1 and gone.any(0).all()  # anywhere
     mean = light.mean((1, 2))[:, None, None].expand_as(light)
     method.rng = torch.Generator().manual_seed(3)
-    assert torch.allclose(method.veil(x)[:, 0][gone], mean[gone])
+    assert torch.allclose(method.augment_head_input(x)[:, 0][gone], mean[gone])
     for bad in (-0.1, 1.5, float("nan")):
-        with pytest.raises(ValueError, match=r"head_erase must be in 0\.\.1"):
-            toy("ganmut", head_erase=bad)
+        with pytest.raises(ValueError, match=r"head_cutout must be in 0\.\.1"):
+            toy("ganmut", head_cutout=bad)

@@ -51,7 +51,9 @@ def test_colour_stays_where_all_have_it(tmp_path):
 def test_balanced_training_shows_every_emotion_of_every_source_equally_often(mixture):
     faces = open_source(mixture).load("train", SIZE, progress=False)
     settings = {"batch": 500, "size": SIZE, "balanced": True}
-    sampler = Sampler(faces, recipes.assemble("ganmut", "cpu", **settings)[0], torch.device("cpu"))
+    sampler = Sampler(
+        faces, recipes.resolve_settings("ganmut", "cpu", **settings)[0], torch.device("cpu")
+    )
     rows = sampler.rows(torch.Generator().manual_seed(0))
     cells = torch.bincount(faces.emotion[rows] + 10 * faces.source_id[rows])
     assert cells[cells > 0].min() > 70 and (cells > 0).sum() == 5
@@ -84,5 +86,5 @@ def test_jitter_moves_and_lights_a_little_and_the_same_for_the_same_seed():
 
 
 def test_a_jitter_beyond_sense_is_refused():
-    with pytest.raises(ValueError, match="jitter"):
-        recipes.assemble("ganmut", "cpu", jitter=4.0)
+    with pytest.raises(ValueError, match="augment"):
+        recipes.resolve_settings("ganmut", "cpu", augment=4.0)

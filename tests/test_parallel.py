@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from toys import SHORT, SHORT_OPTIONS
 
 import ganmut
-from ganmut.training.distributed import Crew
+from ganmut.training.distributed import ProcessGroup
 from ganmut.training.run_dir import RunDir
 
 ROOT = Path(ganmut.__file__).parent.parent
@@ -22,32 +22,32 @@ from ganmut.training import config as recipes
 from ganmut.datasets.base import Batch
 from ganmut.datasets.procedural import EMOTIONS
 from ganmut.methods.base import METHODS
-from ganmut.training.distributed import join
-from ganmut.training.loop import Game
+from ganmut.training.distributed init_process_group
+from ganmut.training.trainer import Trainer
 
-crew, device = join(torch.device("cpu"))
-assert crew.size == 2 and crew.share(16) == 8
-own = torch.tensor([1.0 + crew.rank, 4.0])
-crew.average([own, None])
+processes, device = init_process_group(torch.device("cpu"))
+assert processes.size == 2 and processes.local_batch(16) == 8
+own = torch.tensor([1.0 + processes.rank, 4.0])
+processes.all_reduce_mean([own, None])
 assert own.tolist() == [1.5, 4.0]
-assert float(crew.least(torch.tensor(3.0 - crew.rank))) == 2
-assert [t.tolist() for t in crew.gather(torch.tensor([crew.rank]))] == [[0], [1]]
+assert float(processes.all_reduce_min(torch.tensor(3.0 - processes.rank))) == 2
+assert [t.tolist() for t in processes.all_gather(torch.tensor([processes.rank]))] == [[0], [1]]
 
-recipe, config = recipes.assemble("ganimation", "cpu", **OPTIONS)
+recipe, config = recipes.resolve_settings("ganimation", "cpu", **OPTIONS)
 torch.manual_seed(0)
-game = Game(METHODS["ganimation"](config, EMOTIONS, 32), recipe, device, crew)
-rng = torch.Generator().manual_seed(crew.rank)
+trainer = Trainer(METHODS["ganimation"](config, EMOTIONS, 32), recipe, device, processes)
+rng = torch.Generator().manual_seed(processes.rank)
 for _ in range(8):  # both warm-ups and the game
     x = torch.rand(8, 3, 32, 32, generator=rng) * 2 - 1
     emotion = torch.randint(7, (8,), generator=rng)
-    game.advance(Batch(x, emotion, torch.rand(8, 17, generator=rng)))
-for name, value in game.method.named_parameters():
-    one, two = crew.gather(value.detach())
+    trainer.train_step(Batch(x, emotion, torch.rand(8, 17, generator=rng)))
+for name, value in trainer.method.named_parameters():
+    one, two = processes.all_gather(value.detach())
     assert torch.equal(one, two), name
-one, two = crew.gather(game.rng.get_state())
+one, two = processes.all_gather(trainer.rng.get_state())
 assert not torch.equal(one, two)
-print("the same" if crew.first else "")
-crew.leave()
+print("the same" if processes.is_main else "")
+processes.close()
 """
 
 
@@ -91,4 +91,4 @@ def alone(words: list[str]) -> None:
 
 def test_a_batch_that_cannot_be_shared_is_refused():
     with pytest.raises(ValueError, match="cannot be divided among 3 processes"):
-        Crew(0, 3).share(16)
+        ProcessGroup(0, 3).share(16)

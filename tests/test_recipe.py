@@ -14,15 +14,17 @@ from ganmut.training import config as recipes
 @pytest.mark.parametrize("preset", list(recipes.PRESETS))
 @pytest.mark.parametrize("method", list(METHODS))
 def test_recipe_json_alone_repeats_a_run(method, preset):
-    both = recipes.assemble(method, preset, seed=3)
+    both = recipes.resolve_settings(method, preset, seed=3)
     text = recipes.to_json(*both)
     assert recipes.from_json(text) == both
-    assert recipes.digest(*recipes.from_json(text)) == recipes.digest(*both)
-    assert recipes.digest(*recipes.assemble(method, preset, seed=4)) != recipes.digest(*both)
+    assert recipes.settings_hash(*recipes.from_json(text)) == recipes.settings_hash(*both)
+    assert recipes.settings_hash(
+        *recipes.resolve_settings(method, preset, seed=4)
+    ) != recipes.settings_hash(*both)
 
 
 def test_paper_is_the_published_setting():
-    recipe, config = recipes.assemble("ganmut", "paper")
+    recipe, config = recipes.resolve_settings("ganmut", "paper")
     assert (recipe.batch, recipe.kimg, recipe.lr_g, recipe.beta1, recipe.size) == (
         16,
         16000,
@@ -37,7 +39,7 @@ def test_paper_is_the_published_setting():
         10,
         64,
     )
-    _, config = recipes.assemble("gganmut", "paper")
+    _, config = recipes.resolve_settings("gganmut", "paper")
     assert (config.lambda_div, config.lambda_cls) == (2, 0.5)
 
 
@@ -69,10 +71,12 @@ def test_the_command_line_overrides_both_dataclasses(capsys):
     ("words", "says"),
     [
         (["train", "ganmutt"], "ganmut"),
-        (["train", "stargan", "--lambda_rho=4"], "lambda_rho"),
+        (["train", "stargan", "--lambda-rho=4"], "lambda-rho"),
         (["train", "ganmut", "--recipe=fast"], "There are: paper, cpu, photos, gpu"),
         (["train", "ganmut", "--kimg=-1"], "above 0"),
-        (["train", "ganmut", "--condition=plain"], "planes, affine"),
+        (["train", "ganmut", "--condition=plain"], "concat, adain"),
+        (["train", "ganmut", "--head-jitter=1"], "head-jitter"),
+        (["train", "ganmut", "--lambda_cls=1"], "lambda_cls"),
         (["train", "resume", "nowhere"], "not a run directory"),
         (["trian"], "train"),
     ],
@@ -87,7 +91,7 @@ def test_bad_words_exit_with_2_and_say_what_exists(words, says, capsys):
 
 
 def test_a_critic_that_does_not_fit_the_size():
-    _, config = recipes.assemble("stargan", "paper")
+    _, config = recipes.resolve_settings("stargan", "paper")
     with pytest.raises(ValueError, match="64 divides, got 96"):
         METHODS["stargan"](config, ("neutral", "happy"), 96)
 

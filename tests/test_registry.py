@@ -15,8 +15,8 @@ import ganmut.methods
 from ganmut.datasets.base import SOURCES, open_source
 from ganmut.editor import Editor
 from ganmut.methods.base import METHODS
-from ganmut.registry import Registry, Unknown
-from ganmut.training.config import assemble
+from ganmut.registry import Registry, UnknownNameError
+from ganmut.training.config import resolve_settings
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_a_method_is_one_new_file(room, batch):
     """,
     )
     assert "toy_brightness" in METHODS.names()
-    _, config = assemble("toy_brightness", "cpu", size=32, width=8, d_layers=4)
+    _, config = resolve_settings("toy_brightness", "cpu", size=32, width=8, d_layers=4)
     editor = Editor(METHODS["toy_brightness"](config, ("neutral", "happy"), 32), {})
     faces = editor.prepare(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
     assert editor.edit(faces, editor.space.of("happy")).shape == (1, 3, 32, 32)
@@ -104,7 +104,8 @@ def test_the_same_name_twice_is_an_error(room):
 
 def test_an_unknown_name_says_what_is_near():
     with pytest.raises(
-        Unknown, match=r"unknown method 'ganmutt'; did you mean 'ganmut'\? There are: .*stargan"
+        UnknownNameError,
+        match=r"unknown method 'ganmutt'; did you mean 'ganmut'\? There are: .*stargan",
     ):
         METHODS["ganmutt"]
 

@@ -11,10 +11,10 @@ from toys import TOY, toy
 from ganmut import weights
 from ganmut.emotions import EMOTIONS
 from ganmut.methods.base import METHODS
-from ganmut.methods.smit import LayerNorm, StyledBlock, outline
+from ganmut.methods.smit import LayerNorm, StyledBlock, mask_perimeter
 from ganmut.training import config as recipes
 from ganmut.training import losses
-from ganmut.training.loop import Game
+from ganmut.training.trainer import Trainer
 
 
 def rng(seed: int = 7) -> torch.Generator:
@@ -34,7 +34,7 @@ def test_the_mask_at_its_ends_gives_the_source_or_the_new_texture(batch, preset)
     held(method, 1)
     kept = method.edit(method.encode(batch.x), code)
     assert torch.equal(kept.images, batch.x) and not kept.mask.any()
-    assert torch.equal(method.fake(batch, method.draw(batch, rng())), batch.x)
+    assert torch.equal(method.fake(batch, method.sample_targets(batch, rng())), batch.x)
     held(method, -1)
     new = method.edit(method.encode(batch.x), code)
     colours, _ = method.G(batch.x, code)
@@ -47,14 +47,14 @@ def test_keeping_is_what_costs(batch):
     terms = {}
     for sense in (1, -1):
         held(method, sense)
-        target = method.draw(batch, rng())
+        target = method.sample_targets(batch, rng())
         loss = method.g_loss(batch, target, method.fake(batch, target))
         terms[sense] = float(loss["mask"].detach())
         # who keeps everything comes back, and is himself, at no cost
         assert bool(loss["rec"] == 0) == bool(loss["idt"] == 0) == (sense == 1)
     # lambda_mask times the means of two masks, of the edit and of the way back
     assert terms == {1: pytest.approx(2 * method.config.lambda_mask), -1: pytest.approx(0)}
-    assert method.diagnose()["kept"] == pytest.approx(0, abs=1e-6)
+    assert method.log_metrics()["kept"] == pytest.approx(0, abs=1e-6)
 
 
 def test_the_outline_is_a_length_whatever_the_size_and_the_batch():
@@ -62,27 +62,27 @@ def test_the_outline_is_a_length_whatever_the_size_and_the_batch():
     for size, n in ((32, 1), (64, 5)):
         mask = torch.zeros(n, 1, size, size)
         mask[:, :, size // 4 : size // 2, size // 4 : size // 2] = 1  # a quarter of a side each
-        lengths.append(float(outline(mask)))
+        lengths.append(float(mask_perimeter(mask)))
     assert lengths == [1.0, 1.0]
-    assert float(outline(torch.rand(2, 1, 8, 8).round() * 0 + 0.7)) == 0
+    assert float(mask_perimeter(torch.rand(2, 1, 8, 8).round() * 0 + 0.7)) == 0
 
 
 def test_the_embedding_is_never_trained_and_travels_with_the_weights(batch, tmp_path):
-    recipe, config = recipes.assemble("smit", "cpu", **TOY, weight_decay=0.1, lr_g=1e-2)
+    recipe, config = recipes.resolve_settings("smit", "cpu", **TOY, weight_decay=0.1, lr_g=1e-2)
     torch.manual_seed(0)
     method = METHODS["smit"](config, EMOTIONS, 32)
     drawn = {k: v.clone() for k, v in method.G.embedding.state_dict().items()}
     limit = 1 / math.sqrt(7 + 20)  # as PyTorch draws a linear layer
     assert drawn["weight"].abs().max() <= limit and drawn["weight"].std() > 0.9 * limit / 3**0.5
-    game = Game(method, recipe, torch.device("cpu"))
+    trainer = Trainer(method, recipe, torch.device("cpu"))
     head = method.G.head.weight.clone()
     for _ in range(2):
-        game.play(batch)
+        trainer.adversarial_step(batch)
     assert not torch.equal(method.G.head.weight, head)  # the rest has learned
     faces = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8, generator=rng())
-    weights.save(tmp_path / "smit", game.shipped(), {}, faces, half=False)
+    weights.save(tmp_path / "smit", trainer.export(), {}, faces, half=False)
     loaded = weights.load(tmp_path / "smit", "cpu").method.G.embedding.state_dict()
-    for state in (method.G.embedding.state_dict(), game.average.embedding.state_dict(), loaded):
+    for state in (method.G.embedding.state_dict(), trainer.ema.embedding.state_dict(), loaded):
         assert all(torch.equal(state[k], drawn[k]) for k in ("weight", "bias"))
 
 
@@ -116,7 +116,7 @@ def test_noise_alone_changes_an_edit_and_label_alone_too(batch):
     method = toy("smit")
     space = method.space()
     assert space.dim == 7 + 20
-    many = space.several("happy", 16, rng())
+    many = space.sample_emotion("happy", 16, rng())
     assert torch.equal(many[:, :7], space.of("happy")[:7].expand(16, -1))
     assert not space.of("happy")[7:].any()
     x = batch.x[:1].expand(16, -1, -1, -1)
@@ -125,7 +125,7 @@ def test_noise_alone_changes_an_edit_and_label_alone_too(batch):
 
 def test_the_way_back_and_the_identity_have_noise_of_their_own(batch):
     method = toy("smit").eval()  # the critic's spectral norm stands still
-    target = method.draw(batch, rng())
+    target = method.sample_targets(batch, rng())
     assert target.noise.shape == (3, 16, 20)
     assert sorted(target.label.tolist()) == sorted(batch.emotion.tolist())
     x_fake = method.fake(batch, target)
@@ -169,25 +169,25 @@ def test_the_critic_is_under_spectral_norm_but_for_its_heads(batch):
 
 
 def test_relativistic_average_hinge_by_hand():
-    game = losses.ADVERSARIAL["relativistic_hinge"]
+    adversarial = losses.ADVERSARIAL["relativistic_hinge"]
     real, fake = torch.tensor([3.0, 1.0]), torch.tensor([0.0, 1.5])
     relu = lambda v: max(v, 0.0)  # noqa: E731
     # The means are 2 and .75.
     d = (relu(1 - 2.25) + relu(1 - 0.25)) / 2 + (relu(1 - 2.0) + relu(1 - 0.5)) / 2
     g = (relu(1 + 2.0) + relu(1 + 0.5)) / 2 + (relu(1 + 2.25) + relu(1 + 0.25)) / 2
     one = [v.view(2, 1, 1, 1) for v in (real, fake)]
-    assert float(game.critic(*one)) == pytest.approx(d / 2)
-    assert float(game.generator(one[1], one[0])) == pytest.approx(g / 2)
+    assert float(adversarial.discriminator(*one)) == pytest.approx(d / 2)
+    assert float(adversarial.generator(one[1], one[0])) == pytest.approx(g / 2)
     # A scale is compared with itself alone, and scales add up.
     both = [torch.cat([v, v + 100], 1) for v in one]
-    assert float(game.critic(*both)) == pytest.approx(d, rel=1e-4)
-    assert game.penalty(None, None, real, fake, rng()) == {}
+    assert float(adversarial.discriminator(*both)) == pytest.approx(d, rel=1e-4)
+    assert adversarial.penalty(None, None, real, fake, rng()) == {}
 
 
 def test_the_game_is_smit_s_alone():
-    assert recipes.assemble("smit")[1].adversarial == "relativistic_hinge"
+    assert recipes.resolve_settings("smit")[1].adversarial == "relativistic_hinge"
     with pytest.raises(ValueError, match="adversarial must be one of wgan_gp, nonsaturating"):
-        recipes.assemble("stargan", "cpu", adversarial="relativistic_hinge")
+        recipes.resolve_settings("stargan", "cpu", adversarial="relativistic_hinge")
 
 
 def test_without_spectral_norm_a_critic_may_grow():
@@ -197,14 +197,16 @@ def test_without_spectral_norm_a_critic_may_grow():
 
 def test_a_step_without_a_penalty_and_a_start_as_an_autoencoder(batch):
     own = {"spectral": True, "adversarial": "relativistic_hinge"}
-    recipe, config = recipes.assemble("smit", "cpu", **TOY, **own, warm_d=0.0, warm_g=0.016)
+    recipe, config = recipes.resolve_settings(
+        "smit", "cpu", **TOY, **own, d_warmup_kimg=0.0, g_warmup_kimg=0.016
+    )
     torch.manual_seed(0)
-    game = Game(METHODS["smit"](config, EMOTIONS, 32), recipe, torch.device("cpu"))
-    mask = game.method.G.head.weight[3].clone()
-    game.advance(batch)
-    assert torch.equal(game.method.G.head.weight[3], mask)  # colours warm up, the mask does not
-    game.advance(batch)
-    assert not torch.equal(game.method.G.head.weight[3], mask)
-    terms = game.meter.read()
-    assert {"warm_g/rec", "d/adv", "g/mask", "g/idt"} <= set(terms)
+    trainer = Trainer(METHODS["smit"](config, EMOTIONS, 32), recipe, torch.device("cpu"))
+    mask = trainer.method.G.head.weight[3].clone()
+    trainer.train_step(batch)
+    assert torch.equal(trainer.method.G.head.weight[3], mask)  # colours warm up, the mask does not
+    trainer.train_step(batch)
+    assert not torch.equal(trainer.method.G.head.weight[3], mask)
+    terms = trainer.meter.read()
+    assert {"g_warmup/rec", "d/adv", "g/mask", "g/idt"} <= set(terms)
     assert not [t for t in terms if t.startswith("d_penalty")]

@@ -17,7 +17,7 @@ from ganmut.editor import Editor
 from ganmut.emotions import EMOTIONS
 from ganmut.methods.base import METHODS
 from ganmut.training import config as recipes
-from ganmut.training.loop import Game
+from ganmut.training.trainer import Trainer
 
 SIZE, N = 32, 16
 TOY = {
@@ -32,7 +32,7 @@ TOY = {
 
 
 def method_of(name: str, seed: int = 0):
-    recipe, config = recipes.assemble(name, "paper", **TOY)
+    recipe, config = recipes.resolve_settings(name, "paper", **TOY)
     torch.manual_seed(seed)
     return recipe, METHODS[name](config, EMOTIONS, SIZE)
 
@@ -56,7 +56,7 @@ def own_terms(method, batch, target, rng):
 def test_baseline_has_the_losses_of_the_library(name, lean):
     _, method = method_of(name)
     batch = batch_of()
-    target = method.draw(batch, hardware.generator(3))
+    target = method.sample_targets(batch, hardware.generator(3))
     plain = Baseline(method, optimisations=Optimisations(no_graph=lean, one_pass=lean))
     plain.rng = hardware.generator(5)
     theirs_d, theirs_g = plain.d_terms(batch, target), plain.g_terms(batch, target)
@@ -72,10 +72,10 @@ def test_baseline_has_the_losses_of_the_library(name, lean):
 def test_baseline_takes_the_same_first_step(name):
     recipe, method = method_of(name)
     plain = Baseline(method_of(name)[1], recipe.lr_d)
-    game = Game(method, recipe, torch.device("cpu"))
+    trainer = Trainer(method, recipe, torch.device("cpu"))
     before = [p.clone() for p in plain.D.parameters()]
-    game.advance(batch_of())
-    plain.advance(batch_of())
+    trainer.train_step(batch_of())
+    plain.train_step(batch_of())
     moved = [(p - q).abs().max() for p, q in zip(plain.D.parameters(), before, strict=True)]
     assert min(moved) > 0
     own = baseline.discriminator_like(method)
@@ -99,13 +99,15 @@ def test_every_optimisation_runs():
     recipe, method = method_of("ganmut")
     for field in dataclasses.fields(Optimisations):
         plain = Baseline(method, recipe.lr_d, Optimisations(**{field.name: True}))
-        plain.advance(batch_of())
+        plain.train_step(batch_of())
         assert all(p.isfinite().all() for p in plain.G.parameters())
         assert bool(plain.log) != (field.name == "lazy_log")
 
 
 def test_baseline_refuses_unpublished_layouts():
-    _, config = recipes.assemble("ganmut", "cpu", **{k: TOY[k] for k in ("width", "blocks")})
+    _, config = recipes.resolve_settings(
+        "ganmut", "cpu", **{k: TOY[k] for k in ("width", "blocks")}
+    )
     method = METHODS["ganmut"](config, EMOTIONS, 64)
     with pytest.raises(ValueError, match=config.condition):
         baseline.generator_like(method)

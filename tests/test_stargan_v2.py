@@ -16,7 +16,7 @@ from ganmut.methods.base import METHODS
 from ganmut.methods.stargan_v2 import Target
 from ganmut.networks.stargan_v2 import pick
 from ganmut.training import config as recipes
-from ganmut.training.loop import Game
+from ganmut.training.trainer import Trainer
 
 
 def rng(seed: int = 7) -> torch.Generator:
@@ -54,7 +54,7 @@ def only(target: Target, batch: Batch, part: str) -> tuple[Target, Batch]:
 
 @pytest.mark.parametrize("part", ["latent", "reference"])
 def test_mapping_and_encoder_learn_from_random_styles_alone(method, batch, part):
-    target, batch = only(method.draw(batch, rng()), batch, part)
+    target, batch = only(method.sample_targets(batch, rng()), batch, part)
     method.D.requires_grad_(False)
     x_fake = method.fake(batch, target)
     sum(method.g_loss(batch, target, x_fake).values()).backward()
@@ -66,7 +66,7 @@ def test_mapping_and_encoder_learn_from_random_styles_alone(method, batch, part)
 def test_the_style_of_a_reference_edit_reaches_the_generator_through_the_frozen_encoder(
     method, batch
 ):
-    target, batch = only(method.draw(batch, rng()), batch, "reference")
+    target, batch = only(method.sample_targets(batch, rng()), batch, "reference")
     x_fake = method.fake(batch, target)
     (slope,) = torch.autograd.grad(method.g_loss(batch, target, x_fake)["sty"], x_fake)
     assert slope.abs().sum(dim=(1, 2, 3)).min() > 0
@@ -74,7 +74,7 @@ def test_the_style_of_a_reference_edit_reaches_the_generator_through_the_frozen_
 
 
 def test_a_draw_is_half_random_half_of_references_with_their_own_labels(method, batch):
-    target = method.draw(batch, rng())
+    target = method.sample_targets(batch, rng())
     assert target.latent.shape == (2, 8, 16) and target.reference.shape == (2, 8, 3, 32, 32)
     assert sorted(target.label.tolist()) == sorted(batch.emotion.tolist())
     which = (target.reference[:, :, None] == batch.x).flatten(3).all(3).float()
@@ -84,13 +84,13 @@ def test_a_draw_is_half_random_half_of_references_with_their_own_labels(method, 
     assert torch.equal(batch.emotion[second], target.label[8:])
     assert (first != second).all()  # 16 faces of 7 emotions: everybody has a companion
     alone = Batch(batch.x[:7], batch.emotion[:7])  # nobody has
-    target = method.draw(alone, rng())
+    target = method.sample_targets(alone, rng())
     assert torch.equal(target.reference[0], target.reference[1])
 
 
 def test_a_batch_of_one(method, batch):
     one = Batch(batch.x[:1], batch.emotion[:1])
-    target = method.draw(one, rng())
+    target = method.sample_targets(one, rng())
     x_fake = method.fake(one, target)
     assert all(t.isfinite() for t in method.g_loss(one, target, x_fake).values())
 
@@ -98,7 +98,7 @@ def test_a_batch_of_one(method, batch):
 @pytest.mark.parametrize("preset", ["paper", "cpu"])
 def test_diversity_is_rewarded_less_and_less_and_not_at_all_at_the_end(batch, preset):
     method = toy("stargan_v2", preset)
-    target = method.draw(batch, rng())
+    target = method.sample_targets(batch, rng())
     x_fake = method.fake(batch, target)
     rewards = []
     for method.progress in (0.0, 0.25, 1.0, 1.1):
@@ -107,33 +107,36 @@ def test_diversity_is_rewarded_less_and_less_and_not_at_all_at_the_end(batch, pr
     assert rewards[1] == pytest.approx(0.75 * rewards[0], rel=1e-4)
     assert rewards[2:] == [0, 0]
     method.progress = 1.0
-    assert method.diagnose() == {"lambda_ds": 0}
+    assert method.log_metrics() == {"lambda_ds": 0}
 
 
 def test_progress_is_the_loop_s_so_a_resumed_run_goes_on_where_it_was(batch):
-    recipe, config = recipes.assemble("stargan_v2", "cpu", **TOY, kimg=1.6)
-    game = Game(METHODS["stargan_v2"](config, EMOTIONS, 32), recipe, torch.device("cpu"))
+    recipe, config = recipes.resolve_settings("stargan_v2", "cpu", **TOY, kimg=1.6)
+    trainer = Trainer(METHODS["stargan_v2"](config, EMOTIONS, 32), recipe, torch.device("cpu"))
     seen = []
-    for game.step in (0, 50, 100):
-        game.schedule()
-        seen.append(game.method.diversity)
+    for trainer.step in (0, 50, 100):
+        trainer.schedule()
+        seen.append(trainer.method.diversity)
     assert seen == pytest.approx([1, 0.5, 0])
 
 
 def test_the_mapping_network_learns_a_hundred_times_slower():
-    recipe, config = recipes.assemble("stargan_v2", "paper", **TOY)
+    recipe, config = recipes.resolve_settings("stargan_v2", "paper", **TOY)
     method = METHODS["stargan_v2"](config, EMOTIONS, 32)
-    game = Game(method, recipe, torch.device("cpu"))
-    game.schedule()
+    trainer = Trainer(method, recipe, torch.device("cpu"))
+    trainer.schedule()
     slow = {id(p) for p in method.G.mapping.parameters()}
-    rates = {id(p): group["lr"] for group in game.opt_g.param_groups for p in group["params"]}
+    rates = {id(p): group["lr"] for group in trainer.opt_g.param_groups for p in group["params"]}
     assert {round(rates[i], 12) for i in slow} == {1e-6}
     assert {rates[i] for i in rates.keys() - slow} == {1e-4}
-    assert (game.opt_g.defaults["betas"], game.opt_g.defaults["weight_decay"]) == ((0, 0.99), 1e-4)
+    assert (trainer.opt_g.defaults["betas"], trainer.opt_g.defaults["weight_decay"]) == (
+        (0, 0.99),
+        1e-4,
+    )
 
 
 def test_r1_and_the_game_look_at_the_selected_score_alone(method, batch):
-    target = method.draw(batch, rng())
+    target = method.sample_targets(batch, rng())
     x_fake = method.fake(batch, target).detach()
     shown = Batch(batch.x, torch.full((16,), 2))
     target = dataclasses.replace(target, label=torch.full((16,), 3))
@@ -158,7 +161,7 @@ def test_scores_are_picked_by_label():
 def test_the_warm_up_makes_every_score_answer_for_its_emotion(method, batch):
     scores = torch.nn.Parameter(torch.zeros(16, 7))
     method.D.forward = lambda x: scores
-    method.warm_d(batch)["cls"].backward()
+    method.d_warmup_loss(batch)["cls"].backward()
     own = torch.nn.functional.one_hot(batch.emotion, 7).bool()
     assert (scores.grad[own] < 0).all() and (scores.grad[~own] > 0).all()
 
@@ -220,14 +223,16 @@ def test_named_emotions_are_means_of_their_styles_and_differ_from_the_start(meth
     assert torch.pdist(named).min() > 0.1
     # At the origin a new mapping network has no biases to tell the emotions apart.
     assert not method.mapped(torch.arange(7), torch.zeros(7, 16)).any()
-    drawn = space.several("sad", 2000, rng())
+    drawn = space.sample_emotion("sad", 2000, rng())
     assert (drawn.mean(0) - space.of("sad")).norm() < 0.2 * space.of("sad").norm()
     assert (drawn.std(0) > 0).float().mean() > 0.9
 
 
 @pytest.mark.parametrize("size, width", [(32, 16), (64, 32), (96, 32), (128, 64)])
 def test_sizes_are_halved_to_about_sixteen(size, width):
-    _, config = recipes.assemble("stargan_v2", "cpu", **(TOY | {"d_layers": 5, "size": size}))
+    _, config = recipes.resolve_settings(
+        "stargan_v2", "cpu", **(TOY | {"d_layers": 5, "size": size})
+    )
     method = METHODS["stargan_v2"](config, ("neutral", "happy"), size)
     x = torch.rand(1, 3, size, size) * 2 - 1
     features = method.encode(x)

@@ -24,14 +24,15 @@ from ganmut.datasets.procedural import EMOTIONS
 from ganmut.methods.base import METHODS
 from ganmut.training import config as recipes
 from ganmut.training import loop as training
-from ganmut.training.run_dir import RunDir, RunError, inherit_critics
+from ganmut.training.run_dir import RunDir, RunError, inherit_discriminator
 from ganmut.training.sampler import Sampler
+from ganmut.training.trainer import DivergenceError, LossMeter, Trainer
 
 ROOT = Path(ganmut.__file__).parent.parent
 
 
 def run(out: Path, method: str = "ganmut", **overrides: object) -> Path:
-    settings = recipes.assemble(method, "cpu", **(SHORT | overrides))
+    settings = recipes.resolve_settings(method, "cpu", **(SHORT | overrides))
     return training.train(*settings, out, device="cpu", progress=False)
 
 
@@ -40,7 +41,7 @@ def test_a_run_leaves_what_it_says(tmp_path):
     assert folder.name == "00000-ganmut-procedural-32"
     stats = [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
     assert [s["kimg"] for s in stats] == [0.064, 0.128, 0.192]
-    assert {"warm_d/cls", "warm_g/rec"} <= set(stats[0]) and {
+    assert {"d_warmup/cls", "g_warmup/rec"} <= set(stats[0]) and {
         "d/adv",
         "g/rho",
         "d_penalty/r1",
@@ -54,7 +55,7 @@ def test_a_run_leaves_what_it_says(tmp_path):
 
 def test_a_training_that_goes_on_from_a_weight_counts_all_of_its_way(tmp_path):
     first = run(tmp_path, "efgan") / "weights"
-    both = run(tmp_path, "efgan_cascade", start=str(first), kimg=0.128, warm_g=0.0)
+    both = run(tmp_path, "efgan_cascade", init_from=str(first), kimg=0.128, g_warmup_kimg=0.0)
     one, two = (ganmut.load(folder).config for folder in (first, both / "weights"))
     assert two["kimg"] == pytest.approx(one["kimg"] + 0.128) and two["minutes"] >= one["minutes"]
     assert two["g_steps"] == one["g_steps"] + (0.128 - 0.032) * 1000 / two["recipe"]["batch"]
@@ -65,25 +66,25 @@ def test_an_autoencoder_warm_up_learns(tmp_path):
         tmp_path,
         method="stargan",
         output="tanh",
-        warm_d=0,
-        warm_g=1.6,
+        d_warmup_kimg=0,
+        g_warmup_kimg=1.6,
         kimg=1.6,
-        tick=0.4,
+        kimg_per_tick=0.4,
         lr_g=2e-3,
     )
     stats = [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
-    assert stats[-1]["warm_g/rec"] < 0.6 * stats[0]["warm_g/rec"]
+    assert stats[-1]["g_warmup/rec"] < 0.6 * stats[0]["g_warmup/rec"]
 
 
 def test_a_run_hands_on_its_critics_and_a_weight_has_none(tmp_path):
     first = run(tmp_path, "efgan")
-    config = recipes.assemble("efgan_cascade", "cpu", **SHORT)[1]
+    config = recipes.resolve_settings("efgan_cascade", "cpu", **SHORT)[1]
     critics = METHODS["efgan_cascade"](config, EMOTIONS, 32).D
     before = {k: v.clone() for k, v in critics.state_dict().items()}
-    assert not inherit_critics(critics, first / "weights")
-    other = METHODS["stargan"](recipes.assemble("stargan", "cpu", **TOY)[1], EMOTIONS, 32).D
-    assert not inherit_critics(other, first)
-    assert inherit_critics(critics, first)
+    assert not inherit_discriminator(critics, first / "weights")
+    other = METHODS["stargan"](recipes.resolve_settings("stargan", "cpu", **TOY)[1], EMOTIONS, 32).D
+    assert not inherit_discriminator(other, first)
+    assert inherit_discriminator(critics, first)
     newest = load_file(RunDir(first).snapshots()[-1])
     for name, value in critics.state_dict().items():
         assert torch.equal(value, newest[f"method.D.{name}"])
@@ -126,16 +127,17 @@ def test_kill_and_resume_is_bit_for_bit(tmp_path):
 
 def test_not_finite_stops_with_phase_term_and_step(tmp_path):
     with pytest.raises(
-        training.Diverged, match=r"phase warm_d, term cls is not finite at step [12]\b.*lower"
+        DivergenceError,
+        match=r"phase d_warmup, term cls is not finite at step [12]\b.*lower",
     ):
         run(tmp_path, lr_d=float("1e30"))
 
 
 def test_meter_names_the_first_bad_step():
-    meter = training.Meter()
+    meter = LossMeter()
     for step, value in enumerate([1.0, 2.0, float("inf"), float("nan")]):
         meter.add("g", {"rec": torch.tensor(value), "adv": torch.tensor(1.0)}, step)
-    with pytest.raises(training.Diverged, match="phase g, term rec is not finite at step 2"):
+    with pytest.raises(DivergenceError, match="phase g, term rec is not finite at step 2"):
         meter.read()
 
 
@@ -149,7 +151,7 @@ def test_balanced_sampling_and_the_data_s_own_prior():
         emotion,
         "x",
     )
-    recipe, _ = recipes.assemble("stargan", "cpu", batch=3000)
+    recipe, _ = recipes.resolve_settings("stargan", "cpu", batch=3000)
     for balanced, share in ((True, 1 / 3), (False, 0.01)):
         chosen = dataclasses.replace(recipe, balanced=balanced)
         rows = Sampler(faces, chosen, torch.device("cpu")).rows(torch.Generator().manual_seed(0))
@@ -157,18 +159,16 @@ def test_balanced_sampling_and_the_data_s_own_prior():
 
 
 def test_average_follows_and_directions_are_copied():
-    recipe, config = recipes.assemble("ganmut", "cpu", **TOY)
-    game = training.Game(
-        training.METHODS["ganmut"](config, ganmut.EMOTIONS, 32), recipe, torch.device("cpu")
-    )
+    recipe, config = recipes.resolve_settings("ganmut", "cpu", **TOY)
+    trainer = Trainer(METHODS["ganmut"](config, ganmut.EMOTIONS, 32), recipe, torch.device("cpu"))
     with torch.no_grad():
-        for parameter in game.method.G.parameters():
+        for parameter in trainer.method.G.parameters():
             parameter.add_(1.0)
-    before = {k: v.clone() for k, v in game.average.named_parameters()}
-    game.follow()
-    own = dict(game.method.G.named_parameters())
+    before = {k: v.clone() for k, v in trainer.ema.named_parameters()}
+    trainer.update_ema()
+    own = dict(trainer.method.G.named_parameters())
     decay = 2 / 11  # the ramp's first step
-    for name, now in game.average.named_parameters():
+    for name, now in trainer.ema.named_parameters():
         expected = (
             own[name] if name == "directions" else before[name] * decay + own[name] * (1 - decay)
         )
@@ -176,14 +176,14 @@ def test_average_follows_and_directions_are_copied():
 
 
 def test_learning_rate_falls_to_zero():
-    recipe, config = recipes.assemble("stargan", "cpu", **TOY, kimg=1.6, decay=0.5, lr_g=1.0)
-    game = training.Game(
-        training.METHODS["stargan"](config, ganmut.EMOTIONS, 32), recipe, torch.device("cpu")
+    recipe, config = recipes.resolve_settings(
+        "stargan", "cpu", **TOY, kimg=1.6, lr_decay_fraction=0.5, lr_g=1.0
     )
+    trainer = Trainer(METHODS["stargan"](config, ganmut.EMOTIONS, 32), recipe, torch.device("cpu"))
     rates = []
-    for game.step in (0, 50, 75, 100):
-        game.schedule()
-        rates.append(game.opt_g.param_groups[0]["lr"])
+    for trainer.step in (0, 50, 75, 100):
+        trainer.schedule()
+        rates.append(trainer.opt_g.param_groups[0]["lr"])
     assert rates == pytest.approx([1, 1, 0.5, 0])
 
 
@@ -194,7 +194,7 @@ def test_a_folder_that_cannot_be_written(tmp_path):
 
 
 def test_a_disk_too_full_is_known_before_the_work(tmp_path):
-    settings = recipes.assemble("stargan", "cpu", **SHORT)
+    settings = recipes.resolve_settings("stargan", "cpu", **SHORT)
     with pytest.raises(RunError, match="MiB free, this run needs about"):
         RunDir.create(tmp_path, *settings, need_bytes=2**60)
     assert list(tmp_path.iterdir()) == []

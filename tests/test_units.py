@@ -20,7 +20,7 @@ from ganmut.action_units.mediapipe import aired
 from ganmut.cli import main
 from ganmut.datasets import BadData, open_source
 from ganmut.emotions import UNITS
-from ganmut.registry import Unknown
+from ganmut.registry import UnknownNameError
 
 SMILE = {"mouthSmileLeft": 1, "mouthSmileRight": 1}
 
@@ -191,7 +191,7 @@ def test_what_cannot_be_done_is_one_sentence(tmp_path, capsys):
     faces(tmp_path / "split" / "train", "jsonl")
     with pytest.raises(BadData, match="has its metadata in train; name these instead"):
         write_units(tmp_path / "split", "bundled")
-    with pytest.raises(Unknown, match="did you mean 'bundled'"):
+    with pytest.raises(UnknownNameError, match="did you mean 'bundled'"):
         write_units(tmp_path / "split" / "train", "bundeld")
     with pytest.raises(ProviderUnavailable, match="is the extractor 'emotion'"):
         PROVIDERS["bundled"]("procedural/emotion")

@@ -14,11 +14,11 @@ import torch
 from torch import nn
 
 from ganmut import weights
-from ganmut.codes import Disc
+from ganmut.codes import DiscSpace
 from ganmut.editor import Editor
 from ganmut.emotions import EMOTIONS
 from ganmut.methods.base import METHODS, Config, Edit, Method
-from ganmut.registry import Unknown
+from ganmut.registry import UnknownNameError
 from ganmut.weights import BadWeights, publish, storage
 
 SIZE = 16
@@ -59,12 +59,12 @@ class Tiny(Method):
         self.G = TinyG(self.config.width)
 
     def space(self):
-        return Disc(self.emotions, self.G.directions)
+        return DiscSpace(self.emotions, self.G.directions)
 
-    def draw(self, batch, generator):
+    def sample_targets(self, batch, generator):
         raise NotImplementedError
 
-    code = g_loss = d_loss = classify = draw
+    code = g_loss = d_loss = classify = sample_targets
 
 
 @pytest.fixture(autouse=True)
@@ -325,9 +325,11 @@ def test_bundled_names_runs_and_unknown_names(folder, monkeypatch):
     monkeypatch.setenv("GANMUT_WEIGHTS", str(folder.parent.parent))
     assert weights.list_weights("set") == ["tiny"] and weights.list_weights("nowhere") == []
     assert weights.load("set/tiny", "cpu").name == "tiny"
-    with pytest.raises(Unknown, match="unknown weight 'set/tinny'; did you mean 'set/tiny'"):
+    with pytest.raises(
+        UnknownNameError, match="unknown weight 'set/tinny'; did you mean 'set/tiny'"
+    ):
         weights.load("set/tinny")
-    with pytest.raises(Unknown, match="did you mean 'set/tiny'"):
+    with pytest.raises(UnknownNameError, match="did you mean 'set/tiny'"):
         weights.load("tiny")
     run = folder.parent.parent / "runs" / "0001"
     run.mkdir(parents=True)

@@ -16,23 +16,29 @@ from bench.features import Extractors
 from bench.ground_truth import GroundTruth
 from bench.protocol import Protocol
 from bench.systems import System
-from ganmut.codes import ActionUnits, OneHot
+from ganmut.codes import ActionUnitSpace, LabelSpace
 from ganmut.datasets import FaceSet
 from ganmut.emotions import EMOTIONS, prototype_units
 from ganmut.methods.base import METHODS
-from ganmut.training.config import assemble
+from ganmut.training.config import resolve_settings
 
 # Methods and trainings ----------------------------------------------------------------------------
 
 # Small enough for a second a test; the classes are the ones that train and edit.
 TOY = {"size": 32, "width": 8, "blocks": 1, "d_width": 8, "d_layers": 4, "batch": 16}
-SHORT = TOY | {"faces": 32, "kimg": 0.192, "tick": 0.064, "warm_d": 0.032, "warm_g": 0.032}
-SHORT_OPTIONS = [f"--{k}={v}" for k, v in SHORT.items()]
+SHORT = TOY | {
+    "faces": 32,
+    "kimg": 0.192,
+    "kimg_per_tick": 0.064,
+    "d_warmup_kimg": 0.032,
+    "g_warmup_kimg": 0.032,
+}
+SHORT_OPTIONS = [f"--{k.replace('_', '-')}={v}" for k, v in SHORT.items()]
 
 
 def toy(name: str, preset: str = "cpu", **overrides: object):
     """A toy-size method of the real class, its parameters drawn from seed 0."""
-    _, config = assemble(name, preset, **(TOY | overrides))
+    _, config = resolve_settings(name, preset, **(TOY | overrides))
     torch.manual_seed(0)
     return METHODS[name](config, EMOTIONS, TOY["size"])
 
@@ -131,7 +137,7 @@ class ToySystem(System):
         self, faces: FaceSet, noise: float = 0, steps: int = 0, reach: float = 1, lost: int = 0
     ):
         knobs = f"toy-{noise}-{steps}-{reach}-{lost}"
-        super().__init__("toy", OneHot(EMOTIONS), faces.emotions, knobs)
+        super().__init__("toy", LabelSpace(EMOTIONS), faces.emotions, knobs)
         self.faces, self.noise, self.steps = faces, noise, steps
         self.reach, self.lost = reach, lost
 
@@ -159,7 +165,7 @@ class UnitSystem(ToySystem):
         super().__init__(faces, **knobs)
         mixed = torch.rand(50, 7, generator=torch.Generator().manual_seed(0))
         bank = mixed / mixed.sum(1, keepdim=True) @ UNITS
-        self.space = ActionUnits(EMOTIONS, UNITS, bank)
+        self.space = ActionUnitSpace(EMOTIONS, UNITS, bank)
 
     def edit(self, faces: Tensor, codes: Tensor) -> Tensor:
         shown = codes @ torch.linalg.pinv(UNITS)

@@ -111,7 +111,7 @@ def generator_like(method: Method) -> BaselineGenerator:
     """A baseline generator with a copy of the method's weights; raises ValueError for a layout that
     is not the published one."""
     c, trunk = method.config, method.G.trunk
-    if (c.condition, c.stem, c.output) != ("planes", "conv7", "tanh"):
+    if (c.condition, c.stem, c.output) != ("concat", "conv7", "tanh"):
         raise ValueError(
             "the baseline is the published network (planes, conv7, tanh), "
             f"got {c.condition}, {c.stem}, {c.output}"
@@ -127,7 +127,9 @@ def generator_like(method: Method) -> BaselineGenerator:
 def discriminator_like(method: Method) -> BaselineDiscriminator:
     """A baseline discriminator with a copy of the method's weights."""
     c, D = method.config, method.D
-    plain = BaselineDiscriminator(method.size, D.cls.out_channels, c.d_width, c.d_layers, c.d_limit)
+    plain = BaselineDiscriminator(
+        method.size, D.cls.out_channels, c.d_width, c.d_layers, c.d_max_channels
+    )
     own = [*D.layers, D.src, D.cls]
     _copy_weights([m for m in plain.modules() if isinstance(m, nn.Conv2d)], own)
     return plain
@@ -285,9 +287,9 @@ class Baseline:
         if not self.on.lazy_log:
             self.log = {name: term.item() for name, term in terms.items()}
 
-    def advance(self, batch: Batch) -> None:
+    def train_step(self, batch: Batch) -> None:
         """One discriminator step and, every `g_interval` steps, one generator step."""
-        target = self.method.draw(batch, self.rng)
+        target = self.method.sample_targets(batch, self.rng)
         self.optimizer_step(self.opt_d, self.d_terms(batch, target))
         if self.step % self.c.g_interval == 0:
             self.D.requires_grad_(not self.on.freeze_d)

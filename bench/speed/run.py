@@ -33,11 +33,11 @@ from ganmut.editor import Editor
 from ganmut.emotions import EMOTIONS, UNITS
 from ganmut.methods.base import METHODS, Method
 from ganmut.training import config as recipes
-from ganmut.training.loop import Game
+from ganmut.training.trainer import Trainer
 
 Turn = Callable[[], Any]
 EDIT_BATCHES = (1, 16)
-NETWORK = ("width", "blocks", "d_width", "d_layers", "d_limit")
+NETWORK = ("width", "blocks", "d_width", "d_layers", "d_max_channels")
 # Label -> field of Optimisations. Cumulative: each line keeps the ones above it.
 LADDER = {
     "no graph for the edited faces": "no_graph",
@@ -68,10 +68,10 @@ def take_turns(turns: dict[str, Turn], rounds: int, calls: int = 1) -> dict[str,
 
 def build(name: str, size: int, batch: int, network: dict[str, int]) -> tuple[Any, Method]:
     """The recipe and the method of the paper preset, with the given changes of the network."""
-    recipe, config = recipes.assemble(name, "paper", size=size, batch=batch, **network)
+    recipe, config = recipes.resolve_settings(name, "paper", size=size, batch=batch, **network)
     torch.manual_seed(0)
     method = METHODS[name](config, EMOTIONS, size)
-    method.prime(faces_of(size, len(EMOTIONS)))
+    method.setup_data(faces_of(size, len(EMOTIONS)))
     return recipe, method
 
 
@@ -97,12 +97,12 @@ def faces_of(size: int, n: int) -> FaceSet:
     )
 
 
-def cycle_of(game: Any, batch: Batch, interval: int) -> Turn:
+def cycle_of(trainer: Any, batch: Batch, interval: int) -> Turn:
     """One whole cycle: `interval` discriminator steps, one generator step."""
 
     def turn() -> None:
         for _ in range(interval):
-            game.advance(batch)
+            trainer.train_step(batch)
 
     return turn
 
@@ -111,11 +111,11 @@ def library_cycle(
     name: str, size: int, batch: Batch, compiled: bool, network: dict[str, int]
 ) -> Turn:
     recipe, method = build(name, size, len(batch), network)
-    game = Game(method, recipe, torch.device("cpu"))
+    trainer = Trainer(method, recipe, torch.device("cpu"))
     if compiled:
         method.G.compile()
         method.D.compile()
-    return cycle_of(game, batch, method.config.g_interval)
+    return cycle_of(trainer, batch, method.config.g_interval)
 
 
 def baseline_cycle(
@@ -250,7 +250,7 @@ def validate(args: argparse.Namespace) -> argparse.Namespace:
     """The arguments with names, sizes and network parsed; raises ValueError for invalid ones."""
     args.names = list(METHODS) if args.methods == "all" else args.methods.split(",")
     for name in args.names:
-        METHODS[name]  # raises Unknown with what is near
+        METHODS[name]  # raises UnknownNameError with what is near
     if not all(s.isdigit() and int(s) > 0 for s in args.size.split(",")):
         raise ValueError(f"--size must be sides in pixels such as 64,128, got {args.size}")
     if args.batch < 1 or args.rounds < 1:

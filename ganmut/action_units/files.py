@@ -46,7 +46,7 @@ def write_units(
     Every row gets 17 numbers and `units_by`, the provider's name; an empty list where the picture
     cannot be read or shows no face. Rows that this provider has already done are passed over unless
     `again`; the file is replaced as a whole, now and then and at the end, so a run may be broken
-    off. Raises BadData for a folder without pictures, Unknown, ProviderUnavailable.
+    off. Raises BadData for a folder without pictures, UnknownNameError, ProviderUnavailable.
     """
     root = Path(folder).expanduser()
     if not root.is_dir():

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         own = {"recipe", "out", "device", "compile", "dry_run", "method", "run", "command"}
         settings = {k: v for k, v in vars(args).items() if k not in own}
-        recipe, config = recipes.assemble(args.method, args.recipe, **settings)
+        recipe, config = recipes.resolve_settings(args.method, args.recipe, **settings)
         if args.dry_run:
             print(recipes.to_json(recipe, config), end="")
             return 0

@@ -74,7 +74,8 @@ class Format(ABC):
 def convert(
     path: str | Path, format: str, out: str | Path, labels: tuple[str, ...] = (), size: int = 128
 ) -> Path:
-    """Writes the weight folder of a checkpoint and returns it; raises Unknown or BadWeights.
+    """Writes the weight folder of a checkpoint and returns it; raises UnknownNameError or
+    BadWeights.
 
     labels: emotions in the order of the file (default: AffectNet's seven); size: px. Nothing is
     rounded to half precision.

@@ -35,14 +35,14 @@ class GANimation(Format):
         values = sum(
             layer.weight.shape[1] - 3 for layer in pile.of("conv7")
         )  # only the stem is left
-        conditions, emotions, order = "units", EMOTIONS, list(range(values))
+        code_type, emotions, order = "units", EMOTIONS, list(range(values))
         if labels or values != len(UNITS):
             emotions, order = ordered(labels, values, checkpoint.path)
-            conditions = "labels"
+            code_type = "labels"
         kind = METHODS["ganimation"]
         config = dataclasses.replace(
             kind.PAPER,
-            conditions=conditions,
+            code_type=code_type,
             width=colours.weight.shape[1],
             blocks=len(pile.of("conv3")) // 2,
         )

@@ -43,7 +43,7 @@ class StarGANv2(Format):
             blocks=2,
             d_width=_first(encoder),
             d_layers=len(encoder.of("conv3")) // 2,
-            d_limit=_widest(encoder),
+            d_max_channels=_widest(encoder),
             hidden=linear[0].shape[0],
             latent=linear[0].shape[1],
             style=linear[-1].shape[0],

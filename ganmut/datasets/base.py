@@ -146,7 +146,8 @@ def open_source(spec: str, **options: Any) -> Source:
     """The source of a spec: "procedural", "folder:PATH", "hub:OWNER/NAME@REVISION"; options are the
     source's own, also written into the spec: "folder:PATH?on_error=skip&min_fill=0.8".
 
-    Raises Unknown for a source that no file registers, BadData for an argument it cannot use.
+    Raises UnknownNameError for a source that no file registers, BadData for an argument it cannot
+    use.
     """
     if " + " in spec:
         return SOURCES["mix"](spec, **options)

@@ -155,7 +155,8 @@ def load(spec: str | Path, device: torch.device | str | None = None) -> Extracto
 
     "onnx:PATH" is a face recognition model, through insightface, "onnx:buffalo_l" that of one of
     its packs; "onnx:PATH:" an expression classifier with its labels in a sidecar, and
-    "onnx:PATH:happy,neutral,..." with its outputs in this order. Raises Unknown or BadWeights.
+    "onnx:PATH:happy,neutral,..." with its outputs in this order. Raises UnknownNameError or
+    BadWeights.
     """
     if str(spec).startswith("onnx:"):
         from ganmut.extractors.onnx_file import open_onnx
@@ -174,7 +175,7 @@ def restore(written: storage.Weights, device: torch.device | str | None = None) 
         )
     storage.fill_module(extractor, written)
     extractor.config, extractor.sha256 = written.config, written.config["sha256"]
-    target = hardware.pick(None if device is None else str(device))
+    target = hardware.select_device(None if device is None else str(device))
     return extractor.eval().requires_grad_(False).to(target, memory_format=MEMORY_FORMAT)
 
 

@@ -62,11 +62,11 @@ def train_extractor(
 
     train: the split "extractor"; test: other people. size: the input side. steps overrides epochs.
     meta: facts for the config ("set", "licence", "commit"). On the CPU some 2,000 steps of batch 64
-    are sensible. Raises Unknown, BadData, FloatingPointError (a loss that is not finite).
+    are sensible. Raises UnknownNameError, BadData, FloatingPointError (a loss that is not finite).
     """
     kind = EXTRACTORS[name]
     _check(train, test)
-    began, target = time.monotonic(), hardware.pick(device)
+    began, target = time.monotonic(), hardware.select_device(device)
     schooling = TrainConfig(epochs, steps, batch, dtype, seed, progress)
     # Initialisation and dropout know only PyTorch's global generator: seeded, and put back after.
     with torch.random.fork_rng([target] if target.type == "cuda" else []):
@@ -92,7 +92,7 @@ def train_extractor(
         "steps": total,
         "batch": batch,
         "seed": seed,
-        "hardware": hardware.describe(target),
+        "hardware": hardware.device_name(target),
         "minutes": (time.monotonic() - began) / 60,
         **(meta or {}),
     }

@@ -35,7 +35,8 @@ class EditedImage:
 def open_detector(spec: str = "builtin") -> Detector:
     """The detector of a spec, built once: "builtin", "yunet:PATH.onnx", "insightface".
 
-    Raises Unknown for a name that no file registers, DetectorMissing for one that is not installed.
+    Raises UnknownNameError for a name that no file registers, DetectorMissing for one that is not
+    installed.
     """
     name, _, argument = spec.partition(":")
     return DETECTORS[name](argument)

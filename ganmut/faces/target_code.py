@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ganmut import images
-from ganmut.codes import ActionUnits
+from ganmut.codes import ActionUnitSpace
 from ganmut.editor import Editor
 from ganmut.faces.base import NoFace
 from ganmut.faces.pipeline import encode_reference
@@ -51,7 +51,7 @@ def make_target_code(
             raise NoFace(f"{reference}: {error}") from None
         return torch.lerp(space.of(emotion, 0), shown, intensity)
     if units is not None:
-        if not isinstance(space, ActionUnits):
+        if not isinstance(space, ActionUnitSpace):
             raise ValueError(
                 f"{editor.name} is not steered by action units; "
                 "give --emotion or --code, or a --method such as defgan"

@@ -25,29 +25,29 @@ class Config:
     """What to build, shared by all methods; each method adds its paper's lambdas under their names.
 
     width, blocks: of the generator (64 and 6 are StarGAN's).
-    d_width, d_layers, d_limit: of the critic: first width, layers, widest layer.
-    condition: "planes" repeats the code to constant input planes (as published); "affine" lets it
+    d_width, d_layers, d_max_channels: of the critic: first width, layers, widest layer.
+    condition: "concat" repeats the code to constant input planes (as published); "adain" lets it
     steer the instance norms of the residual blocks, since the first instance norm all but erases
     constant planes (docs/precision.md).
-    stem: "conv7" (as published) or "shuffle", space-to-depth, which is cheaper.
+    stem: "conv7" (as published) or "space_to_depth", space-to-depth, which is cheaper.
     output: "tanh" (as published) or "residual", source plus change, which keeps the person from the
-    first step; StarGAN's generator also has "bent", the source under a flow, plus change.
+    first step; StarGAN's generator also has "warp_residual", the source under a flow, plus change.
     adversarial: "wgan_gp" (as published) or "nonsaturating" with R1, which is stable at one critic
     step a generator step.
-    noise: standard deviation per octave of the noise on what the heads of the discriminator see
-    (instance noise, Soenderby et al. 2017, at every scale); 0 as published. Without it changes too
-    small to see satisfy D_cls. The adversarial score sees the picture itself, so that grain shows.
-    head_jitter: how strongly what the heads see is moved and lit at random (images.py), edited
-    faces too; 0 as published. A critic of few photographs learns them by heart, and this hinders
-    only its heads: the adversarial score, and with it the generator, keeps the pictures as they
-    are.
-    head_erase: side of the square that the heads do not see, as a share of the picture's, edited
+    head_noise: standard deviation per octave of the noise on what the heads of the discriminator
+    see (instance noise, Soenderby et al. 2017, at every scale); 0 as published. Without it changes
+    too small to see satisfy D_cls. The adversarial score sees the picture itself, so that grain
+    shows. head_augment: how strongly what the heads see is moved and lit at random (images.py),
+    edited faces too; 0 as published. A critic of few photographs learns them by heart, and this
+    hinders only its heads: the adversarial score, and with it the generator, keeps the pictures as
+    they are.
+    head_cutout: side of the square that the heads do not see, as a share of the picture's, edited
     faces too; 0 as published. Brows alone or a mouth alone then have to show the emotion.
-    lambda_wary: how much D_cls learns from edited faces that they still show the emotion they had,
-    as a share of what it learns from real ones; 0 as published. A class head that sees no edits is
-    soon satisfied with signs that no other judge sees. Of StarGAN, GANmut and GGANmut, whose
-    critics tell emotions apart with one softmax.
-    lambda_keep: price of every pixel that an edit changes, mean absolute; 0 as published. Without a
+    lambda_cls_fake: how much D_cls learns from edited faces that they still show the emotion they
+    had, as a share of what it learns from real ones; 0 as published. A class head that sees no
+    edits is soon satisfied with signs that no other judge sees. Of StarGAN, GANmut and GGANmut,
+    whose critics tell emotions apart with one softmax.
+    lambda_pix: price of every pixel that an edit changes, mean absolute; 0 as published. Without a
     price short trainings on photographs move whole heads.
     g_interval, penalty_interval: steps between generator updates and between penalties.
     """
@@ -56,26 +56,26 @@ class Config:
     blocks: int = 6
     d_width: int = 64
     d_layers: int = 6
-    d_limit: int = 2048
-    condition: str = "planes"
+    d_max_channels: int = 2048
+    condition: str = "concat"
     stem: str = "conv7"
     output: str = "tanh"
     adversarial: str = "wgan_gp"
     lambda_adv: float = 1.0
     lambda_gp: float = 10.0
     lambda_r1: float = 1.0
-    noise: float = 0.0
-    head_jitter: float = 0.0
-    head_erase: float = 0.0
-    lambda_wary: float = 0.0
-    lambda_keep: float = 0.0
+    head_noise: float = 0.0
+    head_augment: float = 0.0
+    head_cutout: float = 0.0
+    lambda_cls_fake: float = 0.0
+    lambda_pix: float = 0.0
     g_interval: int = 5
     penalty_interval: int = 1
 
     # The values of the fields that are names; a method whose network has others says so.
     ALLOWED: ClassVar[dict[str, tuple[str, ...]]] = {
-        "condition": ("planes", "affine"),
-        "stem": ("conv7", "shuffle"),
+        "condition": ("concat", "adain"),
+        "stem": ("conv7", "space_to_depth"),
         "output": ("tanh", "residual"),
         "adversarial": ("wgan_gp", "nonsaturating"),
     }
@@ -86,8 +86,8 @@ class Config:
                 raise ValueError(
                     f"{name} must be one of {', '.join(values)}, got {getattr(self, name)!r}"
                 )
-        if not 0 <= self.head_erase <= 1:
-            raise ValueError(f"head_erase must be in 0..1, got {self.head_erase}")
+        if not 0 <= self.head_cutout <= 1:
+            raise ValueError(f"head_cutout must be in 0..1, got {self.head_cutout}")
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Method(nn.Module, ABC):
     # rates).
     PAPER_RECIPE: ClassVar[dict[str, Any]] = {}
     # What it needs of its own under the presets other than "paper": fields of Recipe or Config.
-    LEAN: ClassVar[dict[str, Any]] = {}
+    SHORT_SCHEDULE: ClassVar[dict[str, Any]] = {}
     # What it needs besides under the preset "photos".
     PHOTOS: ClassVar[dict[str, Any]] = {}
     # Parameters of G that averaging copies instead of averaging (GANmut's raw directions,
@@ -138,11 +138,11 @@ class Method(nn.Module, ABC):
     def build(self, training: bool) -> None:
         """Makes `self.G`, and `self.D` if `training`."""
 
-    def prime(self, faces: FaceSet) -> None:
+    def setup_data(self, faces: FaceSet) -> None:
         """Learns from the training faces what must be known before the first step (the units that
         an emotion means); raises BadData where they lack what the method needs."""
 
-    def start(self, donor: Method) -> None:
+    def init_from(self, donor: Method) -> None:
         """Begins from a trained method; raises ValueError where its generator does not fit."""
         try:
             self.G.load_state_dict(donor.G.state_dict())
@@ -161,7 +161,7 @@ class Method(nn.Module, ABC):
         """The code space as learned so far."""
 
     @abstractmethod
-    def draw(self, batch: Batch, generator: torch.Generator) -> Any:
+    def sample_targets(self, batch: Batch, generator: torch.Generator) -> Any:
         """Random target of one step for a batch: whatever `code` turns into codes and the losses
         need."""
 
@@ -182,41 +182,46 @@ class Method(nn.Module, ABC):
     def classify(self, x: Tensor) -> Tensor:
         """B x emotions logits of the discriminator for real or edited images."""
 
-    def see(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """What a Critic says of images: patch scores, and the outputs of its heads, which look
-        through the veil."""
+    def discriminate(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What a PatchDiscriminator says of images: patch scores, and the outputs of its heads,
+        which look through the veil."""
         scores, outputs = self.D(x)
-        return scores, self.D(self.veil(x))[1] if self.veiled else outputs
+        return scores, self.D(self.augment_head_input(x))[
+            1
+        ] if self.augments_head_input else outputs
 
     @property
-    def veiled(self) -> bool:
-        hidden = self.config.noise or self.config.head_jitter or self.config.head_erase
+    def augments_head_input(self) -> bool:
+        hidden = self.config.head_noise or self.config.head_augment or self.config.head_cutout
         return bool(hidden) and self.rng is not None
 
-    def veil(self, x: Tensor) -> Tensor:
+    def augment_head_input(self, x: Tensor) -> Tensor:
         """Images as the heads of the discriminator see them in training: without colour, under
         noise of every scale. An expression needs no colour, and what the heads see is abused. (The
         plain mean: weighting the channels would push a generator's colours apart.)"""
-        if not self.veiled:
+        if not self.augments_head_input:
             return x
         light = x.mean(1, keepdim=True)
-        if self.config.head_jitter:
-            light = images.jitter(light, self.config.head_jitter, self.rng)
-        if self.config.head_erase:
-            light = images.cutout(light, self.config.head_erase, self.rng)
-        return (light + losses.octaves(light, self.config.noise, self.rng)).expand_as(x)
+        if self.config.head_augment:
+            light = images.jitter(light, self.config.head_augment, self.rng)
+        if self.config.head_cutout:
+            light = images.cutout(light, self.config.head_cutout, self.rng)
+        return (
+            light + losses.multi_scale_noise(light, self.config.head_noise, self.rng)
+        ).expand_as(x)
 
-    def contest(self, x: Tensor, x_fake: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """A Critic's adversarial loss, weighted, and its head outputs for real and for edited
-        images, seen together."""
-        scores, outputs = self.see(torch.cat([x, x_fake]))
-        lost = self.adversarial.critic(scores[: len(x)], scores[len(x) :])
+    def adversarial_loss(self, x: Tensor, x_fake: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """A PatchDiscriminator's adversarial loss, weighted, and its head outputs for real and for
+        edited images, seen together."""
+        scores, outputs = self.discriminate(torch.cat([x, x_fake]))
+        lost = self.adversarial.discriminator(scores[: len(x)], scores[len(x) :])
         return self.config.lambda_adv * lost, outputs[: len(x)], outputs[len(x) :]
 
-    def recognition(self, real: Tensor, fake: Tensor, emotion: Tensor) -> Tensor:
-        """What a Critic's class head pays, unweighted: B x emotions logits of real faces under
-        their emotions (int64 B), and by lambda_wary those of their edits under the same."""
-        lost, share = F.cross_entropy(real, emotion), self.config.lambda_wary
+    def classification_loss(self, real: Tensor, fake: Tensor, emotion: Tensor) -> Tensor:
+        """What a PatchDiscriminator's class head pays, unweighted: B x emotions logits of real
+        faces under their emotions (int64 B), and by lambda_cls_fake those of their edits under the
+        same."""
+        lost, share = F.cross_entropy(real, emotion), self.config.lambda_cls_fake
         return lost + share * F.cross_entropy(fake, emotion) if share else lost
 
     def d_penalty(
@@ -229,16 +234,16 @@ class Method(nn.Module, ABC):
         """B x 3 x S x S edited images of a batch under the drawn codes."""
         return self.G(batch.x, self.code(target))
 
-    def keep(self, batch: Batch, x_fake: Tensor) -> dict[str, Tensor]:
-        """The term of lambda_keep, which the loop adds to the generator's loss."""
-        price = self.config.lambda_keep
-        return {"keep": price * (x_fake - batch.x).abs().mean()} if price else {}
+    def pixel_loss(self, batch: Batch, x_fake: Tensor) -> dict[str, Tensor]:
+        """The term of lambda_pix, which the loop adds to the generator's loss."""
+        price = self.config.lambda_pix
+        return {"pix": price * (x_fake - batch.x).abs().mean()} if price else {}
 
-    def warm_d(self, batch: Batch) -> dict[str, Tensor]:
+    def d_warmup_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Loss that readies the discriminator as a plain classifier before the game starts."""
         return {"cls": F.cross_entropy(self.classify(batch.x), batch.emotion)}
 
-    def warm_g(self, batch: Batch, target: Any) -> dict[str, Tensor]:
+    def g_warmup_loss(self, batch: Batch, target: Any) -> dict[str, Tensor]:
         """Loss that readies the generator as an autoencoder under random codes, so that it starts
         with the person."""
         return {"rec": (self.fake(batch, target) - batch.x).abs().mean()}
@@ -258,12 +263,12 @@ class Method(nn.Module, ABC):
         raise ValueError(f"{self.title} takes no reference picture; give an emotion or a code")
 
     @staticmethod
-    def take(features: Any, rows: Tensor) -> Any:
+    def index_features(features: Any, rows: Tensor) -> Any:
         """Some of the encoded faces, by row."""
         if isinstance(features, Tensor):
             return features[rows]
-        return type(features)(Method.take(part, rows) for part in features)
+        return type(features)(Method.index_features(part, rows) for part in features)
 
-    def diagnose(self) -> dict[str, float]:
+    def log_metrics(self) -> dict[str, float]:
         """Numbers worth a line in the log, such as the angle between learned directions."""
         return {}

@@ -1,6 +1,6 @@
 """What the methods share whose code says what a face should show: GANimation, DefGAN and EF-GAN.
 
-A code is seventeen action units in 0..1, or, where config.conditions is "labels", one value per
+A code is seventeen action units in 0..1, or, where config.code_type is "labels", one value per
 emotion: the categorical GANimation that the GANmut paper measures itself against, which needs no
 units. The critic's head regresses the same numbers.
 """
@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganmut.codes import ActionUnits, OneHot
+from ganmut.codes import ActionUnitSpace, LabelSpace
 from ganmut.datasets.base import BadData, Batch, FaceSet
 from ganmut.emotions import PROTOTYPES, UNITS, canonical_emotion, nearest_prototype, prototype_units
 from ganmut.methods import base
@@ -26,7 +26,7 @@ BANK = 441  # as many codes as GANmut's grid searches
 
 @dataclass(frozen=True)
 class Config(base.Config):
-    """conditions: "units" (as published) or "labels".
+    """code_type: "units" (as published) or "labels".
 
     unit_noise: target units are another face's plus U(-unit_noise, unit_noise), not clipped (the
     authors' code). named_share: part of a batch whose target is a named emotion at an intensity of
@@ -34,11 +34,11 @@ class Config(base.Config):
     editor that saw only those has never been asked for what "happy, fully" means. Units only.
     """
 
-    conditions: str = "units"
+    code_type: str = "units"
     unit_noise: float = 0.1
     named_share: float = 0.0
 
-    ALLOWED: ClassVar = base.Config.ALLOWED | {"conditions": ("units", "labels")}
+    ALLOWED: ClassVar = base.Config.ALLOWED | {"code_type": ("units", "labels")}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -51,12 +51,12 @@ class Config(base.Config):
 
 
 # What the presets other than "paper" change for all of these methods.
-LEAN = {"named_share": 0.25}
+SHORT_SCHEDULE = {"named_share": 0.25}
 
 
-class Unitwise(Method):
-    """A method steered by units or labels. `build` makes self.G, then calls `hold()`; the head of
-    self.D has `dim` outputs.
+class ActionUnitMethod(Method):
+    """A method steered by units or labels. `build` makes self.G, then calls
+    `register_code_buffers()`; the head of self.D has `dim` outputs.
 
     A target is B x dim codes. The units that emotions mean and a bank of real ones travel with G.
     """
@@ -67,16 +67,17 @@ class Unitwise(Method):
 
     @property
     def by_units(self) -> bool:
-        return self.config.conditions == "units"
+        return self.config.code_type == "units"
 
     @property
     def dim(self) -> int:
         """Values in a code: 17, or the number of emotions."""
         return len(UNITS) if self.by_units else len(self.emotions)
 
-    def hold(self) -> None:
-        """Gives G the buffers of its code space, filled from the textbook prototypes until `prime`:
-        an emotion that has none looks neutral, and the bank shows all emotions at all intensities.
+    def register_code_buffers(self) -> None:
+        """Gives G the buffers of its code space, filled from the textbook prototypes until
+        `setup_data`: an emotion that has none looks neutral, and the bank shows all emotions at all
+        intensities.
         """
         if not self.by_units:
             return
@@ -91,7 +92,7 @@ class Unitwise(Method):
         self.G.register_buffer("prototypes", prototypes)
         self.G.register_buffer("bank", bank)
 
-    def prime(self, faces: FaceSet) -> None:
+    def setup_data(self, faces: FaceSet) -> None:
         """The units of every emotion (the textbook's, in the variant that these faces show; where
         there are none, the mean over its faces) and of 441 training faces; raises BadData where
         units are wanted and missing."""
@@ -100,7 +101,7 @@ class Unitwise(Method):
         if faces.units is None:
             raise BadData(
                 f"{faces.source} has no action units, and {self.title} is steered by them; "
-                "give seventeen units a face, or train with --conditions labels"
+                "give seventeen units a face, or train with --code-type labels"
             )
         units = faces.units.float().cpu()
         kinds = [units[faces.emotion.cpu() == row] for row in range(len(self.emotions))]
@@ -118,17 +119,17 @@ class Unitwise(Method):
         rows = torch.cat([torch.randperm(len(units), generator=rng) for _ in range(rounds)])
         self.G.bank.copy_(units[rows[:BANK]])
 
-    def start(self, donor: Method) -> None:
+    def init_from(self, donor: Method) -> None:
         """Begins from a trained method, with the units of these faces, not of the donor's."""
         own = {name: buffer.clone() for name, buffer in self.G.named_buffers(recurse=False)}
-        super().start(donor)
+        super().init_from(donor)
         for name, buffer in own.items():
             self.G.get_buffer(name).copy_(buffer)
 
-    def space(self) -> ActionUnits | OneHot:
+    def space(self) -> ActionUnitSpace | LabelSpace:
         if not self.by_units:
-            return OneHot(self.emotions)
-        return ActionUnits(self.emotions, self.G.prototypes, self.G.bank)
+            return LabelSpace(self.emotions)
+        return ActionUnitSpace(self.emotions, self.G.prototypes, self.G.bank)
 
     def source(self, batch: Batch) -> Tensor:
         """B x dim: what the faces of a batch show."""
@@ -136,7 +137,7 @@ class Unitwise(Method):
             return batch.units
         return F.one_hot(batch.emotion, len(self.emotions)).float()
 
-    def draw(self, batch: Batch, generator: torch.Generator) -> Tensor:
+    def sample_targets(self, batch: Batch, generator: torch.Generator) -> Tensor:
         """B x dim target codes: what another face of the batch shows, with noise on units; the
         first round(named_share * B) are named emotions."""
         n, device = len(batch), batch.x.device
@@ -162,7 +163,7 @@ class Unitwise(Method):
     def classify(self, x: Tensor) -> Tensor:
         """B x emotions logits: the head's values (labels), or minus its squared distance to the
         units of every emotion."""
-        outputs = self.see(x)[1]
+        outputs = self.discriminate(x)[1]
         return -torch.cdist(outputs, self.G.prototypes).square() if self.by_units else outputs
 
     def regression_loss(self, outputs: Tensor, shown: Tensor) -> Tensor:
@@ -170,12 +171,12 @@ class Unitwise(Method):
         square."""
         return getattr(self.config, self.lambda_head) * F.mse_loss(outputs, shown)
 
-    def warm_d(self, batch: Batch) -> dict[str, Tensor]:
+    def d_warmup_loss(self, batch: Batch) -> dict[str, Tensor]:
         # weighted as in the game: Adam takes long steps where gradients grow all at once
-        return {"units": self.regression_loss(self.see(batch.x)[1], self.source(batch))}
+        return {"units": self.regression_loss(self.discriminate(batch.x)[1], self.source(batch))}
 
 
-class Reader(nn.Module):
+class ActionUnitRegressor(nn.Module):
     """Reads from a face what it shows, B x 3 x S x S -> B x dim, float32: four strided convolutions
     and a linear layer. Needs a size that 16 divides.
 

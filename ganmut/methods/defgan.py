@@ -31,10 +31,10 @@ from ganmut.datasets.base import Batch
 from ganmut.methods import base_action_units
 from ganmut.methods.base import METHODS, Edit
 from ganmut.networks.attention import AttentionGenerator, total_variation
-from ganmut.networks.stargan import Critic, Trunk
+from ganmut.networks.stargan import PatchDiscriminator, Trunk
 from ganmut.networks.warp import REACH, compose, folded, residual_flow, warp
-from ganmut.registry import Unknown
-from ganmut.training.losses import cycle
+from ganmut.registry import UnknownNameError
+from ganmut.training.losses import cycle_loss
 
 if TYPE_CHECKING:
     from ganmut.extractors.base import Extractor
@@ -66,7 +66,7 @@ class Config(base_action_units.Config):
     ALLOWED: ClassVar = base_action_units.Config.ALLOWED | {"flow": ("residual", "integral")}
 
 
-class Deformer(Trunk):
+class DeformationGenerator(Trunk):
     """Picture and two codes -> flow: a trunk whose upsampling half is one convolution at a quarter
     of the size, enlarged bilinearly. It starts as the identity."""
 
@@ -93,7 +93,7 @@ def integral_flow(raw: Tensor) -> Tensor:
     return torch.stack([right - right.mean(-1, True), down - down.mean(-2, True)], 1)
 
 
-class Deformed(NamedTuple):
+class DefGANOutput(NamedTuple):
     """images, colours, bent (I*) B x 3 x S x S; mask B x 1 x S x S, 1 = texture; flow B x 2 x S x S
     in pixels."""
 
@@ -104,34 +104,34 @@ class Deformed(NamedTuple):
     flow: Tensor
 
 
-class DeformingGenerator(nn.Module):
+class DefGANGenerator(nn.Module):
     """Deformation, texture, and the reader of the source's units."""
 
     def __init__(self, config: Config, dim: int, size: int):
         super().__init__()
-        self.deformer = Deformer(config.scaled(config.deformer_share), dim)
+        self.deformer = DeformationGenerator(config.scaled(config.deformer_share), dim)
         self.texture = AttentionGenerator(config, dim, keep_mask=False)
-        self.reader = base_action_units.Reader(size, dim)
+        self.reader = base_action_units.ActionUnitRegressor(size, dim)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The source, what the deformer makes of it, and the units that the reader sees in it."""
         return x, self.deformer.encode(x), self.reader(x).clamp(0, 1)
 
-    def decode(self, features: tuple[Tensor, Tensor, Tensor], code: Tensor) -> Deformed:
+    def decode(self, features: tuple[Tensor, Tensor, Tensor], code: Tensor) -> DefGANOutput:
         """The edit of encoded faces under B x dim target codes."""
         x, encoded, shown = features
         flow = self.deformer.decode(encoded, torch.cat([shown, code], 1))
         bent = warp(x, flow)
         painted = self.texture(bent, code)
-        return Deformed(painted.images, painted.colours, painted.mask, bent, flow)
+        return DefGANOutput(painted.images, painted.colours, painted.mask, bent, flow)
 
-    def forward(self, x: Tensor, shown: Tensor, code: Tensor) -> Deformed:
+    def forward(self, x: Tensor, shown: Tensor, code: Tensor) -> DefGANOutput:
         """The edit of B x 3 x S x S that show B x dim codes under B x dim target codes."""
         return self.decode((x, self.deformer.encode(x), shown), code)
 
 
 @METHODS.register("defgan")
-class DefGAN(base_action_units.Unitwise):
+class DefGAN(base_action_units.ActionUnitMethod):
     """DefGAN (eqs. 1-16)."""
 
     title = "DefGAN"
@@ -139,10 +139,10 @@ class DefGAN(base_action_units.Unitwise):
     paper = "Athar et al., 2019, arXiv 1911.00735"
     Config = Config
     PAPER = Config(g_interval=10)
-    PAPER_RECIPE: ClassVar = {"batch": 25, "kimg": 40 * 190.0, "decay": 0.5}
+    PAPER_RECIPE: ClassVar = {"batch": 25, "kimg": 40 * 190.0, "lr_decay_fraction": 0.5}
     # A quarter of the weight of units takes a quarter of the flow's with it, or nothing ever bends;
     # the mask's stays, so that texture is the dearer way.
-    LEAN: ClassVar = base_action_units.LEAN | {
+    SHORT_SCHEDULE: ClassVar = base_action_units.SHORT_SCHEDULE | {
         "lambda_exp_comp": 40.0,
         "lambda_exp_def": 10.0,
         "lambda_cyc": 10.0,
@@ -153,19 +153,21 @@ class DefGAN(base_action_units.Unitwise):
     # On photographs the critic's head is soon pleased with a few painted marks. So bending has to
     # please it nearly alone, and texture is dearer still.
     PHOTOS: ClassVar = {
-        "start": "procedural/defgan",
+        "init_from": "procedural/defgan",
         "lambda_exp_def": 30.0,
         "lambda_eye_G": 0.01,
         "lambda_eye_M": 12.0,
         "lambda_TV_M": 0.012,
-        "lambda_keep": 3.0,
+        "lambda_pix": 3.0,
     }
 
     def build(self, training: bool) -> None:
-        self.G = DeformingGenerator(self.config, self.dim, self.size)
-        self.hold()
-        self.D = Critic(self.config, self.size, self.dim) if training else None
-        self.made: Deformed | None = None  # by the last `fake`: flow and mask have their own terms
+        self.G = DefGANGenerator(self.config, self.dim, self.size)
+        self.register_code_buffers()
+        self.D = PatchDiscriminator(self.config, self.size, self.dim) if training else None
+        self.made: DefGANOutput | None = (
+            None  # by the last `fake`: flow and mask have their own terms
+        )
         self._judges: tuple[Extractor, ...] | None = None  # not yet looked for
 
     def fake(self, batch: Batch, target: Tensor) -> Tensor:
@@ -173,7 +175,7 @@ class DefGAN(base_action_units.Unitwise):
         return self.made.images
 
     def d_loss(self, batch: Batch, target: Tensor, x_fake: Tensor) -> dict[str, Tensor]:
-        lost, real, _ = self.contest(batch.x, x_fake)
+        lost, real, _ = self.adversarial_loss(batch.x, x_fake)
         return {
             "adv": lost,
             "units": self.regression_loss(real, self.source(batch)),
@@ -183,14 +185,14 @@ class DefGAN(base_action_units.Unitwise):
         c, made, shown = self.config, self.made, self.source(batch)
         if made is None:
             raise ValueError("g_loss weighs the mask of what fake() made last: call it first")
-        score, outputs = self.see(x_fake)
-        bent_outputs = self.D(self.veil(made.bent))[1]
+        score, outputs = self.discriminate(x_fake)
+        bent_outputs = self.D(self.augment_head_input(made.bent))[1]
         back = self.G(x_fake, target, shown)
         terms = {
             "adv": c.lambda_adv * self.adversarial.generator(score),
             "units": self.regression_loss(outputs, target),  # eq. 8
             "units_bent": c.lambda_exp_def * F.mse_loss(bent_outputs, target),  # eq. 9
-            "rec": c.lambda_cyc * cycle(batch.x, back.images),
+            "rec": c.lambda_cyc * cycle_loss(batch.x, back.images),
             "comp": c.lambda_comp * self.length(compose(made.flow, back.flow)),
             "eye_G": c.lambda_eye_G * self.length(made.flow),
             "TV_G": c.lambda_TV_G * (128 / self.size) ** 2 * total_variation(made.flow, 2),
@@ -214,22 +216,22 @@ class DefGAN(base_action_units.Unitwise):
 
             try:
                 self._judges = (load(self.config.embedder, device),)
-            except Unknown:
+            except UnknownNameError:
                 self._judges = ()
         return self._judges[0] if self._judges else None
 
-    def warm_g(self, batch: Batch, target: Tensor) -> dict[str, Tensor]:
+    def g_warmup_loss(self, batch: Batch, target: Tensor) -> dict[str, Tensor]:
         """The colours alone learn to be the picture, and the reader to read."""
         shown = self.source(batch)
         made = self.G(batch.x, shown, self.code(target))
         read = F.mse_loss(self.G.reader(batch.x), shown)
-        return {"rec": cycle(batch.x, made.colours), "read": read}
+        return {"rec": cycle_loss(batch.x, made.colours), "read": read}
 
     def edit(self, features: Any, code: Tensor) -> Edit:
         made = self.G.decode(features, code)
         return Edit(made.images, made.mask, made.flow)
 
-    def diagnose(self) -> dict[str, float]:
+    def log_metrics(self) -> dict[str, float]:
         """Mean and longest offset in pixels, share of the pixels that the flow turns over, and the
         mean mask (1 = all is texture)."""
         if self.made is None:

@@ -29,8 +29,8 @@ from ganmut.face_regions import region_boxes
 from ganmut.methods import base_action_units
 from ganmut.methods.base import METHODS, Edit, Method
 from ganmut.networks import efgan
-from ganmut.networks.efgan import Chain, Critics, Made
-from ganmut.training.losses import cycle
+from ganmut.networks.efgan import CascadeGenerator, EFGANDiscriminator, StageOutput
+from ganmut.training.losses import cycle_loss
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Target:
     code: Tensor
     part: Tensor
     codes: Tensor | None = None
-    made: tuple[Made, ...] = ()
+    made: tuple[StageOutput, ...] = ()
 
 
 def vector(units: Tensor) -> Tensor:
@@ -64,7 +64,7 @@ def vector(units: Tensor) -> Tensor:
 
 
 @METHODS.register("efgan")
-class EFGAN(base_action_units.Unitwise):
+class EFGAN(base_action_units.ActionUnitMethod):
     """A chain of one stage, and all that a longer one needs (supplement, eqs. 1-5)."""
 
     title = "EF-GAN"
@@ -73,11 +73,15 @@ class EFGAN(base_action_units.Unitwise):
     Config = Config
     PAPER = Config()
     # 100 epochs; the size of an epoch is that of CFEED, the larger of its two sets
-    PAPER_RECIPE: ClassVar[dict[str, Any]] = {"batch": 2, "kimg": 100 * 5.06, "decay": 0.5}
+    PAPER_RECIPE: ClassVar[dict[str, Any]] = {
+        "batch": 2,
+        "kimg": 100 * 5.06,
+        "lr_decay_fraction": 0.5,
+    }
     # A tenth of the cycle's weight takes a twentieth of the masks' with it: with 0.1 they close
     # within 4 kimg, and an edit is the picture. Spectral norm belongs to the published game; in
     # this one it makes critics too timid to tell real from edited.
-    LEAN: ClassVar[dict[str, Any]] = base_action_units.LEAN | {
+    SHORT_SCHEDULE: ClassVar[dict[str, Any]] = base_action_units.SHORT_SCHEDULE | {
         "lambda_cond": 40.0,
         "lambda_cont": 1.0,
         "lambda_attn": 0.005,
@@ -87,14 +91,14 @@ class EFGAN(base_action_units.Unitwise):
     }
 
     def build(self, training: bool) -> None:
-        self.G = Chain(self.config, self.dim, self.size)
-        self.hold()
-        self.D = Critics(self.config, self.size, self.dim) if training else None
+        self.G = CascadeGenerator(self.config, self.dim, self.size)
+        self.register_code_buffers()
+        self.D = EFGANDiscriminator(self.config, self.size, self.dim) if training else None
         self.boxes = region_boxes(self.size)  # for whoever wants to show them
         self.seen = efgan.boxes(self.size)  # by the branches and their critics
         self.masks: list[list[Tensor]] = []  # of every stage in the last step, for the log
 
-    def start(self, donor: Method) -> None:
+    def init_from(self, donor: Method) -> None:
         """Every stage begins as the stage of a trained single network, or as its own in a cascade
         as long as this one."""
         given = donor
@@ -103,15 +107,15 @@ class EFGAN(base_action_units.Unitwise):
             (stage,) = donor.G.stages
             donor.G.stages.extend(copy.deepcopy(stage) for _ in range(self.config.stages - 1))
         try:
-            super().start(donor)
+            super().init_from(donor)
         except ValueError:
             raise ValueError(
                 f"{self.name} cannot start from this {given.name}: give an efgan, or a cascade of "
                 f"{self.config.stages} stages, of the same size, conditions, widths and blocks"
             ) from None
 
-    def draw(self, batch: Batch, generator: torch.Generator) -> Target:
-        code = super().draw(batch, generator)
+    def sample_targets(self, batch: Batch, generator: torch.Generator) -> Target:
+        code = super().sample_targets(batch, generator)
         part = torch.rand(len(batch), 1, generator=generator, device=generator.device)
         return Target(code, part.to(code.device))
 
@@ -124,22 +128,22 @@ class EFGAN(base_action_units.Unitwise):
         self.masks = [[mask.detach() for mask in made.masks] for made in target.made]
         return target.made[-1].image
 
-    def warm_g(self, batch: Batch, target: Target) -> dict[str, Tensor]:
+    def g_warmup_loss(self, batch: Batch, target: Target) -> dict[str, Tensor]:
         """The colours of every branch alone learn to be the picture: the masks would learn to keep
         everything. The reader learns to read."""
         self.fake(batch, target)
         sources = [batch.x, *(made.image.detach() for made in target.made)]
         rec = [
-            cycle(box.crop(x), colours)
+            cycle_loss(box.crop(x), colours)
             for x, made in zip(sources, target.made, strict=False)
             for box, colours in zip(self.seen.values(), made.colours, strict=True)
         ]
-        return {"rec": torch.stack(rec).mean(), "read": self.misread(batch)}
+        return {"rec": torch.stack(rec).mean(), "read": self.regressor_loss(batch)}
 
-    def misread(self, batch: Batch) -> Tensor:
+    def regressor_loss(self, batch: Batch) -> Tensor:
         return F.mse_loss(self.G.reader(batch.x), self.source(batch))
 
-    def stages(self, target: Target, x_fake: Tensor) -> list[Made]:
+    def stages(self, target: Target, x_fake: Tensor) -> list[StageOutput]:
         """What the stages made; x_fake stands for the last picture."""
         if not target.made:
             raise ValueError("the losses weigh what fake() made of this target: call it first")
@@ -154,22 +158,22 @@ class EFGAN(base_action_units.Unitwise):
         return self.G.interp(source, residual), (source + residual).clamp(0, 1)
 
     def d_loss(self, batch: Batch, target: Target, x_fake: Tensor) -> dict[str, Tensor]:
-        c, game, n = self.config, self.adversarial, len(batch)
+        c, adversarial, n = self.config, self.adversarial, len(batch)
         made = self.stages(target, x_fake)
-        scores, outputs = self.see(torch.cat([batch.x, *(m.image.detach() for m in made)]))
+        scores, outputs = self.discriminate(torch.cat([batch.x, *(m.image.detach() for m in made)]))
         regions = []
         for i, (name, box) in enumerate(self.seen.items()):
             x = torch.cat([box.crop(batch.x), *(m.parts[i].detach() for m in made)])
             score = self.D.regions[name](x)
-            regions.append(game.critic(score[:n], score[n:]))
+            regions.append(adversarial.discriminator(score[:n], score[n:]))
         source = self.source(batch)
         with torch.no_grad():
             between = self.interpolated(batch, target)[0]
         units = self.D.units(vector(torch.cat([source, between])))
         return {
-            "adv": c.lambda_adv * game.critic(scores[:n], scores[n:]),
+            "adv": c.lambda_adv * adversarial.discriminator(scores[:n], scores[n:]),
             "adv_init": c.lambda_adv * torch.stack(regions).sum(),
-            "adv_interp": game.critic(units[:n], units[n:]),
+            "adv_interp": adversarial.discriminator(units[:n], units[n:]),
             "cond": self.regression_loss(outputs[:n], source),
         }
 
@@ -195,26 +199,28 @@ class EFGAN(base_action_units.Unitwise):
         return terms | {f"{k}_interp": v for k, v in units.items()}
 
     def g_loss(self, batch: Batch, target: Target, x_fake: Tensor) -> dict[str, Tensor]:
-        c, game, m = self.config, self.adversarial, self.config.stages
+        c, adversarial, m = self.config, self.adversarial, self.config.stages
         made = self.stages(target, x_fake)
         pictures = [stage.image for stage in made]
-        score, outputs = self.see(torch.cat(pictures))
+        score, outputs = self.discriminate(torch.cat(pictures))
         regions = [
-            game.generator(self.D.regions[name](torch.cat([stage.parts[i] for stage in made])))
+            adversarial.generator(
+                self.D.regions[name](torch.cat([stage.parts[i] for stage in made]))
+            )
             for i, name in enumerate(self.seen)
         ]
         masks = torch.stack([rms(mask) for stage in made for mask in stage.masks])
         between, straight = self.interpolated(batch, target)
         residual = (between - straight).norm(dim=1).mean()
-        credible = game.generator(self.D.units(vector(between)))
+        credible = adversarial.generator(self.D.units(vector(between)))
         return {
-            "adv": c.lambda_adv * game.generator(score),
+            "adv": c.lambda_adv * adversarial.generator(score),
             "adv_init": c.lambda_adv * torch.stack(regions).sum(),
             "cond": self.regression_loss(outputs, torch.cat(target.codes.unbind(1))),
             "cont": c.lambda_cont * self.back(batch, target, pictures),
             "attn": c.lambda_attn * masks.sum() / m,
             "interp": c.lambda_interp * (residual + c.lambda_int * credible),
-            "read": self.misread(batch),
+            "read": self.regressor_loss(batch),
         }
 
     def back(self, batch: Batch, target: Target, pictures: list[Tensor]) -> Tensor:
@@ -223,7 +229,7 @@ class EFGAN(base_action_units.Unitwise):
         units = [self.source(batch), *target.codes.unbind(1)]
         sources = [batch.x, *(picture.detach() for picture in pictures[:-1])]
         rounds = [
-            cycle(x, self.G(picture, code[:, None], k)[0].image)
+            cycle_loss(x, self.G(picture, code[:, None], k)[0].image)
             for k, (x, picture, code) in enumerate(zip(sources, pictures, units, strict=False))
         ]
         return torch.stack(rounds).mean()
@@ -240,7 +246,7 @@ class EFGAN(base_action_units.Unitwise):
         untouched = torch.stack([1 - stage.changed for stage in made]).prod(0)
         return Edit(made[-1].image, 1 - untouched)
 
-    def diagnose(self) -> dict[str, float]:
+    def log_metrics(self) -> dict[str, float]:
         """Mean masks in the last step, the face's and its parts': near 0 nothing is edited, near 1
         all is painted anew."""
         if not self.masks:
@@ -267,6 +273,10 @@ class CascadeEFGAN(EFGAN):
         "kimg": 10 * 5.06,
         "lr_g": 1e-5,
         "lr_d": 1e-5,
-        "decay": 1.0,
+        "lr_decay_fraction": 1.0,
     }
-    LEAN: ClassVar[dict[str, Any]] = EFGAN.LEAN | {"lr_g": 5e-5, "decay": 1.0, "warm_g": 0.0}
+    SHORT_SCHEDULE: ClassVar[dict[str, Any]] = EFGAN.SHORT_SCHEDULE | {
+        "lr_g": 5e-5,
+        "lr_decay_fraction": 1.0,
+        "g_warmup_kimg": 0.0,
+    }

@@ -24,9 +24,9 @@ from torch import Tensor
 from ganmut.datasets.base import Batch
 from ganmut.methods import base_action_units
 from ganmut.methods.base import METHODS, Edit
-from ganmut.networks.attention import AttentionGenerator, Painted, total_variation
-from ganmut.networks.stargan import Critic
-from ganmut.training.losses import cycle
+from ganmut.networks.attention import AttentionGenerator, AttentionOutput, total_variation
+from ganmut.networks.stargan import PatchDiscriminator
+from ganmut.training.losses import cycle_loss
 
 SATURATED = 0.95  # a mean attention above this edits next to nothing
 GROWTH = 1.5  # of lambda_A, each time that the attention was found saturated
@@ -53,7 +53,7 @@ class Config(base_action_units.Config):
 
 
 @METHODS.register("ganimation")
-class GANimation(base_action_units.Unitwise):
+class GANimation(base_action_units.ActionUnitMethod):
     """GANimation with units, or with emotion labels as the GANmut paper benchmarks it."""
 
     title = "GANimation"
@@ -61,10 +61,10 @@ class GANimation(base_action_units.Unitwise):
     paper = "Pumarola et al., ECCV 2018, arXiv 1807.09251"
     Config = Config
     PAPER = Config()
-    PAPER_RECIPE: ClassVar = {"batch": 25, "kimg": 30 * 200.0, "decay": 1 / 3}
+    PAPER_RECIPE: ClassVar = {"batch": 25, "kimg": 30 * 200.0, "lr_decay_fraction": 1 / 3}
     # Ten times less of what holds A up (the cycle), so ten times less of what presses it down: with
     # 0.1 it is 0 everywhere after 20 kimg, and keeps nothing.
-    LEAN: ClassVar = base_action_units.LEAN | {
+    SHORT_SCHEDULE: ClassVar = base_action_units.SHORT_SCHEDULE | {
         "lambda_idt": 1.0,
         "lambda_y": 40.0,
         "lambda_A": 0.01,
@@ -74,9 +74,11 @@ class GANimation(base_action_units.Unitwise):
 
     def build(self, training: bool) -> None:
         self.G = AttentionGenerator(self.config, self.dim, keep_mask=True)
-        self.hold()
-        self.D = Critic(self.config, self.size, self.dim) if training else None
-        self.made: Painted | None = None  # by the last `fake`: its mask has terms of its own
+        self.register_code_buffers()
+        self.D = PatchDiscriminator(self.config, self.size, self.dim) if training else None
+        self.made: AttentionOutput | None = (
+            None  # by the last `fake`: its mask has terms of its own
+        )
         if training:  # the state of lambda_A, in buffers: a training resumes with it
             self.register_buffer("growth", torch.ones(()))
             self.register_buffer("saturated", torch.zeros(()))  # steps in a row
@@ -87,7 +89,7 @@ class GANimation(base_action_units.Unitwise):
         return self.made.images
 
     def d_loss(self, batch: Batch, target: Tensor, x_fake: Tensor) -> dict[str, Tensor]:
-        lost, real, _ = self.contest(batch.x, x_fake)
+        lost, real, _ = self.adversarial_loss(batch.x, x_fake)
         return {
             "adv": lost,
             "units": self.regression_loss(real, self.source(batch)),
@@ -97,20 +99,20 @@ class GANimation(base_action_units.Unitwise):
         c, made = self.config, self.made
         if made is None:
             raise ValueError("g_loss weighs the mask of what fake() made last: call it first")
-        score, outputs = self.see(x_fake)
+        score, outputs = self.discriminate(x_fake)
         back = self.G(x_fake, self.source(batch))
         outline = total_variation(made.mask) + total_variation(back.mask)
         return {
             "adv": c.lambda_adv * self.adversarial.generator(score),
             "units": self.regression_loss(outputs, target),
-            "rec": c.lambda_idt * cycle(batch.x, back.images),
+            "rec": c.lambda_idt * cycle_loss(batch.x, back.images),
             "attention": self.tune(made.mask) * (made.mask.mean() + back.mask.mean()),
             "TV": c.lambda_TV * 128 / self.size * outline,
         }
 
-    def warm_g(self, batch: Batch, target: Tensor) -> dict[str, Tensor]:
+    def g_warmup_loss(self, batch: Batch, target: Tensor) -> dict[str, Tensor]:
         """The colours alone learn to be the picture: the mask would learn to keep everything."""
-        return {"rec": cycle(batch.x, self.G(batch.x, self.code(target)).colours)}
+        return {"rec": cycle_loss(batch.x, self.G(batch.x, self.code(target)).colours)}
 
     def weight(self) -> Tensor:
         """lambda_A as it stands, without its rise."""
@@ -135,7 +137,7 @@ class GANimation(base_action_units.Unitwise):
         painted = self.G.decode(features, code)
         return Edit(painted.images, painted.changed)
 
-    def diagnose(self) -> dict[str, float]:
+    def log_metrics(self) -> dict[str, float]:
         """Mean attention (1 = all is kept), how new the newest twentieth of the pixels is, and
         lambda_A."""
         if self.made is None:

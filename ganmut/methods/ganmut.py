@@ -21,12 +21,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganmut.codes import Disc
+from ganmut.codes import DiscSpace
 from ganmut.datasets.base import Batch
 from ganmut.methods import base
 from ganmut.methods.base import METHODS, Method
-from ganmut.networks.stargan import Critic, Generator
-from ganmut.training.losses import cycle
+from ganmut.networks.stargan import Generator, PatchDiscriminator
+from ganmut.training.losses import cycle_loss
 
 NEUTRAL_RADIUS = 0.2  # tau: codes nearer to the origin are neutral
 
@@ -57,7 +57,7 @@ class Target:
     noise: Tensor
 
 
-class DirectedGenerator(Generator):
+class GANmutGenerator(Generator):
     """The trunk with the raw directions of the emotions other than neutral, (emotions - 1) x 2, any
     length."""
 
@@ -79,18 +79,20 @@ class GANmut(Method):
     Config = Config
     PAPER = Config()
     PAPER_RECIPE: ClassVar = {"batch": 16, "kimg": 1_000_000 * 16 / 1000}
-    LEAN: ClassVar = {"lambda_rec": 1.0}
+    SHORT_SCHEDULE: ClassVar = {"lambda_rec": 1.0}
     PHOTOS: ClassVar = Generator.PHOTOS
     not_averaged = ("directions",)
 
     def build(self, training: bool) -> None:
-        self.G = DirectedGenerator(self.config, len(self.emotions))
-        self.D = Critic(self.config, self.size, len(self.emotions) + 2) if training else None
+        self.G = GANmutGenerator(self.config, len(self.emotions))
+        self.D = (
+            PatchDiscriminator(self.config, self.size, len(self.emotions) + 2) if training else None
+        )
 
-    def space(self) -> Disc:
-        return Disc(self.emotions, self.G.directions)
+    def space(self) -> DiscSpace:
+        return DiscSpace(self.emotions, self.G.directions)
 
-    def draw(self, batch: Batch, generator: torch.Generator) -> Target:
+    def sample_targets(self, batch: Batch, generator: torch.Generator) -> Target:
         n, device = len(batch), batch.emotion.device
         n_random = round(self.config.random_share * n)
 
@@ -123,12 +125,12 @@ class GANmut(Method):
         return outputs[:, :-2], outputs[:, -2:]
 
     def classify(self, x: Tensor) -> Tensor:
-        return self.split(self.see(x)[1])[0]
+        return self.split(self.discriminate(x)[1])[0]
 
     def d_loss(self, batch: Batch, target: Target, x_fake: Tensor) -> dict[str, Tensor]:
         c, code = self.config, self.code(target).detach()
-        lost, real, fake = self.contest(batch.x, x_fake)
-        cls = self.recognition(self.split(real)[0], self.split(fake)[0], batch.emotion)
+        lost, real, fake = self.adversarial_loss(batch.x, x_fake)
+        cls = self.classification_loss(self.split(real)[0], self.split(fake)[0], batch.emotion)
         return {
             "adv": lost,
             "cls": c.lambda_cls * cls,
@@ -139,23 +141,23 @@ class GANmut(Method):
         """D_coor(x) without gradient, clamped to the disc: where the discriminator sees a real
         picture."""
         with torch.no_grad():
-            code = self.split(self.see(x)[1])[1]
+            code = self.split(self.discriminate(x)[1])[1]
             return code / code.norm(dim=1, keepdim=True).clamp(min=1)
 
     def g_loss(self, batch: Batch, target: Target, x_fake: Tensor) -> dict[str, Tensor]:
         c, n_random, code = self.config, len(target.angle), self.code(target)
-        score, outputs = self.see(x_fake)
+        score, outputs = self.discriminate(x_fake)
         logits, coordinates = self.split(outputs)
         x_rec = self.G(x_fake, self.source_code(batch.x))
         return {
             "adv": c.lambda_adv * self.adversarial.generator(score),
             "cls": c.lambda_cls * F.cross_entropy(logits[n_random:], target.label[n_random:]),
-            "rec": c.lambda_rec * cycle(batch.x, x_rec),
+            "rec": c.lambda_rec * cycle_loss(batch.x, x_rec),
             "info": c.lambda_info * F.mse_loss(coordinates, code),
             "rho": c.lambda_rho * intensity_loss(logits, target.radius),
         }
 
-    def diagnose(self) -> dict[str, float]:
+    def log_metrics(self) -> dict[str, float]:
         """The smallest angle between two directions, in degrees: near 0 they have collapsed."""
         angle = torch.rad2deg(torch.atan2(*self.G.directions.detach().float().cpu().T.flip(0)))
         gap = (angle[:, None] - angle[None]).abs()

@@ -20,12 +20,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganmut.codes import Plane
+from ganmut.codes import PlaneSpace
 from ganmut.datasets.base import Batch
 from ganmut.methods import base
 from ganmut.methods.base import METHODS, Method
-from ganmut.networks.stargan import Critic, Generator
-from ganmut.training.losses import cycle
+from ganmut.networks.stargan import Generator, PatchDiscriminator
+from ganmut.training.losses import cycle_loss
 
 VARIANCE_FLOOR = 1e-2
 
@@ -57,7 +57,7 @@ class Target:
     free: Tensor
 
 
-class GaussianGenerator(Generator):
+class GGANmutGenerator(Generator):
     """The trunk with raw modes w (E x 2), rotations (E) and raw variances (E x 2) of the E
     emotions."""
 
@@ -102,21 +102,23 @@ class GGANmut(Method):
     # Adam moves a parameter by at most the learning rate a step: over the published 1.8 million
     # steps that is far enough, over two thousand the variances stay near 1 and the labels at the
     # modes near even.
-    LEAN: ClassVar = {"lambda_rec": 1.0, "lr_scale_gamut": 20.0}
+    SHORT_SCHEDULE: ClassVar = {"lambda_rec": 1.0, "lr_scale_gamut": 20.0}
     PHOTOS: ClassVar = Generator.PHOTOS
     not_averaged = ("raw_modes", "rotation", "raw_variances")
 
     def build(self, training: bool) -> None:
-        self.G = GaussianGenerator(self.config, len(self.emotions))
-        self.D = Critic(self.config, self.size, len(self.emotions) + 2) if training else None
+        self.G = GGANmutGenerator(self.config, len(self.emotions))
+        self.D = (
+            PatchDiscriminator(self.config, self.size, len(self.emotions) + 2) if training else None
+        )
 
     def lr_scale(self) -> dict[str, float]:
         return dict.fromkeys(self.not_averaged, self.config.lr_scale_gamut)
 
-    def space(self) -> Plane:
-        return Plane(self.emotions, self.G.modes(), self.G.covariances())
+    def space(self) -> PlaneSpace:
+        return PlaneSpace(self.emotions, self.G.modes(), self.G.covariances())
 
-    def draw(self, batch: Batch, generator: torch.Generator) -> Target:
+    def sample_targets(self, batch: Batch, generator: torch.Generator) -> Target:
         n, kinds = len(batch), len(self.emotions)
         if n < kinds:
             raise ValueError(
@@ -141,12 +143,12 @@ class GGANmut(Method):
         return outputs[:, :-2], outputs[:, -2:]
 
     def classify(self, x: Tensor) -> Tensor:
-        return self.split(self.see(x)[1])[0]
+        return self.split(self.discriminate(x)[1])[0]
 
     def d_loss(self, batch: Batch, target: Target, x_fake: Tensor) -> dict[str, Tensor]:
         c, code = self.config, self.code(target).detach()
-        lost, real, fake = self.contest(batch.x, x_fake)
-        cls = self.recognition(self.split(real)[0], self.split(fake)[0], batch.emotion)
+        lost, real, fake = self.adversarial_loss(batch.x, x_fake)
+        cls = self.classification_loss(self.split(real)[0], self.split(fake)[0], batch.emotion)
         return {
             "adv": lost,
             "cls": c.lambda_cls_real * cls,
@@ -155,19 +157,19 @@ class GGANmut(Method):
 
     def g_loss(self, batch: Batch, target: Target, x_fake: Tensor) -> dict[str, Tensor]:
         c, code = self.config, self.code(target)
-        score, outputs = self.see(x_fake)
+        score, outputs = self.discriminate(x_fake)
         logits, _ = self.split(outputs)
         with torch.no_grad():
-            source = self.split(self.see(batch.x)[1])[1].clamp(-1, 1)
+            source = self.split(self.discriminate(batch.x)[1])[1].clamp(-1, 1)
         labels = torch.arange(target.modes, device=logits.device) % len(self.emotions)
         return {
             "adv": c.lambda_adv * self.adversarial.generator(score),
-            "rec": c.lambda_rec * cycle(batch.x, self.G(x_fake, source)),
+            "rec": c.lambda_rec * cycle_loss(batch.x, self.G(x_fake, source)),
             "div": c.lambda_div * symmetric_kl(self.log_density(code), logits.log_softmax(1)),
             "cls": c.lambda_cls * F.cross_entropy(logits[: target.modes], labels),
         }
 
-    def diagnose(self) -> dict[str, float]:
+    def log_metrics(self) -> dict[str, float]:
         """The smallest distance between two modes and the smallest variance."""
         modes = self.G.modes().detach()
         apart = torch.cdist(modes, modes) + 10 * torch.eye(len(modes), device=modes.device)

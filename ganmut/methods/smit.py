@@ -24,14 +24,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from ganmut.codes import Styles
+from ganmut.codes import StyleSpace
 from ganmut.datasets.base import Batch
 from ganmut.methods import base
 from ganmut.methods.base import METHODS, Edit, Method
 from ganmut.networks.attention import compose
-from ganmut.networks.spectral import Spectral
-from ganmut.networks.stargan import Conv, Norm, change, modulate
-from ganmut.training.losses import cycle
+from ganmut.networks.spectral import SpectralNorm
+from ganmut.networks.stargan import MatmulConv2d, Norm, modulate, smooth_residual
+from ganmut.training.losses import cycle_loss
 
 DOWNS = 3  # strided convolutions of the generator, as many as there are upsampling ones
 
@@ -46,7 +46,7 @@ class Config(base.Config):
 
     width: int = 32
     d_width: int = 16
-    condition: str = "affine"
+    condition: str = "adain"
     adversarial: str = "relativistic_hinge"
     g_interval: int = 1
     latent: int = 20
@@ -59,7 +59,7 @@ class Config(base.Config):
     lambda_idt: float = 10.0
 
     ALLOWED: ClassVar = base.Config.ALLOWED | {
-        "condition": ("affine",),
+        "condition": ("adain",),
         "stem": ("conv7",),
         "adversarial": ("relativistic_hinge", "nonsaturating", "wgan_gp"),
     }
@@ -120,13 +120,13 @@ class StyledBlock(nn.Module):
         return x + modulate(self.conv2(h), gain2, offset2)
 
 
-class Painter(nn.Module):
+class SMITGenerator(nn.Module):
     """SMIT's generator: a 7 x 7 stem and three strided convolutions with instance norm, blocks
     under the styles, three times nearest upsampling and convolution with layer norm, two heads.
 
     forward(x, code) -> colours B x 3 x S x S and M B x 1 x S x S in 0..1. colours = tanh(head), as
-    published; where config.output is "residual", source + 2 tanh(change(head) / 2), and M is as
-    smooth as the change. Sides must be a multiple of 8.
+    published; where config.output is "residual", source + 2 tanh(smooth_residual(head) / 2), and M
+    is as smooth as the change. Sides must be a multiple of 8.
     """
 
     def __init__(self, config: Config, code_dim: int):
@@ -160,27 +160,27 @@ class Painter(nn.Module):
         head, mask = self.head(h).float().split((3, 1), 1)
         if not self.residual:
             return torch.tanh(head), torch.sigmoid(mask)
-        mask = F.avg_pool2d(F.avg_pool2d(mask, 2, 1, 1), 2, 1)  # the filter of `change`
-        return x + 2 * torch.tanh(change(head) / 2), torch.sigmoid(mask)
+        mask = F.avg_pool2d(F.avg_pool2d(mask, 2, 1, 1), 2, 1)  # the filter of `smooth_residual`
+        return x + 2 * torch.tanh(smooth_residual(head) / 2), torch.sigmoid(mask)
 
     def forward(self, x: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
         return self.decode(self.encode(x), code)
 
 
-class ScaleCritic(nn.Module):
+class ScaleDiscriminator(nn.Module):
     """Strided 4 x 4 convolutions, under spectral norm where wanted; a patch score and logits
     without."""
 
     def __init__(self, config: Config, layers: int, side: int, emotions: int):
         super().__init__()
-        widths = [min(config.d_width << i, config.d_limit) for i in range(layers)]
-        self.layers = nn.ModuleList(Conv(a, b, 4, 2, 1) for a, b in pairwise([3, *widths]))
+        widths = [min(config.d_width << i, config.d_max_channels) for i in range(layers)]
+        self.layers = nn.ModuleList(MatmulConv2d(a, b, 4, 2, 1) for a, b in pairwise([3, *widths]))
         for layer in self.layers if config.spectral else ():
-            norm = Spectral(layer.weight, 0)
+            norm = SpectralNorm(layer.weight, 0)
             # unsafe: without a first pass to check shapes, which a network without data cannot make
             parametrize.register_parametrization(layer, "weight", norm, unsafe=True)
-        self.src = Conv(widths[-1], 1, 3, 1, 1, bias=False)
-        self.cls = Conv(widths[-1], emotions, side, bias=False)
+        self.src = MatmulConv2d(widths[-1], 1, 3, 1, 1, bias=False)
+        self.cls = MatmulConv2d(widths[-1], emotions, side, bias=False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         for layer in self.layers:
@@ -188,7 +188,7 @@ class ScaleCritic(nn.Module):
         return self.src(x).float(), self.cls(x).flatten(1).float()
 
 
-class Pyramid(nn.Module):
+class MultiScaleDiscriminator(nn.Module):
     """A critic a scale; every next one sees half the size through one layer less, so all end in
     maps of the same side.
 
@@ -204,7 +204,7 @@ class Pyramid(nn.Module):
                 f"{2**layers} divides and a layer a scale, got size {size}"
             )
         self.scales = nn.ModuleList(
-            ScaleCritic(config, layers - i, side, emotions) for i in range(config.scales)
+            ScaleDiscriminator(config, layers - i, side, emotions) for i in range(config.scales)
         )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -236,7 +236,7 @@ class SMIT(Method):
     # hinge, spectral norm) edits were still faint after 44 kimg; this is the other methods' game.
     # The labels, of which every scale has its own, go down with the cycle; so does the mask, as in
     # GANimation.
-    LEAN: ClassVar = {
+    SHORT_SCHEDULE: ClassVar = {
         "width": 24,
         "blocks": 3,
         "lambda_rec": 1.0,
@@ -248,18 +248,18 @@ class SMIT(Method):
 
     def build(self, training: bool) -> None:
         kinds = len(self.emotions)
-        self.G = Painter(self.config, kinds + self.config.latent)
-        self.D = Pyramid(self.config, self.size, kinds) if training else None
+        self.G = SMITGenerator(self.config, kinds + self.config.latent)
+        self.D = MultiScaleDiscriminator(self.config, self.size, kinds) if training else None
         self.kept: Tensor | None = None  # mean of M in the last edits, for the log
 
     def styled(self, label: Tensor, noise: Tensor) -> Tensor:
         """n x (emotions + latent) codes of labels (int64 n) and noise (n x latent)."""
         return torch.cat([F.one_hot(label, len(self.emotions)).float(), noise], 1)
 
-    def space(self) -> Styles:
-        return Styles(self.emotions, self.config.latent, self.styled)
+    def space(self) -> StyleSpace:
+        return StyleSpace(self.emotions, self.config.latent, self.styled)
 
-    def draw(self, batch: Batch, generator: torch.Generator) -> Target:
+    def sample_targets(self, batch: Batch, generator: torch.Generator) -> Target:
         n, device = len(batch), batch.emotion.device
         order = torch.randperm(n, generator=generator, device=generator.device).to(device)
         shape = (3, n, self.config.latent)
@@ -275,7 +275,7 @@ class SMIT(Method):
         return compose(batch.x, colours, mask, keep_mask=True)
 
     def classify(self, x: Tensor) -> Tensor:
-        return self.see(x)[1].mean(1)
+        return self.discriminate(x)[1].mean(1)
 
     @staticmethod
     def labels(logits: Tensor, emotion: Tensor) -> Tensor:
@@ -284,25 +284,25 @@ class SMIT(Method):
         each = emotion.repeat_interleave(scales)
         return scales * F.cross_entropy(logits.flatten(0, 1), each)
 
-    def warm_d(self, batch: Batch) -> dict[str, Tensor]:
-        return {"cls": self.labels(self.see(batch.x)[1], batch.emotion)}
+    def d_warmup_loss(self, batch: Batch) -> dict[str, Tensor]:
+        return {"cls": self.labels(self.discriminate(batch.x)[1], batch.emotion)}
 
-    def warm_g(self, batch: Batch, target: Target) -> dict[str, Tensor]:
+    def g_warmup_loss(self, batch: Batch, target: Target) -> dict[str, Tensor]:
         # The colours alone: a mask that keeps everything is the lazy autoencoder.
-        return {"rec": cycle(batch.x, self.G(batch.x, self.code(target))[0])}
+        return {"rec": cycle_loss(batch.x, self.G(batch.x, self.code(target))[0])}
 
     def d_loss(self, batch: Batch, target: Target, x_fake: Tensor) -> dict[str, Tensor]:
-        scores, logits = self.see(torch.cat([batch.x, x_fake]))
+        scores, logits = self.discriminate(torch.cat([batch.x, x_fake]))
         real, fake = scores.chunk(2)
         c = self.config
         return {
-            "adv": c.lambda_adv * self.adversarial.critic(real, fake),
+            "adv": c.lambda_adv * self.adversarial.discriminator(real, fake),
             "cls": c.lambda_cls * self.labels(logits[: len(batch)], batch.emotion),
         }
 
     def g_loss(self, batch: Batch, target: Target, x_fake: Tensor) -> dict[str, Tensor]:
         c, x = self.config, batch.x
-        fake, logits = self.see(x_fake)
+        fake, logits = self.discriminate(x_fake)
         with torch.no_grad():
             real = self.D(x)[0]
         (mask,) = target.masks
@@ -316,22 +316,22 @@ class SMIT(Method):
         return {
             "adv": c.lambda_adv * self.adversarial.generator(fake, real),
             "cls": c.lambda_cls * self.labels(logits, target.label),
-            "rec": c.lambda_rec * cycle(x, x_rec),
-            "idt": c.lambda_idt * cycle(x, x_idt),
+            "rec": c.lambda_rec * cycle_loss(x, x_rec),
+            "idt": c.lambda_idt * cycle_loss(x, x_idt),
             "mask": c.lambda_mask * (mask.mean() + mask_rec.mean()),
-            "tv": c.lambda_tv * (outline(mask) + outline(mask_rec)),
+            "tv": c.lambda_tv * (mask_perimeter(mask) + mask_perimeter(mask_rec)),
         }
 
     def edit(self, features: Any, code: Tensor) -> Edit:
         colours, mask = self.G.decode(features, code)
         return Edit(compose(features[0], colours, mask, keep_mask=True), 1 - mask)
 
-    def diagnose(self) -> dict[str, float]:
+    def log_metrics(self) -> dict[str, float]:
         """How much of the faces the mask keeps: near 1 nothing is edited."""
         return {} if self.kept is None else {"kept": float(self.kept)}
 
 
-def outline(mask: Tensor) -> Tensor:
+def mask_perimeter(mask: Tensor) -> Tensor:
     """Absolute differences of neighbours in B x 1 x S x S, summed over the picture, in sides of it,
     mean over the batch: the length of the outline of a mask of 0 and 1."""
     across, down = mask.diff(dim=3).abs().sum(), mask.diff(dim=2).abs().sum()

@@ -14,12 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganmut.codes import OneHot
+from ganmut.codes import LabelSpace
 from ganmut.datasets.base import Batch
 from ganmut.methods import base
 from ganmut.methods.base import METHODS, Method
-from ganmut.networks.stargan import Critic, Generator
-from ganmut.training.losses import cycle
+from ganmut.networks.stargan import Generator, PatchDiscriminator
+from ganmut.training.losses import cycle_loss
 
 
 @dataclass(frozen=True)
@@ -42,17 +42,19 @@ class StarGAN(Method):
     Config = Config
     PAPER = Config()
     PAPER_RECIPE: ClassVar = {"batch": 16, "kimg": 200_000 * 16 / 1000}
-    LEAN: ClassVar = {"lambda_rec": 1.0}
+    SHORT_SCHEDULE: ClassVar = {"lambda_rec": 1.0}
     PHOTOS: ClassVar = Generator.PHOTOS
 
     def build(self, training: bool) -> None:
         self.G = Generator(self.config, len(self.emotions))
-        self.D = Critic(self.config, self.size, len(self.emotions)) if training else None
+        self.D = (
+            PatchDiscriminator(self.config, self.size, len(self.emotions)) if training else None
+        )
 
-    def space(self) -> OneHot:
-        return OneHot(self.emotions)
+    def space(self) -> LabelSpace:
+        return LabelSpace(self.emotions)
 
-    def draw(self, batch: Batch, generator: torch.Generator) -> Tensor:
+    def sample_targets(self, batch: Batch, generator: torch.Generator) -> Tensor:
         """B int64 target labels."""
         order = torch.randperm(len(batch), generator=generator, device=generator.device)
         return batch.emotion[order.to(batch.emotion.device)]
@@ -61,19 +63,19 @@ class StarGAN(Method):
         return F.one_hot(target, len(self.emotions)).float()
 
     def classify(self, x: Tensor) -> Tensor:
-        return self.see(x)[1]
+        return self.discriminate(x)[1]
 
     def d_loss(self, batch: Batch, target: Tensor, x_fake: Tensor) -> dict[str, Tensor]:
-        lost, real, fake = self.contest(batch.x, x_fake)
-        cls = self.recognition(real, fake, batch.emotion)  # eq. 2
+        lost, real, fake = self.adversarial_loss(batch.x, x_fake)
+        cls = self.classification_loss(real, fake, batch.emotion)  # eq. 2
         return {"adv": lost, "cls": self.config.lambda_cls * cls}
 
     def g_loss(self, batch: Batch, target: Tensor, x_fake: Tensor) -> dict[str, Tensor]:
         c = self.config
-        score, logits = self.see(x_fake)
+        score, logits = self.discriminate(x_fake)
         x_rec = self.G(x_fake, self.code(batch.emotion))
         return {
             "adv": c.lambda_adv * self.adversarial.generator(score),
             "cls": c.lambda_cls * F.cross_entropy(logits, target),  # eq. 3
-            "rec": c.lambda_rec * cycle(batch.x, x_rec),  # eq. 4
+            "rec": c.lambda_rec * cycle_loss(batch.x, x_rec),  # eq. 4
         }

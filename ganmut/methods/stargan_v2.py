@@ -22,13 +22,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ganmut.codes import Styles
+from ganmut.codes import StyleSpace
 from ganmut.datasets.base import Batch
 from ganmut.device import inference
 from ganmut.emotions import emotion_index
 from ganmut.methods.base import METHODS, Method
-from ganmut.networks.stargan_v2 import Config, Discriminator, Shipped, he_normal, pick
-from ganmut.training.losses import cycle
+from ganmut.networks.stargan_v2 import Config, Discriminator, StarGANv2Generator, he_normal, pick
+from ganmut.training.losses import cycle_loss
 
 
 @dataclass(frozen=True)
@@ -57,29 +57,29 @@ class StarGANv2(Method):
         "beta1": 0.0,
         "beta2": 0.99,
         "weight_decay": 1e-4,
-        "decay": 0.0,
+        "lr_decay_fraction": 0.0,
         "balanced": True,
     }
     # The published networks cost fifty times GANmut's small ones, these about as much. With average
     # pooling D told no emotion from another after 48 kimg, with maxima it learns from the first
     # thousand on. More of the cycle keeps the person. No noise on what D sees: it has no heads that
     # could be fooled.
-    LEAN: ClassVar = {
+    SHORT_SCHEDULE: ClassVar = {
         "width": 24,
         "limit": 128,
         "blocks": 1,
         "d_width": 16,
-        "d_limit": 192,
+        "d_max_channels": 192,
         "hidden": 128,
         "pool": "max",
         "lambda_cyc": 2.0,
         "lambda_ds": 1.0,
-        "noise": 0.0,
+        "head_noise": 0.0,
     }
 
     def build(self, training: bool) -> None:
         kinds = len(self.emotions)
-        self.G = Shipped(self.config, self.size, kinds)
+        self.G = StarGANv2Generator(self.config, self.size, kinds)
         self.D = Discriminator(self.config, self.size, kinds) if training else None
         self.apply(he_normal)
         if self.G.residual:  # begins as the source with a little change
@@ -89,13 +89,13 @@ class StarGANv2(Method):
         """The mapping network learns a hundred times slower (the authors' f_lr)."""
         return {"mapping": 0.01}
 
-    def space(self) -> Styles:
+    def space(self) -> StyleSpace:
         """Styles; a named emotion is the mean of its random ones (at the origin all emotions of a
         new mapping network are the same)."""
         latent = torch.randn(256, self.config.latent, generator=torch.Generator().manual_seed(0))
         with torch.no_grad():
             rest = self.G.mapping(latent.to(self.place)).mean(0)
-        return Styles(self.emotions, self.config.latent, self.mapped, rest)
+        return StyleSpace(self.emotions, self.config.latent, self.mapped, rest)
 
     @property
     def place(self) -> torch.device:
@@ -108,14 +108,14 @@ class StarGANv2(Method):
     def style_of(self, x: Tensor, emotion: str | Tensor) -> Tensor:
         """B x style codes of reference pictures (B x 3 x S x S in [-1, 1]), each as a picture of an
         emotion (a name for all, or int64 B): edits under them borrow its way to show it. Raises
-        Unknown for an emotion that is not there."""
+        UnknownNameError for an emotion that is not there."""
         x = x.to(self.place)
         if isinstance(emotion, str):
             emotion = torch.full((len(x),), emotion_index(emotion, self.emotions))
         with torch.no_grad(), inference(self.place):
             return self.G.encoder(x, emotion.to(self.place))
 
-    def draw(self, batch: Batch, generator: torch.Generator) -> Target:
+    def sample_targets(self, batch: Batch, generator: torch.Generator) -> Target:
         total, device = len(batch), batch.emotion.device
         n = (total + 1) // 2
         order = torch.randperm(total, generator=generator, device=generator.device).to(device)
@@ -148,7 +148,7 @@ class StarGANv2(Method):
         """Every emotion's score: after the warm-up it ranks emotions, later also how real x is."""
         return self.D(x)
 
-    def warm_d(self, batch: Batch) -> dict[str, Tensor]:
+    def d_warmup_loss(self, batch: Batch) -> dict[str, Tensor]:
         """One against the rest: a face that still shows its old emotion is no real one of the
         new."""
         shown = F.one_hot(batch.emotion, len(self.emotions)).float()
@@ -157,7 +157,7 @@ class StarGANv2(Method):
     def d_loss(self, batch: Batch, target: Target, x_fake: Tensor) -> dict[str, Tensor]:
         label = torch.cat([batch.emotion, target.label])
         real, fake = pick(self.D(torch.cat([batch.x, x_fake])), label).chunk(2)
-        return {"adv": self.config.lambda_adv * self.adversarial.critic(real, fake)}  # eq. 1
+        return {"adv": self.config.lambda_adv * self.adversarial.discriminator(real, fake)}  # eq. 1
 
     def d_penalty(
         self, batch: Batch, target: Target, x_fake: Tensor, generator: torch.Generator
@@ -183,10 +183,10 @@ class StarGANv2(Method):
             "adv": c.lambda_adv * self.adversarial.generator(score),
             "sty": c.lambda_sty * missed.abs().mean(),  # eq. 2
             "ds": -self.diversity * (x_fake - twin).abs().mean(),  # eq. 3
-            "cyc": c.lambda_cyc * cycle(batch.x, x_rec),  # eq. 4
+            "cyc": c.lambda_cyc * cycle_loss(batch.x, x_rec),  # eq. 4
         }
 
-    def diagnose(self) -> dict[str, float]:
+    def log_metrics(self) -> dict[str, float]:
         """The weight of the diversity term."""
         return {"lambda_ds": self.diversity}
 

@@ -2,7 +2,7 @@
 says where they are used. DefGAN paints its texture with it, and every branch of EF-GAN is one.
 
 The mask of GANimation and SMIT marks the pixels they *keep*, that of DefGAN and EF-GAN those they
-*change*. `keep_mask` says which it is, and `Painted.changed` is the same in both.
+*change*. `keep_mask` says which it is, and `AttentionOutput.changed` is the same in both.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganmut.methods.base import Config
-from ganmut.networks.stargan import Trunk, change
+from ganmut.networks.stargan import Trunk, smooth_residual
 
 
-class Painted(NamedTuple):
+class AttentionOutput(NamedTuple):
     """images, colours B x 3 x S x S; mask B x 1 x S x S in 0..1, in the paper's own sense; changed,
     the same in the sense of Edit.mask: 1 = new pixels."""
 
@@ -47,9 +47,9 @@ class AttentionGenerator(nn.Module):
     keep_mask: the mask's sense, see above. The mask has a bias, which the papers leave out, so that
     it can open or close as a whole.
     colours = tanh(head), as published; where config.output is "residual" they are source +
-    2 tanh(change(head) / 2), which begins at the person, and the mask is as smooth as the change.
-    The composition stays, and as no change is larger than the range of colours, huge changes
-    cannot make up for a mask that hardly opens.
+    2 tanh(smooth_residual(head) / 2), which begins at the person, and the mask is as smooth as the
+    change. The composition stays, and as no change is larger than the range of colours, huge
+    changes cannot make up for a mask that hardly opens.
     Any sides that 4 divides; `channels`: input channels besides the code, the source first.
     """
 
@@ -63,17 +63,23 @@ class AttentionGenerator(nn.Module):
         """What does not depend on the code: the source, B x 3 x S x S in [-1, 1], and features."""
         return x[:, :3], self.trunk.encode(x)
 
-    def decode(self, features: tuple[Tensor, Tensor], code: Tensor) -> Painted:
+    def decode(self, features: tuple[Tensor, Tensor], code: Tensor) -> AttentionOutput:
         source, encoded = features
         head, opening = self.trunk.decode(encoded, code)
-        colours = source + 2 * torch.tanh(change(head) / 2) if self.residual else torch.tanh(head)
-        if self.residual:  # the filter of `change`: a mask of grain would make grain of any change
+        colours = (
+            source + 2 * torch.tanh(smooth_residual(head) / 2)
+            if self.residual
+            else torch.tanh(head)
+        )
+        if (
+            self.residual
+        ):  # the filter of `smooth_residual`: a mask of grain would make grain of any change
             opening = F.avg_pool2d(F.avg_pool2d(opening, 2, 1, 1), 2, 1)
         mask = torch.sigmoid(opening + self.mask_bias)
         images = compose(source, colours, mask, self.keep_mask)
-        return Painted(images, colours, mask, 1 - mask if self.keep_mask else mask)
+        return AttentionOutput(images, colours, mask, 1 - mask if self.keep_mask else mask)
 
-    def forward(self, x: Tensor, code: Tensor) -> Painted:
+    def forward(self, x: Tensor, code: Tensor) -> AttentionOutput:
         """The edit of B x channels x S x S in [-1, 1] under B x dim codes; "residual" may leave the
         range in training, as the plain generator does."""
         return self.decode(self.encode(x), code)

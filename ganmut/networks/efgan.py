@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from ganmut.face_regions import Box, region_boxes
 from ganmut.methods import base_action_units
-from ganmut.methods.base_action_units import Reader
+from ganmut.methods.base_action_units import ActionUnitRegressor
 from ganmut.networks.attention import AttentionGenerator
-from ganmut.networks.spectral import constrain
-from ganmut.networks.stargan import Conv, Critic, Trunk, change
+from ganmut.networks.spectral import orthogonal_spectral_init
+from ganmut.networks.stargan import MatmulConv2d, PatchDiscriminator, Trunk, smooth_residual
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def paste(whole: Tensor, patch: Tensor, box: Box, feather: Tensor) -> Tensor:
     return whole + F.pad(change, (box.left, right, box.top, below))
 
 
-class Made(NamedTuple):
+class StageOutput(NamedTuple):
     """What one stage made: image, the final picture, B x 3 x S x S; pictures, colours and masks of
     the four branches, in the order of `boxes`; changed B x 1 x S x S, the masks pasted."""
 
@@ -97,14 +97,14 @@ class Stage(nn.Module):
             self.register_buffer(f"feather_{part}", feather(box, size), persistent=False)
         self.smooth = config.output == "residual"
         heads = [branch.trunk.head for branch in self.branches.values()]
-        constrain(self, (*heads, self.refiner.head), config.spectral)
+        orthogonal_spectral_init(self, (*heads, self.refiner.head), config.spectral)
         nn.init.zeros_(self.refiner.head.weight)  # it begins by adding nothing
 
     def encode(self, x: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
         """What does not depend on the code, a pair a branch."""
         return tuple(self.branches[part].encode(box.crop(x)) for part, box in self.boxes.items())
 
-    def decode(self, features: tuple[tuple[Tensor, Tensor], ...], code: Tensor) -> Made:
+    def decode(self, features: tuple[tuple[Tensor, Tensor], ...], code: Tensor) -> StageOutput:
         painted = [
             branch.decode(seen, code)
             for branch, seen in zip(self.branches.values(), features, strict=True)
@@ -117,11 +117,11 @@ class Stage(nn.Module):
             changed = paste(changed, patch.mask, box, rim)
         seams = self.refiner.encode(torch.cat([face.images, pasted], 1))
         (head,) = self.refiner.decode(seams, code[:, :0])
-        refined = pasted + torch.tanh(change(head) if self.smooth else head)
+        refined = pasted + torch.tanh(smooth_residual(head) if self.smooth else head)
         parts, colours, masks, _ = (tuple(field) for field in zip(*painted, strict=True))
-        return Made(refined, parts, colours, masks, changed)
+        return StageOutput(refined, parts, colours, masks, changed)
 
-    def forward(self, x: Tensor, code: Tensor) -> Made:
+    def forward(self, x: Tensor, code: Tensor) -> StageOutput:
         return self.decode(self.encode(x), code)
 
 
@@ -149,7 +149,7 @@ class Interpolator(nn.Module):
         return (y + r + bend).clamp(0, 1)
 
 
-class Chain(nn.Module):
+class CascadeGenerator(nn.Module):
     """All that is shipped: the stages; the interpolator, which tells the targets of the stages
     before the last; the reader, which tells the interpolator what a face shows."""
 
@@ -158,7 +158,7 @@ class Chain(nn.Module):
         stages = (Stage(config, code_dim, size) for _ in range(config.stages))
         self.stages = nn.ModuleList(stages)
         self.interp = Interpolator(code_dim)
-        self.reader = Reader(size, code_dim)
+        self.reader = ActionUnitRegressor(size, code_dim)
 
     @torch.no_grad()
     def targets(self, source: Tensor, target: Tensor) -> Tensor:
@@ -169,22 +169,24 @@ class Chain(nn.Module):
         steps = [self.interp(source, (target - source) * (k / m)) for k in range(1, m)]
         return torch.stack([*steps, target], 1)
 
-    def forward(self, x: Tensor, codes: Tensor, first: int = 0) -> list[Made]:
+    def forward(self, x: Tensor, codes: Tensor, first: int = 0) -> list[StageOutput]:
         """What each stage made, from stage `first` on, for B x stages x n codes; every stage edits
         the picture of the one before."""
-        made: list[Made] = []
+        made: list[StageOutput] = []
         for k, code in enumerate(codes.unbind(1), first):
             made.append(self.stages[k](made[-1].image if made else x, code))
         return made
 
 
-class RegionCritic(nn.Module):
+class RegionDiscriminator(nn.Module):
     """Strided 4 x 4 convolutions: B x 3 x any sides -> B x 1 x h x w patch scores; no head."""
 
     def __init__(self, config: Config, box: Box, layers: int):
         super().__init__()
-        conv = Conv if box.width == box.height else nn.Conv2d  # Conv is for squares
-        widths = [min(config.d_width << i, config.d_limit) for i in range(layers)]
+        conv = (
+            MatmulConv2d if box.width == box.height else nn.Conv2d
+        )  # MatmulConv2d needs square maps
+        widths = [min(config.d_width << i, config.d_max_channels) for i in range(layers)]
         self.layers = nn.ModuleList(
             conv(a, b, 4, 2, 1) for a, b in zip([3, *widths], widths, strict=False)
         )
@@ -196,7 +198,7 @@ class RegionCritic(nn.Module):
         return self.src(x).float()
 
 
-class UnitCritic(nn.Module):
+class ActionUnitDiscriminator(nn.Module):
     """How real a vector of units is: B x n x 1 x 1 -> B x 1 x 1 x 1 (a picture of one pixel, so
     that the penalties of losses.py apply)."""
 
@@ -212,7 +214,7 @@ class UnitCritic(nn.Module):
         return self.layers[-1](h).float()[..., None, None]
 
 
-class Critics(Critic):
+class EFGANDiscriminator(PatchDiscriminator):
     """Five critics and that of the interpolator: itself judges final pictures and tells their
     units, `regions` judge what the branches made, without a head.
 
@@ -225,8 +227,11 @@ class Critics(Critic):
         layers = {part: max(config.d_layers - 2, 1) for part in boxes(size)}
         layers["face"] = config.d_layers
         self.regions = nn.ModuleDict(
-            {part: RegionCritic(config, box, layers[part]) for part, box in boxes(size).items()}
+            {
+                part: RegionDiscriminator(config, box, layers[part])
+                for part, box in boxes(size).items()
+            }
         )
-        self.units = UnitCritic(units)
+        self.units = ActionUnitDiscriminator(units)
         outputs = (self.src, self.cls, *(critic.src for critic in self.regions.values()))
-        constrain(self, outputs, config.spectral)
+        orthogonal_spectral_init(self, outputs, config.spectral)

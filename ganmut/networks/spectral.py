@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 
-class Spectral(nn.Module):
+class SpectralNorm(nn.Module):
     """weight / its largest singular value, by one step of power iteration a training pass (Miyato
     et al. 2018, algorithm 1).
 
@@ -45,7 +45,9 @@ class Spectral(nn.Module):
             return (weight.float() / (u @ matrix @ v)).to(weight.dtype)
 
 
-def constrain(network: nn.Module, outputs: tuple[nn.Module, ...], spectral: bool) -> None:
+def orthogonal_spectral_init(
+    network: nn.Module, outputs: tuple[nn.Module, ...], spectral: bool
+) -> None:
     """Orthogonal weights, and spectral norm where asked for, on all convolutions of a network but
     its output layers (supplement, implementation details)."""
     for layer in list(network.modules()):
@@ -54,6 +56,6 @@ def constrain(network: nn.Module, outputs: tuple[nn.Module, ...], spectral: bool
         nn.init.orthogonal_(layer.weight)
         if spectral:
             rows = int(isinstance(layer, nn.ConvTranspose2d))
-            norm = Spectral(layer.weight, rows)
+            norm = SpectralNorm(layer.weight, rows)
             # unsafe: without a first pass to check shapes, which a network without data cannot make
             parametrize.register_parametrization(layer, "weight", norm, unsafe=True)

@@ -93,9 +93,9 @@ class Trunk(nn.Module):
         self, config: Config, code_dim: int, heads: tuple[int, ...] = (3,), channels: int = 3
     ):
         super().__init__()
-        if config.condition == "planes" and config.stem != "conv7":
+        if config.condition == "concat" and config.stem != "conv7":
             raise ValueError("code planes enter at the 7 x 7 stem: use stem conv7 with planes")
-        w, self.heads_out, self.planes = config.width, heads, config.condition == "planes"
+        w, self.heads_out, self.planes = config.width, heads, config.condition == "concat"
         steer = 0 if self.planes else code_dim
         if config.stem == "conv7":
             inputs = channels + (code_dim if self.planes else 0)
@@ -140,9 +140,9 @@ class Trunk(nn.Module):
         return h
 
     def decode(self, features: Tensor, code: Tensor) -> list[Tensor]:
-        return self.draw(self.body(features, code))
+        return self.apply_heads(self.body(features, code))
 
-    def draw(self, body: Tensor) -> list[Tensor]:
+    def apply_heads(self, body: Tensor) -> list[Tensor]:
         """The heads' outputs of what the residual blocks made."""
         h = self._stage(self.up2, self._stage(self.up1, body))
         out = self.head(h).float()
@@ -155,7 +155,7 @@ CHROMA = 0.25  # of a change: colour follows expression only a little
 PAINT = 0.25  # of a change where a flow bends first: what bending can do is not painted
 
 
-def change(head: Tensor) -> Tensor:
+def smooth_residual(head: Tensor) -> Tensor:
     """B x 3 x S x S, what a head adds to a picture: mostly luminance, and nothing finer than two
     pixels. A binomial filter takes the checkerboard of transposed convolutions out."""
     light = head.mean(1, keepdim=True)
@@ -165,22 +165,23 @@ def change(head: Tensor) -> Tensor:
 
 class Generator(nn.Module):
     """A trunk with one colour head: x_fake = tanh(head), as published, or source plus change
-    ("residual"), or the source bent by a flow of at most 5 px at 128 px, plus change ("bent").
+    ("residual"), or the source bent by a flow of at most 5 px at 128 px, plus change
+    ("warp_residual").
 
     A bent face keeps its own skin and features, which a short training on photographs cannot draw,
     and the flow serves the photograph at its full resolution. The flow is read from the residual
     blocks, at a quarter of the size.
     """
 
-    OUTPUTS: ClassVar = {"output": ("tanh", "residual", "bent")}
+    OUTPUTS: ClassVar = {"output": ("tanh", "residual", "warp_residual")}
     # What methods with this generator need on photographs.
-    PHOTOS: ClassVar = {"output": "bent", "lambda_rec": 2.0, "lambda_keep": 5.0}
+    PHOTOS: ClassVar = {"output": "warp_residual", "lambda_rec": 2.0, "lambda_pix": 5.0}
 
     def __init__(self, config: Config, code_dim: int):
         super().__init__()
         self.trunk = Trunk(config, code_dim)
         self.output = config.output
-        if self.output == "bent":
+        if self.output == "warp_residual":
             self.offsets = nn.Conv2d(4 * config.width, 2, 3, 1, 1, bias=False)
             nn.init.zeros_(self.offsets.weight)
 
@@ -192,25 +193,25 @@ class Generator(nn.Module):
         one."""
         x, encoded = features
         body = self.trunk.body(encoded, code)
-        (head,) = self.trunk.draw(body)
+        (head,) = self.trunk.apply_heads(body)
         if self.output == "tanh":
             return torch.tanh(head), None
         if self.output == "residual":
-            return x + change(head), None
+            return x + smooth_residual(head), None
         flow = residual_flow(self.offsets(body).float())
-        return warp(x, flow) + PAINT * change(head), flow
+        return warp(x, flow) + PAINT * smooth_residual(head), flow
 
     def decode(self, features: tuple[Tensor, Tensor], code: Tensor) -> Edit:
         images, flow = self.make(features, code)
         return Edit(images, flow=flow)
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
-        """B x 3 x S x S in [-1, 1] under B x dim codes; "residual" and "bent" may leave the range
-        by a little in training."""
+        """B x 3 x S x S in [-1, 1] under B x dim codes; "residual" and "warp_residual" may leave
+        the range by a little in training."""
         return self.make(self.encode(x), code)[0]
 
 
-class Conv(nn.Conv2d):
+class MatmulConv2d(nn.Conv2d):
     """nn.Conv2d for square kernels, worked out as one matrix product on maps of at most 4 x 4.
 
     There a convolution has few positions to share its millions of weights among, and on a CPU it
@@ -233,7 +234,7 @@ class Conv(nn.Conv2d):
         return out.unflatten(0, (-1, side, side)).permute(0, 3, 1, 2)
 
 
-class Critic(nn.Module):
+class PatchDiscriminator(nn.Module):
     """StarGAN's discriminator: L strided 4 x 4 convolutions, a patch score and linear heads over
     the last map.
 
@@ -247,12 +248,12 @@ class Critic(nn.Module):
             raise ValueError(
                 f"a critic of {layers} layers needs a size that {2**layers} divides, got {size}"
             )
-        widths = [min(config.d_width << i, config.d_limit) for i in range(layers)]
+        widths = [min(config.d_width << i, config.d_max_channels) for i in range(layers)]
         self.layers = nn.ModuleList(
-            Conv(a, b, 4, 2, 1) for a, b in zip([3, *widths], widths, strict=False)
+            MatmulConv2d(a, b, 4, 2, 1) for a, b in zip([3, *widths], widths, strict=False)
         )
-        self.src = Conv(widths[-1], 1, 3, 1, 1, bias=False)
-        self.cls = Conv(widths[-1], outputs, side, bias=False)
+        self.src = MatmulConv2d(widths[-1], 1, 3, 1, 1, bias=False)
+        self.cls = MatmulConv2d(widths[-1], outputs, side, bias=False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         for layer in self.layers:

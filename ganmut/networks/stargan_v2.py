@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganmut.methods import base
-from ganmut.networks.stargan import Conv, Norm, change, modulate
+from ganmut.networks.stargan import MatmulConv2d, Norm, modulate, smooth_residual
 
 SLOPE = 0.2  # of every leaky ReLU
 
@@ -24,8 +24,8 @@ class Config(base.Config):
     """lambdas as in the paper (its lambda_reg is lambda_r1; lambda_ds falls to zero over the
     training); width, limit: first and largest width of the generator (2^14 / size and 512 as
     published); blocks: residual blocks at the smallest size on either side of the style; d_width,
-    d_layers, d_limit: of the discriminator and of the style encoder; latent, style: values of
-    each; hidden: width of the mapping network. pool: how the discriminator and the style encoder
+    d_layers, d_max_channels: of the discriminator and of the style encoder; latent, style: values
+    of each; hidden: width of the mapping network. pool: how the discriminator and the style encoder
     halve a map, "average" (as published) or "max". output: "linear" (as published, no tanh) or
     "residual"."""
 
@@ -34,8 +34,8 @@ class Config(base.Config):
     blocks: int = 2
     d_width: int = 128
     d_layers: int = 5
-    d_limit: int = 512
-    condition: str = "affine"
+    d_max_channels: int = 512
+    condition: str = "adain"
     stem: str = "conv3"
     output: str = "linear"
     adversarial: str = "nonsaturating"
@@ -49,7 +49,7 @@ class Config(base.Config):
     lambda_cyc: float = 1.0
 
     ALLOWED: ClassVar = {
-        "condition": ("affine",),
+        "condition": ("adain",),
         "stem": ("conv3",),
         "output": ("linear", "residual"),
         "pool": ("average", "max"),
@@ -69,9 +69,11 @@ class Block(nn.Module):
         super().__init__()
         self.norm1 = Norm(inputs) if norm else nn.Identity()
         self.norm2 = Norm(inputs) if norm else nn.Identity()
-        self.conv1 = Conv(inputs, inputs, 3, 1, 1)
-        self.conv2 = Conv(inputs, outputs, 3, 1, 1)
-        self.skip = Conv(inputs, outputs, 1, bias=False) if inputs != outputs else nn.Identity()
+        self.conv1 = MatmulConv2d(inputs, inputs, 3, 1, 1)
+        self.conv2 = MatmulConv2d(inputs, outputs, 3, 1, 1)
+        self.skip = (
+            MatmulConv2d(inputs, outputs, 1, bias=False) if inputs != outputs else nn.Identity()
+        )
         self.pool = {"average": nn.AvgPool2d, "max": nn.MaxPool2d, "": nn.Identity}[pool](2)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -111,7 +113,7 @@ class StyledBlock(nn.Module):
         return (self.up(self.skip(x)) + h) / math.sqrt(2)
 
 
-class PerEmotion(nn.Module):
+class PerEmotionLinear(nn.Module):
     """A linear layer for each of K emotions: n x inputs, or n x K x inputs -> n x K x outputs."""
 
     def __init__(self, kinds: int, inputs: int, outputs: int):
@@ -124,7 +126,7 @@ class PerEmotion(nn.Module):
         return torch.einsum("nki,kio->nko", each, self.weight) + self.bias
 
 
-class Mapping(nn.Module):
+class MappingNetwork(nn.Module):
     """forward(latent n x latent) -> n x emotions x style: four shared layers, then four for each
     emotion."""
 
@@ -135,7 +137,7 @@ class Mapping(nn.Module):
             nn.Linear(config.latent if i == 0 else wide, wide) for i in range(4)
         )
         self.own = nn.ModuleList(
-            PerEmotion(kinds, wide, wide if i < 3 else config.style) for i in range(4)
+            PerEmotionLinear(kinds, wide, wide if i < 3 else config.style) for i in range(4)
         )
 
     def forward(self, latent: Tensor) -> Tensor:
@@ -145,7 +147,7 @@ class Mapping(nn.Module):
         return self.own[-1](h)
 
 
-class Funnel(nn.Module):
+class DownsamplingTrunk(nn.Module):
     """What discriminator and style encoder share: residual blocks down to a small map, and one
     convolution over all of it. forward(x) -> n x `outputs`."""
 
@@ -154,11 +156,11 @@ class Funnel(nn.Module):
         layers, side = config.d_layers, size >> config.d_layers
         if side << layers != size or side == 0:
             raise ValueError(f"{layers} halvings need a size that {2**layers} divides, got {size}")
-        widths = [min(config.d_width << i, config.d_limit) for i in range(layers + 1)]
+        widths = [min(config.d_width << i, config.d_max_channels) for i in range(layers + 1)]
         self.outputs = widths[-1]
         self.stem = nn.Conv2d(3, widths[0], 3, 1, 1)
         self.blocks = nn.Sequential(*(Block(a, b, pool=config.pool) for a, b in pairwise(widths)))
-        self.last = Conv(widths[-1], widths[-1], side)
+        self.last = MatmulConv2d(widths[-1], widths[-1], side)
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.last(F.leaky_relu(self.blocks(self.stem(x)), SLOPE))
@@ -171,8 +173,8 @@ class StyleEncoder(nn.Module):
 
     def __init__(self, config: Config, size: int, kinds: int):
         super().__init__()
-        self.funnel = Funnel(config, size)
-        self.own = PerEmotion(kinds, self.funnel.outputs, config.style)
+        self.funnel = DownsamplingTrunk(config, size)
+        self.own = PerEmotionLinear(kinds, self.funnel.outputs, config.style)
 
     def forward(self, x: Tensor, label: Tensor) -> Tensor:
         return pick(self.own(self.funnel(x)), label).float()
@@ -183,14 +185,14 @@ class Discriminator(nn.Module):
 
     def __init__(self, config: Config, size: int, kinds: int):
         super().__init__()
-        self.funnel = Funnel(config, size)
+        self.funnel = DownsamplingTrunk(config, size)
         self.own = nn.Linear(self.funnel.outputs, kinds)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.own(self.funnel(x)).float()
 
 
-class Shipped(nn.Module):
+class StarGANv2Generator(nn.Module):
     """The generator, with the mapping network and the style encoder that make its styles.
 
     Sides are halved until they are between 16 and 31, by a block each.
@@ -212,7 +214,7 @@ class Shipped(nn.Module):
         self.up = nn.ModuleList([StyledBlock(low, low, style) for _ in range(config.blocks)] + up)
         self.norm = Norm(widths[0])
         self.head = nn.Conv2d(widths[0], 3, 1)
-        self.mapping = Mapping(config, kinds)
+        self.mapping = MappingNetwork(config, kinds)
         self.encoder = StyleEncoder(config, size, kinds)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -227,7 +229,7 @@ class Shipped(nn.Module):
         for block in self.up:
             h = block(h, style)
         out = self.head(F.leaky_relu(self.norm(h), SLOPE)).float()
-        return x + change(out) if self.residual else out
+        return x + smooth_residual(out) if self.residual else out
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """B x 3 x S x S under B x style styles; not bounded, as published."""

@@ -20,13 +20,14 @@ class Recipe:
     """How to train. kimg counts real images shown to the discriminator, in thousands, warm-ups
     included.
 
-    faces: how many training faces to prepare (0 = all that the source has). warm_d, warm_g: kimg
-    spent on the discriminator as a plain classifier and the generator as an autoencoder before the
-    game. decay: last share of the training over which the learning rate falls to zero. average:
-    decay of the averaged generator a step. balanced: every emotion as often as any other, instead
-    of the data's own prior. jitter: how strongly pictures are moved and lit at random (images.py),
-    which a small set needs. tick: kimg between reports. start: the weight to go on from; a run
-    hands on its critics as well, where they are the same networks.
+    faces: how many training faces to prepare (0 = all that the source has). d_warmup_kimg,
+    g_warmup_kimg: kimg spent on the discriminator as a plain classifier and the generator as an
+    autoencoder before the training. lr_decay_fraction: last share of the training over which the
+    learning rate falls to zero. average: decay of the averaged generator a step. balanced: every
+    emotion as often as any other, instead of the data's own prior. jitter: how strongly pictures
+    are moved and lit at random (images.py), which a small set needs. tick: kimg between reports.
+    start: the weight to go on from; a run hands on its critics as well, where they are the same
+    networks.
     """
 
     method: str
@@ -35,51 +36,51 @@ class Recipe:
     faces: int = 20000
     batch: int = 16
     kimg: float = 3200.0
-    warm_d: float = 0.0
-    warm_g: float = 0.0
+    d_warmup_kimg: float = 0.0
+    g_warmup_kimg: float = 0.0
     lr_g: float = 1e-4
     lr_d: float = 1e-4
     beta1: float = 0.5
     beta2: float = 0.999
     weight_decay: float = 0.0
-    decay: float = 0.5
-    average: float = 0.999
+    lr_decay_fraction: float = 0.5
+    ema_decay: float = 0.999
     balanced: bool = False
     flip: bool = True
-    jitter: float = 0.0
+    augment: float = 0.0
     dtype: str = "auto"
-    tick: float = 4.0
+    kimg_per_tick: float = 4.0
     seed: int = 0
-    start: str = ""
+    init_from: str = ""
 
     def __post_init__(self) -> None:
-        METHODS[self.method]  # raises Unknown with what is near
-        for name in ("size", "batch", "kimg", "tick", "lr_g", "lr_d"):
+        METHODS[self.method]  # raises UnknownNameError with what is near
+        for name in ("size", "batch", "kimg", "kimg_per_tick", "lr_g", "lr_d"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
-        if not 0 <= self.jitter <= 3:
-            raise ValueError(f"jitter must be in 0..3, got {self.jitter}")
-        if not 0 <= self.average < 1 or not 0 <= self.decay <= 1:
-            raise ValueError("average must be in 0..1 (below 1) and decay in 0..1")
+        if not 0 <= self.augment <= 3:
+            raise ValueError(f"augment must be in 0..3, got {self.augment}")
+        if not 0 <= self.ema_decay < 1 or not 0 <= self.lr_decay_fraction <= 1:
+            raise ValueError("ema_decay must be in 0..1 (below 1) and lr_decay_fraction in 0..1")
         if self.dtype not in ("auto", "bf16", "fp32"):
             raise ValueError(f"dtype must be auto, bf16 or fp32, got {self.dtype!r}")
 
 
 # Settings that were found to work, the same for all methods; "paper" is each method's own published
-# one. Recipe fields first, Config fields after. What a method needs besides is its own LEAN.
-# The non-saturating game with R1 is stable at one critic step a generator step; both warm-ups save
-# thousands of steps.
+# one. Recipe fields first, Config fields after. What a method needs besides is its own
+# SHORT_SCHEDULE. The non-saturating game with R1 is stable at one critic step a generator step;
+# both warm-ups save thousands of steps.
 _LEAN: dict[str, Any] = {
     "lr_g": 3e-4,
     "lr_d": 2e-4,
-    "decay": 0.4,
+    "lr_decay_fraction": 0.4,
     "balanced": True,
     "adversarial": "nonsaturating",
     "g_interval": 1,
     "penalty_interval": 4,
     "lambda_r1": 0.05,
-    "noise": 0.07,
-    "condition": "affine",
+    "head_noise": 0.07,
+    "condition": "adain",
     "output": "residual",
 }
 _CPU = _LEAN | {
@@ -87,15 +88,15 @@ _CPU = _LEAN | {
     "batch": 16,
     "faces": 8000,
     "kimg": 48.0,
-    "tick": 4.0,
-    "warm_d": 15.0,
-    "warm_g": 1.0,
-    "average": 0.997,
+    "kimg_per_tick": 4.0,
+    "d_warmup_kimg": 15.0,
+    "g_warmup_kimg": 1.0,
+    "ema_decay": 0.997,
     "width": 32,
     "blocks": 4,
     "d_width": 32,
     "d_layers": 5,
-    "d_limit": 512,
+    "d_max_channels": 512,
 }
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
@@ -103,25 +104,26 @@ PRESETS: dict[str, dict[str, Any]] = {
     # Photographs, of which there are few and which differ in more than their expression: all of
     # them, shown a little moved, under more noise, and a critic that has long looked at them.
     "photos": _CPU | {
-        "faces": 0, "jitter": 0.5, "noise": 0.12, "head_jitter": 0.7, "lambda_adv": 2.0,
-        "kimg": 80.0, "tick": 2.0, "warm_d": 30.0, "warm_g": 0.5,
+        "faces": 0, "augment": 0.5, "head_noise": 0.12, "head_augment": 0.7, "lambda_adv": 2.0,
+        "kimg": 80.0, "kimg_per_tick": 2.0, "d_warmup_kimg": 30.0, "g_warmup_kimg": 0.5,
     },
     "gpu": _LEAN | {
-        "size": 128, "batch": 64, "faces": 60000, "kimg": 1200.0, "tick": 60.0,
-        "warm_d": 60.0, "warm_g": 10.0,
-        "average": 0.999, "width": 32, "blocks": 6, "d_width": 48, "d_layers": 6, "d_limit": 512,
+        "size": 128, "batch": 64, "faces": 60000, "kimg": 1200.0, "kimg_per_tick": 60.0,
+        "d_warmup_kimg": 60.0, "g_warmup_kimg": 10.0,
+        "ema_decay": 0.999, "width": 32, "blocks": 6, "d_width": 48, "d_layers": 6,
+        "d_max_channels": 512,
     },
 }  # fmt: skip
 
 
-def assemble(method: str, preset: str = "paper", **overrides: Any) -> tuple[Recipe, Config]:
+def resolve_settings(method: str, preset: str = "paper", **overrides: Any) -> tuple[Recipe, Config]:
     """(Recipe, Config) of a method under a preset, with any field of either overridden; unknown
     fields raise ValueError."""
     entry = METHODS[method]
     if preset not in PRESETS:
         raise ValueError(f"unknown recipe {preset!r}. There are: {', '.join(PRESETS)}")
     paper = {**entry.PAPER_RECIPE, **dataclasses.asdict(entry.PAPER)}
-    own = {} if preset == "paper" else entry.LEAN
+    own = {} if preset == "paper" else entry.SHORT_SCHEDULE
     own = own | (entry.PHOTOS if preset == "photos" else {})
     values = {"method": method} | paper | PRESETS[preset] | own | overrides
     recipe_fields = {f.name for f in dataclasses.fields(Recipe)}
@@ -154,7 +156,7 @@ def from_json(text: str) -> tuple[Recipe, Config]:
         raise ValueError(f"not a recipe.json of this version ({error})") from None
 
 
-def digest(recipe: Recipe, config: Config) -> str:
+def settings_hash(recipe: Recipe, config: Config) -> str:
     """16 hex digits that change with any setting."""
     return hashlib.sha256(to_json(recipe, config).encode()).hexdigest()[:16]
 
@@ -167,12 +169,9 @@ def add_options(parser: argparse.ArgumentParser, cls: type, skip: tuple[str, ...
     for field in dataclasses.fields(cls):
         if field.name in skip:
             continue
-        kind, names = (
-            hints[field.name],
-            sorted({f"--{field.name}", f"--{field.name.replace('_', '-')}"}),
-        )
+        kind, name = hints[field.name], f"--{field.name.replace('_', '-')}"
         common = {"dest": field.name, "default": argparse.SUPPRESS}
         if kind is bool:
-            group.add_argument(*names, action=argparse.BooleanOptionalAction, **common)
+            group.add_argument(name, action=argparse.BooleanOptionalAction, **common)
         else:
-            group.add_argument(*names, type=kind, metavar=kind.__name__, **common)
+            group.add_argument(name, type=kind, metavar=kind.__name__, **common)

@@ -17,17 +17,17 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Crew:
+class ProcessGroup:
     """The processes of a training, and which of them this one is."""
 
     rank: int = 0
     size: int = 1
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         return self.rank == 0
 
-    def share(self, batch: int) -> int:
+    def local_batch(self, batch: int) -> int:
         """How much of a batch is this process's; raises ValueError where it cannot be divided."""
         if batch % self.size:
             raise ValueError(
@@ -36,7 +36,7 @@ class Crew:
             )
         return batch // self.size
 
-    def average(self, tensors: Iterable[Tensor | None]) -> None:
+    def all_reduce_mean(self, tensors: Iterable[Tensor | None]) -> None:
         """Replaces tensors by their means over the processes; all must give the same shapes."""
         there = [t for t in tensors if t is not None]
         if self.size == 1 or not there:
@@ -46,14 +46,14 @@ class Crew:
         parts = (flat / self.size).split([t.numel() for t in there])
         torch._foreach_copy_(there, [p.view_as(t) for p, t in zip(parts, there, strict=True)])
 
-    def least(self, value: Tensor) -> Tensor:
+    def all_reduce_min(self, value: Tensor) -> Tensor:
         """The smallest value that any process has."""
         if self.size > 1:
             value = value.clone()
             dist.all_reduce(value, dist.ReduceOp.MIN)
         return value
 
-    def gather(self, tensor: Tensor) -> list[Tensor]:
+    def all_gather(self, tensor: Tensor) -> list[Tensor]:
         """Every process's tensor (same shape and kind), in their order."""
         if self.size == 1:
             return [tensor]
@@ -63,29 +63,29 @@ class Crew:
         dist.all_gather(everyone, own)
         return [t.to(tensor.device) for t in everyone]
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Until all are here."""
         if self.size > 1:
             dist.barrier()
 
-    def leave(self) -> None:
+    def close(self) -> None:
         """Ends the work together; else gloo's threads may outlive the interpreter, and abort."""
         if self.size > 1:
             dist.barrier()
             dist.destroy_process_group()
 
 
-ALONE = Crew()
+SINGLE_PROCESS = ProcessGroup()
 
 
-def join(device: torch.device) -> tuple[Crew, torch.device]:
+def init_process_group(device: torch.device) -> tuple[ProcessGroup, torch.device]:
     """The processes that torchrun started (this one alone where it did not), and this one's
     device: each takes the GPU of its number on this machine."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
-        return ALONE, device
+        return SINGLE_PROCESS, device
     if device.type == "cuda" and device.index is None:
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
     if not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    return Crew(dist.get_rank(), dist.get_world_size()), device
+    return ProcessGroup(dist.get_rank(), dist.get_world_size()), device

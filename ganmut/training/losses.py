@@ -40,7 +40,7 @@ def r1_penalty(score: Score, x_real: Tensor) -> Tensor:
     return gradient.square().flatten(1).sum(1).mean() / 2
 
 
-def octaves(x: Tensor, sigma: float, generator: torch.Generator) -> Tensor:
+def multi_scale_noise(x: Tensor, sigma: float, generator: torch.Generator) -> Tensor:
     """Noise of the shape of x (B x C x S x S), sigma at every scale from one pixel to a quarter of
     the picture: about as strong at every frequency as photographs themselves are."""
     total, side = torch.zeros_like(x), x.shape[-1]
@@ -54,18 +54,18 @@ def octaves(x: Tensor, sigma: float, generator: torch.Generator) -> Tensor:
     return total
 
 
-def cycle(x: Tensor, x_rec: Tensor) -> Tensor:
+def cycle_loss(x: Tensor, x_rec: Tensor) -> Tensor:
     """Mean absolute difference of a picture and its reconstruction (StarGAN, eq. 4)."""
     return (x - x_rec).abs().mean()
 
 
 @dataclass(frozen=True)
 class Adversarial:
-    """One adversarial game: critic(real, fake) and generator(fake) from patch scores, and its
-    penalty, weighted (no terms where it has none). The generator's loss takes the real scores
+    """One adversarial loss: discriminator(real, fake) and generator(fake) from patch scores, and
+    its penalty, weighted (no terms where it has none). The generator's loss takes the real scores
     as well, (fake, real), which only a relativistic game needs."""
 
-    critic: Callable[[Tensor, Tensor], Tensor]
+    discriminator: Callable[[Tensor, Tensor], Tensor]
     generator: Callable[..., Tensor]
     penalty: Callable[[Any, Score, Tensor, Tensor, torch.Generator], dict[str, Tensor]]
 
@@ -99,17 +99,17 @@ def relativistic_hinge(better: Tensor, worse: Tensor) -> Tensor:
 
 ADVERSARIAL = {
     "wgan_gp": Adversarial(
-        critic=lambda real, fake: fake.mean() - real.mean(),
+        discriminator=lambda real, fake: fake.mean() - real.mean(),
         generator=lambda fake, real=None: -fake.mean(),
         penalty=_wgan_penalty,
     ),
     "nonsaturating": Adversarial(
-        critic=lambda real, fake: F.softplus(-real).mean() + F.softplus(fake).mean(),
+        discriminator=lambda real, fake: F.softplus(-real).mean() + F.softplus(fake).mean(),
         generator=lambda fake, real=None: F.softplus(-fake).mean(),
         penalty=_r1_penalty,
     ),
     "relativistic_hinge": Adversarial(
-        critic=relativistic_hinge,
+        discriminator=relativistic_hinge,
         generator=relativistic_hinge,  # the roles are swapped: (fake, real)
         penalty=lambda *_: {},
     ),

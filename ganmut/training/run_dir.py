@@ -163,7 +163,7 @@ def restore_module(prefix: str, module: nn.Module, tensors: dict[str, Tensor]) -
     module.load_state_dict({k[start:]: v for k, v in tensors.items() if k.startswith(prefix + ".")})
 
 
-def inherit_critics(critics: nn.Module, path: str | Path) -> bool:
+def inherit_discriminator(critics: nn.Module, path: str | Path) -> bool:
     """Loads a method's critics from the newest snapshot of a run, where `path` is one and its
     critics are the same networks; whether they were."""
     if not (Path(path) / "recipe.json").is_file():

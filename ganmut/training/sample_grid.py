@@ -11,14 +11,14 @@ from ganmut.editor import Editor
 from ganmut.methods.base import Method
 
 
-def pick(faces: FaceSet, n: int = 6) -> Tensor:
+def choose_faces(faces: FaceSet, n: int = 6) -> Tensor:
     """uint8 n x 3 x S x S: the faces of the sample grid, neutral ones where there are enough."""
     neutral = (faces.emotion == 0).nonzero()[:, 0].cpu()
     rows = neutral[:n] if len(neutral) >= n else torch.arange(min(n, len(faces)))
     return faces.faces(rows).cpu()
 
 
-def sheet(method: Method, shown: Tensor, grey: bool, device: torch.device) -> Tensor:
+def render_grid(method: Method, shown: Tensor, grey: bool, device: torch.device) -> Tensor:
     """3 x H x W uint8: a row per face: the source, then every emotion at full intensity; then mask
     and flow of the first, where the method has them."""
     editor = Editor(method, {"grey": grey}, device)
@@ -27,12 +27,12 @@ def sheet(method: Method, shown: Tensor, grey: bool, device: torch.device) -> Te
     rows = torch.stack([shown, *(edit.images for edit in edits)], 1)
     for field in ("mask", "flow"):  # of the first face, below it: white is new, or far
         if getattr(edits[0], field) is not None:
-            marks = torch.stack([heat(getattr(edit, field)[:1]) for edit in edits], 1)
+            marks = torch.stack([to_grey_image(getattr(edit, field)[:1]) for edit in edits], 1)
             rows = torch.cat([rows, torch.cat([shown[:1, None], marks.cpu()], 1)])
     return images.make_grid(rows.flatten(0, 1), rows.shape[1])
 
 
-def heat(values: Tensor) -> Tensor:
+def to_grey_image(values: Tensor) -> Tensor:
     """uint8 B x 3 x S x S of a mask (0..1) or of the length of a flow (0..4 pixels)."""
     grey = values.float() if values.shape[1] == 1 else values.float().norm(dim=1, keepdim=True) / 4
     return (grey.clamp(0, 1) * 255).round().to(torch.uint8).expand(-1, 3, -1, -1)

@@ -80,7 +80,7 @@ def measured(scores: Iterable[dict[str, Any]], sha256: str) -> list[dict[str, An
 def plan(spec: str | Path, to: str, results: Path) -> list[Item]:
     """The files that `push` would send for a run, a weight, a set or a folder of sets.
 
-    Raises BadWeights or Unknown for what cannot be published, ValueError where `to` is no
+    Raises BadWeights or UnknownNameError for what cannot be published, ValueError where `to` is no
     OWNER/NAME.
     """
     if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", to):

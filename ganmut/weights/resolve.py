@@ -24,7 +24,7 @@ from ganmut.datasets.base import CROP
 from ganmut.editor import Editor
 from ganmut.images import write_atomic
 from ganmut.methods.base import METHODS, Method
-from ganmut.registry import Unknown, did_you_mean
+from ganmut.registry import UnknownNameError, did_you_mean
 from ganmut.weights import hub
 from ganmut.weights.card import editor_card
 from ganmut.weights.storage import (
@@ -144,8 +144,8 @@ def locate(spec: str | Path, within: tuple[Path, ...] | None = None) -> Path | N
 def resolve(spec: str | Path, kind: str = "editor", member: str = "") -> Path:
     """The weight folder of a spec: bundled "set/name", a run folder, or the Hub's (see `locate`).
 
-    member: which weight, where the spec is a set of them. Raises Unknown (what is near, what
-    exists) or BadWeights (a folder that holds no weight).
+    member: which weight, where the spec is a set of them. Raises UnknownNameError (what is near,
+    what exists) or BadWeights (a folder that holds no weight).
     """
     spec, there = str(spec), locate(spec)
     folders = (there, there / "weights", there / (member or "weights")) if there else ()
@@ -164,7 +164,7 @@ def resolve(spec: str | Path, kind: str = "editor", member: str = "") -> Path:
     asked = f"{spec}/{member}" if there else spec
     by_end = [name for name in names if name.rsplit("/")[-1] == spec]
     hint = f"; did you mean {by_end[0]!r}?" if by_end else did_you_mean(asked, names)
-    raise Unknown(
+    raise UnknownNameError(
         f"unknown weight {asked!r}{hint} Bundled in {roots()[0]}: {', '.join(names) or 'none'}. "
         "Or give a folder, or hub:OWNER/NAME@REVISION"
     )
@@ -254,7 +254,7 @@ def build_editor(weights: Weights, device: torch.device | str | None = None) -> 
     return Editor(
         build_method(weights),
         weights.config,
-        hardware.pick(None if device is None else str(device)),
+        hardware.select_device(None if device is None else str(device)),
     )
 
 
@@ -286,7 +286,7 @@ def load(spec: str | Path, device: torch.device | str | None = None, member: str
     "/FOLDER" where a repository holds several, "hub/procedural/ganmut" (GANMUT_HUB's).
 
     device: CUDA where there is one by default. member: which one, where the spec is a set. Raises
-    Unknown or BadWeights.
+    UnknownNameError or BadWeights.
     """
     return build_editor(read(resolve(spec, member=member), "editor"), device)
 
