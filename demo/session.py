@@ -13,11 +13,12 @@ from skimage.transform import SimilarityTransform
 
 from ganmut import faces as photographs
 from ganmut import images
-from ganmut.datasets.procedural import express, render, sample
 from ganmut.editor import Editor, Faces
 from ganmut.emotions import UNIT_NAMES, UNITS
 from ganmut.faces import Face
 from ganmut.faces.align import template
+from ganmut.rendering.sampler import sample_parameters, with_expression
+from ganmut.rendering.shading import render
 
 VIEW = 400  # px: the part of the photograph around the face that is shown live
 AROUND = 1.75  # sides of that part in sides of the face's box
@@ -206,8 +207,9 @@ def framed(side: int) -> Face:
 
 def examples(side: int = 256) -> list[Example]:
     """Rendered people, and NASA's portrait of Eileen Collins."""
-    truth = express(sample(0, "test", [7 * person for person in EXAMPLES]), "neutral")
-    rendered = enumerate(images.to_array(render(truth, side, "cpu")), 1)
+    parameters = sample_parameters(0, "test", [7 * person for person in EXAMPLES])
+    neutral = with_expression(parameters, "neutral")
+    rendered = enumerate(images.to_array(render(neutral, side, "cpu")), 1)
     people = [Example(f"rendered {i}", face, framed(side)) for i, face in rendered]
     return [*people, Example("astronaut", samples.astronaut())]
 

@@ -9,9 +9,9 @@ import pytest
 
 from ganmut import legacy, weights
 from ganmut.datasets.base import CROP
-from ganmut.datasets.procedural import sample
-from ganmut.extractors.base import verify as verify_extractor
+from ganmut.extractors.loading import verify as verify_extractor
 from ganmut.methods.base import METHODS
+from ganmut.rendering.sampler import sample_parameters
 
 FOLDERS = sorted(p.parent for p in weights.bundled_root().glob("*/*/config.json"))
 EDITORS = [f for f in FOLDERS if weights.read_config(f)["kind"] == "editor"]
@@ -69,5 +69,5 @@ def test_the_weights_know_the_faces_that_the_renderer_draws():
     configs = [weights.read_config(f) for f in EDITORS if f.parent.name == "procedural"]
     for config in configs[:1]:
         recipe = config["recipe"]
-        truth = sample(recipe["seed"], "train", range(recipe["faces"]))
+        truth = sample_parameters(recipe["seed"], "train", range(recipe["faces"]))
         assert config["data_fingerprint"] == f"{truth.fingerprint}-{config['size']}"

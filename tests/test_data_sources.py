@@ -310,8 +310,8 @@ def test_the_second_start_decodes_nothing(tmp_path, monkeypatch):
     folder = classes(tmp_path / "faces")
     first = open_source(f"folder:{folder}").load("train", 16, progress=False)
     reads = []
-    real = picture_cache.square
-    monkeypatch.setattr(picture_cache, "square", lambda *a: reads.append(a) or real(*a))
+    real = picture_cache.crop_square
+    monkeypatch.setattr(picture_cache, "crop_square", lambda *a: reads.append(a) or real(*a))
     second = open_source(f"folder:{folder}").load("train", 16, progress=False)
     assert not reads and isinstance(second.images, np.memmap)
     assert torch.equal(first.faces(), second.faces()) and first.fingerprint == second.fingerprint
@@ -338,7 +338,7 @@ def test_half_a_cache_is_no_cache(tmp_path):
 def test_pictures_are_cut_square_never_stretched():
     wide = np.zeros((10, 30, 3), np.uint8)
     wide[:, 10:20] = 255
-    assert (picture_cache.square(wide, 8) == 255).all()
+    assert (picture_cache.crop_square(wide, 8) == 255).all()
 
 
 def test_a_memory_mapped_set_behaves_like_one_in_memory(tmp_path):

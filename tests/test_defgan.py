@@ -263,7 +263,7 @@ def test_without_an_embedder_there_is_no_such_term(batch, monkeypatch):
     def never(*_):
         raise AssertionError("the embedder was loaded in vain")
 
-    monkeypatch.setattr("ganmut.extractors.base.load", never)
+    monkeypatch.setattr("ganmut.extractors.loading.load", never)
     assert "face" not in drawn(toy("defgan", lambda_face=0.0), batch)[1]
     config = toy("defgan").config
     editor = METHODS["defgan"](config, EMOTIONS, TOY["size"], training=False)

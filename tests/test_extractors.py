@@ -14,8 +14,9 @@ from ganmut import extractors, images, weights
 from ganmut.datasets import BadData, FaceSet
 from ganmut.emotions import UNITS
 from ganmut.extractors.augment import augment
-from ganmut.extractors.base import verify, vgg
+from ganmut.extractors.base import vgg
 from ganmut.extractors.identity import verification
+from ganmut.extractors.loading import verify
 from ganmut.extractors.train import train_extractor
 from ganmut.registry import UnknownNameError
 from ganmut.weights import publish, storage

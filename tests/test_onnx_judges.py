@@ -16,8 +16,9 @@ import pytest
 import torch
 
 from ganmut import extractors
-from ganmut.datasets import procedural
 from ganmut.emotions import EMOTIONS
+from ganmut.rendering.sampler import SAMPLES_PER_PERSON, sample_parameters, with_expression
+from ganmut.rendering.shading import render
 from ganmut.weights.storage import BadWeights, sha256
 
 MOBILEFACENET = Path(__file__).resolve().parents[2] / "shared" / "models" / "mobilefacenet.onnx"
@@ -120,11 +121,9 @@ def test_a_pack_without_a_recogniser_is_refused(release, tmp_path):
 
 @pytest.mark.skipif(not MOBILEFACENET.is_file(), reason="mobilefacenet.onnx is not here")
 def test_mobilefacenet_knows_a_person_under_another_expression():
-    people = procedural.sample(
-        0, "test", range(0, 6 * procedural.PER_PERSON, procedural.PER_PERSON)
-    )
+    people = sample_parameters(0, "test", range(0, 6 * SAMPLES_PER_PERSON, SAMPLES_PER_PERSON))
     calm, glad = (
-        torch.as_tensor(procedural.render(procedural.express(people, emotion), 112))
+        torch.as_tensor(render(with_expression(people, emotion), 112))
         for emotion in ("neutral", "happy")
     )
     judge = extractors.load(f"onnx:{MOBILEFACENET}")

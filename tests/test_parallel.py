@@ -20,7 +20,7 @@ SAME = """
 import torch
 from ganmut.training import config as recipes
 from ganmut.datasets.base import Batch
-from ganmut.datasets.procedural import EMOTIONS
+from ganmut.emotions import EMOTIONS
 from ganmut.methods.base import METHODS
 from ganmut.training.distributed init_process_group
 from ganmut.training.trainer import Trainer

@@ -20,7 +20,7 @@ from toys import SHORT, SHORT_OPTIONS, TOY
 import ganmut
 from ganmut.cli import main
 from ganmut.datasets.base import BadData, FaceSet
-from ganmut.datasets.procedural import EMOTIONS
+from ganmut.emotions import EMOTIONS
 from ganmut.methods.base import METHODS
 from ganmut.training import config as recipes
 from ganmut.training import loop as training

@@ -27,11 +27,12 @@ import torch
 from bench.speed.baseline import METHOD_TERMS, Baseline, Optimisations
 from ganmut import device as hardware
 from ganmut import images
-from ganmut.datasets import procedural
 from ganmut.datasets.base import Batch, FaceSet
 from ganmut.editor import Editor
 from ganmut.emotions import EMOTIONS, UNITS
 from ganmut.methods.base import METHODS, Method
+from ganmut.rendering.sampler import sample_parameters
+from ganmut.rendering.shading import render
 from ganmut.training import config as recipes
 from ganmut.training.trainer import Trainer
 
@@ -207,7 +208,7 @@ def rendering(args: argparse.Namespace) -> list[dict[str, float]]:
     for size in args.sizes:
         start, busy = time.perf_counter(), time.process_time()
         for first in range(0, shown, 256):
-            procedural.render(procedural.sample(0, "test", range(first, first + 256)), size)
+            render(sample_parameters(0, "test", range(first, first + 256)), size)
         wall, cpu = time.perf_counter() - start, time.process_time() - busy
         rows.append(
             {"size": size, "faces_s": round(shown / wall, 1), "faces_cpu_s": round(shown / cpu, 1)}

@@ -23,7 +23,8 @@ from demo.handlers import Handlers
 from demo.tabs.edit import PAGE
 from demo.visualize import jpeg
 from ganmut import images
-from ganmut.datasets.procedural import express, render, sample
+from ganmut.rendering.sampler import sample_parameters, with_expression
+from ganmut.rendering.shading import render
 
 PEOPLE = range(20, 44)  # of the rendered test split; nobody of the front page is among them
 SIDE = 256  # px of their pictures
@@ -139,7 +140,7 @@ class UserStudy:
 
 def portrait(person: int, emotion: str) -> np.ndarray:
     """SIDE x SIDE x 3 uint8: somebody of the test split with an expression."""
-    truth = express(sample(0, "test", [7 * person]), emotion)
+    truth = with_expression(sample_parameters(0, "test", [7 * person]), emotion)
     return images.to_array(render(truth, SIDE, "cpu"))[0]
 
 

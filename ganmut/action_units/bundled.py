@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from ganmut.action_units.base import PROVIDERS, ProviderUnavailable
-from ganmut.datasets.cache import square
-from ganmut.extractors.base import load
+from ganmut.datasets.cache import crop_square
+from ganmut.extractors import load
 
 RENDERED = "procedural/units"
 
@@ -36,6 +36,6 @@ class Bundled:
 
     def estimate_units(self, images: list[np.ndarray]) -> list[tuple[float, ...] | None]:
         """The units of aligned faces (it looks for none: every picture is one)."""
-        faces = [square(picture, self.extractor.size) for picture in images]
+        faces = [crop_square(picture, self.extractor.size) for picture in images]
         outputs = self.extractor(torch.from_numpy(np.stack(faces))).outputs
         return [tuple(row) for row in outputs.clamp(0, 1).tolist()]

@@ -22,18 +22,19 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from ganmut import images
-    from ganmut.datasets import procedural
     from ganmut.emotions import EMOTIONS
+    from ganmut.rendering.sampler import SAMPLES_PER_PERSON, sample_parameters, with_expression
+    from ganmut.rendering.shading import render
 
     if args.per_emotion < 1 or args.size < 16 or not 0 <= args.intensity <= 1:
         raise ValueError(
             "--per-emotion must be at least 1, --size at least 16, --intensity in 0..1"
         )
-    rows = range(0, args.per_emotion * procedural.PER_PERSON, procedural.PER_PERSON)
-    people = procedural.sample(args.seed, "test", rows)  # one row a person
+    rows = range(0, args.per_emotion * SAMPLES_PER_PERSON, SAMPLES_PER_PERSON)
+    people = sample_parameters(args.seed, "test", rows)  # one row a person
     for emotion in tqdm(EMOTIONS, unit="emotion"):
-        shown = procedural.express(people, emotion, args.intensity)
-        for i, face in enumerate(procedural.render(shown, args.size)):
+        shown = with_expression(people, emotion, args.intensity)
+        for i, face in enumerate(render(shown, args.size)):
             images.write_png(args.out / f"{i:03d}_{emotion}.png", face)
     print(f"{args.per_emotion * len(EMOTIONS)} faces in {args.out}")
     return 0

@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from ganmut import weights
-from ganmut.datasets import procedural
 from ganmut.emotions import EMOTIONS, canonical_emotion
 from ganmut.methods.base import Method
 from ganmut.registry import Registry
+from ganmut.rendering.sampler import SAMPLES_PER_PERSON, sample_parameters
+from ganmut.rendering.shading import render
 from ganmut.weights.storage import BadWeights, sha256
 
 FORMATS = Registry("format", "ganmut.convert")
@@ -84,8 +85,8 @@ def convert(
     checkpoint = open_checkpoint(path)
     method = kind.method(checkpoint, labels, size).eval()
     checkpoint.finish()
-    rows = range(0, FACES * procedural.PER_PERSON, procedural.PER_PERSON)
-    faces = torch.as_tensor(procedural.render(procedural.sample(0, "test", rows), method.size))
+    rows = range(0, FACES * SAMPLES_PER_PERSON, SAMPLES_PER_PERSON)
+    faces = torch.as_tensor(render(sample_parameters(0, "test", rows), method.size))
     facts = {
         "converted_from": f"{Path(path).name}, sha256 {sha256(path)}",
         "licence": kind.licence,

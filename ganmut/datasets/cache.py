@@ -29,7 +29,7 @@ def cache_root() -> Path:
     return Path(os.environ.get("GANMUT_CACHE") or Path.home() / ".cache" / "ganmut")
 
 
-def square(pixels: np.ndarray, size: int) -> np.ndarray:
+def crop_square(pixels: np.ndarray, size: int) -> np.ndarray:
     """3 x size x size uint8 of H x W x 3 uint8: the centre square, antialiased; never stretched."""
     height, width, _ = pixels.shape
     side = min(height, width)
@@ -38,7 +38,7 @@ def square(pixels: np.ndarray, size: int) -> np.ndarray:
     return resize(middle, size)[0].round().clamp(0, 255).byte().numpy()
 
 
-def kept(key: str, count: int, size: int, make: Callable[[Path], None]) -> np.ndarray:
+def cached_array(key: str, count: int, size: int, make: Callable[[Path], None]) -> np.ndarray:
     """uint8 count x 3 x size x size, memory-mapped: `make` writes the file the first time only.
 
     The key names the content. The file appears only when it is whole. Copy-on-write: a change stays
@@ -47,7 +47,7 @@ def kept(key: str, count: int, size: int, make: Callable[[Path], None]) -> np.nd
     """
     array = cache_root() / f"{key}-{size}.npy"
     if not array.is_file():
-        _room(array.parent, count * 3 * size * size)
+        _require_disk_space(array.parent, count * 3 * size * size)
         partial = array.with_name(f".{array.name}.{os.getpid()}.tmp")
         try:
             make(partial)
@@ -59,12 +59,12 @@ def kept(key: str, count: int, size: int, make: Callable[[Path], None]) -> np.nd
     return np.load(array, mmap_mode="c")
 
 
-def blank(path: Path, count: int, size: int) -> np.ndarray:
+def create_array(path: Path, count: int, size: int) -> np.ndarray:
     """A new file for count x 3 x size x size uint8, to be filled and flushed."""
     return open_memmap(path, mode="w+", dtype=np.uint8, shape=(count, 3, size, size))
 
 
-def pictures(
+def cached_images(
     key: str,
     count: int,
     size: int,
@@ -79,25 +79,25 @@ def pictures(
     notes = cache_root() / f"{key}-{size}.json"
 
     def make(path: Path) -> None:
-        bad = _fill(path, count, size, read, progress)
+        bad = _decode_images(path, count, size, read, progress)
         write_atomic(notes, json.dumps({"pictures": count, "unreadable": bad}))
 
     if not notes.is_file():  # without it nobody knows what could not be read
         (cache_root() / f"{key}-{size}.npy").unlink(missing_ok=True)
-    array = kept(key, count, size, make)
+    array = cached_array(key, count, size, make)
     bad = json.loads(notes.read_text())["unreadable"]
     return array, {int(row): reason for row, reason in bad.items()}
 
 
-def _fill(
+def _decode_images(
     path: Path, count: int, size: int, read: Callable[[int], np.ndarray], progress: bool
 ) -> dict[int, str]:
-    target = blank(path, count, size)
+    target = create_array(path, count, size)
     bad: dict[int, str] = {}
 
     def one(row: int) -> None:
         try:
-            target[row] = square(read(row), size)
+            target[row] = crop_square(read(row), size)
         except BadImage as error:
             bad[row] = str(error)
 
@@ -116,7 +116,7 @@ def _chunks(count: int) -> Iterator[range]:
         yield range(start, min(start + CHUNK, count))
 
 
-def _room(folder: Path, needed: int) -> None:
+def _require_disk_space(folder: Path, needed: int) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -1,376 +1,32 @@
-"""The embedded default: rendered faces whose identity, emotion, action units, pose and light are
-all known.
+"""Source "procedural" or "procedural:DEVICE": rendered faces, the default; nothing to download.
 
-Sample i of a split is drawn from a counter-based generator keyed by (seed, split, i), so it does
-not depend on the batch, the process or the shard. `express` gives the same person, pose, light and
-camera with another expression: the answer that no photograph can give.
+Identity, emotion, action units, pose and light of every face are known. The parameters come from
+ganmut.rendering.sampler, the images from ganmut.rendering.shading.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ganmut.datasets.base import SOURCES, BadData, FaceSet, digest
-from ganmut.datasets.cache import blank, kept
-from ganmut.emotions import EMOTIONS, UNITS, emotion_index, prototype_units
-from ganmut.rendering.geometry import landmarks
+from ganmut.datasets.base import SOURCES, BadData, FaceSet
+from ganmut.datasets.cache import cached_array, create_array
+from ganmut.emotions import EMOTIONS
+from ganmut.rendering.sampler import SPLITS, sample_parameters, with_expression
 from ganmut.rendering.shading import render
 
-__all__ = ["Procedural", "Truth", "express", "landmarks", "render", "sample", "sheet"]
-
-VERSION = 3  # raise it when a change alters what a seed gives: every bundled weight pins it
-SPLITS = ("train", "extractor", "test")
-PER_PERSON = 7  # consecutive samples of a split show the same person
-# AffectNet's kind of imbalance: neutral and happy dominate, disgusted is rare.
-PRIOR = (0.26, 0.35, 0.12, 0.08, 0.05, 0.04, 0.10)
-# How strongly the label follows the mixture: P(label) is proportional to weight ** sharpness.
-# Annotators disagree on which
-# emotion they see, less on whether they see one: a weak smile is called happy, not neutral. Even
-# who knew the mixture
-# would name the label of the balanced test right 73 times of 100.
-SHARPNESS, NEUTRAL_SHARPNESS = 0.9, 4.0
-STRENGTH = (2.4, 1.3)  # Beta law of the intensity: barely visible to full
-SHARES = (5.5, 1.0, 0.45)  # Dirichlet law of the first, second and third emotion's shares
-PROTOTYPES = np.array([prototype_units(name) for name in EMOTIONS], np.float32)
-
-TRAITS = (
-    "sex", "age", "tone", "undertone", "head_w", "crown", "mid", "chin_y", "jaw", "chin_size",
-    "eye_x", "eye_y", "eye_w", "eye_up", "eye_low", "eye_tilt", "eye_hood", "iris_hue",
-    "iris_light", "brow_y", "brow_gap", "brow_arch", "brow_thick", "brow_dense", "nose_w",
-    "nose_len", "nose_high", "nose_tip", "mouth_w", "mouth_y", "mouth_bend", "lip_up", "lip_low",
-    "lip_red", "cheek", "fold", "bags", "freckles", "uneven", "hair_line", "hair_open", "hair_side",
-    "hair_end", "hair_peak", "hair_part", "hair_curl", "fringe", "bald", "melanin", "redness",
-    "grey", "stubble", "beard", "moustache", "glasses", "glass_w", "glass_round", "lip_stick",
-    "shirt",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Truth:
-    """Everything about B faces, float32 on the CPU unless said otherwise.
-
-    index, person, emotion, seed: int64 B; identity: B x len(TRAITS); manner: B x 7 x 17, how this
-    person shows each emotion at full strength, 0..1; units: B x 17, 0..1, order of UNITS; mixture:
-    B x 7, sums to 1; pose: B x 3, yaw (nose to the right), pitch (nose up), roll (clockwise),
-    degrees; gaze: B x 2, px; lights: B x 9; camera: B x 7.
-    """
-
-    TRAITS: ClassVar[tuple[str, ...]] = TRAITS
-    index: Tensor
-    person: Tensor
-    emotion: Tensor
-    seed: Tensor
-    identity: Tensor
-    manner: Tensor
-    units: Tensor
-    mixture: Tensor
-    pose: Tensor
-    gaze: Tensor
-    lights: Tensor
-    camera: Tensor
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def select(self, indices: Tensor | Sequence[int] | slice) -> Truth:
-        """The truth of some of the faces, in the order given."""
-        rows = indices if isinstance(indices, slice) else torch.as_tensor(indices)
-        return Truth(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
-
-    @property
-    def fingerprint(self) -> str:
-        """16 hex digits of every number in it and of the renderer's version."""
-        return digest(VERSION, *(getattr(self, f.name) for f in fields(self)))
-
-
-def sample(seed: int, split: str, indices: Sequence[int] | Tensor | range) -> Truth:
-    """The truth of the samples `indices` (any order, repeats allowed) of a split ("train",
-    "extractor", "test").
-
-    Raises BadData for an unknown split or a negative index.
-    """
-    if split not in SPLITS:
-        raise BadData(f"unknown split {split!r}; there are: {', '.join(SPLITS)}")
-    rows = [int(i) for i in indices]
-    if not rows or min(rows) < 0:
-        raise BadData(f"indices must be whole numbers from 0 on, at least one; got {rows[:8]}")
-    people = {p: _person(seed, split, p) for p in {i // PER_PERSON for i in rows}}
-    drawn = [_draw(seed, split, i, people[i // PER_PERSON]) for i in rows]
-    columns = {f.name: np.stack([d[f.name] for d in drawn]) for f in fields(Truth)}
-    whole = ("index", "person", "emotion", "seed")
-    return Truth(
-        **{
-            name: torch.from_numpy(v.astype(np.int64 if name in whole else np.float32))
-            for name, v in columns.items()
-        }
-    )
-
-
-def express(
-    truth: Truth,
-    emotion: str | None = None,
-    intensity: float | Tensor = 1.0,
-    *,
-    units: Tensor | None = None,
-) -> Truth:
-    """The same people, poses, lights and cameras with another expression.
-
-    Either an emotion at an intensity (0..1, one number or B), shown in each person's own manner, or
-    units (17 or B x 17, 0..1). Raises ValueError for numbers outside 0..1 or not finite, and when
-    both or neither are given.
-    """
-    if (emotion is None) == (units is None):
-        raise ValueError("give either an emotion or units")
-    if units is not None:
-        units = torch.as_tensor(units, dtype=torch.float32).cpu()
-        if units.shape[-1] != len(UNITS):
-            raise ValueError(f"units need {len(UNITS)} columns, got shape {tuple(units.shape)}")
-        _check_unit_range("units", units)
-        return replace(truth, units=units.expand(len(truth), -1).clone())
-    strength = torch.as_tensor(intensity, dtype=torch.float32).cpu().expand(len(truth))
-    _check_unit_range("intensity", strength)
-    which = emotion_index(emotion)
-    mixture = torch.zeros_like(truth.mixture)
-    mixture[:, 0] = 1 - strength
-    mixture[:, which] += strength
-    return replace(
-        truth,
-        units=(truth.manner[:, which] * strength[:, None]),
-        mixture=mixture,
-        emotion=torch.full_like(truth.emotion, which),
-    )
-
-
-def _check_unit_range(name: str, values: Tensor) -> None:
-    # NaN fails both comparisons, so it is refused as well.
-    if not bool(((values >= 0) & (values <= 1)).all()):
-        raise ValueError(
-            f"{name} must be numbers from 0 to 1; got {values.flatten()[:17].tolist()}"
-        )
-
-
-def _generator(seed: int, split: str, stream: int, number: int) -> np.random.Generator:
-    key = np.array([seed % 2**64, (SPLITS.index(split) * 2 + stream) << 48 | number], np.uint64)
-    return np.random.Generator(np.random.Philox(key=key))
-
-
-def _person(seed: int, split: str, number: int) -> dict[str, np.ndarray]:
-    """Identity and manner of one person. The number of draws is fixed, so that traits can be
-    retuned one by one.
-    """
-    g = _generator(seed, split, 0, number)
-    u, n = g.random(64), g.standard_normal(64)
-    t = _body(u, n)
-    t |= _features(t, u, n)
-    t |= _hair(t, u, n)
-    gain = np.exp(
-        g.normal(0, 0.10, (1, len(UNITS))) + g.normal(0, 0.08, (len(EMOTIONS), len(UNITS)))
-    )
-    manner = PROTOTYPES * gain
-    # Now and then a person adds a little of a unit that the prototype does not have.
-    extra = (g.random(manner.shape) < 0.06) * g.uniform(0, 0.18, manner.shape)
-    extra[:, -1] = 0  # nobody blinks an emotion
-    manner = np.where((PROTOTYPES == 0) & (PROTOTYPES.sum(1, keepdims=True) > 0), extra, manner)
-    return {
-        "person": np.int64(SPLITS.index(split) * 10**9 + number),
-        "identity": np.array([t[name] for name in TRAITS], np.float32),
-        "manner": manner.clip(0, 1).astype(np.float32),
-    }
-
-
-def _body(u: np.ndarray, n: np.ndarray) -> dict[str, float]:
-    sex = float(np.clip((u[0] < 0.5) * 0.72 + 0.14 + 0.1 * n[0], 0, 1))  # 0 feminine .. 1 masculine
-    age = float(u[1] ** 1.7)  # 0 is about 18 years, 1 about 80
-    return {
-        "sex": sex,
-        "age": age,
-        "tone": float(u[2]),
-        "undertone": float(np.clip(n[1], -2, 2)),
-        "head_w": 43.4 + 1.3 * sex + 1.6 * n[2],
-        "crown": 82 + 3 * n[3],
-        "mid": -8 + 2 * n[4],
-        "chin_y": 61.5 + 1.5 * sex + 2.0 * n[5],
-        "jaw": float(np.clip(1.85 + 0.75 * sex + 0.22 * n[6], 1.5, 3.2)),
-        "chin_size": 1 + 0.4 * sex + 0.3 * n[7],
-    }
-
-
-def _features(t: dict[str, float], u: np.ndarray, n: np.ndarray) -> dict[str, float]:
-    sex, age, tone = t["sex"], t["age"], t["tone"]
-    return {
-        "eye_x": 20.1 + 1.0 * n[8], "eye_y": -12 + 0.5 * n[9],
-        "eye_w": 10.6 - 0.6 * sex + 0.5 * n[10],
-        "eye_up": float(np.clip(3.65 - 0.35 * sex - 0.4 * age + 0.26 * n[11], 2.9, 4.3)),
-        "eye_low": float(np.clip(3.0 + 0.2 * n[12], 2.5, 3.5)),
-        "eye_tilt": 0.7 - 0.5 * age + 0.75 * n[13],
-        "eye_hood": float(np.clip(0.25 + 0.45 * age + 0.3 * n[14], 0, 1)),
-        "iris_hue": float(u[3]), "iris_light": float(np.clip((u[4] - tone - 0.12) * 1.3, 0, 1)),
-        "brow_y": -22.6 + 1.2 * sex + 1.0 * n[15], "brow_gap": 0.9 * n[16],
-        "brow_arch": float(np.clip(3.0 - 1.3 * sex + 0.8 * n[17], 0.3, 5)),
-        "brow_thick": float(np.clip(1.65 + 1.0 * sex + 0.35 * n[18], 1.1, 3.6)),
-        "brow_dense": float(np.clip(0.98 + 0.12 * n[19] - 0.15 * age, 0.55, 1.15)),
-        "nose_w": 9.3 + 1.1 * sex + 2.2 * (tone - 0.4) + 1.1 * n[20],
-        "nose_len": -0.8 + 1.2 * sex + 0.8 * n[21],
-        "nose_high": 13.6 + 2.2 * sex - 2 * (tone - 0.4) + 1.5 * n[22],
-        "nose_tip": float(np.clip(n[23], -2, 2)),
-        "mouth_w": 15.9 + 0.9 * sex + 1.0 * n[24], "mouth_y": 34.0 + 0.5 * sex + 1.1 * n[25],
-        "mouth_bend": -0.1 + 0.45 * n[26],
-        "lip_up": float(np.clip(4.6 - 1.2 * sex - 0.9 * age + 0.8 * tone + 0.5 * n[27], 1.8, 6.4)),
-        "lip_low": float(np.clip(6.2 - 1.1 * sex - 0.9 * age + 0.8 * tone + 0.6 * n[28], 2.8, 8.2)),
-        "lip_red": float(np.clip(0.5 - 0.25 * sex + 0.2 * n[29], 0, 1)), "cheek": 1 + 0.35 * n[30],
-        "fold": float(np.clip(0.15 + 0.75 * age + 0.15 * n[31], 0, 1.2)),
-        "bags": float(np.clip(0.2 + 0.5 * age + 0.25 * n[32], 0, 1.2)),
-        "freckles": float((u[5] < 0.2) * (tone < 0.45) * (0.4 + 0.6 * u[6])),
-        "uneven": float(np.clip(0.09 * n[33], -0.2, 0.2)),
-        "lip_stick": float((u[7] < 0.3) * (sex < 0.5) * (0.3 + 0.6 * u[8])), "shirt": float(u[9]),
-    }  # fmt: skip
-
-
-def _hair(t: dict[str, float], u: np.ndarray, n: np.ndarray) -> dict[str, float]:
-    sex, age, tone = t["sex"], t["age"], t["tone"]
-    male = sex > 0.5
-    style = u[10]
-    bald = male and u[11] < 0.06 + 0.22 * age
-    long = not bald and style < (0.12 if male else 0.68)
-    fringe = u[12] < (0.15 if male else 0.3)
-    volume = 5.5 + 7 * u[13] if long else 1.5 + 3.5 * u[13]
-    bearded = male and u[14] < 0.34 and not u[15] < 0.1
-    dark = float(np.clip(0.35 + 0.9 * tone + 0.3 * n[34], 0.05, 1))
-    return {
-        "hair_line": -52 + 3 * n[35] - (9 * age * u[16] if male else 0),
-        "hair_open": 39.5 + 1.2 * n[36],
-        "hair_side": volume,
-        "hair_end": (200.0 if u[17] < 0.75 else 34 + 12 * n[37]) if long else -10 + 7 * n[38],
-        "hair_peak": (8 * age + 3 * abs(n[39])) if male else 1.5 * abs(n[39]),
-        "hair_part": float(np.clip(14 * n[40], -28, 28)),
-        "hair_curl": float(np.clip(0.15 + 0.4 * abs(n[41]) + 0.3 * (tone > 0.7), 0, 1.2)),
-        "fringe": float(fringe and not bald) * (12 + 8 * u[18]), "bald": float(bald),
-        "melanin": dark, "redness": float(u[19] ** 3 * (dark < 0.75) * (tone < 0.5)),
-        "grey": float(np.clip((age - 0.5) * 1.9 + 0.35 * n[42], 0,
-        1)) * (1 if male or u[20] < 0.6 else 0.3),
-        "stubble": float(np.clip(0.3 + 0.35 * n[43], 0, 1)) if male else 0.0,
-        "beard": float(bearded) * (0.6 + 0.4 * u[21]),
-        "moustache": float(bearded or (male and u[22] < 0.08)) * (0.6 + 0.4 * u[21]),
-        "glasses": float(u[23] < 0.11 + 0.1 * age), "glass_w": 13.8 + 0.7 * n[44],
-        "glass_round": 2.2 + 2.2 * u[24],
-    }  # fmt: skip
-
-
-def _draw(
-    seed: int, split: str, number: int, person: dict[str, np.ndarray]
-) -> dict[str, np.ndarray]:
-    """One sample of a person: mixture, label, units, pose, light and camera."""
-    g = _generator(seed, split, 1, number)
-    label = number % len(EMOTIONS) if split == "test" else int(g.choice(len(EMOTIONS), p=PRIOR))
-    mixture = _mixture(g, label)
-    units = _mix_units(mixture, person["manner"])
-    units = units * np.exp(g.normal(0, 0.22, units.shape))
-    units += (g.random(units.shape) < 0.12) * np.abs(g.normal(0, 0.10, units.shape))
-    units[-1] = max(units[-1], (g.random() < 0.03) * g.uniform(0.3, 1.0))  # a blink
-    pose = np.clip(g.normal(0, (6.5, 4.0, 1.6)), (-14, -9, -4), (14, 9, 4))
-    lights = np.concatenate(
-        [
-            # key: azimuth, height, power, warmth
-            [g.normal(0, 34), g.uniform(8, 46), g.uniform(0.85, 1.25), g.normal(0, 0.5)],
-            [
-                g.uniform(0.12, 0.45),
-                g.uniform(0.26, 0.46),
-                g.uniform(0.08, 0.7),
-                g.normal(0, 1),
-                g.uniform(0, 6.28),
-            ],
-        ]
-    )
-    lights[0], lights[3] = np.clip(lights[0], -62, 62), np.clip(lights[3], -1.2, 1.2)
-    camera = np.concatenate(
-        [
-            # shift x, y (px), scale
-            np.clip(g.normal(0, (0.7, 0.7, 0.018)), (-1.6, -1.6, -0.04), (1.6, 1.6, 0.04)),
-            # blur, noise, exposure, chroma
-            [g.uniform(0, 0.55), g.uniform(0.002, 0.009), g.normal(0, 0.05), g.uniform(0, 1)],
-        ]
-    )
-    return {
-        **person,
-        "index": np.int64(number),
-        "emotion": np.int64(label),
-        "mixture": mixture,
-        "units": units.clip(0, 1).astype(np.float32),
-        "seed": g.integers(0, 2**31),
-        "lights": lights,
-        "pose": pose,
-        "gaze": np.clip(g.normal(0, (0.5, 0.25)), -1.2, 1.2),
-        "camera": camera,
-    }
-
-
-def _mixture(g: np.random.Generator, wanted: int) -> np.ndarray:
-    """Weights over the seven emotions of a face that an annotator labelled `wanted`.
-
-    A mixture is drawn, then a label from it, until the label is the wanted one: P(label | mixture)
-    is what annotators say in every split, and only the prior differs (imbalanced for training, even
-    for the test).
-    """
-    while True:
-        main = g.integers(len(EMOTIONS))
-        mixture = np.zeros(len(EMOTIONS))
-        strength = g.beta(*STRENGTH) if main else g.beta(1.2, 6)
-        others = g.choice(len(EMOTIONS), size=2, replace=False, p=_neighbours(main))
-        share = g.dirichlet(SHARES) * strength
-        mixture[main if main else others[0]] += share[0]
-        mixture[others] += share[1:]
-        mixture[0] += 1 - share.sum()
-        vote = mixture**SHARPNESS
-        vote[0] = mixture[0] ** NEUTRAL_SHARPNESS
-        if g.choice(len(EMOTIONS), p=vote / vote.sum()) == wanted:
-            return mixture.astype(np.float32)
-
-
-def _mix_units(mixture: np.ndarray, manner: np.ndarray) -> np.ndarray:
-    """float32 17: the units of a mixture (7) under a person's manner (7 x 17).
-
-    A matrix product would leave the order of summation to the processor's BLAS kernel, and the
-    faces with it. Here it is fixed: fused multiply-adds in float32, emotion by emotion. (float64
-    holds the product of two float32 exactly.)
-    """
-    total = np.zeros(manner.shape[1], np.float32)
-    for weight, units in zip(mixture.astype(np.float64), manner.astype(np.float64), strict=True):
-        total = (weight * units + total).astype(np.float32)
-    return total
-
-
-def _neighbours(main: int) -> np.ndarray:
-    """Which emotions mix with an emotion: those that share units with it do so most."""
-    near = PROTOTYPES @ PROTOTYPES[main] / (np.linalg.norm(PROTOTYPES, axis=1) + 1e-6)
-    weight = 0.3 + near / (near.max() + 1e-6)
-    weight[[0, main]] = 0
-    return weight / weight.sum()
-
-
-def sheet(
-    seed: int = 0, people: int = 12, size: int = 128, split: str = "test", device: str = "cpu"
-) -> Tensor:
-    """uint8 3 x H x W: people (rows) with the seven emotions at full strength (columns)."""
-    truth = sample(seed, split, range(0, people * PER_PERSON, PER_PERSON))
-    rows = [render(express(truth, name), size, device) for name in EMOTIONS]
-    grid = torch.stack(rows, 1)  # people x 7 x 3 x size x size
-    return grid.permute(2, 0, 3, 1, 4).reshape(3, people * size, len(EMOTIONS) * size)
+CHUNK = 256  # faces rendered between two updates of the progress bar
 
 
 @SOURCES.register("procedural")
 class Procedural:
-    """Source "procedural" or "procedural:DEVICE": rendered faces, nothing to download."""
+    """Rendered faces with ground truth; DEVICE is where they are rendered (default "cpu")."""
 
     emotions = EMOTIONS
-    DEFAULT: ClassVar[dict[str, int]] = {"train": 20000, "extractor": 12000, "test": 3500}
+    DEFAULT_COUNT: ClassVar[dict[str, int]] = {"train": 20000, "extractor": 12000, "test": 3500}
 
     def __init__(self, argument: str = "", *, device: str | None = None):
         self.device = device or argument or "cpu"
@@ -378,35 +34,33 @@ class Procedural:
     def load(
         self, split: str, size: int, n: int | None = None, *, seed: int = 0, progress: bool = True
     ) -> FaceSet:
-        """`n` faces of a split at size x size. Raises BadData for an unknown split."""
+        """`n` faces of a split at size x size px. Raises BadData for an unknown split."""
         if split not in SPLITS:
             raise BadData(f"unknown split {split!r}; there are: {', '.join(SPLITS)}")
-        count = self.DEFAULT[split] if n is None else n
-        truth = sample(seed, split, range(count))
-        rows = range(0, count, 256)
+        count = self.DEFAULT_COUNT[split] if n is None else n
+        parameters = sample_parameters(seed, split, range(count))
 
-        def draw(path: Path) -> None:
-            images = blank(path, count, size)
-            bar = tqdm(rows, desc=f"rendering {split}", unit="x256", disable=not progress)
-            for chunk in (slice(start, start + 256) for start in bar):
-                images[chunk] = render(truth.select(chunk), size, self.device).cpu().numpy()
+        def write_images(path: Path) -> None:
+            images = create_array(path, count, size)
+            starts = range(0, count, CHUNK)
+            bar = tqdm(starts, desc=f"rendering {split}", unit=f"x{CHUNK}", disable=not progress)
+            for start in bar:
+                rows = slice(start, start + CHUNK)
+                images[rows] = render(parameters.select(rows), size, self.device).cpu().numpy()
             images.flush()
 
-        images = kept(f"procedural-{truth.fingerprint}", count, size, draw)
-
         def ground_truth(indices: Tensor, emotion: str, intensity: float = 1.0) -> Tensor:
-            return render(
-                express(truth.select(indices), emotion, intensity), size, self.device
-            ).cpu()
+            target = with_expression(parameters.select(indices), emotion, intensity)
+            return render(target, size, self.device).cpu()
 
         return FaceSet(
             source="procedural",
             split=split,
             emotions=EMOTIONS,
-            images=images,
-            emotion=truth.emotion,
-            units=truth.units,
-            person=truth.person,
+            images=cached_array(f"procedural-{parameters.fingerprint}", count, size, write_images),
+            emotion=parameters.emotion,
+            units=parameters.units,
+            person=parameters.person,
             ground_truth=ground_truth,
-            fingerprint=f"{truth.fingerprint}-{size}",
+            fingerprint=f"{parameters.fingerprint}-{size}",
         )

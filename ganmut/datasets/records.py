@@ -142,7 +142,7 @@ class TableSource(ABC):
         rows = [self.rows[i] for i in chosen]
         stamps = [(row.key, row.bytes, row.stamp) for row in rows]
         key = f"{self.source.partition(':')[0]}-{digest(self.identity(), stamps)}"
-        images, bad = cache.pictures(
+        images, bad = cache.cached_images(
             key, len(rows), size, lambda i: self.picture(rows[i]), progress
         )
         sieve = RowFilter(self.source, self.sieve.on_error)

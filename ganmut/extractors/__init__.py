@@ -1,5 +1,6 @@
 """The frozen networks that look at faces: one file is one network."""
 
-from ganmut.extractors.base import EXTRACTORS, Extraction, Extractor, load
+from ganmut.extractors.base import EXTRACTORS, Extraction, Extractor
+from ganmut.extractors.loading import load
 
 __all__ = ["EXTRACTORS", "Extraction", "Extractor", "load"]

@@ -22,8 +22,8 @@ from ganmut.extractors.base import (
     MEMORY_FORMAT,
     Extractor,
     TrainingTask,
-    restore,
 )
+from ganmut.extractors.loading import restore
 from ganmut.weights import storage
 from ganmut.weights.card import extractor_card
 

@@ -212,7 +212,7 @@ class DefGAN(base_action_units.ActionUnitMethod):
         """The frozen face embedder, loaded when it is first wanted; None where there is none. It is
         no part of this module: nothing saves it, nothing trains it."""
         if self._judges is None:
-            from ganmut.extractors.base import load
+            from ganmut.extractors.loading import load
 
             try:
                 self._judges = (load(self.config.embedder, device),)

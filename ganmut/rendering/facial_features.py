@@ -1,8 +1,9 @@
-"""The face itself, painted on a canvas: skin, folds, eyes, brows, mouth and beard.
+"""Layers of the face: skin, folds, eyes, brows, mouth and beard.
 
-A canvas `c` carries the maps that the layers change: albedo (B x 3 x H x W, linear light), height z
-(px), gloss, and wet, the light added after shading. `s` is the shape that anatomy made of identity
-and units.
+Each layer changes the maps of a canvas `c`: albedo (B x 3 x H x W, linear light), height z (px),
+gloss, and wet (light added after shading). `s` holds the shape parameters of
+`ganmut.rendering.geometry.face_shape`, tensors B x 1 x 1; `u` its action units, 0..1. Constants are
+px of the 128-px crop unless said otherwise, fitted by eye to photographs.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganmut.rendering import geometry
-from ganmut.rendering.primitives import bump, linear, look_up, over, palette, ridge, step
+from ganmut.rendering.primitives import blend, bump, color_ramp, ridge, sample_texture, srgb, step
 
 # Skin from the lightest to the darkest, sRGB 0..255: photographs under even light.
 SKIN = (
@@ -29,12 +30,12 @@ HAIR = ((205, 168, 112), (168, 124, 76), (112, 76, 48), (66, 45, 32), (34, 26, 2
 IRIS = ((66, 42, 26), (98, 68, 40), (112, 100, 60), (98, 116, 100), (98, 120, 138), (128, 146, 162))
 
 
-def skin(c, s) -> None:
-    """Face mask and the skin's colour: tone, blood, shadows of sleep, freckles."""
+def paint_skin(c, s) -> None:
+    """Adds the face mask and the skin's albedo: tone, blood flow, dark circles, freckles."""
     ax, y, u = c.ax, c.y, s.u
     width = geometry.outline(s, y)
     c.face = step((width - ax) * (width / s.head_w).clamp(0.35, 1), 0.8)
-    tone = palette(SKIN, s.tone)
+    tone = color_ramp(SKIN, s.tone)
     warm = torch.cat([1 + 0.025 * s.undertone, 1 + 0 * s.undertone, 1 - 0.05 * s.undertone], 1)[
         ..., None
     ]
@@ -52,7 +53,7 @@ def skin(c, s) -> None:
     red = torch.tensor([0.03, -0.17, -0.16], device=c.device).view(1, 3, 1, 1)
     dim = torch.tensor([-0.16, -0.2, -0.12], device=c.device).view(1, 3, 1, 1)
     shade = 1 + 0.055 * c.cloud + 0.045 * c.pore
-    spots = (look_up(c.texture, c.x / 40, c.y / 40)[:, 2] - 0.62).clamp(0, 0.25) * 4
+    spots = (sample_texture(c.texture, c.x / 40, c.y / 40)[:, 2] - 0.62).clamp(0, 0.25) * 4
     shade = shade - 0.5 * s.freckles * spots * bump(ax, y, 12, 8, 26, 14)
     tint = 1 + (blood * amount * (1 + 0.4 * c.cloud))[:, None] * red + (tired)[:, None] * dim
     c.albedo = c.skin * tint * shade[:, None]
@@ -64,12 +65,12 @@ def skin(c, s) -> None:
 def _nostrils(c, s) -> None:
     ax, y = c.ax, c.y
     hole = bump(ax, y - 0.12 * (ax - 4), s.wing_x * 0.5 - 0.3, s.wing_y + 3.9, 2.3, 1.15)
-    c.albedo = over(c.albedo, c.skin * 0.12, (hole * 1.2).clamp(0, 0.85))
+    c.albedo = blend(c.albedo, c.skin * 0.12, (hole * 1.2).clamp(0, 0.85))
     c.gloss = c.gloss * (1 - hole)
 
 
-def folds(c, s) -> None:
-    """Lines and folds of the surface: what age leaves and what the units raise."""
+def paint_folds(c, s) -> None:
+    """Adds wrinkles and folds, from age and from action units, to the height map."""
     c.z[:, c.top_rows] += _forehead(s, *(m[:, c.top_rows] for m in (c.x, c.y, c.ax, c.cloud)))
     c.z[:, c.eye_rows] += _wrinkles(s, *(m[:, c.eye_rows] for m in (c.y, c.ax, c.cloud)))
     c.z[:, c.low_rows] += _nasolabial(s, *(m[:, c.low_rows] for m in (c.y, c.ax)))
@@ -77,7 +78,7 @@ def folds(c, s) -> None:
 
 
 def _forehead(s, x, y, ax, cloud) -> Tensor:
-    """Lines of raised brows, furrows of lowered ones."""
+    """Height of forehead lines (units 1, 2) and frown furrows (units 4, 9), px."""
     u = s.u
     curve, _ = geometry.brow(s, x)
     # Forehead lines follow the brow; with the inner brow alone only their middle shows.
@@ -95,7 +96,7 @@ def _forehead(s, x, y, ax, cloud) -> Tensor:
 
 
 def _wrinkles(s, y, ax, cloud) -> Tensor:
-    """Wrinkled nose, crow's feet, the furrow under the lower lid."""
+    """Height of nose wrinkles (unit 9), crow's feet (unit 6) and lower-lid furrows, px."""
     u = s.u
     fan = (
         torch.cos((y + 0.9 * ax - 0.05 * ax.square() + 0.8 * cloud) * (6.2832 / 5.2)) * 0.5 + 0.5
@@ -111,7 +112,7 @@ def _wrinkles(s, y, ax, cloud) -> Tensor:
 
 
 def _mouth_folds(s, x, y, ax, pore) -> Tensor:
-    """Dimpled chin, creases beside a stretched mouth, lines below its corners."""
+    """Height of the dimpled chin (unit 17) and the creases at the mouth corners, px."""
     u = s.u
     z = 0.8 * u[17] * pore * bump(x, y, 0, s.chin - 8, 9, 6)
     z = z - 1.0 * u[17] * ridge(y - s.chin + 15.5 + 0.02 * ax.square(), 1.6) * ridge(ax, 9)
@@ -123,9 +124,7 @@ def _mouth_folds(s, x, y, ax, pore) -> Tensor:
 
 
 def _nasolabial(s, y, ax) -> Tensor:
-    """Fold from the wing of the nose to beyond the corner of the mouth, with the cheek's swell
-    beside it.
-    """
+    """Height of the nasolabial fold and of the cheek beside it, px."""
     u = s.u
     pull = torch.maximum(torch.maximum(u[12], u[10]), 0.9 * u[9])
     top, bottom = s.wing_y - 3 - 1.5 * u[9], s.mouth_y + 3 + 0.4 * s.corner
@@ -147,8 +146,8 @@ def _nasolabial(s, y, ax) -> Tensor:
     )
 
 
-def eyes(c, s) -> None:
-    """Lids, lashes, sclera, iris, pupil; both eyes at once, mirrored, except for the gaze."""
+def paint_eyes(c, s) -> None:
+    """Adds lids, lashes, sclera, iris and pupil of both eyes: |x| mirrors all but the gaze."""
     r, u = c.eye_rows, s.u
     x, y, ax = c.x[:, r], c.y[:, r], c.ax[:, r]
     up, low = geometry.lids(s, x)
@@ -160,9 +159,9 @@ def eyes(c, s) -> None:
     across = step(1.12 - v.abs(), 0.16)
     dim = (0.34 * ridge(y - crease, 0.8) + 0.16 * ridge(y - (up + crease) / 2, 1.6)) * across
     albedo = c.albedo[..., r, :] * (1 - dim)[:, None]
-    albedo = over(albedo, _eyeball(c, s, v, y, up, low, dx, dy), inside)
+    albedo = blend(albedo, _eyeball(c, s, v, y, up, low, dx, dy), inside)
     rim = 0.32 * ridge(y - low - 0.5, 0.55) * across * (1 - inside)
-    albedo = over(albedo, c.skin * linear(225, 175, 165, device=c.device), rim)
+    albedo = blend(albedo, c.skin * srgb(225, 175, 165, device=c.device), rim)
     c.albedo[..., r, :] = _lashes(c, s, albedo, (v, y, up, low))
     ball = inside * (1 - v.square()).clamp(min=0)
     fold = 1.0 * ridge(y - up + 0.8, 1.2) * across * (1 - inside)
@@ -176,17 +175,19 @@ def eyes(c, s) -> None:
 def _eyeball(c, s, v, y, up, low, dx, dy) -> Tensor:
     """Colour of sclera, iris and pupil under the shadow of the upper lid."""
     d = (dx.square() + dy.square()).sqrt()
-    look = look_up(c.texture, torch.atan2(dy, dx) / 3.1416 * 0.9, d / 20)
+    look = sample_texture(c.texture, torch.atan2(dy, dx) / 3.1416 * 0.9, d / 20)
     radius = 4.05
     rim = 1 - 0.72 * step(d - radius * 0.86, 0.7)
     spokes = rim * (1.05 + 0.35 * look[:, 0]) * (1 + 0.5 * (d < radius * 0.62)) * (0.85 + 0.05 * dy)
-    iris = palette(IRIS, s.iris_light * 0.75 + 0.25 * s.iris_hue * s.iris_light) * spokes[:, None]
-    iris = over(iris, iris * 0.03, step(1.62 - d, 0.45))
+    iris = (
+        color_ramp(IRIS, s.iris_light * 0.75 + 0.25 * s.iris_hue * s.iris_light) * spokes[:, None]
+    )
+    iris = blend(iris, iris * 0.03, step(1.62 - d, 0.45))
     bulge = (1 - 0.35 * v.square() - 0.02 * (y - s.eye_y).square()).clamp(0.2, 1)
-    white = linear(224, 212, 206, device=c.device) * (1 - 0.35 * s.tone)[..., None]
-    pink = linear(196, 120, 108, device=c.device) * (0.4 + 0.6 * bulge)[:, None]
-    sclera = over(white * bulge[:, None], pink, ridge(v + 0.95, 0.17) * 0.8 + 0.07)
-    eye = over(sclera, iris, step(radius - d, 0.5))
+    white = srgb(224, 212, 206, device=c.device) * (1 - 0.35 * s.tone)[..., None]
+    pink = srgb(196, 120, 108, device=c.device) * (0.4 + 0.6 * bulge)[:, None]
+    sclera = blend(white * bulge[:, None], pink, ridge(v + 0.95, 0.17) * 0.8 + 0.07)
+    eye = blend(sclera, iris, step(radius - d, 0.5))
     shadow = 0.42 + 0.58 * step(y - up - 1.9, 1.9)
     # Exposure follows the skin; eyes do not get lighter with it.
     return eye * (shadow * (1 - 0.25 * ridge(y - low, 0.9)) * (1 - 0.3 * s.tone))[:, None]
@@ -195,12 +196,12 @@ def _eyeball(c, s, v, y, up, low, dx, dy) -> Tensor:
 def _lashes(c, s, albedo: Tensor, at) -> Tensor:
     v, y, up, low = at
     across = step(1.08 - v.abs(), 0.1)
-    dark = linear(30, 20, 16, device=c.device)
+    dark = srgb(30, 20, 16, device=c.device)
     makeup = 0.75 + 0.55 * (1 - s.sex)
     thick = (0.55 + 0.3 * (v + 1)) * makeup
     upper = ridge(y - up + 0.25 * thick, 0.75 * thick) * across
-    albedo = over(albedo, dark, (0.95 * upper).clamp(0, 0.95))
-    return over(
+    albedo = blend(albedo, dark, (0.95 * upper).clamp(0, 0.95))
+    return blend(
         albedo, c.skin * 0.25, 0.42 * ridge(y - low - 0.15, 0.45) * across * step(v + 0.6, 0.5)
     )
 
@@ -216,15 +217,15 @@ def _catchlight(c, s, x, dx, dy, inside, rows) -> None:
     c.wet = c.wet + F.pad((spot + soft) * inside, (0, 0, rows.start, c.side - rows.stop))
 
 
-def brows(c, s) -> None:
-    """Brow hairs: strokes that lean outwards, denser in the middle of the brow's height."""
+def paint_brows(c, s) -> None:
+    """Adds brow hairs: outward strokes, densest along the brow's centre line."""
     r = c.brow_rows
     x, y, ax = c.x[:, r], c.y[:, r], c.ax[:, r]
     line, t = geometry.brow(s, x)
     tc = t.clamp(0, 1)
     thick = s.brow_thick * (0.95 + 0.5 * tc * (1 - tc) * 2 - 0.62 * tc**3)
     d = (y - line) / thick
-    stroke = look_up(
+    stroke = sample_texture(
         c.texture, (ax + 0.9 * (y - line) * (1 - 0.9 * tc)) / 66, (y - line + 0.25 * ax) / 150
     )[:, 0]
     ends = step(t + 0.02, 0.07) * step(1.0 - t, 0.16)
@@ -233,43 +234,43 @@ def brows(c, s) -> None:
     c.hair = _hair_colour(s)
     dark = c.hair * 0.55 * (1 - 0.35 * s.grey)[..., None]
     dark = torch.minimum(dark, c.skin * 0.45)
-    c.albedo[..., r, :] = over(c.albedo[..., r, :], dark, alpha)
+    c.albedo[..., r, :] = blend(c.albedo[..., r, :], dark, alpha)
     c.z[:, r] += alpha * (0.5 + 0.4 * stroke)
     c.gloss[:, r] *= 1 - 0.7 * alpha
 
 
 def _hair_colour(s) -> Tensor:
-    base = palette(HAIR, s.melanin)
-    red = linear(150, 70, 36, device=base.device) * (1.25 - s.melanin)[..., None]
+    base = color_ramp(HAIR, s.melanin)
+    red = srgb(150, 70, 36, device=base.device) * (1.25 - s.melanin)[..., None]
     base = base + (red - base) * (s.redness * 0.8)[..., None]
-    return base + (linear(176, 174, 172, device=base.device) - base) * (s.grey * 0.85)[..., None]
+    return base + (srgb(176, 174, 172, device=base.device) - base) * (s.grey * 0.85)[..., None]
 
 
-def mouth(c, s) -> None:
-    """Lips with their creases, and what lies between them: teeth, tongue, darkness."""
+def paint_mouth(c, s) -> None:
+    """Adds the lips with their creases, and the inside of the open mouth: teeth and tongue."""
     r, u = c.mouth_rows, s.u
     x, y, ax = c.x[:, r], c.y[:, r], c.ax[:, r]
     curves = geometry.lips(s, x)
     top, upper, lower, bottom = curves
     v = ax / s.mouth_x
     edge = step((1 - v) * s.mouth_x, 0.5)
-    crease = look_up(c.texture, x / 62, (y - upper) / 200)[:, 0]
+    crease = sample_texture(c.texture, x / 62, (y - upper) / 200)[:, 0]
     paint = _lip_colour(c, s) * (1 + 0.1 * crease)[:, None]
     on_upper = step(y - top, 0.9) * step(upper - y, 0.45) * edge
     on_lower = step(y - lower, 0.45) * step(bottom - y, 1.0) * edge
     # The upper lip faces down and is darker; a shadow lies under the lower lip.
     shadow = 0.22 * ridge(y - bottom - 1.8, 1.7) * ridge(v, 0.75)
     skin = c.albedo[..., r, :] * (1 - shadow)[:, None]
-    skin = over(skin, paint * 0.82, on_upper * 0.92)
-    skin = over(skin, paint, on_lower * 0.92)
+    skin = blend(skin, paint * 0.82, on_upper * 0.92)
+    skin = blend(skin, paint, on_lower * 0.92)
     apart = s.gap * (1 - v)
     opening = step(y - upper, 0.4) * step(lower - y, 0.4) * edge * step(apart - 0.25, 0.3)
-    skin = over(skin, _inside(c, s, v, y, upper, lower), opening)
+    skin = blend(skin, _inside(c, s, v, y, upper, lower), opening)
     seam = (
         ridge(y - upper, 0.62 + 0.25 * u[23]) * step(1.04 - v, 0.06) * (1 - step(apart - 0.8, 0.6))
     )
-    dark = c.skin * linear(120, 60, 56, device=c.device) * 0.35
-    skin = over(skin, dark, (0.85 * seam).clamp(0, 0.9))
+    dark = c.skin * srgb(120, 60, 56, device=c.device) * 0.35
+    skin = blend(skin, dark, (0.85 * seam).clamp(0, 0.9))
     pit = bump(ax, y, s.mouth_x + 0.3, s.line_y + s.corner * 1.0, 1.5, 1.2)
     c.albedo[..., r, :] = skin * (1 - 0.4 * pit)[:, None]
     c.z[:, r] += _lip_relief(s, v, y, curves, on_upper, on_lower) - 1.4 * seam - 2.5 * opening
@@ -280,8 +281,8 @@ def mouth(c, s) -> None:
 
 
 def _lip_colour(c, s) -> Tensor:
-    colour = c.skin * linear(206, 138, 140, device=c.device) * 1.12
-    red = linear(150, 52, 58, device=c.device)
+    colour = c.skin * srgb(206, 138, 140, device=c.device) * 1.12
+    red = srgb(150, 52, 58, device=c.device)
     amount = (0.25 * s.lip_red + 0.5 * s.lip_stick) * (1 - 0.6 * s.tone)
     return colour + (red - colour) * amount[..., None]
 
@@ -297,21 +298,18 @@ def _lip_relief(s, v, y, curves, on_upper, on_lower) -> Tensor:
 
 
 def _inside(c, s, v, y, upper, lower) -> Tensor:
-    """Colour of the open mouth: the teeth hang from the skull and rise with the jaw, the lips only
-    uncover them.
-    """
+    """Albedo of the open mouth, B x 3 x H x W. The upper teeth are fixed to the skull and the lower
+    ones to the jaw, so their height depends on unit 26 only, not on the lips."""
     u = s.u
     x = v * s.mouth_x
-    dark = (
-        linear(58, 22, 22, device=c.device) * (0.35 + 0.5 * (1 - v.square()).clamp(0, 1))[:, None]
-    )
-    tongue = linear(168, 84, 82, device=c.device) * (0.9 - 0.3 * v.square())[:, None].clamp(0.2, 1)
-    back = over(
+    dark = srgb(58, 22, 22, device=c.device) * (0.35 + 0.5 * (1 - v.square()).clamp(0, 1))[:, None]
+    tongue = srgb(168, 84, 82, device=c.device) * (0.9 - 0.3 * v.square())[:, None].clamp(0.2, 1)
+    back = blend(
         dark,
         tongue,
         0.85 * step(y - (lower - 0.42 * s.gap + 4 * v.square()), 1.6) * step(s.gap - 5, 2),
     )
-    white = linear(226, 216, 200, device=c.device) * (1 - 0.35 * s.tone)[..., None]
+    white = srgb(226, 216, 200, device=c.device) * (1 - 0.35 * s.tone)[..., None]
     gaps = (
         1
         - 0.22 * ridge(torch.remainder(x + 2.0, 4.0) - 2.0, 0.45) * step(x - 0.2, 0.2)
@@ -323,16 +321,18 @@ def _inside(c, s, v, y, upper, lower) -> Tensor:
     upper_row = step(bite - y, 0.5) * (0.45 + 0.55 * step(y - upper - 0.9, 1.2))
     lower_bite = s.mouth_y + 2.6 + 10.0 * u[26] - s.corner * 0.2
     lower_row = step(y - lower_bite, 0.5) * (0.35 + 0.3 * step(lower - y - 0.8, 1.0))
-    back = over(back, white * (shade * 0.62)[:, None], lower_row.clamp(0, 1) * step(s.gap - 2.2, 1))
-    return over(
+    back = blend(
+        back, white * (shade * 0.62)[:, None], lower_row.clamp(0, 1) * step(s.gap - 2.2, 1)
+    )
+    return blend(
         back,
         white * (shade * (0.5 + 0.5 * step(y - upper - 0.6, 1.4)))[:, None],
         step(bite - y, 0.5) * upper_row.clamp(0.6, 1),
     )
 
 
-def beard(c, s) -> None:
-    """Stubble, moustache and beard, on the lower half of the face."""
+def paint_beard(c, s) -> None:
+    """Adds stubble, moustache and beard; does nothing where no face of the batch has any."""
     if not bool((s.stubble + s.beard + s.moustache > 0).any()):
         return
     r = c.mouth_rows
@@ -347,16 +347,16 @@ def beard(c, s) -> None:
     lip_hair = step(y - s.wing_y - 6.0 - 0.02 * ax.square() + 0.8 * c.white[:, r], 1.6)
     lip_hair = lip_hair * step(spread - ax + c.white[:, r], 3.0) * step(s.mouth_y + 9 - y, 5)
     bare = bump(ax, y, 7.5, s.mouth_y + 12 + 6 * s.u[26], 4, 3) * 0.5
-    hair = look_up(c.texture, (x + 0.2 * y * x / 30) / 72, (y - 0.3 * ax) / 260)[:, 0]
-    fine = look_up(c.texture, x / 30, y / 30)[:, 0]
+    hair = sample_texture(c.texture, (x + 0.2 * y * x / 30) / 72, (y - 0.3 * ax) / 260)[:, 0]
+    fine = sample_texture(c.texture, x / 30, y / 30)[:, 0]
     full = (torch.maximum(region * s.beard, lip_hair * s.moustache) * (1 - lip) * (1 - bare)).clamp(
         0, 1
     )
     shadow = torch.maximum(region, lip_hair) * (1 - lip) * s.stubble * 0.26 * (0.75 + 0.5 * fine)
-    albedo = over(
-        c.albedo[..., r, :], c.skin * linear(150, 140, 140, device=c.device) * 0.75, shadow
+    albedo = blend(
+        c.albedo[..., r, :], c.skin * srgb(150, 140, 140, device=c.device) * 0.75, shadow
     )
-    albedo = over(
+    albedo = blend(
         albedo,
         torch.minimum(c.hair * 0.6, c.skin * 0.42) * (0.7 + 0.6 * hair)[:, None],
         (full * (0.78 + 0.5 * hair)).clamp(0, 0.95),

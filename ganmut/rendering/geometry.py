@@ -1,9 +1,8 @@
-"""What the face of a `Truth` looks like as numbers: identity and action units become curves and 68
-landmarks.
+"""Geometry of rendered faces: curves and 68 landmarks from identity and action units.
 
-Face coordinates: the pixels of the 128-px crop, measured from its centre, before pose and camera; x
-to the viewer's right, y down, z towards the viewer. Sizes follow anthropometry at 0.64 px per
-millimetre (63 mm between the pupils).
+Face coordinates: px of the 128-px crop, from its centre, before pose and camera; x to the viewer's
+right, y down, z towards the viewer. Sizes follow anthropometry at 0.64 px per millimetre (63 mm
+between the pupils).
 """
 
 from __future__ import annotations
@@ -20,15 +19,15 @@ TEMPLATE = ((-20.23, -11.92), (20.04, -12.14), (0.03, 10.98), (-16.52, 34.56), (
 DEPTH = 46.0  # how far the middle of the face stands out over its outline
 
 
-def shape(truth, device="cpu") -> SimpleNamespace:
-    """Everything the curves below need: per face, tensors B x 1 x 1 in face pixels (angles in
-    radians).
-    """
-    column = {n: truth.identity[:, i, None, None].to(device) for i, n in enumerate(truth.TRAITS)}
-    u = {n: truth.units[:, i, None, None].to(device) for i, n in enumerate(UNITS)}
+def face_shape(parameters, device="cpu") -> SimpleNamespace:
+    """The shape parameters of B faces: tensors B x 1 x 1 in face px, angles in radians."""
+    column = {
+        n: parameters.identity[:, i, None, None].to(device) for i, n in enumerate(parameters.TRAITS)
+    }
+    u = {n: parameters.units[:, i, None, None].to(device) for i, n in enumerate(UNITS)}
     s = SimpleNamespace(u=u, **column)
     s.yaw, s.pitch, s.roll = (
-        torch.deg2rad(truth.pose[:, i, None, None].to(device)) for i in range(3)
+        torch.deg2rad(parameters.pose[:, i, None, None].to(device)) for i in range(3)
     )
     _move_mouth(s, u)
     _move_eyes(s, u)
@@ -36,7 +35,7 @@ def shape(truth, device="cpu") -> SimpleNamespace:
     s.chin = s.chin_y + 9.5 * u[26] - 1.2 * u[17]
     s.wing_y = 12.2 + s.nose_len - 1.9 * u[9] - 0.9 * u[10] - 0.4 * u[12]
     s.wing_x = s.nose_w + 0.8 * u[9] + 0.5 * u[10] + 0.9 * u[12]
-    _place(s, truth, device)
+    _place(s, parameters, device)
     return s
 
 
@@ -174,10 +173,10 @@ def unproject(s, px, py, steps: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
     return x, y
 
 
-def _place(s, truth, device) -> None:
+def _place(s, parameters, device) -> None:
     """Least-squares similarity of the *neutral* five points to TEMPLATE, then the camera's jitter.
 
-    Neutral, so that an edited face and its answer share one crop.
+    The neutral points, so that every expression of a person has the same crop.
     """
     one = torch.ones_like(s.eye_x)
     x = torch.cat([-s.eye_x, s.eye_x, 0 * one, -s.mouth_w, s.mouth_w], 2)
@@ -190,7 +189,7 @@ def _place(s, truth, device) -> None:
     dx, dy = qx - qx.mean(), qy - qy.mean()
     power = (cx**2 + cy**2).sum(2, True)
     ar, ai = (cx * dx + cy * dy).sum(2, True) / power, (cx * dy - cy * dx).sum(2, True) / power
-    jitter = truth.camera[:, :3, None, None].to(device)
+    jitter = parameters.camera[:, :3, None, None].to(device)
     size, cos, sin = 1 + jitter[:, 2], s.roll.cos(), s.roll.sin()
     s.ar, s.ai = size * (ar * cos - ai * sin), size * (ar * sin + ai * cos)
     mx, my = px.mean(2, True), py.mean(2, True)
@@ -198,11 +197,11 @@ def _place(s, truth, device) -> None:
     s.by = qy.mean() + jitter[:, 1] - (s.ai * mx + s.ar * my)
 
 
-def landmarks(truth, size: int = 128) -> torch.Tensor:
+def landmarks(parameters, size: int = 128) -> torch.Tensor:
     """68 landmarks in iBUG order: N x 68 x 2, float32, pixels of a size x size picture (x, y),
     pixel centres at .5.
     """
-    s = shape(truth)
+    s = face_shape(parameters)
     column = lambda *v: torch.tensor(v, dtype=torch.float32).view(1, 1, -1)  # noqa: E731
     parts = [
         _jaw_points(s, column),
@@ -211,8 +210,8 @@ def landmarks(truth, size: int = 128) -> torch.Tensor:
         *_eye_points(s, column),
     ]
     parts += _mouth_points(s, column)
-    x = torch.cat([p[0].expand(len(truth), 1, -1) for p in parts], 2)
-    y = torch.cat([p[1].expand(len(truth), 1, -1) for p in parts], 2)
+    x = torch.cat([p[0].expand(len(parameters), 1, -1) for p in parts], 2)
+    y = torch.cat([p[1].expand(len(parameters), 1, -1) for p in parts], 2)
     px, py = project(s, x, y)
     return (torch.stack([px, py], -1)[:, 0] + 64) * (size / 128)
 

@@ -1,5 +1,4 @@
-"""Brushes: soft bumps, ridges and steps, layers over layers, colours, and noise that is the same on
-every device.
+"""Drawing primitives: bumps, ridges, steps, alpha blending, colours, and device-independent noise.
 
 Maps are float tensors B x H x W; distances are px of the 128-px crop; colours are linear light.
 """
@@ -12,7 +11,10 @@ from torch import Tensor
 
 
 def bell(t: Tensor) -> Tensor:
-    """About exp(-t) for t >= 0, exactly 0 from 4.5 on; five times as fast. Overwrites t."""
+    """An approximation of exp(-t), t >= 0, exactly 0 from 4.5 on; five times as fast as exp.
+
+    Overwrites t.
+    """
     return t.mul_(-1 / 4.5).add_(1).clamp_(min=0).square_().square_()
 
 
@@ -32,17 +34,17 @@ def step(d: Tensor, width: float = 0.5) -> Tensor:
     return (3 - 2 * t).mul_(t).mul_(t)
 
 
-def over(below: Tensor, above: Tensor, alpha: Tensor) -> Tensor:
-    """`above` (B x 3 x H x W or B x 3 x 1 x 1) painted on `below` with alpha B x H x W."""
+def blend(below: Tensor, above: Tensor, alpha: Tensor) -> Tensor:
+    """`above` (B x 3 x H x W or B x 3 x 1 x 1) blended over `below` with alpha B x H x W."""
     return (above - below).mul_(alpha[:, None]).add_(below)
 
 
-def linear(*rgb: float, device="cpu") -> Tensor:
-    """sRGB 0..255 to linear light, 1 x 3 x 1 x 1."""
+def srgb(*rgb: float, device="cpu") -> Tensor:
+    """The linear light of an sRGB colour 0..255 (gamma 2.2), 1 x 3 x 1 x 1."""
     return (torch.tensor(rgb, device=device).view(1, 3, 1, 1) / 255) ** 2.2
 
 
-def palette(colours, t: Tensor) -> Tensor:
+def color_ramp(colours, t: Tensor) -> Tensor:
     """Colour at t (B x 1 x 1, 0..1) along a list of sRGB colours; linear light, B x 3 x 1 x 1."""
     table = (torch.tensor(colours, dtype=torch.float32, device=t.device) / 255) ** 2.2
     at = t.flatten().clamp(0, 1) * (len(colours) - 1)
@@ -51,8 +53,11 @@ def palette(colours, t: Tensor) -> Tensor:
     return (table[low] * (1 - part) + table[low + 1] * part)[:, :, None, None]
 
 
-def lattice(seed: Tensor, channel: int, height: int, width: int) -> Tensor:
-    """Hashed noise, uniform in [-1, 1), B x height x width: the same numbers on every device."""
+def hash_noise(seed: Tensor, channel: int, height: int, width: int) -> Tensor:
+    """Noise B x height x width, uniform in [-1, 1), from a hash of (seed, channel, position).
+
+    Integer arithmetic gives the same numbers on every device, which torch's generators do not.
+    """
     mask = 0xFFFFFFFF
     x = torch.arange(height * width, device=seed.device).view(1, height, width) * 0x1E3779B1
     x = (x + (seed[:, None, None] + channel * 0x3C6EF35F) * 0x5EBCA77) & mask
@@ -61,7 +66,8 @@ def lattice(seed: Tensor, channel: int, height: int, width: int) -> Tensor:
     return (x ^ (x >> 15)).to(torch.float32) * (2.0 / 2**32) - 1
 
 
-def enlarge(x: Tensor, side: int) -> Tensor:
+def upsample(x: Tensor, side: int) -> Tensor:
+    """B x C x side x side, bicubic."""
     return F.interpolate(x, size=(side, side), mode="bicubic", align_corners=False)
 
 
@@ -73,8 +79,8 @@ def blur(x: Tensor, k: int) -> Tensor:
     return x
 
 
-def look_up(texture: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Texture B x C x h x w at coordinates in [-1, 1]; mirrored beyond."""
+def sample_texture(texture: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Values of a texture B x C x h x w at coordinates in [-1, 1]; mirrored outside."""
     return F.grid_sample(
         texture,
         torch.stack([x, y], -1),

@@ -1,9 +1,8 @@
-"""Pixels of a `Truth`: a lit height field with painted layers, in batched torch, the same on CPU
-and GPU.
+"""Images of `FaceParameters`: a shaded height field with colour layers, in batched PyTorch.
 
-Broad shapes are evaluated on a grid of the picture's size and enlarged; what is sharp (lids, lips,
-folds, hair) on a grid of twice that, averaged down at the end. Colours are linear light until the
-last step.
+Broad shapes are evaluated on a grid of the image's size and upsampled; sharp ones (lids, lips,
+folds, hair) on a grid of twice that size, which is averaged at the end. Colours are linear light
+until the camera model.
 """
 
 from __future__ import annotations
@@ -18,22 +17,31 @@ from torch import Tensor
 
 from ganmut.images import luma
 from ganmut.rendering import facial_features, geometry, surroundings
-from ganmut.rendering.primitives import blur, bump, enlarge, lattice, look_up, over, ridge, step
+from ganmut.rendering.primitives import (
+    blend,
+    blur,
+    bump,
+    hash_noise,
+    ridge,
+    sample_texture,
+    step,
+    upsample,
+)
 
 CHUNK = 2**24  # supersampled pixels per pass on an accelerator: about 6 GB of maps
 
 
-def render(truth, size: int = 128, device: str | torch.device = "cpu") -> Tensor:
+def render(parameters, size: int = 128, device: str | torch.device = "cpu") -> Tensor:
     """uint8 N x 3 x size x size, RGB, on `device`. On the CPU the bytes do not depend on what else
-    is in the batch.
+    is in the batch. Raises ValueError for a size below 16.
     """
     if size < 16:
         raise ValueError(f"size must be at least 16 px, got {size}")
     if torch.device(device).type != "cpu":
         step = max(1, CHUNK // (2 * size) ** 2)
         rows = [
-            _picture(truth.select(slice(i, i + step)), size, device)
-            for i in range(0, len(truth), step)
+            _render_batch(parameters.select(slice(i, i + step)), size, device)
+            for i in range(0, len(parameters), step)
         ]
         return torch.cat(rows)
     # One face per call: vectorised kernels may round differently in another batch shape. Threads
@@ -44,8 +52,8 @@ def render(truth, size: int = 128, device: str | torch.device = "cpu") -> Tensor
         with torch.inference_mode(), ThreadPoolExecutor(os.cpu_count()) as pool:
             rows = list(
                 pool.map(
-                    lambda i: _picture(truth.select(slice(i, i + 1)), size, "cpu"),
-                    range(len(truth)),
+                    lambda i: _render_batch(parameters.select(slice(i, i + 1)), size, "cpu"),
+                    range(len(parameters)),
                 )
             )
     finally:
@@ -54,46 +62,49 @@ def render(truth, size: int = 128, device: str | torch.device = "cpu") -> Tensor
 
 
 @torch.no_grad()
-def _picture(truth, size: int, device) -> Tensor:
-    s = geometry.shape(truth, device)
-    c = _canvas(s, truth, size, device)
-    facial_features.skin(c, s)
-    facial_features.folds(c, s)
-    facial_features.eyes(c, s)
-    facial_features.mouth(c, s)
-    facial_features.brows(c, s)
-    facial_features.beard(c, s)
+def _render_batch(parameters, size: int, device) -> Tensor:
+    s = geometry.face_shape(parameters, device)
+    c = _canvas(s, parameters, size, device)
+    facial_features.paint_skin(c, s)
+    facial_features.paint_folds(c, s)
+    facial_features.paint_eyes(c, s)
+    facial_features.paint_mouth(c, s)
+    facial_features.paint_brows(c, s)
+    facial_features.paint_beard(c, s)
     light = _lighting(c, s)
-    image = surroundings.backdrop(c, s, light)
-    image = over(image, light.shaded, c.face)
-    image = surroundings.front_hair(c, s, light, image)
-    image = surroundings.glasses(c, s, light, image)
+    image = surroundings.paint_background(c, s, light)
+    image = blend(image, light.shaded, c.face)
+    image = surroundings.paint_front_hair(c, s, light, image)
+    image = surroundings.paint_glasses(c, s, light, image)
     return _camera(c, image)
 
 
-def _canvas(s, truth, size: int, device) -> SimpleNamespace:
+def _canvas(s, parameters, size: int, device) -> SimpleNamespace:
     """Coordinates, textures and the broad height field."""
     side, c = 2 * size, SimpleNamespace(size=size)
     c.side, c.px = side, 128 / side
     c.lights, c.cam, c.gaze = (
-        truth.lights.to(device),
-        truth.camera.to(device),
-        truth.gaze.to(device),
+        parameters.lights.to(device),
+        parameters.camera.to(device),
+        parameters.gaze.to(device),
     )
-    c.seed, c.person = truth.seed.to(device), truth.person.to(device)
+    c.seed, c.person = parameters.seed.to(device), parameters.person.to(device)
     grid = (torch.arange(size, device=device) + 0.5) * (128 / size) - 64
     px, py = grid.view(1, 1, -1).expand(1, size, size), grid.view(1, -1, 1).expand(1, size, size)
     x, y = geometry.unproject(s, px, py)
-    x, y = x.expand(len(truth), -1, -1).contiguous(), y.expand(len(truth), -1, -1).contiguous()
+    x, y = (
+        x.expand(len(parameters), -1, -1).contiguous(),
+        y.expand(len(parameters), -1, -1).contiguous(),
+    )
     z = _broad(s, x, y)
-    fine = enlarge(torch.stack([x, y, z], 1), side)
+    fine = upsample(torch.stack([x, y, z], 1), side)
     c.x, c.y, c.z = (fine[:, i].contiguous() for i in range(3))
     c.ax = c.x.abs()
     c.device = device
     grid = (torch.arange(side, device=device) + 0.5) * (128 / side) - 64
     c.sx, c.sy = grid.view(1, 1, -1), grid.view(1, -1, 1)
     c.texture = _texture(c.person)
-    look = look_up(c.texture, c.x / 72, c.y / 72)
+    look = sample_texture(c.texture, c.x / 72, c.y / 72)
     c.white, c.cloud, c.pore = look[:, 0], look[:, 1], look[:, 2]
     c.exposure = (0.62 + 0.36 * s.tone)[..., None]  # a photographer meters on the face
     c.gloss = 0.17 - 0.07 * s.tone + 0 * c.x
@@ -106,10 +117,10 @@ def _canvas(s, truth, size: int, device) -> SimpleNamespace:
 
 def _texture(person: Tensor) -> Tensor:
     """Noise of one person, B x 3 x 192 x 192: fine white, cloudy (several octaves), pores."""
-    octave = lambda ch, n: enlarge(lattice(person, ch, n, n)[:, None], 192)  # noqa: E731
+    octave = lambda ch, n: upsample(hash_noise(person, ch, n, n)[:, None], 192)  # noqa: E731
     cloud = octave(1, 6) * 0.8 + octave(2, 14) * 0.5 + octave(3, 34) * 0.35
-    pore = octave(4, 72) * 0.6 + lattice(person, 5, 192, 192)[:, None] * 0.4
-    return torch.cat([lattice(person, 6, 192, 192)[:, None], cloud, pore], 1)
+    pore = octave(4, 72) * 0.6 + hash_noise(person, 5, 192, 192)[:, None] * 0.4
+    return torch.cat([hash_noise(person, 6, 192, 192)[:, None], cloud, pore], 1)
 
 
 def _broad(s, x: Tensor, y: Tensor) -> Tensor:
@@ -255,7 +266,7 @@ def _camera(c, image: Tensor) -> Tensor:
     image = image + (grey + colour - image) * cam[:, 6]
     n = c.size
     grain = torch.stack(
-        [lattice(c.seed, 21 + k, n, n) + lattice(c.seed, 25 + k, n, n) for k in range(3)], 1
+        [hash_noise(c.seed, 21 + k, n, n) + hash_noise(c.seed, 25 + k, n, n) for k in range(3)], 1
     )
     grain = 0.75 * grain.mean(1, True) * 1.7 + 0.4 * grain
     image = image + cam[:, 4] * grain

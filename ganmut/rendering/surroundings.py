@@ -1,4 +1,8 @@
-"""What surrounds the face: background, hair behind and in front, neck, collar, ears, glasses."""
+"""Layers around the face: background, hair, neck, collar, ears and glasses.
+
+`c` is the canvas, `s` the face shape and `light` the lighting (ganmut.rendering.shading); images
+are B x 3 x H x W in linear light.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganmut.rendering import geometry
-from ganmut.rendering.primitives import bump, lattice, linear, look_up, over, ridge, step
+from ganmut.rendering.primitives import blend, bump, hash_noise, ridge, sample_texture, srgb, step
 
 
 def _strands(c, s) -> tuple[Tensor, Tensor]:
@@ -19,8 +23,8 @@ def _strands(c, s) -> tuple[Tensor, Tensor]:
         0.05 * torch.sin(far / (7 + 5 * s.hair_curl) + 2.5 * c.cloud) + 0.05 * c.cloud
     )
     angle = torch.atan2(dx, dy) + wave
-    fine = look_up(c.texture, angle * 1.9, far / 700)[:, 0]
-    wide = look_up(c.texture, angle * 0.55, far / 900 + 0.3)[:, 0]
+    fine = sample_texture(c.texture, angle * 1.9, far / 700)[:, 0]
+    wide = sample_texture(c.texture, angle * 0.55, far / 900 + 0.3)[:, 0]
     return 0.55 * fine + 0.6 * wide, far
 
 
@@ -40,14 +44,14 @@ def _hair_light(c, s, light, strand: Tensor, far: Tensor) -> Tensor:
     return tone + ((0.05 + 0.25 * c.hair.mean(1)) * band * lamp)[:, None] * (0.6 + c.hair)
 
 
-def backdrop(c, s, light) -> Tensor:
-    """Everything behind the face: quiet background, hair behind the head, neck, collar, ears."""
+def paint_background(c, s, light) -> Tensor:
+    """The layers behind the face: plain background, hair behind the head, neck, collar, ears."""
     p = c.lights[:, :, None, None]
     turn, grey = p[:, 8], p[:, 6]
     ramp = (c.sx * turn.cos() + c.sy * turn.sin()) / 64
     level = (grey**2.0) * (1 + 0.3 * ramp) + 0.01
     blotch = F.interpolate(
-        lattice(c.seed, 11, 5, 5)[:, None], size=(c.side, c.side), mode="bicubic"
+        hash_noise(c.seed, 11, 5, 5)[:, None], size=(c.side, c.side), mode="bicubic"
     )[:, 0]
     tint = torch.cat([1 + 0.05 * p[:, 7], 1 + 0 * p[:, 7], 1 - 0.05 * p[:, 7]], 1)[..., None]
     image = (level * (1 + 0.14 * blotch))[:, None] * tint
@@ -60,7 +64,7 @@ def backdrop(c, s, light) -> Tensor:
         s.hair_end + 8 - c.y + 5 * c.strand, 4
     )
     c.wide = wide
-    image = over(image, c.hair_lit * 0.5, back)
+    image = blend(image, c.hair_lit * 0.5, back)
     image = _neck(c, s, light, image)
     return _ears(c, s, light, image)
 
@@ -75,13 +79,13 @@ def _neck(c, s, light, image: Tensor) -> Tensor:
     ) * light.power + 0.3 * light.ambient
     drop = geometry.outline(s, y)
     shade = shade * (0.42 + 0.58 * step(ax - drop - 6, 8))
-    part = over(image[..., r, :], c.skin * (shade * (1 + 0.05 * c.cloud[:, r]))[:, None], neck)
+    part = blend(image[..., r, :], c.skin * (shade * (1 + 0.05 * c.cloud[:, r]))[:, None], neck)
     level = 0.02 + 0.5 * s.shirt**2
     colour = torch.cat([level * (0.9 + 0.1 * s.undertone.sign()), level, level * 1.08], 1)[
         ..., None
     ]
     cloth = step(y - 61 + 0.22 * (ax - 26) + 0.5 * c.pore[:, r], 1.0)
-    image[..., r, :] = over(
+    image[..., r, :] = blend(
         part, colour * (0.75 + 0.15 * c.white[:, r] + 0.2 * kx * x / 64)[:, None], cloth
     )
     return image
@@ -102,15 +106,13 @@ def _ears(c, s, light, image: Tensor) -> Tensor:
         1 - 0.6 * bowl - 0.38 * fold
     )
     shade = shade * (1 - 0.35 * step(s.head_w + 1.5 - ax, 2.5))
-    red = linear(250, 212, 204, device=c.device) * 1.05
-    image[..., r, :] = over(image[..., r, :], c.skin * red * shade.clamp(min=0.06)[:, None], ear)
+    red = srgb(250, 212, 204, device=c.device) * 1.05
+    image[..., r, :] = blend(image[..., r, :], c.skin * red * shade.clamp(min=0.06)[:, None], ear)
     return image
 
 
-def front_hair(c, s, light, image: Tensor) -> Tensor:
-    """Hair over the forehead and beside the face; its edge is broken by strands and throws a soft
-    shadow.
-    """
+def paint_front_hair(c, s, light, image: Tensor) -> Tensor:
+    """The image with hair over the forehead and beside the face, and its shadow on the skin."""
     ax, y = c.ax, c.y
     base = -6.0
     line = s.hair_line + s.fringe - 0.3 * s.fringe * ridge(c.x - s.hair_part * 0.8, 9)
@@ -127,10 +129,10 @@ def front_hair(c, s, light, image: Tensor) -> Tensor:
     shadow = step(d + 3.5 + rough, 4.0) * end * inside
     image = image * (1 - 0.42 * shadow * (1 - s.bald) * (1 - alpha))[:, None]
     cover = (0.55 + 0.45 * step(d - 3, 4)) * thin * (1 + 0.25 * c.strand)
-    return over(image, c.hair_lit, (alpha * cover.clamp(0, 1) ** 0.35))
+    return blend(image, c.hair_lit, (alpha * cover.clamp(0, 1) ** 0.35))
 
 
-def glasses(c, s, light, image: Tensor) -> Tensor:
+def paint_glasses(c, s, light, image: Tensor) -> Tensor:
     if not bool((s.glasses > 0).any()):
         return image
     r = c.eye_rows
@@ -155,9 +157,9 @@ def glasses(c, s, light, image: Tensor) -> Tensor:
     image = image * (1 - 0.22 * shade)[:, None]
     glint = lens * (0.02 + 0.05 * ridge(dx * x.sign() + dy * 0.7 + 0.45, 0.16))
     image = image * (1 - 0.05 * lens)[:, None] + (glint * light.power)[:, None]
-    colour = linear(26, 22, 22, device=c.device) + (
-        linear(150, 120, 80, device=c.device) * (s.shirt > 0.6)[..., None]
+    colour = srgb(26, 22, 22, device=c.device) + (
+        srgb(150, 120, 80, device=c.device) * (s.shirt > 0.6)[..., None]
     )
     colour = colour * ((0.6 + 0.5 * light.power) * (1 - 0.5 * dy.clamp(-1, 1)))[:, None]
-    whole[..., r, :] = over(image, colour, frame * 0.95)
+    whole[..., r, :] = blend(image, colour, frame * 0.95)
     return whole
