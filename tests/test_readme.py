@@ -1,16 +1,20 @@
-"""The README says what is so: the committed leaderboard, commands and links that exist."""
+"""README and docs: the committed leaderboard, links and commands that exist."""
 
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
+import pytest
 import yaml
 
 from bench import leaderboard
+from ganmut import cli
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def test_the_leaderboard_is_the_committed_one():
@@ -19,8 +23,8 @@ def test_the_leaderboard_is_the_committed_one():
 
 
 def test_every_link_leads_somewhere():
-    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
-        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
@@ -48,3 +52,33 @@ def test_the_space_has_its_front_matter():
     assert (ROOT / fields["app_file"]).is_file()
     pinned = (ROOT / "requirements.txt").read_text(encoding="utf-8")
     assert f"gradio=={re.search(r'sdk_version: (.+)', head)[1]}" in pinned
+
+
+def command_lines(page: Path) -> list[list[str]]:
+    """The words after `python -m ganmut` of every such line in a page's code blocks."""
+    text = page.read_text(encoding="utf-8")
+    blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.M | re.S)
+    blocks += re.findall(r"(?:^ {4}.*\n)+", text, re.M)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    found = [shlex.split(line, comments=True) for line in lines if "-m ganmut " in line]
+    return [words[words.index("ganmut") + 1 :] for words in found]
+
+
+COMMANDS = [words for page in PAGES for words in command_lines(page)]
+
+
+def test_pages_hold_commands():
+    assert len(COMMANDS) >= 12
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_documented_command_parses(words, capsys):
+    if words[0] == "train" and words[1] != "resume":  # --dry-run checks presets and values too
+        assert cli.main([*words, "--dry-run"]) == 0, capsys.readouterr().err
+    else:
+        assert cli.build_parser(words[0]).parse_args(words)
+
+
+def test_every_command_is_documented():
+    text = " ".join(page.read_text(encoding="utf-8") for page in PAGES)
+    assert [name for name in cli.COMMANDS if f"-m ganmut {name}" not in text] == []

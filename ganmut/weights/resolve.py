@@ -2,7 +2,7 @@
 
 Names such as "procedural/ganmut" mean the bundled weights; where GANMUT_HUB=OWNER/NAME@REVISION or
 the file hub.txt beside the bundled ones says so, they mean the published ones of that repository
-first, as "hub/procedural/ganmut" does (WEIGHTS.md).
+first, as "hub/procedural/ganmut" does (docs/weights.md).
 
 `storage.py` knows the folder; here a folder becomes an Editor and a trained method a folder.
 """
@@ -87,7 +87,7 @@ def published_root() -> Path:
     if not (spec := published()):
         raise BadWeights(
             "hub means the weights that somebody published: say which with "
-            "GANMUT_HUB=OWNER/NAME@REVISION (WEIGHTS.md)"
+            "GANMUT_HUB=OWNER/NAME@REVISION (docs/weights.md)"
         )
     return download(f"hub:{spec}")
 
