@@ -97,7 +97,7 @@ def test_a_plan_is_the_weight_and_a_card_with_what_was_measured_of_it(bundled, r
     found = {(r.metric_type, r.metric_value, r.dataset_name) for r in card.data.eval_results}
     assert found == {
         ("fed", 2.5, "procedural, test split, 64 px"),
-        ("identity", 0.25, "folder:photos, test split, 64 px"),
+        ("identity_distance", 0.25, "folder:photos, test split, 64 px"),
     }
     assert card.data.model_name == "editor" and card.data.license == "apache-2.0"
     assert 'ganmut.load("hub:me/editor@REVISION")' in card.text

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ganmut import weights
+from ganmut import legacy, weights
 from ganmut.extractors.base import EXTRACTORS
 from ganmut.images import write_atomic
 from ganmut.methods.base import METHODS
@@ -60,10 +60,11 @@ def bundle(folder: str | Path, set: str, name: str, **facts: Any) -> Path:
 
 
 def records(results: Path) -> list[dict[str, Any]]:
-    """The scores in all results.jsonl of a folder, in the order they were written."""
+    """The scores in all results.jsonl of a folder, in the order of writing, with current names."""
     paths = sorted(results.rglob("results.jsonl"))
     lines = [line for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
-    found = [json.loads(line) for line in lines if line.endswith("}")]  # a kill cuts lines short
+    # A killed run may leave an incomplete last line.
+    found = [legacy.read_result(json.loads(line)) for line in lines if line.endswith("}")]
     return [r for r in found if r["kind"] == "score" and r["status"] == "ok"]
 
 
