@@ -516,5 +516,5 @@ def test_ere_edits_first_faces_of_each_batch():
 
 
 def test_ere_takes_whole_batches():
-    with pytest.raises(ValueError, match="multiple of 16"):
+    with pytest.raises(ValueError, match="30"):
         replace(PROTOCOLS["default"], n_ere=30)

@@ -127,7 +127,7 @@ def test_ctrl_c_keeps_finished_systems(bench_run, monkeypatch, capsys, tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "part"),
     [
         (("--methods", "gamut"), "'ganmut'"),
         (("--metrics", "smothness"), "'smoothness'"),
@@ -139,11 +139,11 @@ def test_ctrl_c_keeps_finished_systems(bench_run, monkeypatch, capsys, tmp_path)
         (("--data", "folder:faces"), "--emotion SPEC"),
     ],
 )
-def test_user_errors_exit_with_2(arguments, said, bench_run, capsys):
+def test_user_errors_exit_with_2(arguments, part, bench_run, capsys):
     code, records = bench_run(*arguments)
     assert code == 2
     assert records == []
-    assert said in capsys.readouterr().err
+    assert part in capsys.readouterr().err
 
 
 def test_unwritable_folder_exits_with_2(bench_run, tmp_path, capsys):
@@ -176,7 +176,7 @@ def test_weights_of_two_sizes_are_refused(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text(json.dumps({"size": side}))
         specs[name] = str(tmp_path / name)
-    with pytest.raises(resolve.UserError, match="ganmut 64 px, stargan 128 px"):
+    with pytest.raises(resolve.UserError, match=r"64.*128"):
         resolve.common_size(specs)
     assert resolve.common_size({"ganmut": specs["ganmut"]}) == 64
 
