@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -18,7 +17,7 @@ from torch import Tensor
 from ganmut import images as pictures
 from ganmut.datasets import open_source
 from ganmut.editor import Editor
-from ganmut.emotions import EMOTION_COLORS, EMOTIONS, canonical_emotion
+from ganmut.emotions import EMOTIONS, canonical_emotion
 from ganmut.images import write_atomic
 
 MAX_BYTES = 400_000  # per figure
@@ -49,13 +48,6 @@ def rendered_person(size: int, seed: int = 0) -> Person:
     neutral = (faces.emotion == 0).nonzero()[:, 0].tolist()
     row = torch.tensor(neutral[:1] or [0])
     return Person(faces.faces(row), lambda emotion: faces.ground_truth(row, emotion, 1.0))
-
-
-def colour(emotion: str, number: int) -> str:
-    """The colour of an emotion in every figure, "#rrggbb"."""
-    return EMOTION_COLORS.get(emotion) or matplotlib.colors.to_hex(
-        matplotlib.colormaps["tab20"](number % 20)
-    )
 
 
 def edits(editor: Editor, person: Person, codes: Tensor) -> Tensor:

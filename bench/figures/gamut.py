@@ -14,10 +14,11 @@ from matplotlib.patches import Circle
 from torch import Tensor
 
 from bench.feature_cache import Features
-from bench.figures.canvas import Person, colour, edits
+from bench.figures.canvas import Person, edits
 from ganmut import images as pictures
 from ganmut.codes import CodeSpace
 from ganmut.editor import Editor
+from ganmut.emotions import emotion_color
 
 # Radius -> half the side of a face: as large as twelve faces on that ring allow.
 RINGS, ANGLES = {0.33: 0.058, 0.66: 0.112, 1.0: 0.15}, 12
@@ -28,9 +29,7 @@ def gamut_map(features: Features) -> Figure:
     probability as shade."""
     grid = features.system.space.chart(features.protocol.chart_side)
     mean = features["chart:softmax"].mean(0)
-    tints = np.array(
-        [matplotlib.colors.to_rgb(colour(e, i)) for i, e in enumerate(features.emotions)]
-    )
+    tints = np.array([matplotlib.colors.to_rgb(emotion_color(e)) for e in features.emotions])
     share = mean.max(1, keepdims=True)
     picture = np.ones((*grid.valid.shape, 3))
     picture[grid.valid.numpy()] = 1 - share * (1 - tints[mean.argmax(1)])
@@ -38,8 +37,8 @@ def gamut_map(features: Features) -> Figure:
     reach = 1 + 1 / (features.protocol.chart_side - 1)  # pixels are centred on their codes
     axes.imshow(picture, extent=(-reach, reach, -reach, reach), interpolation="nearest")
     _mark(axes, features.system.space, features.emotions)
-    for i, emotion in enumerate(features.emotions):
-        axes.plot([], [], "s", color=colour(emotion, i), label=emotion)
+    for emotion in features.emotions:
+        axes.plot([], [], "s", color=emotion_color(emotion), label=emotion)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=4, frameon=False, fontsize=8)
     return figure
 

@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from bench.feature_cache import Features
-from bench.figures.canvas import colour, hide_axes
+from bench.figures.canvas import hide_axes
+from ganmut.emotions import emotion_color
 
 FACES = 200  # real, and as many edited: more points would overlap
 COLUMNS = 3
@@ -28,12 +29,12 @@ def panels(systems: list[Features], seed: int = 0) -> Figure:
         axes = figure.add_subplot(down, across, number + 1)
         axes.scatter(*points[: len(edited)].T, s=7, color="#c8c8c8")
         predicted = one["prior:softmax"][:FACES].argmax(1)
-        tints = [colour(one.emotions[i], i) for i in predicted]
+        tints = [emotion_color(one.emotions[i]) for i in predicted]
         axes.scatter(*points[len(edited) :].T, s=5, c=tints, marker="^")
         axes.set_title(one.system.name, fontsize=9)
         hide_axes(axes)
     emotions = systems[0].emotions
-    marks = [axes.scatter([], [], marker="^", color=colour(e, i)) for i, e in enumerate(emotions)]
+    marks = [axes.scatter([], [], marker="^", color=emotion_color(e)) for e in emotions]
     marks.insert(0, axes.scatter([], [], color="#c8c8c8"))
     figure.legend(
         marks,
