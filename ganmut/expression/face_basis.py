@@ -19,9 +19,6 @@ from ganmut.expression.point_set import PointSet
 # and exactly zero from the second on; light likewise.
 FLOW_REACH = (1.35, 1.6)
 LIGHT_REACH = (0.80, 1.08)
-# Values that a control may take in an edited face; 0..1 is what blendshapes are, and drawings of
-# strong expressions need a little more.
-ALLOWED = (0.0, 1.2)
 FLOW_STEP, LIGHT_STEP = 2.5, 1.2  # px of the mean face between nodes
 
 

@@ -22,6 +22,9 @@ from ganmut.expression.model import ExpressionModel
 from ganmut.expression.openings import CONTACT, fit_gap, middle_gap
 
 FRONTAL = 0.12  # radians of yaw of the faces that the mean shape is taken from
+# px around the mean face's lips and lids where no light is learned: eyes and teeth that are seen
+# there through an error of the landmarks are not skin.
+MASKED = {"mouth": 0.6, "eye": 3.0}
 TURNED = 0.5  # beyond this yaw half of the face is hidden: no light is learned from it
 
 
@@ -41,6 +44,8 @@ def fit_expressions(
         raise ValueError("no neutral frontal photograph to take the mean shape from")
     model.mean_shape.copy_(faces.landmarks[frontal].mean(0))
     model.rest.copy_(faces.expression[neutral].median(0).values)
+    # Strong expressions are rare in photographs: a little beyond the strongest may be asked for.
+    model.highest.copy_((1.15 * faces.expression.quantile(0.999, 0)).clamp(0.02, 1.2))
     pairs = mirror_pairs(expressive_shapes(faces))
     rows, label = people_with_pairs(faces.person)
     shape, explained = fit_shape(landmarks[rows], expression[rows], faces.pose[rows].numpy(), label)
@@ -146,5 +151,6 @@ def opening_mask(model: ExpressionModel) -> Tensor:
         half = ((lower - upper)[:, 1] / 2).clamp(min=0.6)
         gaps = torch.cdist(places, line)
         near, index = gaps.min(1)
-        mask = torch.maximum(mask, (1.6 - (near - half[index]).clamp(min=0)).clamp(0, 1))
+        reach = MASKED["mouth" if opening is model.points.mouth else "eye"]
+        mask = torch.maximum(mask, (1 + reach - (near - half[index]).clamp(min=0)).clamp(0, 1))
     return mask.view(SIZE, SIZE)

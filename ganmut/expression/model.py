@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ganmut.expression.face_basis import ALLOWED, FaceBasis, make_basis
+from ganmut.expression.face_basis import FaceBasis, make_basis
 from ganmut.expression.geometry import similarity
 from ganmut.expression.landmark_data import CONTROLS, SIZE
 from ganmut.expression.openings import (
@@ -50,9 +50,10 @@ class ExpressionModel(nn.Module):
 
     Buffers: shape K x P x 2 (px per unit), mean_shape P x 2, light K x 128 x 128 (log ratio per
     unit), ellipse 2 x 2 (centre and radii of the mean face, px), mouth_gap and eye_gap K + 1
-    (openings.fit_gap), reader 2P + 1 x K (expression of a shape), rest K (the mean neutral
-    expression), centre K and precision K x K (mean and inverse covariance of real expressions),
-    recipes E x K (the change from rest that shows each emotion at strength 1).
+    (openings.fit_gap), reader 2P + 1 x K (expression of a shape), rest K (the neutral expression of
+    a closed mouth), highest K (the largest value that a control takes in an edit), centre K and
+    precision K x K (mean and inverse covariance of real expressions), recipes E x K (the change
+    from rest that shows each emotion at strength 1).
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class ExpressionModel(nn.Module):
             "centre": (k,), "precision": (k, k), "recipes": (len(emotions), k),
         }.items():  # fmt: skip
             self.register_buffer(name, torch.zeros(shape))
+        self.register_buffer("highest", torch.ones(k))
 
     def basis(self, crop: Tensor, landmarks: Tensor, expression: Tensor | None = None) -> FaceBasis:
         """What does not depend on the change, once a face.
@@ -80,11 +82,11 @@ class ExpressionModel(nn.Module):
         landmarks = landmarks.detach().float()
         if expression is None:
             expression = self.read(landmarks[None])[0]
-        expression = expression.detach().float().clamp(*ALLOWED)
         if expression.shape != (len(self.controls),):
             raise ValueError(
                 f"an expression is {len(self.controls)} values, got {tuple(expression.shape)}"
             )
+        expression = self.held(expression.detach().float())
         with torch.no_grad():
             return make_basis(
                 crop.float(), landmarks, expression, self.points, self.mean_shape, self.light,
@@ -93,8 +95,8 @@ class ExpressionModel(nn.Module):
 
     def render(self, basis: FaceBasis, change: Tensor) -> Tensor:
         """N x C x S x S edited crops in 0..1, differentiable in `change` (N x K or K, added to the
-        face's expression; the sum is held to ALLOWED). No change gives the crop itself, bit for
-        bit, and so does every pixel outside the face."""
+        face's expression; the sum is held to the allowed range). No change gives the crop itself,
+        bit for bit, and so does every pixel outside the face."""
         return render(self, basis, change.view(-1, len(self.controls)).float())
 
     def read(self, landmarks: Tensor) -> Tensor:
@@ -116,7 +118,11 @@ class ExpressionModel(nn.Module):
             if emotion not in self.emotions:
                 raise KeyError(f"no emotion {emotion!r}; the model has {', '.join(self.emotions)}")
             recipe = self.recipes[self.emotions.index(emotion)]
-        return (self.rest + strength * recipe).clamp(*ALLOWED) - basis.expression
+        return self.held(self.rest + strength * recipe) - basis.expression
+
+    def held(self, expression: Tensor) -> Tensor:
+        """Expressions (... x K) in the allowed range: 0 to `highest`."""
+        return torch.minimum(expression.clamp(min=0), self.highest)
 
     def distance(self, expression: Tensor) -> Tensor:
         """N: Mahalanobis distance of expressions N x K to those of real photographs."""
@@ -124,41 +130,36 @@ class ExpressionModel(nn.Module):
         return ((away @ self.precision) * away).sum(-1).clamp(min=0).sqrt()
 
     def displacement(self, basis: FaceBasis, change: Tensor) -> Displacement:
-        """Where changes N x K (already held to ALLOWED) move the landmarks: the linear shape, with
-        lips and lids solved for the gap that the target's expression has."""
+        """Where changes N x K (already held to the allowed range) move the landmarks: the linear
+        shape, with lips and lids solved for the gap that the target's expression has."""
         linear = torch.einsum("nk,kpc->npc", change, self.shape)
         moves = linear @ basis.matrix.T
         source = basis.landmarks[None]
-        before, after = basis.expression[None], basis.expression + change
-        openings = self.points.openings
-        moves = moves.clone()
-        mouth_gap = mouth_opened = None
-        for number, opening in enumerate(openings):
+        values = torch.cat([basis.expression[None], basis.expression + change])
+        mouth = {}
+        for number, opening in enumerate(self.points.openings):
             kind, weights = ("eye", self.eye_gap) if number else ("mouth", self.mouth_gap)
             contact = (CONTACT[kind] + (LID_LIFT if number else 0)) * basis.scale
-            opened = (middle_gap(source, opening) - contact).clamp(min=0)
-            predicted = [
-                basis.scale * (values @ weights[:-1] + weights[-1]) for values in (before, after)
-            ]
-            gap = target_gap(opened, *predicted)
-            # Contact itself closes with the rest: lips that meet leave no gap at all.
             whole = middle_gap(source, opening).clamp(min=0)
-            kept = torch.minimum(whole, whole.new_tensor(contact))
-            kept = kept * (gap / opened.clamp(min=0.5)).clamp(max=1)
-            upper, lower = list(opening.upper), list(opening.lower)
-            points = source + moves
-            share = UPPER_SHARE[kind]
-            up, down, _ = solved_edges(points[:, upper], points[:, lower], gap + kept, share)
-            moves[:, upper[1:-1], 1] += up[:, 1:-1]
-            moves[:, lower[1:-1], 1] += down[:, 1:-1]
-            for outer, correction in ((opening.outer_upper, up), (opening.outer_lower, down)):
-                if outer and not number:  # lips move whole, the skin round an eye stays
-                    moves[:, list(outer[1:-1]), 1] += (
-                        0.7 * resampled(correction, len(outer))[:, 1:-1]
-                    )
-            if not number:
-                mouth_gap, mouth_opened = gap, opened.expand_as(gap)
-        return Displacement(source + moves, moves, mouth_gap, mouth_opened)
+            opened = (whole - contact).clamp(min=0)
+            predicted = basis.scale * (values @ weights[:-1] + weights[-1])
+            gap = target_gap(opened, predicted[:1], predicted[1:])
+            # Contact itself closes with the rest: lips that meet leave no gap at all.
+            kept = whole.clamp(max=contact) * (gap / opened.clamp(min=0.5)).clamp(max=1)
+            index = opening.index
+            upper, lower = (source + moves)[:, index["both"]].chunk(2, 1)
+            up, down = solved_edges(upper, lower, gap + kept, UPPER_SHARE[kind])
+            moves[:, index["upper_inner"], 1] += up[:, 1:-1]
+            moves[:, index["lower_inner"], 1] += down[:, 1:-1]
+            if number:  # the skin round an eye stays, lips move whole
+                continue
+            mouth = {"gap": gap, "opened": opened.expand_as(gap)}
+            for outer, correction in (("outer_upper", up), ("outer_lower", down)):
+                inner = index[f"{outer}_inner"]
+                if len(inner):
+                    along = resampled(correction, len(inner) + 2)[:, 1:-1]
+                    moves[:, inner, 1] += 0.7 * along
+        return Displacement(source + moves, moves, **mouth)
 
     def jaw_drop(self, basis: FaceBasis, expression: Tensor) -> Tensor:
         """N: px that the jaw has moved down from rest under expressions N x K."""

@@ -52,7 +52,7 @@ def palette(skin: Tensor) -> Palette:
     return Palette(
         tooth=tinted(lamp / float(level.clamp(min=1e-3)), 0.28, 0.93),
         gum=tinted(0.62, 1.15),
-        tongue=tinted(0.50, 1.15),
+        tongue=tinted(0.55, 1.15),
         dark=tinted(0.085, 0.9),
     )
 
@@ -126,7 +126,7 @@ def draw_mouth(
     # The tongue lies behind the lower row and shows from a drop of about 10 mm on.
     room = ((gap.amax(2, keepdim=True) - 9) / 12).clamp(0, 1)
     low = teeth[:, 2].view(-1, 1, 1) / mm - y / mm  # mm over the lower row
-    hill = 6.5 * (1 - (x / 19).square()).clamp(min=0).sqrt()
+    hill = 9.0 * (1 - (x / 19).square()).clamp(min=0).sqrt()
     tongue = room * torch.sigmoid((hill - low) / 1.4)
     groove = 1 - 0.18 * torch.exp(-((x / 1.6) ** 2))
     lit = torch.exp(-low.clamp(min=0) / 9) * groove

@@ -16,15 +16,17 @@ from ganmut.expression.point_set import Opening, PointSet
 CONTACT = {"mouth": 1.2, "eye": 0.9}
 # Landmarks of the upper lid lie this far (px of the mean face) under its margin, on the lashes.
 LID_LIFT = 0.7
-# Share of a correction of the gap that the upper edge takes: the jaw moves, the upper lid moves.
-UPPER_SHARE = {"mouth": 0.35, "eye": 0.9}
+# Share of a correction of the gap that the upper edge takes where it opens and where it closes: the
+# jaw drops, the upper lid moves.
+UPPER_SHARE = {"mouth": (0.1, 0.35), "eye": (0.9, 0.9)}
 
 
 def middle_gap(points: Tensor, opening: Opening) -> Tensor:
     """N: the vertical distance of the edges (px), the mean of the three points in the middle."""
     middle = len(opening.upper) // 2
     span = slice(middle - 1, middle + 2) if len(opening.upper) > 6 else slice(1, -1)
-    apart = points[:, list(opening.lower), 1] - points[:, list(opening.upper), 1]
+    upper, lower = points[:, opening.index["both"], 1].chunk(2, 1)
+    apart = lower - upper
     return apart[:, span].mean(1)
 
 
@@ -66,10 +68,9 @@ def target_gap(gap: Tensor, before: Tensor, after: Tensor) -> Tensor:
 
 
 def solved_edges(
-    upper: Tensor, lower: Tensor, gap: Tensor, share: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Displacements in y (N x n each) that give two edges the middle gap asked for, and the
-    resulting gap of every point (N x n).
+    upper: Tensor, lower: Tensor, gap: Tensor, share: tuple[float, float]
+) -> tuple[Tensor, Tensor]:
+    """Displacements in y (N x n each) that give two edges the middle gap asked for.
 
     upper, lower: N x n x 2 edges as the linear shape has them, corners first and last; gap: N.
     """
@@ -82,7 +83,8 @@ def solved_edges(
     wanted = form * (gap / form[:, n // 2].clamp(min=1e-3))[:, None]
     wanted = torch.minimum(wanted, gap[:, None])
     excess = wanted - apart
-    return -share * excess, (1 - share) * excess, wanted
+    upper_share = torch.where(excess > 0, share[0], share[1])
+    return -upper_share * excess, (1 - upper_share) * excess
 
 
 def resampled(values: Tensor, count: int) -> Tensor:
@@ -139,10 +141,10 @@ class EdgeCurves:
 def edge_curves(points: PointSet, landmarks: Tensor, columns: Tensor) -> EdgeCurves:
     """The edges of N faces' openings (landmarks N x P x 2) at columns W (px, ascending)."""
     n = len(landmarks)
-    mouth = list(points.mouth.upper + points.mouth.lower)
-    edges = landmarks[:, mouth].unflatten(1, (2, -1)).transpose(0, 1).flatten(0, 1)
+    edges = (
+        landmarks[:, points.mouth.index["both"]].unflatten(1, (2, -1)).transpose(0, 1).flatten(0, 1)
+    )
     mouth_curve = edge_curve(edges, columns).unflatten(0, (2, 1, n))
-    eyes = [p for side in ("upper", "lower") for eye in points.eyes for p in getattr(eye, side)]
-    edges = landmarks[:, eyes].unflatten(1, (4, -1)).transpose(0, 1).flatten(0, 1)
+    edges = landmarks[:, points.eye_edges].unflatten(1, (4, -1)).transpose(0, 1).flatten(0, 1)
     eye_curve = edge_curve(edges, columns).unflatten(0, (2, 2, n))
     return EdgeCurves(*torch.cat([mouth_curve, eye_curve], 1).unbind(0))

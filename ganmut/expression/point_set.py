@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import torch
+from torch import Tensor
+
 from ganmut.expression.landmark_data import BROWS, FACE_OVAL
 
 
@@ -21,6 +24,16 @@ class Opening:
     lower: tuple[int, ...]
     outer_upper: tuple[int, ...] = ()
     outer_lower: tuple[int, ...] = ()
+
+    @cached_property
+    def index(self) -> dict[str, Tensor]:
+        """int64 landmarks of each contour, and of "both" edges together; made once, since lists are
+        slow to index with."""
+        contours = {"both": self.upper + self.lower}
+        for name in ("upper", "lower", "outer_upper", "outer_lower"):
+            contours[name] = getattr(self, name)
+            contours[f"{name}_inner"] = contours[name][1:-1]
+        return {name: torch.tensor(numbers) for name, numbers in contours.items()}
 
 
 @dataclass(frozen=True)
@@ -51,6 +64,17 @@ class PointSet:
         opposite = "lower" if edge == "upper" else "upper"
         hidden = {p for o in self.openings for p in getattr(o, opposite)[1:-1]}
         return tuple(p for p in self.control if p not in hidden)
+
+    @cached_property
+    def sheets(self) -> Tensor:
+        """int64: the landmarks of the upper sheet, then as many of the lower one."""
+        return torch.tensor([*self.sheet("upper"), *self.sheet("lower")])
+
+    @cached_property
+    def eye_edges(self) -> Tensor:
+        """int64: upper edges of both eyes, then the lower ones."""
+        parts = [getattr(eye, side) for side in ("upper", "lower") for eye in self.eyes]
+        return torch.tensor([p for part in parts for p in part])
 
     @cached_property
     def control(self) -> tuple[int, ...]:

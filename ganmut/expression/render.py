@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganmut.expression.face_basis import ALLOWED, FaceBasis, lower_share, smooth
+from ganmut.expression.face_basis import FaceBasis, lower_share, smooth
 from ganmut.expression.geometry import gradient, sample, spline_flow, unfolded_share
 from ganmut.expression.landmark_data import SIZE
 from ganmut.expression.mouth import MM, draw_mouth, ramp
@@ -23,9 +23,9 @@ BRIGHTEST = 0.7  # the light's logarithm is held to +-this
 FINE = 160  # crops of more pixels a side are sampled by cubic interpolation
 
 
-def held_change(basis: FaceBasis, change: Tensor, allowed: tuple[float, float]) -> Tensor:
+def held_change(model: ExpressionModel, basis: FaceBasis, change: Tensor) -> Tensor:
     """Changes N x K after the target's expression is held to the allowed range."""
-    return (basis.expression + change).clamp(*allowed) - basis.expression
+    return model.held(basis.expression + change) - basis.expression
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,9 @@ def backward_flow(model: ExpressionModel, basis: FaceBasis, moved: Displacement)
     step = basis.grid[:, 1, 1] - basis.grid[:, 0, 0]
     columns, rows = basis.grid[0, 0], basis.grid[1, :, 0]
     places = basis.grid.flatten(1).T
-    numbers = [*points.sheet("upper"), *points.sheet("lower")]
     for attempt in range(4):
         nodes, moves = (
-            values[:, numbers].unflatten(1, (2, -1)).transpose(0, 1).flatten(0, 1)
+            values[:, points.sheets].unflatten(1, (2, -1)).transpose(0, 1).flatten(0, 1)
             for values in (moved.points, moved.moves)
         )
         sheets = spline_flow(nodes, -moves, basis.fixed, places)
@@ -99,7 +98,7 @@ def sampled(crop: Tensor, places: Tensor) -> Tensor:
 def render(model: ExpressionModel, basis: FaceBasis, change: Tensor) -> Tensor:
     """N x C x S x S edited crops; see ExpressionModel.render."""
     top, left, height, width = basis.box
-    change = held_change(basis, change, ALLOWED)
+    change = held_change(model, basis, change)
     flow = backward_flow(model, basis, model.displacement(basis, change))
     here = torch.stack(torch.meshgrid(basis.columns, basis.rows, indexing="xy"))
     part = sampled(basis.crop, here + pixel_flow(model, basis, flow))
@@ -165,7 +164,7 @@ def window_of(
     points: Tensor, opening: Opening, basis: FaceBasis, pad: float
 ) -> tuple[slice, slice]:
     """Rows and columns of the box that hold an opening of all N faces, `pad` px around it."""
-    both = points.detach()[:, [*opening.upper, *opening.lower]].flatten(0, 1)
+    both = points.detach()[:, opening.index["both"]].flatten(0, 1)
     (left, top), (right, bottom) = both.amin(0).tolist(), both.amax(0).tolist()
     down = span(top - pad, bottom + pad, basis.rows)
     return down, span(left, right, basis.columns)
@@ -208,9 +207,11 @@ def draw_lips(
     new_up, new_down, old_up, old_down = new.upper[0], new.lower[0], old.upper[0], old.lower[0]
     window = part[:, :, down, across]
     if bool((new_down - new_up > 0).any()):
-        edges = teeth_edges(model, basis, change)
+        middle = len(mouth.upper) // 2
+        lips = flow.moved.points[:, [mouth.upper[middle], mouth.lower[middle]], 1]
+        edges = teeth_edges(model, basis, change, lips)
         inside = draw_mouth(x, y, new_up, new_down, edges, basis.colours, scale, basis.pixel)
-        own, own_share = own_mouth(basis, old_up, old_down, edges, x, y, flow.moved)
+        own, own_share = own_mouth(basis, new_up, old_up, old_down, edges, x, y, flow.moved)
         if own is not None:
             inside = torch.lerp(inside, own, own_share)
         window = torch.lerp(window, inside, between(new_up, new_down, y, basis.pixel))
@@ -225,33 +226,33 @@ def draw_lips(
     return with_window(part, window, down, across)
 
 
-def teeth_edges(model: ExpressionModel, basis: FaceBasis, change: Tensor) -> Tensor:
+def teeth_edges(model: ExpressionModel, basis: FaceBasis, change: Tensor, lips: Tensor) -> Tensor:
     """N x 3: the middle of the mouth (x) and the heights of the upper and lower biting edges, px.
 
-    At rest the upper incisors end 1.5 mm under the upper lip, and the lower ones reach 1.5 mm
-    behind them; the lower row moves with the jaw.
+    At rest the upper incisors end 1.5 mm under the upper lip, and the lower ones reach 1.2 mm
+    behind them; the lower row moves with the jaw. The lips (N x 2, heights of their middles) hug
+    the teeth: at most 9 mm of the upper row and 3.5 mm of the lower one show.
     """
     mouth = model.points.mouth
     middle = mouth.upper[len(mouth.upper) // 2]
     mm = MM * basis.scale
     shown = (basis.expression - model.rest) @ (model.shape[:, middle] @ basis.matrix.T)
     rest = basis.landmarks[middle] - shown
-    edge = (rest[1] + 1.5 * mm).expand(len(change))
-    # Teeth part a little later than the jaw drops: at rest a gap of 2 mm is hidden.
-    drop = model.jaw_drop(basis, basis.expression + change)
-    lower = edge - 1.2 * mm + 0.9 * drop.clamp(min=0)
-    return torch.stack([rest[0].expand(len(change)), edge, lower], 1)
+    upper = torch.minimum(rest[1] + 1.5 * mm, lips[:, 0] + 9 * mm)
+    drop = model.jaw_drop(basis, basis.expression + change).clamp(min=0)
+    lower = torch.maximum(rest[1] + 0.3 * mm + 0.9 * drop, lips[:, 1] - 3.5 * mm)
+    return torch.stack([rest[0].expand(len(change)), upper, lower], 1)
 
 
 def own_mouth(
-    basis: FaceBasis, old_up: Tensor, old_down: Tensor, edges: Tensor, x: Tensor, y: Tensor,
-    moved: Displacement,
+    basis: FaceBasis, new_up: Tensor, old_up: Tensor, old_down: Tensor, edges: Tensor, x: Tensor,
+    y: Tensor, moved: Displacement,
 ) -> tuple[Tensor | None, Tensor | None]:  # fmt: skip
     """The source's own teeth, N x C x H x W, and the share (0..1) that they have of each pixel;
     None where the source's mouth is closed.
 
     What hangs from the skull stays, what rests on the jaw moves down with the lower lip; between
-    them a gap opens.
+    them a gap opens. Under an upper lip that rises the own row is stretched, by half at most.
     """
     n = len(edges)
     scale = basis.scale
@@ -264,19 +265,21 @@ def own_mouth(
     drop = (moved.gap - moved.opened).clamp(min=0).view(n, 1, 1) * 0.75
     # The upper row ends at its biting edge, or where the source's mouth ends.
     seam = torch.minimum(torch.maximum(edges[:, 1].view(-1, 1, 1), up + 0.5 * gap), down)
-    margin = (0.25 * gap).clamp(max=0.8 * scale)
-    above = torch.maximum(y, up + margin)
+    margin = (0.2 * gap).clamp(max=0.6 * scale)
+    height = (seam - up - margin).clamp(min=0.3)
+    stretch = ((seam - new_up[:, None]) / height).clamp(1, 1.5)
+    above = seam + (y - seam) / stretch
     below = torch.minimum(y - drop, down - margin)
-    from_above = y <= seam
-    height = torch.where(from_above, torch.minimum(above, down - margin), below)
-    places = torch.stack([x.view(1, 1, -1).expand_as(height), height], 1)
+    rows = torch.where(y <= seam, torch.minimum(above, down - margin), below)
+    places = torch.stack([x.view(1, 1, -1).expand_as(rows), rows], 1)
     own = sampled(basis.crop, places)
     soft = 0.8 * scale
-    # The drawn gap between the rows: from the seam to where the lower part has gone.
     after_seam = ramp((seam - y) / soft)
     before_lower = smooth((y - seam - drop) / soft + 0.5)
     # Where upper teeth fill the source's mouth nothing rests on the jaw.
     before_lower = before_lower * smooth((down - seam) / scale - 0.5)
     parted = smooth(drop / scale)
     cover = 1 - parted * (1 - torch.maximum(after_seam, before_lower))
-    return own, (cover * known)[:, None]
+    # Beyond the stretched row lies the source's lip: drawn gums show there.
+    inside = ramp((above - up) / (0.6 * scale) + 0.2)
+    return own, (cover * inside * known)[:, None]

@@ -14,7 +14,7 @@ from ganmut.expression.model import ExpressionModel
 from ganmut.expression.point_set import POINT_SETS
 from ganmut.weights import bundled_root
 from ganmut.weights.card import front_matter, table
-from ganmut.weights.storage import BadWeights, Weights, fill, read, write
+from ganmut.weights.storage import BadWeights, Weights, fill_module, read, write
 
 WEIGHT = "photos/expression"
 NOTE = (
@@ -64,7 +64,7 @@ def build_expression_model(weights: Weights) -> ExpressionModel:
         tuple(config["emotions"]), tuple(config["controls"]), POINT_SETS[config["points"]]
     )
     tensors = {name: tensor.float() for name, tensor in weights.tensors.items()}
-    fill(model, Weights(tensors, config, weights.folder))
+    fill_module(model, Weights(tensors, config, weights.folder))
     return model
 
 
