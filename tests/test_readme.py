@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from bench import leaderboard
-from ganmut import cli
+from ganmut import cli, legacy
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -82,3 +82,12 @@ def test_every_documented_command_parses(words, capsys):
 def test_every_command_is_documented():
     text = " ".join(page.read_text(encoding="utf-8") for page in PAGES)
     assert [name for name in cli.COMMANDS if f"-m ganmut {name}" not in text] == []
+
+
+def test_every_renamed_option_is_in_the_changelog():
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    names = [
+        n for p in ("config", "recipe", "data") for pair in legacy.KEYS[p].items() for n in pair
+    ]
+    options = [(f"--{name}", f"--{name.replace('_', '-')}", f"{name}") for name in names]
+    assert [forms for forms in options if not any(f"{form}" in text for form in forms)] == []
