@@ -23,6 +23,7 @@ KEYS: dict[str, dict[str, str]] = {
         "lambda_wary": "lambda_cls_fake",
         "lambda_keep": "lambda_pix",
         "conditions": "code_type",
+        "limit": "max_channels",
     },
     "recipe": {
         "warm_d": "d_warmup_kimg",
@@ -89,7 +90,18 @@ PHRASES: dict[str, str] = {
 
 # Config fields that did nothing in some methods and were written by all: dropped where the method
 # has no such field.
-INERT: frozenset[str] = frozenset()
+INERT = frozenset(
+    {
+        "condition",
+        "stem",
+        "adversarial",
+        "lambda_gp",
+        "head_noise",
+        "head_augment",
+        "head_cutout",
+        "lambda_cls_fake",
+    }
+)
 
 
 def read(place: str, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -54,12 +54,12 @@ def toy_weights(root: Path, names: tuple[str, ...] = TOYS) -> Path:
 
     from ganmut import EMOTIONS, weights
     from ganmut.methods.base import METHODS
-    from ganmut.training.config import resolve_settings
+    from ganmut.training.presets import resolve_settings
 
     torch.manual_seed(0)
     example = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)
     for name in names:
-        _, config = resolve_settings(name, "cpu", width=8, blocks=1)
+        _, config = resolve_settings(name, "stable", "cpu", width=8, blocks=1)
         method = METHODS[name](config, EMOTIONS, 32, training=False)
         weights.save(root / "procedural" / name, method, {}, example)
     return root

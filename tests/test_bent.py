@@ -71,7 +71,7 @@ def test_gradients_reach_the_flow(people):
 
 def test_only_these_methods_bend():
     for name in METHODS:
-        allowed = METHODS[name].Config.ALLOWED["output"]
+        allowed = METHODS[name].Config.choices()["output"]
         assert ("warp_residual" in allowed) == (name in BENDING)
         if name not in BENDING:
             with pytest.raises(ValueError, match="output must be one of"):

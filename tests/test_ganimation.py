@@ -15,7 +15,7 @@ from ganmut.methods.base import METHODS, Config
 from ganmut.methods.base_action_units import BANK
 from ganmut.methods.ganimation import HIGHEST
 from ganmut.networks.attention import AttentionGenerator, compose, total_variation
-from ganmut.training.config import resolve_settings
+from ganmut.training.presets import resolve_settings
 from ganmut.training.trainer import Trainer
 
 SMALL = Config(width=8, blocks=1, condition="adain", output="residual")
@@ -151,7 +151,7 @@ def test_the_published_lambda_A_stays_what_it_is():
 
 def test_what_lambda_A_has_become_survives_a_resume(batch):
     recipe, config = resolve_settings(
-        "ganimation", "cpu", **TOY, attention_patience=2, d_warmup_kimg=0, g_warmup_kimg=0
+        "ganimation", "stable", "cpu", **TOY, attention_patience=2, d_warmup_kimg=0, g_warmup_kimg=0
     )
 
     def make_trainer() -> Trainer:

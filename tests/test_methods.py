@@ -7,18 +7,19 @@ import dataclasses
 import pytest
 import torch
 import torch.nn.functional as F
-from toys import TOY, toy
+from toys import PRESETS, TOY, toy
 
 from ganmut import images
 from ganmut.editor import Editor
 from ganmut.emotions import EMOTIONS
 from ganmut.methods.base import METHODS
 from ganmut.networks.warp import warp
-from ganmut.training.config import resolve_settings
+from ganmut.training.presets import resolve_settings
 from ganmut.training.trainer import Trainer
 
-PRESETS = ("paper", "cpu", "photos")
-SETTINGS = [(m, p) for m in METHODS for p in PRESETS if p != "photos" or METHODS[m].PHOTOS]
+SETTINGS = [
+    (m, p) for m in METHODS for p in PRESETS if p != "photographs" or METHODS[m].PHOTOGRAPHS
+]
 
 
 @pytest.fixture(params=SETTINGS, ids=lambda v: f"{v[0]}-{v[1]}")
@@ -88,7 +89,7 @@ def test_gradients_reach_every_parameter_of_the_right_network(method, batch):
 def test_modes_and_covariances_keep_pace_with_a_short_training():
     rates = {}
     for preset in ("paper", "cpu"):
-        recipe, config = resolve_settings("gganmut", preset, **TOY)
+        recipe, config = resolve_settings("gganmut", **PRESETS[preset], **TOY)
         trainer = Trainer(METHODS["gganmut"](config, EMOTIONS, 32), recipe, torch.device("cpu"))
         trainer.schedule()
         by_id = {

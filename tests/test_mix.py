@@ -7,7 +7,7 @@ from PIL import Image
 from ganmut import images
 from ganmut.datasets import concat
 from ganmut.datasets.base import BadData, open_source
-from ganmut.training import config as recipes
+from ganmut.training import presets
 from ganmut.training.sampler import Sampler
 
 SIZE = 32
@@ -52,7 +52,9 @@ def test_balanced_training_shows_every_emotion_of_every_source_equally_often(mix
     faces = open_source(mixture).load("train", SIZE, progress=False)
     settings = {"batch": 500, "size": SIZE, "balanced": True}
     sampler = Sampler(
-        faces, recipes.resolve_settings("ganmut", "cpu", **settings)[0], torch.device("cpu")
+        faces,
+        presets.resolve_settings("ganmut", "stable", "cpu", **settings)[0],
+        torch.device("cpu"),
     )
     rows = sampler.rows(torch.Generator().manual_seed(0))
     cells = torch.bincount(faces.emotion[rows] + 10 * faces.source_id[rows])
@@ -87,4 +89,4 @@ def test_jitter_moves_and_lights_a_little_and_the_same_for_the_same_seed():
 
 def test_a_jitter_beyond_sense_is_refused():
     with pytest.raises(ValueError, match="augment"):
-        recipes.resolve_settings("ganmut", "cpu", augment=4.0)
+        presets.resolve_settings("ganmut", "stable", "cpu", augment=4.0)

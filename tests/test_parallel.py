@@ -19,6 +19,7 @@ ROOT = Path(ganmut.__file__).parent.parent
 SAME = """
 import torch
 from ganmut.training import config as recipes
+from ganmut.training import presets
 from ganmut.datasets.base import Batch
 from ganmut.emotions import EMOTIONS
 from ganmut.methods.base import METHODS
@@ -33,7 +34,7 @@ assert own.tolist() == [1.5, 4.0]
 assert float(processes.all_reduce_min(torch.tensor(3.0 - processes.rank))) == 2
 assert [t.tolist() for t in processes.all_gather(torch.tensor([processes.rank]))] == [[0], [1]]
 
-recipe, config = recipes.resolve_settings("ganimation", "cpu", **OPTIONS)
+recipe, config = presets.resolve_settings("ganimation", "stable", "cpu", **OPTIONS)
 torch.manual_seed(0)
 trainer = Trainer(METHODS["ganimation"](config, EMOTIONS, 32), recipe, device, processes)
 rng = torch.Generator().manual_seed(processes.rank)

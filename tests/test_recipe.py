@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
+from pathlib import Path
 
 import pytest
+from toys import PRESETS
 
 from ganmut.cli import main
 from ganmut.methods.base import METHODS
 from ganmut.training import config as recipes
+from ganmut.training import presets
+
+ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("preset", list(recipes.PRESETS))
+@pytest.mark.parametrize("preset", list(PRESETS))
 @pytest.mark.parametrize("method", list(METHODS))
 def test_recipe_json_alone_repeats_a_run(method, preset):
-    both = recipes.resolve_settings(method, preset, seed=3)
+    both = presets.resolve_settings(method, **PRESETS[preset], seed=3)
     text = recipes.to_json(*both)
     assert recipes.from_json(text) == both
     assert recipes.settings_hash(*recipes.from_json(text)) == recipes.settings_hash(*both)
     assert recipes.settings_hash(
-        *recipes.resolve_settings(method, preset, seed=4)
+        *presets.resolve_settings(method, **PRESETS[preset], seed=4)
     ) != recipes.settings_hash(*both)
 
 
 def test_paper_is_the_published_setting():
-    recipe, config = recipes.resolve_settings("ganmut", "paper")
+    recipe, config = presets.resolve_settings("ganmut", "paper")
     assert (recipe.batch, recipe.kimg, recipe.lr_g, recipe.beta1, recipe.size) == (
         16,
         16000,
@@ -39,7 +46,7 @@ def test_paper_is_the_published_setting():
         10,
         64,
     )
-    _, config = recipes.resolve_settings("gganmut", "paper")
+    _, config = presets.resolve_settings("gganmut", "paper")
     assert (config.lambda_div, config.lambda_cls) == (2, 0.5)
 
 
@@ -49,7 +56,7 @@ def test_the_command_line_overrides_both_dataclasses(capsys):
             [
                 "train",
                 "ganmut",
-                "--recipe=cpu",
+                "--budget=cpu",
                 "--kimg=7",
                 "--lambda-info",
                 "2",
@@ -72,10 +79,13 @@ def test_the_command_line_overrides_both_dataclasses(capsys):
     [
         (["train", "ganmutt"], "ganmut"),
         (["train", "stargan", "--lambda-rho=4"], "lambda-rho"),
-        (["train", "ganmut", "--recipe=fast"], "There are: paper, cpu, photos, gpu"),
+        (["train", "ganmut", "--budget=fast"], "There are: paper, quick, cpu, gpu"),
         (["train", "ganmut", "--kimg=-1"], "above 0"),
         (["train", "ganmut", "--condition=plain"], "concat, adain"),
         (["train", "ganmut", "--head-jitter=1"], "head-jitter"),
+        (["train", "smit", "--lambda-cls-fake=1"], "lambda-cls-fake"),
+        (["train", "stargan_v2", "--head-noise=1"], "head-noise"),
+        (["train", "ganmut", "--recipe=cpu"], "recipe"),
         (["train", "ganmut", "--lambda_cls=1"], "lambda_cls"),
         (["train", "resume", "nowhere"], "not a run directory"),
         (["trian"], "train"),
@@ -91,7 +101,7 @@ def test_bad_words_exit_with_2_and_say_what_exists(words, says, capsys):
 
 
 def test_a_critic_that_does_not_fit_the_size():
-    _, config = recipes.resolve_settings("stargan", "paper")
+    _, config = presets.resolve_settings("stargan", "paper")
     with pytest.raises(ValueError, match="64 divides, got 96"):
         METHODS["stargan"](config, ("neutral", "happy"), 96)
 
@@ -102,3 +112,39 @@ def test_a_critic_that_does_not_fit_the_size():
 def test_a_broken_recipe_json(text):
     with pytest.raises(ValueError, match="recipe"):
         recipes.from_json(text)
+
+
+@pytest.mark.parametrize("cls", [recipes.Recipe, *(METHODS[name].Config for name in METHODS)])
+def test_every_field_has_a_help_text(cls):
+    fields = [field for field in dataclasses.fields(cls) if field.name != "method"]
+    assert all(len(field.metadata["help"]) > 5 for field in fields)
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_every_field_is_read(name):
+    """Every field occurs in the sources as an attribute of a settings object."""
+    rooms = ("methods", "networks", "training")
+    files = [path for room in rooms for path in (ROOT / "ganmut" / room).glob("*.py")]
+    source = "".join(path.read_text() for path in files)
+    heads = set(re.findall(r'lambda_head = "(\w+)"', source))
+    for field in METHODS[name].Config.names():
+        assert field in heads or re.search(rf"(config|\bc|self)\.{field}\b", source), field
+
+
+def test_explain_names_the_origin_of_values(capsys):
+    words = ["train", "stargan", "--domain=photographs", "--lr-g=0.001", "--explain"]
+    assert main(words) == 0
+    rows = (line.split(None, 2) for line in capsys.readouterr().out.splitlines() if line)
+    origin = {row[0]: row[-1].strip() for row in rows}
+    assert origin["lr_g"] == "command line" and origin["adversarial"] == "objective"
+    assert origin["width"] == "budget" and origin["augment"] == "domain"
+    assert origin["output"] == "photographs" and origin["beta1"] == "default"
+
+
+def test_a_preset_without_field_is_an_error(monkeypatch):
+    monkeypatch.setitem(presets.BUDGETS, "cpu", {"speed": 1})
+    with pytest.raises(ValueError, match="speed"):
+        presets.resolve_settings("stargan", "stable", "cpu")
+    monkeypatch.setattr(METHODS["smit"], "SHORT_SCHEDULE", {"condition": "adain"})
+    with pytest.raises(ValueError, match="condition"):
+        presets.resolve_settings("smit", "stable", "quick")

@@ -16,7 +16,7 @@ from ganmut.datasets.base import SOURCES, open_source
 from ganmut.editor import Editor
 from ganmut.methods.base import METHODS
 from ganmut.registry import Registry, UnknownNameError
-from ganmut.training.config import resolve_settings
+from ganmut.training.presets import resolve_settings
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_a_method_is_one_new_file(room, batch):
     """,
     )
     assert "toy_brightness" in METHODS.names()
-    _, config = resolve_settings("toy_brightness", "cpu", size=32, width=8, d_layers=4)
+    _, config = resolve_settings("toy_brightness", "stable", "cpu", size=32, width=8, d_layers=4)
     editor = Editor(METHODS["toy_brightness"](config, ("neutral", "happy"), 32), {})
     faces = editor.prepare(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
     assert editor.edit(faces, editor.space.of("happy")).shape == (1, 3, 32, 32)

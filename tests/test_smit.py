@@ -12,8 +12,7 @@ from ganmut import weights
 from ganmut.emotions import EMOTIONS
 from ganmut.methods.base import METHODS
 from ganmut.methods.smit import LayerNorm, StyledBlock, mask_perimeter
-from ganmut.training import config as recipes
-from ganmut.training import losses
+from ganmut.training import losses, presets
 from ganmut.training.trainer import Trainer
 
 
@@ -68,7 +67,9 @@ def test_the_outline_is_a_length_whatever_the_size_and_the_batch():
 
 
 def test_the_embedding_is_never_trained_and_travels_with_the_weights(batch, tmp_path):
-    recipe, config = recipes.resolve_settings("smit", "cpu", **TOY, weight_decay=0.1, lr_g=1e-2)
+    recipe, config = presets.resolve_settings(
+        "smit", "stable", "cpu", **TOY, weight_decay=0.1, lr_g=1e-2
+    )
     torch.manual_seed(0)
     method = METHODS["smit"](config, EMOTIONS, 32)
     drawn = {k: v.clone() for k, v in method.G.embedding.state_dict().items()}
@@ -185,9 +186,9 @@ def test_relativistic_average_hinge_by_hand():
 
 
 def test_the_game_is_smit_s_alone():
-    assert recipes.resolve_settings("smit")[1].adversarial == "relativistic_hinge"
+    assert presets.resolve_settings("smit")[1].adversarial == "relativistic_hinge"
     with pytest.raises(ValueError, match="adversarial must be one of wgan_gp, nonsaturating"):
-        recipes.resolve_settings("stargan", "cpu", adversarial="relativistic_hinge")
+        presets.resolve_settings("stargan", "stable", "cpu", adversarial="relativistic_hinge")
 
 
 def test_without_spectral_norm_a_critic_may_grow():
@@ -197,8 +198,8 @@ def test_without_spectral_norm_a_critic_may_grow():
 
 def test_a_step_without_a_penalty_and_a_start_as_an_autoencoder(batch):
     own = {"spectral": True, "adversarial": "relativistic_hinge"}
-    recipe, config = recipes.resolve_settings(
-        "smit", "cpu", **TOY, **own, d_warmup_kimg=0.0, g_warmup_kimg=0.016
+    recipe, config = presets.resolve_settings(
+        "smit", "stable", "cpu", **TOY, **own, d_warmup_kimg=0.0, g_warmup_kimg=0.016
     )
     torch.manual_seed(0)
     trainer = Trainer(METHODS["smit"](config, EMOTIONS, 32), recipe, torch.device("cpu"))

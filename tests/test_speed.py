@@ -16,7 +16,7 @@ from ganmut.datasets.base import Batch
 from ganmut.editor import Editor
 from ganmut.emotions import EMOTIONS
 from ganmut.methods.base import METHODS
-from ganmut.training import config as recipes
+from ganmut.training import presets
 from ganmut.training.trainer import Trainer
 
 SIZE, N = 32, 16
@@ -32,7 +32,7 @@ TOY = {
 
 
 def method_of(name: str, seed: int = 0):
-    recipe, config = recipes.resolve_settings(name, "paper", **TOY)
+    recipe, config = presets.resolve_settings(name, "paper", **TOY)
     torch.manual_seed(seed)
     return recipe, METHODS[name](config, EMOTIONS, SIZE)
 
@@ -105,8 +105,8 @@ def test_every_optimisation_runs():
 
 
 def test_baseline_refuses_unpublished_layouts():
-    _, config = recipes.resolve_settings(
-        "ganmut", "cpu", **{k: TOY[k] for k in ("width", "blocks")}
+    _, config = presets.resolve_settings(
+        "ganmut", "stable", "cpu", **{k: TOY[k] for k in ("width", "blocks")}
     )
     method = METHODS["ganmut"](config, EMOTIONS, 64)
     with pytest.raises(ValueError, match=config.condition):

@@ -15,7 +15,7 @@ from ganmut.emotions import EMOTIONS
 from ganmut.methods.base import METHODS
 from ganmut.methods.stargan_v2 import Target
 from ganmut.networks.stargan_v2 import pick
-from ganmut.training import config as recipes
+from ganmut.training import presets
 from ganmut.training.trainer import Trainer
 
 
@@ -111,7 +111,7 @@ def test_diversity_is_rewarded_less_and_less_and_not_at_all_at_the_end(batch, pr
 
 
 def test_progress_is_the_loop_s_so_a_resumed_run_goes_on_where_it_was(batch):
-    recipe, config = recipes.resolve_settings("stargan_v2", "cpu", **TOY, kimg=1.6)
+    recipe, config = presets.resolve_settings("stargan_v2", "stable", "cpu", **TOY, kimg=1.6)
     trainer = Trainer(METHODS["stargan_v2"](config, EMOTIONS, 32), recipe, torch.device("cpu"))
     seen = []
     for trainer.step in (0, 50, 100):
@@ -121,7 +121,7 @@ def test_progress_is_the_loop_s_so_a_resumed_run_goes_on_where_it_was(batch):
 
 
 def test_the_mapping_network_learns_a_hundred_times_slower():
-    recipe, config = recipes.resolve_settings("stargan_v2", "paper", **TOY)
+    recipe, config = presets.resolve_settings("stargan_v2", "paper", **TOY)
     method = METHODS["stargan_v2"](config, EMOTIONS, 32)
     trainer = Trainer(method, recipe, torch.device("cpu"))
     trainer.schedule()
@@ -230,8 +230,8 @@ def test_named_emotions_are_means_of_their_styles_and_differ_from_the_start(meth
 
 @pytest.mark.parametrize("size, width", [(32, 16), (64, 32), (96, 32), (128, 64)])
 def test_sizes_are_halved_to_about_sixteen(size, width):
-    _, config = recipes.resolve_settings(
-        "stargan_v2", "cpu", **(TOY | {"d_layers": 5, "size": size})
+    _, config = presets.resolve_settings(
+        "stargan_v2", "stable", "cpu", **(TOY | {"d_layers": 5, "size": size})
     )
     method = METHODS["stargan_v2"](config, ("neutral", "happy"), size)
     x = torch.rand(1, 3, size, size) * 2 - 1

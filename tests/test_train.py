@@ -22,8 +22,8 @@ from ganmut.cli import main
 from ganmut.datasets.base import BadData, FaceSet
 from ganmut.emotions import EMOTIONS
 from ganmut.methods.base import METHODS
-from ganmut.training import config as recipes
 from ganmut.training import loop as training
+from ganmut.training import presets
 from ganmut.training.run_dir import RunDir, RunError, inherit_discriminator
 from ganmut.training.sampler import Sampler
 from ganmut.training.trainer import DivergenceError, LossMeter, Trainer
@@ -32,7 +32,7 @@ ROOT = Path(ganmut.__file__).parent.parent
 
 
 def run(out: Path, method: str = "ganmut", **overrides: object) -> Path:
-    settings = recipes.resolve_settings(method, "cpu", **(SHORT | overrides))
+    settings = presets.resolve_settings(method, "stable", "cpu", **(SHORT | overrides))
     return training.train(*settings, out, device="cpu", progress=False)
 
 
@@ -78,11 +78,13 @@ def test_an_autoencoder_warm_up_learns(tmp_path):
 
 def test_a_run_hands_on_its_critics_and_a_weight_has_none(tmp_path):
     first = run(tmp_path, "efgan")
-    config = recipes.resolve_settings("efgan_cascade", "cpu", **SHORT)[1]
+    config = presets.resolve_settings("efgan_cascade", "stable", "cpu", **SHORT)[1]
     critics = METHODS["efgan_cascade"](config, EMOTIONS, 32).D
     before = {k: v.clone() for k, v in critics.state_dict().items()}
     assert not inherit_discriminator(critics, first / "weights")
-    other = METHODS["stargan"](recipes.resolve_settings("stargan", "cpu", **TOY)[1], EMOTIONS, 32).D
+    other = METHODS["stargan"](
+        presets.resolve_settings("stargan", "stable", "cpu", **TOY)[1], EMOTIONS, 32
+    ).D
     assert not inherit_discriminator(other, first)
     assert inherit_discriminator(critics, first)
     newest = load_file(RunDir(first).snapshots()[-1])
@@ -151,7 +153,7 @@ def test_balanced_sampling_and_the_data_s_own_prior():
         emotion,
         "x",
     )
-    recipe, _ = recipes.resolve_settings("stargan", "cpu", batch=3000)
+    recipe, _ = presets.resolve_settings("stargan", "stable", "cpu", batch=3000)
     for balanced, share in ((True, 1 / 3), (False, 0.01)):
         chosen = dataclasses.replace(recipe, balanced=balanced)
         rows = Sampler(faces, chosen, torch.device("cpu")).rows(torch.Generator().manual_seed(0))
@@ -159,7 +161,7 @@ def test_balanced_sampling_and_the_data_s_own_prior():
 
 
 def test_average_follows_and_directions_are_copied():
-    recipe, config = recipes.resolve_settings("ganmut", "cpu", **TOY)
+    recipe, config = presets.resolve_settings("ganmut", "stable", "cpu", **TOY)
     trainer = Trainer(METHODS["ganmut"](config, ganmut.EMOTIONS, 32), recipe, torch.device("cpu"))
     with torch.no_grad():
         for parameter in trainer.method.G.parameters():
@@ -176,8 +178,8 @@ def test_average_follows_and_directions_are_copied():
 
 
 def test_learning_rate_falls_to_zero():
-    recipe, config = recipes.resolve_settings(
-        "stargan", "cpu", **TOY, kimg=1.6, lr_decay_fraction=0.5, lr_g=1.0
+    recipe, config = presets.resolve_settings(
+        "stargan", "stable", "cpu", **TOY, kimg=1.6, lr_decay_fraction=0.5, lr_g=1.0
     )
     trainer = Trainer(METHODS["stargan"](config, ganmut.EMOTIONS, 32), recipe, torch.device("cpu"))
     rates = []
@@ -194,7 +196,7 @@ def test_a_folder_that_cannot_be_written(tmp_path):
 
 
 def test_a_disk_too_full_is_known_before_the_work(tmp_path):
-    settings = recipes.resolve_settings("stargan", "cpu", **SHORT)
+    settings = presets.resolve_settings("stargan", "stable", "cpu", **SHORT)
     with pytest.raises(RunError, match="MiB free, this run needs about"):
         RunDir.create(tmp_path, *settings, need_bytes=2**60)
     assert list(tmp_path.iterdir()) == []

@@ -20,7 +20,7 @@ from ganmut.codes import ActionUnitSpace, LabelSpace
 from ganmut.datasets import FaceSet
 from ganmut.emotions import EMOTIONS, prototype_units
 from ganmut.methods.base import METHODS
-from ganmut.training.config import resolve_settings
+from ganmut.training.presets import resolve_settings
 
 # Methods and trainings ----------------------------------------------------------------------------
 
@@ -36,9 +36,17 @@ SHORT = TOY | {
 SHORT_OPTIONS = [f"--{k.replace('_', '-')}={v}" for k, v in SHORT.items()]
 
 
+# The presets that tests cover: objective, budget, domain.
+PRESETS = {
+    "paper": {},
+    "cpu": {"objective": "stable", "budget": "cpu"},
+    "photographs": {"objective": "stable", "budget": "cpu", "domain": "photographs"},
+}
+
+
 def toy(name: str, preset: str = "cpu", **overrides: object):
     """A toy-size method of the real class, its parameters drawn from seed 0."""
-    _, config = resolve_settings(name, preset, **(TOY | overrides))
+    _, config = resolve_settings(name, **PRESETS[preset], **(TOY | overrides))
     torch.manual_seed(0)
     return METHODS[name](config, EMOTIONS, TOY["size"])
 

@@ -33,7 +33,7 @@ from ganmut.emotions import EMOTIONS, UNITS
 from ganmut.methods.base import METHODS, Method
 from ganmut.rendering.sampler import sample_parameters
 from ganmut.rendering.shading import render
-from ganmut.training import config as recipes
+from ganmut.training import presets
 from ganmut.training.trainer import Trainer
 
 Turn = Callable[[], Any]
@@ -69,7 +69,7 @@ def take_turns(turns: dict[str, Turn], rounds: int, calls: int = 1) -> dict[str,
 
 def build(name: str, size: int, batch: int, network: dict[str, int]) -> tuple[Any, Method]:
     """The recipe and the method of the paper preset, with the given changes of the network."""
-    recipe, config = recipes.resolve_settings(name, "paper", size=size, batch=batch, **network)
+    recipe, config = presets.resolve_settings(name, "paper", size=size, batch=batch, **network)
     torch.manual_seed(0)
     method = METHODS[name](config, EMOTIONS, size)
     method.setup_data(faces_of(size, len(EMOTIONS)))

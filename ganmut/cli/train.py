@@ -11,18 +11,24 @@ HELP = "train a method; resume a run"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     from ganmut.methods.base import METHODS
     from ganmut.training import config as recipes
+    from ganmut.training import presets
 
     methods = parser.add_subparsers(dest="method", metavar="METHOD", required=True)
     for name in METHODS:
         sub = methods.add_parser(name, help=METHODS[name].paper)
-        sub.add_argument(
-            "--recipe",
-            default="cpu",
-            metavar="NAME",
-            help=f"settings to start from: {', '.join(recipes.PRESETS)} (default cpu)",
-        )
+        for option, known, default in (
+            ("objective", presets.OBJECTIVES, "stable"),
+            ("budget", presets.BUDGETS, "cpu"),
+            ("domain", presets.DOMAINS, "rendered"),
+        ):
+            sub.add_argument(
+                f"--{option}", default=default, help=f"{', '.join(known)} (default {default})"
+            )
         sub.add_argument("--out", default="runs", metavar="DIR", help="where run directories go")
-        sub.add_argument("--dry-run", action="store_true", help="print the recipe and stop")
+        sub.add_argument("--dry-run", action="store_true", help="print recipe.json and stop")
+        sub.add_argument(
+            "--explain", action="store_true", help="print every value and its origin, and stop"
+        )
         _add_hardware_options(sub)
         recipes.add_options(sub, recipes.Recipe, skip=("method",))
         recipes.add_options(sub, METHODS[name].Config)
@@ -42,6 +48,7 @@ def _add_hardware_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ganmut.training import config as recipes
+    from ganmut.training import presets
     from ganmut.training.loop import train
     from ganmut.training.run_dir import RunDir
 
@@ -49,9 +56,12 @@ def run(args: argparse.Namespace) -> int:
         recipe, config = RunDir.open(args.folder).recipe()
         place = {"resume": args.folder}
     else:
-        own = {"recipe", "out", "device", "compile", "dry_run", "method", "run", "command"}
+        own = {"out", "device", "compile", "dry_run", "explain", "method", "run", "command"}
         settings = {k: v for k, v in vars(args).items() if k not in own}
-        recipe, config = recipes.resolve_settings(args.method, args.recipe, **settings)
+        if args.explain:
+            print(presets.explain(presets.trace_settings(args.method, **settings)), end="")
+            return 0
+        recipe, config = presets.resolve_settings(args.method, **settings)
         if args.dry_run:
             print(recipes.to_json(recipe, config), end="")
             return 0

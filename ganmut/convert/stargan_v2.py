@@ -39,7 +39,7 @@ class StarGANv2(Format):
         config = dataclasses.replace(
             kind.PAPER,
             width=_first(generator),
-            limit=_widest(generator),
+            max_channels=_widest(generator),
             blocks=2,
             d_width=_first(encoder),
             d_layers=len(encoder.of("conv3")) // 2,

@@ -14,90 +14,87 @@ from torch import Tensor, nn
 from ganmut import images
 from ganmut.codes import CodeSpace
 from ganmut.datasets.base import Batch, FaceSet
+from ganmut.networks.config import Settings, TrunkConfig, setting
+from ganmut.networks.edit import Edit
 from ganmut.registry import Registry
 from ganmut.training import losses
+
+__all__ = ["METHODS", "Config", "Edit", "Method"]
 
 METHODS = Registry("method", "ganmut.methods")
 
 
 @dataclass(frozen=True)
-class Config:
-    """What to build, shared by all methods; each method adds its paper's lambdas under their names.
+class LossConfig(Settings):
+    """Settings of the adversarial loss and of the phases of a step."""
 
-    width, blocks: of the generator (64 and 6 are StarGAN's).
-    d_width, d_layers, d_max_channels: of the critic: first width, layers, widest layer.
-    condition: "concat" repeats the code to constant input planes (as published); "adain" lets it
-    steer the instance norms of the residual blocks, since the first instance norm all but erases
-    constant planes (docs/precision.md).
-    stem: "conv7" (as published) or "space_to_depth", space-to-depth, which is cheaper.
-    output: "tanh" (as published) or "residual", source plus change, which keeps the person from the
-    first step; StarGAN's generator also has "warp_residual", the source under a flow, plus change.
-    adversarial: "wgan_gp" (as published) or "nonsaturating" with R1, which is stable at one critic
-    step a generator step.
-    head_noise: standard deviation per octave of the noise on what the heads of the discriminator
-    see (instance noise, Soenderby et al. 2017, at every scale); 0 as published. Without it changes
-    too small to see satisfy D_cls. The adversarial score sees the picture itself, so that grain
-    shows. head_augment: how strongly what the heads see is moved and lit at random (images.py),
-    edited faces too; 0 as published. A critic of few photographs learns them by heart, and this
-    hinders only its heads: the adversarial score, and with it the generator, keeps the pictures as
-    they are.
-    head_cutout: side of the square that the heads do not see, as a share of the picture's, edited
-    faces too; 0 as published. Brows alone or a mouth alone then have to show the emotion.
-    lambda_cls_fake: how much D_cls learns from edited faces that they still show the emotion they
-    had, as a share of what it learns from real ones; 0 as published. A class head that sees no
-    edits is soon satisfied with signs that no other judge sees. Of StarGAN, GANmut and GGANmut,
-    whose critics tell emotions apart with one softmax.
-    lambda_pix: price of every pixel that an edit changes, mean absolute; 0 as published. Without a
-    price short trainings on photographs move whole heads.
-    g_interval, penalty_interval: steps between generator updates and between penalties.
-    """
+    adversarial: str = setting(
+        "wgan_gp",
+        "wgan_gp (published) or nonsaturating with R1, which is stable at one discriminator step "
+        "a generator step",
+    )
+    lambda_adv: float = setting(1.0, "weight of the adversarial loss")
+    lambda_gp: float = setting(10.0, "weight of the gradient penalty of wgan_gp")
+    lambda_r1: float = setting(1.0, "weight of the R1 penalty of nonsaturating")
+    lambda_pix: float = setting(
+        0.0,
+        "weight of the mean absolute change of pixels; 0 as published. Without it short trainings "
+        "on photographs move whole heads",
+    )
+    g_interval: int = setting(5, "discriminator steps per generator step")
+    penalty_interval: int = setting(1, "discriminator steps per gradient penalty")
 
-    width: int = 64
-    blocks: int = 6
-    d_width: int = 64
-    d_layers: int = 6
-    d_max_channels: int = 2048
-    condition: str = "concat"
-    stem: str = "conv7"
-    output: str = "tanh"
-    adversarial: str = "wgan_gp"
-    lambda_adv: float = 1.0
-    lambda_gp: float = 10.0
-    lambda_r1: float = 1.0
-    head_noise: float = 0.0
-    head_augment: float = 0.0
-    head_cutout: float = 0.0
-    lambda_cls_fake: float = 0.0
-    lambda_pix: float = 0.0
-    g_interval: int = 5
-    penalty_interval: int = 1
-
-    # The values of the fields that are names; a method whose network has others says so.
-    ALLOWED: ClassVar[dict[str, tuple[str, ...]]] = {
-        "condition": ("concat", "adain"),
-        "stem": ("conv7", "space_to_depth"),
-        "output": ("tanh", "residual"),
-        "adversarial": ("wgan_gp", "nonsaturating"),
-    }
-
-    def __post_init__(self) -> None:
-        for name, values in self.ALLOWED.items():
-            if getattr(self, name) not in values:
-                raise ValueError(
-                    f"{name} must be one of {', '.join(values)}, got {getattr(self, name)!r}"
-                )
-        if not 0 <= self.head_cutout <= 1:
-            raise ValueError(f"head_cutout must be in 0..1, got {self.head_cutout}")
+    ALLOWED: ClassVar = {"adversarial": ("wgan_gp", "nonsaturating")}
 
 
 @dataclass(frozen=True)
-class Edit:
-    """images N x 3 x S x S; mask N x 1 x S x S in 0..1 (1 = new pixels) and flow N x 2 x S x S in
-    pixels, or None."""
+class HeadConfig(Settings):
+    """Settings of what the discriminator's heads (not its adversarial score) see in training."""
 
-    images: Tensor
-    mask: Tensor | None = None
-    flow: Tensor | None = None
+    head_noise: float = setting(
+        0.0,
+        "standard deviation per octave of noise on the input of the heads (instance noise, "
+        "Soenderby et al. 2017, at every scale); 0 as published. Without it changes too small to "
+        "see satisfy the heads",
+    )
+    head_augment: float = setting(
+        0.0,
+        "strength of random motion and light on the input of the heads, 0..3; 0 as published. "
+        "Reduces overfitting to few photographs",
+    )
+    head_cutout: float = setting(
+        0.0,
+        "side of a random square hidden from the heads, as a share of the image, 0..1; 0 as "
+        "published. Makes every part of the face show the emotion",
+    )
+
+    SHARES: ClassVar = ("head_cutout",)
+
+
+@dataclass(frozen=True)
+class ClassifierConfig(Settings):
+    """The setting of methods whose discriminator classifies emotions with one softmax."""
+
+    lambda_cls_fake: float = setting(
+        0.0,
+        "weight, relative to lambda_cls, of classifying edited faces as the emotion of their "
+        "source in the discriminator; 0 as published. Without it the class head accepts signs "
+        "that no other classifier sees",
+    )
+
+
+@dataclass(frozen=True)
+class Config(TrunkConfig, LossConfig, HeadConfig):
+    """Settings of most methods; each adds the weights of its paper under the paper's names."""
+
+
+# On photographs StarGAN's generator warps the source and pays for every changed pixel: skin and
+# features that a short training cannot draw stay the source's own.
+WARP_ON_PHOTOGRAPHS: dict[str, Any] = {
+    "output": "warp_residual",
+    "lambda_rec": 2.0,
+    "lambda_pix": 5.0,
+}
 
 
 class Method(nn.Module, ABC):
@@ -116,10 +113,10 @@ class Method(nn.Module, ABC):
     # How the paper trained: Recipe fields that differ from the defaults (batch, kimg, learning
     # rates).
     PAPER_RECIPE: ClassVar[dict[str, Any]] = {}
-    # What it needs of its own under the presets other than "paper": fields of Recipe or Config.
+    # Fields of Recipe or Config that differ where training is shorter than the paper's.
     SHORT_SCHEDULE: ClassVar[dict[str, Any]] = {}
-    # What it needs besides under the preset "photos".
-    PHOTOS: ClassVar[dict[str, Any]] = {}
+    # Fields of Recipe or Config that differ on photographs.
+    PHOTOGRAPHS: ClassVar[dict[str, Any]] = {}
     # Parameters of G that averaging copies instead of averaging (GANmut's raw directions,
     # GGANmut's Gaussians).
     not_averaged: ClassVar[tuple[str, ...]] = ()

@@ -7,50 +7,44 @@ units. The critic's head regresses the same numbers.
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ganmut.codes import ActionUnitSpace, LabelSpace
 from ganmut.datasets.base import BadData, Batch, FaceSet
 from ganmut.emotions import PROTOTYPES, UNITS, canonical_emotion, nearest_prototype, prototype_units
 from ganmut.methods import base
 from ganmut.methods.base import Method
+from ganmut.networks.config import setting
 
 BANK = 441  # as many codes as GANmut's grid searches
 
 
 @dataclass(frozen=True)
 class Config(base.Config):
-    """code_type: "units" (as published) or "labels".
+    """Settings of methods with action-unit codes."""
 
-    unit_noise: target units are another face's plus U(-unit_noise, unit_noise), not clipped (the
-    authors' code). named_share: part of a batch whose target is a named emotion at an intensity of
-    U(0, 1) instead; 0 as published. Units of random faces are mixtures and rarely strong, and an
-    editor that saw only those has never been asked for what "happy, fully" means. Units only.
-    """
+    code_type: str = setting(
+        "units", "units: seventeen action units (published); labels: one value per emotion"
+    )
+    unit_noise: float = setting(
+        0.1, "target units are another face's plus U(-unit_noise, unit_noise), not clipped"
+    )
+    named_share: float = setting(
+        0.0,
+        "share of a batch whose target is a named emotion at a random intensity; 0 as published. "
+        "Units of random faces are mixtures and rarely strong",
+    )
 
-    code_type: str = "units"
-    unit_noise: float = 0.1
-    named_share: float = 0.0
-
-    ALLOWED: ClassVar = base.Config.ALLOWED | {"code_type": ("units", "labels")}
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.named_share <= 1:
-            raise ValueError(f"named_share must be in 0..1, got {self.named_share}")
-
-    def scaled(self, part: float) -> Config:
-        """These settings for a network whose width is a share of `width`, at least 4."""
-        return dataclasses.replace(self, width=max(4, round(self.width * part)))
+    ALLOWED: ClassVar = {"code_type": ("units", "labels")}
+    SHARES: ClassVar = ("named_share",)
 
 
-# What the presets other than "paper" change for all of these methods.
+# The short schedule of all of these methods.
 SHORT_SCHEDULE = {"named_share": 0.25}
 
 
@@ -174,27 +168,3 @@ class ActionUnitMethod(Method):
     def d_warmup_loss(self, batch: Batch) -> dict[str, Tensor]:
         # weighted as in the game: Adam takes long steps where gradients grow all at once
         return {"units": self.regression_loss(self.discriminate(batch.x)[1], self.source(batch))}
-
-
-class ActionUnitRegressor(nn.Module):
-    """Reads from a face what it shows, B x 3 x S x S -> B x dim, float32: four strided convolutions
-    and a linear layer. Needs a size that 16 divides.
-
-    It is shipped with the generators that want to know the source's units, which nobody tells them
-    when they edit, and learns by regression beside them; no other loss reaches it.
-    """
-
-    def __init__(self, size: int, dim: int, widths: tuple[int, ...] = (16, 32, 64, 128)):
-        super().__init__()
-        side = size >> len(widths)
-        if side << len(widths) != size or side == 0:
-            raise ValueError(f"needs a size that {1 << len(widths)} divides, got {size}")
-        self.layers = nn.ModuleList(
-            nn.Conv2d(a, b, 4, 2, 1) for a, b in zip([3, *widths], widths, strict=False)
-        )
-        self.out = nn.Linear(widths[-1] * side * side, dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        for layer in self.layers:
-            x = F.leaky_relu(layer(x), 0.1)
-        return self.out(x.flatten(1)).float()

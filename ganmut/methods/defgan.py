@@ -30,7 +30,9 @@ from ganmut import images as pictures
 from ganmut.datasets.base import Batch
 from ganmut.methods import base_action_units
 from ganmut.methods.base import METHODS, Edit
+from ganmut.networks.action_units import ActionUnitRegressor
 from ganmut.networks.attention import AttentionGenerator, total_variation
+from ganmut.networks.config import setting
 from ganmut.networks.stargan import PatchDiscriminator, Trunk
 from ganmut.networks.warp import REACH, compose, folded, residual_flow, warp
 from ganmut.registry import UnknownNameError
@@ -42,28 +44,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Config(base_action_units.Config):
-    """Weights of eqs. 7-15. lambda_exp_comp and lambda_exp_def: units that the critic sees in the
-    edited and in the bent face; lambda_face: identity of the bent face, as the extractor `embedder`
-    sees it (no such term where it is not there); lambda_comp: the flows there and back cancel;
-    lambda_eye_G, lambda_TV_G: the flow is small and smooth; lambda_eye_M, lambda_TV_M: so is the
-    mask. flow: "residual" or "integral". deformer_share: width of the deformation generator, as a
-    share of `width`.
-    """
+    """Weights of eqs. 7-15."""
 
-    flow: str = "residual"
-    deformer_share: float = 1.0
-    lambda_exp_comp: float = 160.0
-    lambda_exp_def: float = 40.0
-    lambda_cyc: float = 100.0
-    lambda_face: float = 1.0
-    lambda_comp: float = 1.0
-    lambda_eye_G: float = 0.1
-    lambda_TV_G: float = 2.5e-4
-    lambda_eye_M: float = 0.1
-    lambda_TV_M: float = 2.5e-4
-    embedder: str = "procedural/identity"
+    flow: str = setting("residual", "how the flow is parametrised: residual or integral")
+    deformer_share: float = setting(1.0, "width of the deformation generator, as a share of width")
+    lambda_exp_comp: float = setting(160.0, "weight of the unit regression on the edited face")
+    lambda_exp_def: float = setting(40.0, "weight of the unit regression on the warped face")
+    lambda_cyc: float = setting(100.0, "weight of the cycle loss")
+    lambda_face: float = setting(
+        1.0, "weight of the identity loss of the warped face; none without the embedder"
+    )
+    lambda_comp: float = setting(1.0, "weight of the composition of the flows there and back")
+    lambda_eye_G: float = setting(0.1, "weight of the squared length of the flow")
+    lambda_TV_G: float = setting(2.5e-4, "weight of the total variation of the flow")
+    lambda_eye_M: float = setting(0.1, "weight of the squared mask")
+    lambda_TV_M: float = setting(2.5e-4, "weight of the total variation of the mask")
+    embedder: str = setting(
+        "procedural/identity", "weight folder of the identity extractor of lambda_face"
+    )
 
-    ALLOWED: ClassVar = base_action_units.Config.ALLOWED | {"flow": ("residual", "integral")}
+    ALLOWED: ClassVar = {"flow": ("residual", "integral")}
 
 
 class DeformationGenerator(Trunk):
@@ -111,7 +111,7 @@ class DefGANGenerator(nn.Module):
         super().__init__()
         self.deformer = DeformationGenerator(config.scaled(config.deformer_share), dim)
         self.texture = AttentionGenerator(config, dim, keep_mask=False)
-        self.reader = base_action_units.ActionUnitRegressor(size, dim)
+        self.reader = ActionUnitRegressor(size, dim)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The source, what the deformer makes of it, and the units that the reader sees in it."""
@@ -152,7 +152,7 @@ class DefGAN(base_action_units.ActionUnitMethod):
     }
     # On photographs the critic's head is soon pleased with a few painted marks. So bending has to
     # please it nearly alone, and texture is dearer still.
-    PHOTOS: ClassVar = {
+    PHOTOGRAPHS: ClassVar = {
         "init_from": "procedural/defgan",
         "lambda_exp_def": 30.0,
         "lambda_eye_G": 0.01,

@@ -29,21 +29,23 @@ from ganmut.face_regions import region_boxes
 from ganmut.methods import base_action_units
 from ganmut.methods.base import METHODS, Edit, Method
 from ganmut.networks import efgan
+from ganmut.networks.config import setting
 from ganmut.networks.efgan import CascadeGenerator, EFGANDiscriminator, StageOutput
 from ganmut.training.losses import cycle_loss
 
 
 @dataclass(frozen=True)
-class Config(efgan.Config):
-    """lambda_cond, _cont, _attn, _interp, _int: lambda_1 to lambda_4 and the weight of the
-    interpolator's critic. lambda_cond is 3000 in the paper, for a square norm of unknown reduction.
-    """
+class Config(base_action_units.Config, efgan.CascadeConfig):
+    """Weights of the supplement, lambda_1 to lambda_4. The paper's lambda_cond is 3000, for a
+    square norm of unknown reduction."""
 
-    lambda_cond: float = 160.0
-    lambda_cont: float = 10.0
-    lambda_attn: float = 0.1
-    lambda_interp: float = 1.0
-    lambda_int: float = 0.1
+    lambda_cond: float = setting(160.0, "weight of the unit regression")
+    lambda_cont: float = setting(10.0, "weight of the cycle of every stage")
+    lambda_attn: float = setting(0.1, "weight of the size of the masks (eq. 4)")
+    lambda_interp: float = setting(1.0, "weight of the losses of the interpolator")
+    lambda_int: float = setting(
+        0.1, "weight of the interpolator's discriminator, relative to lambda_interp"
+    )
 
 
 @dataclass

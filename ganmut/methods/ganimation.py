@@ -25,6 +25,7 @@ from ganmut.datasets.base import Batch
 from ganmut.methods import base_action_units
 from ganmut.methods.base import METHODS, Edit
 from ganmut.networks.attention import AttentionGenerator, AttentionOutput, total_variation
+from ganmut.networks.config import setting
 from ganmut.networks.stargan import PatchDiscriminator
 from ganmut.training.losses import cycle_loss
 
@@ -35,21 +36,24 @@ HIGHEST = 1.5  # lambda_A: in the authors' experience the mask falls to 0 from h
 
 @dataclass(frozen=True)
 class Config(base_action_units.Config):
-    """lambda_y: mean squared error of units; lambda_idt: cycle; lambda_A: mean attention of the
-    edit and of the way back (1 for labels in the GANmut paper); lambda_TV: its outline, in pixels
-    at 128 px.
+    """Weights of the authors' code, free of batch and image size."""
 
-    attention_rise: share of the training over which lambda_A rises from 0; 0 = at once.
-    attention_patience: generator steps of saturated attention after which lambda_A grows by half;
-    0 = never.
-    """
-
-    lambda_y: float = 160.0
-    lambda_idt: float = 10.0
-    lambda_A: float = 0.1
-    lambda_TV: float = 2.5e-4
-    attention_rise: float = 0.0
-    attention_patience: int = 0
+    lambda_y: float = setting(160.0, "weight of the mean squared error of units")
+    lambda_idt: float = setting(10.0, "weight of the cycle loss")
+    lambda_A: float = setting(
+        0.1,
+        "weight of the mean attention of the edit and of the way back (labels in the GANmut "
+        "paper: 1)",
+    )
+    lambda_TV: float = setting(
+        2.5e-4, "weight of the total variation of the attention, in pixels at 128 px"
+    )
+    attention_rise: float = setting(
+        0.0, "share of the training over which lambda_A rises from 0; 0: at once"
+    )
+    attention_patience: int = setting(
+        0, "generator steps of saturated attention after which lambda_A grows by half; 0: never"
+    )
 
 
 @METHODS.register("ganimation")

@@ -25,6 +25,7 @@ from ganmut.codes import DiscSpace
 from ganmut.datasets.base import Batch
 from ganmut.methods import base
 from ganmut.methods.base import METHODS, Method
+from ganmut.networks.config import setting
 from ganmut.networks.stargan import Generator, PatchDiscriminator
 from ganmut.training.losses import cycle_loss
 
@@ -32,19 +33,19 @@ NEUTRAL_RADIUS = 0.2  # tau: codes nearer to the origin are neutral
 
 
 @dataclass(frozen=True)
-class Config(base.Config):
-    """lambdas as in the paper; lambda_info weighs D_coor in both losses; sigma: noise on labelled
-    codes; random_share: part of a batch (n_r / B) whose angle is drawn at random, without a
-    label."""
+class Config(base.Config, base.ClassifierConfig):
+    """Weights of the paper."""
 
-    lambda_cls: float = 1.0
-    lambda_rec: float = 10.0
-    lambda_info: float = 1.0
-    lambda_rho: float = 4.0
-    sigma: float = 0.1
-    random_share: float = 7 / 16
+    lambda_cls: float = setting(1.0, "weight of the classification loss")
+    lambda_rec: float = setting(10.0, "weight of the cycle loss")
+    lambda_info: float = setting(1.0, "weight of the code regression, in both losses")
+    lambda_rho: float = setting(4.0, "weight of the intensity loss (eq. 7)")
+    sigma: float = setting(0.1, "noise on codes of labelled targets")
+    random_share: float = setting(
+        7 / 16, "share of a batch whose angle is random, without a label (n_r / B)"
+    )
 
-    ALLOWED: ClassVar = base.Config.ALLOWED | Generator.OUTPUTS
+    ALLOWED: ClassVar = Generator.OUTPUTS
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class GANmut(Method):
     PAPER = Config()
     PAPER_RECIPE: ClassVar = {"batch": 16, "kimg": 1_000_000 * 16 / 1000}
     SHORT_SCHEDULE: ClassVar = {"lambda_rec": 1.0}
-    PHOTOS: ClassVar = Generator.PHOTOS
+    PHOTOGRAPHS: ClassVar = base.WARP_ON_PHOTOGRAPHS
     not_averaged = ("directions",)
 
     def build(self, training: bool) -> None:

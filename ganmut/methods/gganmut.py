@@ -24,6 +24,7 @@ from ganmut.codes import PlaneSpace
 from ganmut.datasets.base import Batch
 from ganmut.methods import base
 from ganmut.methods.base import METHODS, Method
+from ganmut.networks.config import setting
 from ganmut.networks.stargan import Generator, PatchDiscriminator
 from ganmut.training.losses import cycle_loss
 
@@ -31,21 +32,22 @@ VARIANCE_FLOOR = 1e-2
 
 
 @dataclass(frozen=True)
-class Config(base.Config):
-    """lambda_div: divergence between p_z and the critic's labels; lambda_cls: cross-entropy at the
-    modes (generator); lambda_coor: the critic's coordinates; lambda_cls_real: the critic's
-    cross-entropy on real images. mode_share: part of a batch spent on the modes (7 of 16 as
-    published). lr_scale_gamut: factor on the learning rate of modes and covariances."""
+class Config(base.Config, base.ClassifierConfig):
+    """Weights of the paper."""
 
-    lambda_div: float = 2.0
-    lambda_cls: float = 0.5
-    lambda_coor: float = 1.0
-    lambda_cls_real: float = 1.0
-    lambda_rec: float = 10.0
-    mode_share: float = 7 / 16
-    lr_scale_gamut: float = 1.0
+    lambda_div: float = setting(
+        2.0, "weight of the divergence between p_z and the predicted labels (eq. 15)"
+    )
+    lambda_cls: float = setting(0.5, "weight of the cross-entropy at the modes, in the generator")
+    lambda_coor: float = setting(1.0, "weight of the coordinate regression, in the discriminator")
+    lambda_cls_real: float = setting(
+        1.0, "weight of the cross-entropy on real images, in the discriminator"
+    )
+    lambda_rec: float = setting(10.0, "weight of the cycle loss")
+    mode_share: float = setting(7 / 16, "share of a batch spent on the modes (published: 7 of 16)")
+    lr_scale_gamut: float = setting(1.0, "factor on the learning rate of modes and covariances")
 
-    ALLOWED: ClassVar = base.Config.ALLOWED | Generator.OUTPUTS
+    ALLOWED: ClassVar = Generator.OUTPUTS
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ class GGANmut(Method):
     # steps that is far enough, over two thousand the variances stay near 1 and the labels at the
     # modes near even.
     SHORT_SCHEDULE: ClassVar = {"lambda_rec": 1.0, "lr_scale_gamut": 20.0}
-    PHOTOS: ClassVar = Generator.PHOTOS
+    PHOTOGRAPHS: ClassVar = base.WARP_ON_PHOTOGRAPHS
     not_averaged = ("raw_modes", "rotation", "raw_variances")
 
     def build(self, training: bool) -> None:

@@ -29,6 +29,7 @@ from ganmut.datasets.base import Batch
 from ganmut.methods import base
 from ganmut.methods.base import METHODS, Edit, Method
 from ganmut.networks.attention import compose
+from ganmut.networks.config import NetworkConfig, setting
 from ganmut.networks.spectral import SpectralNorm
 from ganmut.networks.stargan import MatmulConv2d, Norm, modulate, smooth_residual
 from ganmut.training.losses import cycle_loss
@@ -37,32 +38,33 @@ DOWNS = 3  # strided convolutions of the generator, as many as there are upsampl
 
 
 @dataclass(frozen=True)
-class Config(base.Config):
-    """lambda_mask: mean of M, which is what is *kept*, in edited and in reconstructed faces;
-    lambda_tv: its outline, in sides of the picture (the code's 1e-5 a pixel at 128 px and a batch
-    of 20); lambda_idt: a face under its own emotion is itself. latent: values of noise. scales:
-    sizes at which the critic looks, each half of the one before; d_layers is the largest's.
-    spectral: spectral norm in the critic, as published."""
+class Config(NetworkConfig, base.LossConfig, base.HeadConfig):
+    """Weights of the authors' code for RafD."""
 
-    width: int = 32
-    d_width: int = 16
-    condition: str = "adain"
-    adversarial: str = "relativistic_hinge"
-    g_interval: int = 1
-    latent: int = 20
-    scales: int = 3
-    spectral: bool = True
-    lambda_cls: float = 2.0
-    lambda_rec: float = 10.0
-    lambda_mask: float = 1.0
-    lambda_tv: float = 0.0256
-    lambda_idt: float = 10.0
+    width: int = setting(32, "channels of the generator's first layer")
+    d_width: int = setting(16, "channels of the discriminator's first layer")
+    adversarial: str = setting(
+        "relativistic_hinge", "relativistic_hinge (published), nonsaturating or wgan_gp"
+    )
+    g_interval: int = setting(1, "discriminator steps per generator step")
+    latent: int = setting(20, "values of noise in a code")
+    scales: int = setting(
+        3,
+        "sizes at which the discriminator looks, each half of the one before; d_layers is of "
+        "the largest",
+    )
+    spectral: bool = setting(True, "spectral norm in the discriminator (published)")
+    lambda_cls: float = setting(2.0, "weight of the classification loss")
+    lambda_rec: float = setting(10.0, "weight of the cycle loss")
+    lambda_mask: float = setting(
+        1.0, "weight of the mean mask, which marks the pixels that are kept"
+    )
+    lambda_tv: float = setting(
+        0.0256, "weight of the total variation of the mask, in sides of the image"
+    )
+    lambda_idt: float = setting(10.0, "weight of the identity loss: a face under its own emotion")
 
-    ALLOWED: ClassVar = base.Config.ALLOWED | {
-        "condition": ("adain",),
-        "stem": ("conv7",),
-        "adversarial": ("relativistic_hinge", "nonsaturating", "wgan_gp"),
-    }
+    ALLOWED: ClassVar = {"adversarial": ("relativistic_hinge", "nonsaturating", "wgan_gp")}
 
 
 @dataclass(frozen=True)

@@ -18,18 +18,19 @@ from ganmut.codes import LabelSpace
 from ganmut.datasets.base import Batch
 from ganmut.methods import base
 from ganmut.methods.base import METHODS, Method
+from ganmut.networks.config import setting
 from ganmut.networks.stargan import Generator, PatchDiscriminator
 from ganmut.training.losses import cycle_loss
 
 
 @dataclass(frozen=True)
-class Config(base.Config):
-    """lambda_cls, lambda_rec: weights of eqs. 5 and 6."""
+class Config(base.Config, base.ClassifierConfig):
+    """Weights of eqs. 5 and 6."""
 
-    lambda_cls: float = 1.0
-    lambda_rec: float = 10.0
+    lambda_cls: float = setting(1.0, "weight of the classification loss")
+    lambda_rec: float = setting(10.0, "weight of the cycle loss")
 
-    ALLOWED: ClassVar = base.Config.ALLOWED | Generator.OUTPUTS
+    ALLOWED: ClassVar = Generator.OUTPUTS
 
 
 @METHODS.register("stargan")
@@ -43,7 +44,7 @@ class StarGAN(Method):
     PAPER = Config()
     PAPER_RECIPE: ClassVar = {"batch": 16, "kimg": 200_000 * 16 / 1000}
     SHORT_SCHEDULE: ClassVar = {"lambda_rec": 1.0}
-    PHOTOS: ClassVar = Generator.PHOTOS
+    PHOTOGRAPHS: ClassVar = base.WARP_ON_PHOTOGRAPHS
 
     def build(self, training: bool) -> None:
         self.G = Generator(self.config, len(self.emotions))

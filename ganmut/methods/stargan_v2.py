@@ -26,9 +26,30 @@ from ganmut.codes import StyleSpace
 from ganmut.datasets.base import Batch
 from ganmut.device import inference
 from ganmut.emotions import emotion_index
-from ganmut.methods.base import METHODS, Method
-from ganmut.networks.stargan_v2 import Config, Discriminator, StarGANv2Generator, he_normal, pick
+from ganmut.methods.base import METHODS, LossConfig, Method
+from ganmut.networks.config import setting
+from ganmut.networks.stargan_v2 import (
+    Discriminator,
+    StarGANv2Generator,
+    StyleConfig,
+    he_normal,
+    pick,
+)
 from ganmut.training.losses import cycle_loss
+
+
+@dataclass(frozen=True)
+class Config(StyleConfig, LossConfig):
+    """Weights of the paper; its lambda_reg is lambda_r1. The loss is always nonsaturating."""
+
+    adversarial: ClassVar[str] = "nonsaturating"
+    lambda_gp: ClassVar[float] = 0.0
+    g_interval: int = setting(1, "discriminator steps per generator step")
+    lambda_sty: float = setting(1.0, "weight of the style reconstruction (eq. 2)")
+    lambda_ds: float = setting(1.0, "weight of the diversity (eq. 3); falls to 0 over the training")
+    lambda_cyc: float = setting(1.0, "weight of the cycle (eq. 4)")
+
+    ALLOWED: ClassVar = {"adversarial": ("nonsaturating",)}
 
 
 @dataclass(frozen=True)
@@ -62,11 +83,10 @@ class StarGANv2(Method):
     }
     # The published networks cost fifty times GANmut's small ones, these about as much. With average
     # pooling D told no emotion from another after 48 kimg, with maxima it learns from the first
-    # thousand on. More of the cycle keeps the person. No noise on what D sees: it has no heads that
-    # could be fooled.
+    # thousand on. More of the cycle keeps the person.
     SHORT_SCHEDULE: ClassVar = {
         "width": 24,
-        "limit": 128,
+        "max_channels": 128,
         "blocks": 1,
         "d_width": 16,
         "d_max_channels": 192,
@@ -74,7 +94,6 @@ class StarGANv2(Method):
         "pool": "max",
         "lambda_cyc": 2.0,
         "lambda_ds": 1.0,
-        "head_noise": 0.0,
     }
 
     def build(self, training: bool) -> None:

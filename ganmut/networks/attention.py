@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganmut.methods.base import Config
+from ganmut.networks.config import TrunkConfig
 from ganmut.networks.stargan import Trunk, smooth_residual
 
 
@@ -53,7 +53,7 @@ class AttentionGenerator(nn.Module):
     Any sides that 4 divides; `channels`: input channels besides the code, the source first.
     """
 
-    def __init__(self, config: Config, code_dim: int, keep_mask: bool, channels: int = 3):
+    def __init__(self, config: TrunkConfig, code_dim: int, keep_mask: bool, channels: int = 3):
         super().__init__()
         self.trunk = Trunk(config, code_dim, heads=(3, 1), channels=channels)
         self.mask_bias = nn.Parameter(torch.zeros(1))

@@ -16,22 +16,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganmut.face_regions import Box, region_boxes
-from ganmut.methods import base_action_units
-from ganmut.methods.base_action_units import ActionUnitRegressor
+from ganmut.networks.action_units import ActionUnitRegressor
 from ganmut.networks.attention import AttentionGenerator
+from ganmut.networks.config import TrunkConfig, setting
 from ganmut.networks.spectral import orthogonal_spectral_init
 from ganmut.networks.stargan import MatmulConv2d, PatchDiscriminator, Trunk, smooth_residual
 
 
 @dataclass(frozen=True)
-class Config(base_action_units.Config):
-    """stages: EF-GANs in a row. local_share, refiner_share: widths of the local branches and of the
-    refiner, as shares of `width`. spectral: spectral norm as the supplement says."""
+class CascadeConfig(TrunkConfig):
+    """Settings of the networks of EF-GAN."""
 
-    stages: int = 1
-    local_share: float = 1.0
-    refiner_share: float = 1.0
-    spectral: bool = True
+    stages: int = setting(1, "EF-GANs in a row")
+    local_share: float = setting(1.0, "width of the local branches, as a share of width")
+    refiner_share: float = setting(1.0, "width of the refiner, as a share of width")
+    spectral: bool = setting(True, "spectral norm on all but the output layers (supplement)")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -82,7 +81,7 @@ class Stage(nn.Module):
     adds to the latter, without knowing the code.
     """
 
-    def __init__(self, config: Config, code_dim: int, size: int):
+    def __init__(self, config: CascadeConfig, code_dim: int, size: int):
         super().__init__()
         self.boxes = boxes(size)
         local = config.scaled(config.local_share)
@@ -153,7 +152,7 @@ class CascadeGenerator(nn.Module):
     """All that is shipped: the stages; the interpolator, which tells the targets of the stages
     before the last; the reader, which tells the interpolator what a face shows."""
 
-    def __init__(self, config: Config, code_dim: int, size: int):
+    def __init__(self, config: CascadeConfig, code_dim: int, size: int):
         super().__init__()
         stages = (Stage(config, code_dim, size) for _ in range(config.stages))
         self.stages = nn.ModuleList(stages)
@@ -181,7 +180,7 @@ class CascadeGenerator(nn.Module):
 class RegionDiscriminator(nn.Module):
     """Strided 4 x 4 convolutions: B x 3 x any sides -> B x 1 x h x w patch scores; no head."""
 
-    def __init__(self, config: Config, box: Box, layers: int):
+    def __init__(self, config: CascadeConfig, box: Box, layers: int):
         super().__init__()
         conv = (
             MatmulConv2d if box.width == box.height else nn.Conv2d
@@ -222,7 +221,7 @@ class EFGANDiscriminator(PatchDiscriminator):
     face, two fewer for the parts.
     """
 
-    def __init__(self, config: Config, size: int, units: int):
+    def __init__(self, config: CascadeConfig, size: int, units: int):
         super().__init__(config, size, units)
         layers = {part: max(config.d_layers - 2, 1) for part in boxes(size)}
         layers["face"] = config.d_layers

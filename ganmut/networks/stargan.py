@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganmut.methods.base import Config, Edit
+from ganmut.networks.config import NetworkConfig, TrunkConfig
+from ganmut.networks.edit import Edit
 from ganmut.networks.warp import residual_flow, warp
 
 
@@ -90,7 +91,7 @@ class Trunk(nn.Module):
     """
 
     def __init__(
-        self, config: Config, code_dim: int, heads: tuple[int, ...] = (3,), channels: int = 3
+        self, config: TrunkConfig, code_dim: int, heads: tuple[int, ...] = (3,), channels: int = 3
     ):
         super().__init__()
         if config.condition == "concat" and config.stem != "conv7":
@@ -174,10 +175,8 @@ class Generator(nn.Module):
     """
 
     OUTPUTS: ClassVar = {"output": ("tanh", "residual", "warp_residual")}
-    # What methods with this generator need on photographs.
-    PHOTOS: ClassVar = {"output": "warp_residual", "lambda_rec": 2.0, "lambda_pix": 5.0}
 
-    def __init__(self, config: Config, code_dim: int):
+    def __init__(self, config: TrunkConfig, code_dim: int):
         super().__init__()
         self.trunk = Trunk(config, code_dim)
         self.output = config.output
@@ -241,7 +240,7 @@ class PatchDiscriminator(nn.Module):
     forward(x) -> (B x 1 x h x w scores, B x outputs). Needs a size that 2^L divides.
     """
 
-    def __init__(self, config: Config, size: int, outputs: int):
+    def __init__(self, config: NetworkConfig, size: int, outputs: int):
         super().__init__()
         layers, side = config.d_layers, size >> config.d_layers
         if side << layers != size or side == 0:

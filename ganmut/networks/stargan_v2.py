@@ -13,48 +13,34 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganmut.methods import base
+from ganmut.networks.config import NetworkConfig, setting
+from ganmut.networks.edit import Edit
 from ganmut.networks.stargan import MatmulConv2d, Norm, modulate, smooth_residual
 
 SLOPE = 0.2  # of every leaky ReLU
 
 
 @dataclass(frozen=True)
-class Config(base.Config):
-    """lambdas as in the paper (its lambda_reg is lambda_r1; lambda_ds falls to zero over the
-    training); width, limit: first and largest width of the generator (2^14 / size and 512 as
-    published); blocks: residual blocks at the smallest size on either side of the style; d_width,
-    d_layers, d_max_channels: of the discriminator and of the style encoder; latent, style: values
-    of each; hidden: width of the mapping network. pool: how the discriminator and the style encoder
-    halve a map, "average" (as published) or "max". output: "linear" (as published, no tanh) or
-    "residual"."""
+class StyleConfig(NetworkConfig):
+    """Settings of the networks of StarGAN v2."""
 
-    width: int = 128
-    limit: int = 512
-    blocks: int = 2
-    d_width: int = 128
-    d_layers: int = 5
-    d_max_channels: int = 512
-    condition: str = "adain"
-    stem: str = "conv3"
-    output: str = "linear"
-    adversarial: str = "nonsaturating"
-    g_interval: int = 1
-    latent: int = 16
-    style: int = 64
-    hidden: int = 512
-    pool: str = "average"
-    lambda_sty: float = 1.0
-    lambda_ds: float = 1.0
-    lambda_cyc: float = 1.0
+    width: int = setting(128, "channels of the generator's first layer (paper: 2^14 / size)")
+    max_channels: int = setting(512, "channels of the generator's widest layer")
+    blocks: int = setting(2, "residual blocks at the smallest size, on either side of the style")
+    d_width: int = setting(128, "channels of the first layer of discriminator and style encoder")
+    d_layers: int = setting(5, "halvings in discriminator and style encoder")
+    d_max_channels: int = setting(
+        512, "channels of the widest layer of discriminator and style encoder"
+    )
+    output: str = setting("linear", "linear (published, no tanh) or residual: source plus change")
+    latent: int = setting(16, "values of a random latent")
+    style: int = setting(64, "values of a style")
+    hidden: int = setting(512, "width of the mapping network")
+    pool: str = setting(
+        "average", "how discriminator and style encoder halve a map: average (published) or max"
+    )
 
-    ALLOWED: ClassVar = {
-        "condition": ("adain",),
-        "stem": ("conv3",),
-        "output": ("linear", "residual"),
-        "pool": ("average", "max"),
-        "adversarial": ("nonsaturating",),
-    }
+    ALLOWED: ClassVar = {"output": ("linear", "residual"), "pool": ("average", "max")}
 
 
 class Block(nn.Module):
@@ -130,7 +116,7 @@ class MappingNetwork(nn.Module):
     """forward(latent n x latent) -> n x emotions x style: four shared layers, then four for each
     emotion."""
 
-    def __init__(self, config: Config, kinds: int):
+    def __init__(self, config: StyleConfig, kinds: int):
         super().__init__()
         wide = config.hidden
         self.shared = nn.ModuleList(
@@ -151,7 +137,7 @@ class DownsamplingTrunk(nn.Module):
     """What discriminator and style encoder share: residual blocks down to a small map, and one
     convolution over all of it. forward(x) -> n x `outputs`."""
 
-    def __init__(self, config: Config, size: int):
+    def __init__(self, config: StyleConfig, size: int):
         super().__init__()
         layers, side = config.d_layers, size >> config.d_layers
         if side << layers != size or side == 0:
@@ -171,7 +157,7 @@ class StyleEncoder(nn.Module):
     """forward(x B x 3 x S x S, label int64 B) -> B x style: the style of a picture as one of an
     emotion."""
 
-    def __init__(self, config: Config, size: int, kinds: int):
+    def __init__(self, config: StyleConfig, size: int, kinds: int):
         super().__init__()
         self.funnel = DownsamplingTrunk(config, size)
         self.own = PerEmotionLinear(kinds, self.funnel.outputs, config.style)
@@ -183,7 +169,7 @@ class StyleEncoder(nn.Module):
 class Discriminator(nn.Module):
     """forward(x) -> B x emotions: for every emotion, whether x is a real face that shows it."""
 
-    def __init__(self, config: Config, size: int, kinds: int):
+    def __init__(self, config: StyleConfig, size: int, kinds: int):
         super().__init__()
         self.funnel = DownsamplingTrunk(config, size)
         self.own = nn.Linear(self.funnel.outputs, kinds)
@@ -198,12 +184,12 @@ class StarGANv2Generator(nn.Module):
     Sides are halved until they are between 16 and 31, by a block each.
     """
 
-    def __init__(self, config: Config, size: int, kinds: int):
+    def __init__(self, config: StyleConfig, size: int, kinds: int):
         super().__init__()
         halvings = max(size.bit_length() - 5, 0)
         if size % 2**halvings:
             raise ValueError(f"the generator needs a size that {2**halvings} divides, got {size}")
-        widths = [min(config.width << i, config.limit) for i in range(halvings + 1)]
+        widths = [min(config.width << i, config.max_channels) for i in range(halvings + 1)]
         low, style = widths[-1], config.style
         self.residual = config.output == "residual"
         self.stem = nn.Conv2d(3, widths[0], 3, 1, 1)
@@ -220,8 +206,8 @@ class StarGANv2Generator(nn.Module):
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return x, self.down(self.stem(x))
 
-    def decode(self, features: tuple[Tensor, Tensor], style: Tensor) -> base.Edit:
-        return base.Edit(self.make(features, style))
+    def decode(self, features: tuple[Tensor, Tensor], style: Tensor) -> Edit:
+        return Edit(self.make(features, style))
 
     def make(self, features: tuple[Tensor, Tensor], style: Tensor) -> Tensor:
         """B x 3 x S x S: the edit of encoded faces."""

@@ -1,5 +1,4 @@
-"""Recipe: how to train, the same for all methods; with the method's Config it becomes a command
-line and recipe.json."""
+"""Recipe: how to train. Recipe and the method's Config become options and recipe.json."""
 
 from __future__ import annotations
 
@@ -9,132 +8,58 @@ import hashlib
 import json
 import typing
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 from ganmut import legacy
 from ganmut.methods.base import METHODS, Config
+from ganmut.networks.config import Settings, setting
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How to train. kimg counts real images shown to the discriminator, in thousands, warm-ups
-    included.
-
-    faces: how many training faces to prepare (0 = all that the source has). d_warmup_kimg,
-    g_warmup_kimg: kimg spent on the discriminator as a plain classifier and the generator as an
-    autoencoder before the training. lr_decay_fraction: last share of the training over which the
-    learning rate falls to zero. average: decay of the averaged generator a step. balanced: every
-    emotion as often as any other, instead of the data's own prior. jitter: how strongly pictures
-    are moved and lit at random (images.py), which a small set needs. tick: kimg between reports.
-    start: the weight to go on from; a run hands on its critics as well, where they are the same
-    networks.
-    """
+class Recipe(Settings):
+    """How to train, the same for all methods. kimg counts thousands of real images shown to the
+    discriminator, warm-ups included."""
 
     method: str
-    data: str = "procedural"
-    size: int = 128
-    faces: int = 20000
-    batch: int = 16
-    kimg: float = 3200.0
-    d_warmup_kimg: float = 0.0
-    g_warmup_kimg: float = 0.0
-    lr_g: float = 1e-4
-    lr_d: float = 1e-4
-    beta1: float = 0.5
-    beta2: float = 0.999
-    weight_decay: float = 0.0
-    lr_decay_fraction: float = 0.5
-    ema_decay: float = 0.999
-    balanced: bool = False
-    flip: bool = True
-    augment: float = 0.0
-    dtype: str = "auto"
-    kimg_per_tick: float = 4.0
-    seed: int = 0
-    init_from: str = ""
+    data: str = setting("procedural", "data source: a spec such as procedural or folder:PATH")
+    size: int = setting(128, "side of the images in pixels")
+    faces: int = setting(20000, "training faces to prepare; 0: all of the source")
+    batch: int = setting(16, "images per step, over all processes")
+    kimg: float = setting(3200.0, "length of the training in thousands of images")
+    d_warmup_kimg: float = setting(0.0, "kimg in which D is trained as a classifier alone")
+    g_warmup_kimg: float = setting(0.0, "kimg in which G is trained as an autoencoder alone")
+    lr_g: float = setting(1e-4, "learning rate of the generator")
+    lr_d: float = setting(1e-4, "learning rate of the discriminator")
+    beta1: float = setting(0.5, "beta1 of Adam")
+    beta2: float = setting(0.999, "beta2 of Adam")
+    weight_decay: float = setting(0.0, "weight decay of Adam")
+    lr_decay_fraction: float = setting(
+        0.5, "last share of the training in which the learning rate falls linearly to 0"
+    )
+    ema_decay: float = setting(0.999, "decay of the averaged generator per step, in 0..1")
+    balanced: bool = setting(False, "sample every emotion equally often")
+    flip: bool = setting(True, "mirror half of the images")
+    augment: float = setting(0.0, "strength of random motion and light on images, 0..3")
+    dtype: str = setting("auto", "auto (bfloat16 where it is faster), bf16 or fp32")
+    kimg_per_tick: float = setting(4.0, "kimg between reports, sample grids and snapshots")
+    seed: int = setting(0, "seed of all random numbers")
+    init_from: str = setting(
+        "", "weight folder or run to start from; the discriminator of a run too where it fits"
+    )
+
+    ALLOWED: ClassVar = {"dtype": ("auto", "bf16", "fp32")}
+    SHARES: ClassVar = ("lr_decay_fraction",)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         METHODS[self.method]  # raises UnknownNameError with what is near
         for name in ("size", "batch", "kimg", "kimg_per_tick", "lr_g", "lr_d"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
         if not 0 <= self.augment <= 3:
             raise ValueError(f"augment must be in 0..3, got {self.augment}")
-        if not 0 <= self.ema_decay < 1 or not 0 <= self.lr_decay_fraction <= 1:
-            raise ValueError("ema_decay must be in 0..1 (below 1) and lr_decay_fraction in 0..1")
-        if self.dtype not in ("auto", "bf16", "fp32"):
-            raise ValueError(f"dtype must be auto, bf16 or fp32, got {self.dtype!r}")
-
-
-# Settings that were found to work, the same for all methods; "paper" is each method's own published
-# one. Recipe fields first, Config fields after. What a method needs besides is its own
-# SHORT_SCHEDULE. The non-saturating game with R1 is stable at one critic step a generator step;
-# both warm-ups save thousands of steps.
-_LEAN: dict[str, Any] = {
-    "lr_g": 3e-4,
-    "lr_d": 2e-4,
-    "lr_decay_fraction": 0.4,
-    "balanced": True,
-    "adversarial": "nonsaturating",
-    "g_interval": 1,
-    "penalty_interval": 4,
-    "lambda_r1": 0.05,
-    "head_noise": 0.07,
-    "condition": "adain",
-    "output": "residual",
-}
-_CPU = _LEAN | {
-    "size": 64,
-    "batch": 16,
-    "faces": 8000,
-    "kimg": 48.0,
-    "kimg_per_tick": 4.0,
-    "d_warmup_kimg": 15.0,
-    "g_warmup_kimg": 1.0,
-    "ema_decay": 0.997,
-    "width": 32,
-    "blocks": 4,
-    "d_width": 32,
-    "d_layers": 5,
-    "d_max_channels": 512,
-}
-PRESETS: dict[str, dict[str, Any]] = {
-    "paper": {},
-    "cpu": _CPU,
-    # Photographs, of which there are few and which differ in more than their expression: all of
-    # them, shown a little moved, under more noise, and a critic that has long looked at them.
-    "photos": _CPU | {
-        "faces": 0, "augment": 0.5, "head_noise": 0.12, "head_augment": 0.7, "lambda_adv": 2.0,
-        "kimg": 80.0, "kimg_per_tick": 2.0, "d_warmup_kimg": 30.0, "g_warmup_kimg": 0.5,
-    },
-    "gpu": _LEAN | {
-        "size": 128, "batch": 64, "faces": 60000, "kimg": 1200.0, "kimg_per_tick": 60.0,
-        "d_warmup_kimg": 60.0, "g_warmup_kimg": 10.0,
-        "ema_decay": 0.999, "width": 32, "blocks": 6, "d_width": 48, "d_layers": 6,
-        "d_max_channels": 512,
-    },
-}  # fmt: skip
-
-
-def resolve_settings(method: str, preset: str = "paper", **overrides: Any) -> tuple[Recipe, Config]:
-    """(Recipe, Config) of a method under a preset, with any field of either overridden; unknown
-    fields raise ValueError."""
-    entry = METHODS[method]
-    if preset not in PRESETS:
-        raise ValueError(f"unknown recipe {preset!r}. There are: {', '.join(PRESETS)}")
-    paper = {**entry.PAPER_RECIPE, **dataclasses.asdict(entry.PAPER)}
-    own = {} if preset == "paper" else entry.SHORT_SCHEDULE
-    own = own | (entry.PHOTOS if preset == "photos" else {})
-    values = {"method": method} | paper | PRESETS[preset] | own | overrides
-    recipe_fields = {f.name for f in dataclasses.fields(Recipe)}
-    config_fields = {f.name for f in dataclasses.fields(entry.Config)}
-    unknown = set(values) - recipe_fields - config_fields
-    if unknown:
-        raise ValueError(f"{method} has no setting {', '.join(sorted(unknown))}")
-    return (
-        Recipe(**{k: v for k, v in values.items() if k in recipe_fields}),
-        entry.Config(**{k: v for k, v in values.items() if k in config_fields}),
-    )
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema_decay must be in 0..1 and below 1, got {self.ema_decay}")
 
 
 def to_json(recipe: Recipe, config: Config) -> str:
@@ -150,8 +75,7 @@ def from_json(text: str) -> tuple[Recipe, Config]:
         settings = legacy.read("recipe", both["recipe"])
         recipe = Recipe(**settings | {"data": legacy.read_data_spec(settings["data"])})
         kind = METHODS[recipe.method].Config
-        fields = {field.name for field in dataclasses.fields(kind)}
-        return recipe, kind(**legacy.read_config(both["config"], fields))
+        return recipe, kind(**legacy.read_config(both["config"], kind.names()))
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"not a recipe.json of this version ({error})") from None
 
@@ -162,16 +86,18 @@ def settings_hash(recipe: Recipe, config: Config) -> str:
 
 
 def add_options(parser: argparse.ArgumentParser, cls: type, skip: tuple[str, ...] = ()) -> None:
-    """One option per field of a dataclass; what the user does not give is absent from the
-    namespace."""
+    """Adds an option --kebab-case with its help for every field of a dataclass. An option that is
+    not given is absent from the namespace."""
     group = parser.add_argument_group(f"{cls.__module__}.{cls.__name__}")
     hints = typing.get_type_hints(cls)
     for field in dataclasses.fields(cls):
         if field.name in skip:
             continue
         kind, name = hints[field.name], f"--{field.name.replace('_', '-')}"
-        common = {"dest": field.name, "default": argparse.SUPPRESS}
+        # argparse formats help with %, so a percent sign must be doubled.
+        text = field.metadata["help"].replace("%", "%%")
+        common = {"dest": field.name, "default": argparse.SUPPRESS, "help": text}
         if kind is bool:
             group.add_argument(name, action=argparse.BooleanOptionalAction, **common)
         else:
-            group.add_argument(name, type=kind, metavar=kind.__name__, **common)
+            group.add_argument(name, type=kind, metavar=kind.__name__.upper(), **common)
