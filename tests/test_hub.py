@@ -25,7 +25,7 @@ import sys, time
 import ganmut, huggingface_hub.hf_api  # before the clock runs: a busy machine imports for long
 from ganmut import extractors
 from ganmut.weights import hub
-hub.PATIENCE = 1.0
+hub.CONNECT_TIMEOUT = 1.0
 for spec in sys.argv[1:]:
     start = time.monotonic()
     try:
@@ -153,7 +153,7 @@ def test_a_download_that_breaks_off_is_told_and_goes_on_with_what_is_missing(
 
 
 def test_a_weight_in_parts_is_fetched_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr(storage, "PART", 20_000)
+    monkeypatch.setattr(storage, "MAX_PART_BYTES", 20_000)
     faces = torch.randint(0, 256, (2, 3, TOY["size"], TOY["size"]), dtype=torch.uint8)
     split = weights.save(tmp_path / "split", toy("ganmut"), {}, faces)
     first = weights.read(split).config["parts"][0]["file"]
@@ -235,5 +235,5 @@ def test_a_hub_spec_is_pinned(spec):
 
 def test_a_spec_is_its_parts():
     address = hub.parse(f"hub:me/all@{A}/procedural/ganmut")
-    assert (address.name, address.revision, address.inside) == ("me/all", A, "procedural/ganmut")
+    assert (address.name, address.revision, address.subfolder) == ("me/all", A, "procedural/ganmut")
     assert str(address) == f"me/all@{A}/procedural/ganmut"

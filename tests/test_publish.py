@@ -86,7 +86,7 @@ def text_of(items: list[publish.Item], path: str) -> str:
 def test_a_plan_is_the_weight_and_a_card_with_what_was_measured_of_it(bundled, results):
     from huggingface_hub import ModelCard
 
-    items = publish.plan(bundled / "procedural" / "ganmut", "me/editor", results)
+    items = publish.plan_upload(bundled / "procedural" / "ganmut", "me/editor", results)
     assert [item.path for item in items] == [
         "generator.safetensors",
         "config.json",
@@ -106,7 +106,7 @@ def test_a_plan_is_the_weight_and_a_card_with_what_was_measured_of_it(bundled, r
 
 
 def test_a_weight_that_nobody_measured_has_a_card_without_numbers(bundled, results):
-    items = publish.plan(bundled / "procedural" / "stargan", "me/editor", results)
+    items = publish.plan_upload(bundled / "procedural" / "stargan", "me/editor", results)
     card = text_of(items, "README.md")
     assert "model-index" not in card and "Measured" not in card
 
@@ -114,21 +114,21 @@ def test_a_weight_that_nobody_measured_has_a_card_without_numbers(bundled, resul
 def test_what_is_not_ours_is_not_published(tmp_path):
     theirs = make(tmp_path / "w", converted_from="linear.ckpt")
     with pytest.raises(BadWeights, match=r"converted from .*linear\.ckpt.*publish what you train"):
-        publish.plan(theirs, "me/editor", tmp_path)
+        publish.plan_upload(theirs, "me/editor", tmp_path)
 
 
 def test_damage_and_wrong_names_are_found_before_anything_is_sent(bundled, tmp_path):
     folder = make(tmp_path / "w")
     with pytest.raises(ValueError, match="say --to OWNER/NAME"):
-        publish.plan(folder, "editor", tmp_path)
+        publish.plan_upload(folder, "editor", tmp_path)
     (folder / "golden.safetensors").unlink()
     with pytest.raises(BadWeights, match=r"golden\.safetensors is missing"):
-        publish.plan(folder, "me/editor", tmp_path)
+        publish.plan_upload(folder, "me/editor", tmp_path)
     with pytest.raises(ValueError, match="unknown weight"):
-        publish.plan("procedural/none", "me/editor", tmp_path)
+        publish.plan_upload("procedural/none", "me/editor", tmp_path)
     (folder / "config.json").unlink()
     with pytest.raises(BadWeights, match="holds no weight"):
-        publish.plan(folder, "me/editor", tmp_path)
+        publish.plan_upload(folder, "me/editor", tmp_path)
 
 
 def test_a_dry_run_prints_what_would_go_and_asks_nobody(bundled, results, capsys):
@@ -256,7 +256,7 @@ def test_one_weight_is_no_default(bundled, tmp_path, capsys):
 
 def test_a_run_is_published_by_its_folder(bundled, tmp_path):
     shutil.copytree(bundled / "procedural" / "ganmut", tmp_path / "run" / "weights")
-    items = publish.plan(tmp_path / "run", "me/one", tmp_path)
+    items = publish.plan_upload(tmp_path / "run", "me/one", tmp_path)
     assert [item.path for item in items][:2] == ["generator.safetensors", "config.json"]
 
 

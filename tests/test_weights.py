@@ -150,7 +150,7 @@ def test_half_precision_keeps_small_tensors_and_the_golden_edit(folder):
 
 @pytest.fixture
 def split(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setattr(storage, "PART", 3000)
+    monkeypatch.setattr(storage, "MAX_PART_BYTES", 3000)
     return weights.save(tmp_path / "split", make(), {}, faces())
 
 

@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     from ganmut.faces import edit_files, make_target_code
 
     spec, member = parse_spec(args.weights, args.method)
-    editor = weights.load(weights.resolve(spec, member=member), args.device)
+    editor = weights.load(spec, args.device, member=member)
     code = make_target_code(
         editor,
         emotion=args.emotion,

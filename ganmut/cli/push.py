@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     from ganmut import weights
     from ganmut.weights import hub, publish
 
-    items = publish.plan(args.spec, args.to, args.results)
+    items = publish.plan_upload(args.spec, args.to, args.results)
     single = any(item.path == "config.json" for item in items)
     if args.default and single:
         raise ValueError("--default requires a weight set, such as `push weights`")

@@ -1,24 +1,19 @@
-"""Weights: find, load, save and verify editors, from `weights/`, a run folder or the Hub."""
+"""Weights: resolve a spec to a folder, load an editor from it, save and verify it.
 
+`resolve.py`: spec -> folder. `storage.py`: the folder on disk. `editors.py`: folder -> Editor.
+`hub.py`, `publish.py`, `card.py`: the Hugging Face Hub.
+"""
+
+from ganmut.weights.editors import build_editor, build_method, load, save, verify
 from ganmut.weights.resolve import (
-    BadWeights,
-    Weights,
-    build_editor,
-    build_method,
     bundled_root,
     list_sets,
     list_weights,
-    load,
     locate,
-    read,
-    read_config,
-    read_golden,
     resolve,
-    save,
     set_default_hub,
-    sha256,
-    verify,
 )
+from ganmut.weights.storage import BadWeights, Weights, read, read_config, read_golden, sha256
 
 __all__ = [
     "BadWeights",

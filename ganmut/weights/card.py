@@ -1,10 +1,10 @@
-"""Model cards: the README.md of a weight folder: YAML that the Hub reads, then Markdown."""
+"""Model cards: the README.md of a weight folder, YAML for the Hub and Markdown."""
 
 from __future__ import annotations
 
 from typing import Any
 
-# What a card tells of the training, in this order, where the config holds it.
+# Facts of the training that a card lists, in this order, where the config holds them.
 FACTS = (
     "recipe_hash",
     "data",
@@ -21,27 +21,29 @@ FACTS = (
 
 
 def front_matter(tags: list[str], task: str, licence: str = "apache-2.0") -> str:
-    """The YAML block at the head of a card."""
-    lines = ["---", f"license: {licence}", "library_name: ganmut", f"pipeline_tag: {task}", "tags:"]
-    return "\n".join([*lines, *(f"- {tag}" for tag in tags), "---", ""])
+    """The YAML block at the head of a card: licence, library, pipeline task and tags."""
+    from huggingface_hub import ModelCardData
+
+    data = ModelCardData(license=licence, library_name="ganmut", pipeline_tag=task, tags=tags)
+    return f"---\n{data.to_yaml()}\n---\n"
 
 
 def table(facts: dict[str, Any]) -> str:
-    """A two-column Markdown table, one row a fact."""
+    """A Markdown table of two columns, one row per fact."""
     rows = (f"| {name.replace('_', ' ')} | {value} |" for name, value in facts.items())
     return "\n".join(["| | |", "|---|---|", *rows, ""])
 
 
 def training_facts(config: dict[str, Any]) -> str:
-    """The table of how a weight was trained: what of FACTS its config holds."""
+    """The table of the FACTS that a config holds; floats with two digits."""
     known = {name: config[name] for name in FACTS if config.get(name) not in (None, "")}
     return table({k: round(v, 2) if isinstance(v, float) else v for k, v in known.items()})
 
 
 def editor_card(config: dict[str, Any], method: Any, name: str, spec: str = "") -> str:
-    """The card of an editor: what it is, how to use it, how it was trained, its limits.
+    """The card of an editor: purpose, usage, training and limits.
 
-    spec: what `ganmut.load` takes, where it is not the bundled name.
+    spec: the argument of `ganmut.load`; by default the bundled name.
     """
     spec = spec or (f"{config['set']}/{name}" if config.get("set") else "FOLDER")
     pinned = "  # REVISION: a commit, 40 hex digits" if "@REVISION" in spec else ""
@@ -66,51 +68,53 @@ edited = editor.edit(faces, editor.space.of("{strongest}", 0.8))  # uint8 N x 3 
 ## Training
 
 {training_facts(config)}
-The tensors' sha256 is in `config.json`; `golden.safetensors` holds faces, codes and the edits that
-these very tensors made.
+`config.json` holds the sha256 of the tensors; `golden.safetensors` holds faces, codes and the edits
+that these tensors make.
 
 ## Limits
 
-An edited face shows an expression that the person did not make. Say so wherever you show one, and
-ask the person first. The emotion names are labels of the training data, not what a person feels.
+An edited face shows an expression that the person did not make. Ask for the person's consent, and
+mark edited images as edited. Emotion names are labels of the training data, not feelings.
 """
 
 
 def extractor_card(config: dict[str, Any], extractor: Any, name: str) -> str:
-    """The card of an extractor: what it tells, how well, and on whom it learned."""
+    """The card of an extractor: outputs, accuracy and training data."""
     spec = f"{config['set']}/{name}" if config.get("set") else "FOLDER"
     tags = ["facial-expression", "evaluation", config["extractor"]]
     task, licence = "image-feature-extraction", config.get("licence", "apache-2.0")
     note = f"\n{config['note']}\n" if config.get("note") else ""
     shared = config.get("split") == "train"
-    whom = "which editors learned from too" if shared else "of people whom no editor sees"
+    people = (
+        "that editors are trained on, too" if shared else "of people that no editor is trained on"
+    )
     return f"""{front_matter(tags, task, licence)}
 # {extractor.title}: {name}
 
-Looks at aligned faces (resized to {config["size"]} x {config["size"]} px) and gives
+Input: aligned faces (resized to {config["size"]} x {config["size"]} px). Output:
 {extractor.outputs}.
-A judge of editors: it learned from {config["faces"]} faces {whom}.
+It scores edited faces. Trained on {config["faces"]} faces {people}.
 {note}
 ```python
 from ganmut import extractors
 
-seen = extractors.load("{spec}")(images)  # uint8 N x 3 x H x W
-seen.features, seen.outputs
+extraction = extractors.load("{spec}")(images)  # uint8 N x 3 x H x W
+extraction.features, extraction.outputs
 ```
 
-## Its own accuracy, on the test split
+## Accuracy on the test split
 
 {score_tables(config["scores"])}
 ## Training
 
 {training_facts(config)}
-It judges faces like those it learned from. What it says about other faces, and about what a person
-feels, means nothing.
+Scores are valid for faces like those of its training data only. It does not measure what a person
+feels.
 """
 
 
 def score_tables(scores: dict[str, Any]) -> str:
-    """Markdown tables: of the named numbers, and of each dict of named numbers; no lists."""
+    """Markdown tables: one of the plain scores, and one per dict of scores; lists are left out."""
     shown = {k: f"{v:.3f}" if isinstance(v, float) else v for k, v in scores.items()}
     parts = [table({k: v for k, v in shown.items() if not isinstance(v, dict | list)})]
     for name, row in scores.items():

@@ -1,8 +1,7 @@
-"""Publishing: a weight among the bundled ones, or sets of them as one commit of a model repository
-on the Hub.
+"""Publishes weights: among the bundled ones, or as one commit of a model repository on the Hub.
 
-Every weight goes as it lies on disk, checked before it goes; its card is written anew, with the
-numbers that the bench measured for exactly these tensors (by their sha256) as `model-index`.
+The files of a weight are uploaded unchanged, after a check. Its card is written anew, with the
+scores that the bench measured for the tensors of this sha256 as `model-index`.
 """
 
 from __future__ import annotations
@@ -16,12 +15,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ganmut import legacy, weights
+from ganmut import legacy
+from ganmut.errors import ParameterError
 from ganmut.extractors.base import EXTRACTORS
 from ganmut.images import write_atomic
 from ganmut.methods.base import METHODS
 from ganmut.weights import card, hub
-from ganmut.weights.storage import BadWeights, read, read_golden, replace_folder, tensor_files
+from ganmut.weights.editors import verify
+from ganmut.weights.resolve import bundled_root, locate, resolve
+from ganmut.weights.storage import (
+    BadWeights,
+    read,
+    read_config,
+    read_golden,
+    replace_folder,
+    tensor_files,
+)
 
 TOLERANCE = 12  # grey levels between golden edits made on another processor (docs/precision.md)
 TASK = {"task_type": "image-to-image", "task_name": "facial expression editing"}
@@ -40,10 +49,12 @@ class Item:
 
 
 def bundle(folder: str | Path, set: str, name: str, **facts: Any) -> Path:
-    """Copies a trained weight, of an editor or an extractor, to `weights/<set>/<name>`; facts
-    (note, ablation_of ...) join its config and its card."""
+    """Copies the weight of an editor or extractor to `weights/<set>/<name>` and returns the folder.
+
+    facts: entries added to its config and card, such as note and ablation_of.
+    """
     config = {**read(folder).config, "set": set, **facts}
-    target = weights.bundled_root() / set / name
+    target = bundled_root() / set / name
     partial = target.with_name(f".{name}.{os.getpid()}.tmp")
     shutil.copytree(folder, partial)
     try:
@@ -59,17 +70,17 @@ def bundle(folder: str | Path, set: str, name: str, **facts: Any) -> Path:
     return target
 
 
-def records(results: Path) -> list[dict[str, Any]]:
-    """The scores in all results.jsonl of a folder, in the order of writing, with current names."""
+def read_scores(results: Path) -> list[dict[str, Any]]:
+    """The scores in all results.jsonl below a folder, in the order of writing, with current names."""
     paths = sorted(results.rglob("results.jsonl"))
     lines = [line for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
-    # A killed run may leave an incomplete last line.
+    # The last line of a run that was killed can be incomplete.
     found = [legacy.read_result(json.loads(line)) for line in lines if line.endswith("}")]
     return [r for r in found if r["kind"] == "score" and r["status"] == "ok"]
 
 
-def measured(scores: Iterable[dict[str, Any]], sha256: str) -> list[dict[str, Any]]:
-    """What was measured of the tensors of this sha256: of equal measurements the last one."""
+def select_scores(scores: Iterable[dict[str, Any]], sha256: str) -> list[dict[str, Any]]:
+    """The scores of the tensors of this sha256; of repeated measurements the last one."""
     same = ("metric", "data", "split", "size", "protocol")
     kept: dict[tuple[Any, ...], dict[str, Any]] = {}
     for score in scores:
@@ -78,59 +89,59 @@ def measured(scores: Iterable[dict[str, Any]], sha256: str) -> list[dict[str, An
     return list(kept.values())
 
 
-def plan(spec: str | Path, to: str, results: Path) -> list[Item]:
-    """The files that `push` would send for a run, a weight, a set or a folder of sets.
+def plan_upload(spec: str | Path, to: str, results: Path) -> list[Item]:
+    """The files that `push` uploads for a run, a weight, a set or a folder of sets.
 
-    Raises BadWeights or UnknownNameError for what cannot be published, ValueError where `to` is no
+    Raises BadWeights or UnknownNameError for what cannot be published, ParameterError where `to` is not
     OWNER/NAME.
     """
     if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", to):
-        raise ValueError(f"say --to OWNER/NAME, such as me/ganmut-weights; got {to!r}")
-    scores = records(results)
-    there = members(spec)
+        raise ParameterError("to", f"expected OWNER/NAME such as me/ganmut-weights, got {to!r}")
+    scores = read_scores(results)
+    folders = list_members(spec)
     items, measurements = [], {}
-    for inside, folder in there.items():
-        config = checked(folder)
-        own = measured(scores, config["sha256"])
+    for inside, folder in folders.items():
+        config = check_publishable(folder)
+        own = select_scores(scores, config["sha256"])
         measurements[inside or to.partition("/")[2]] = own
         at = f"{inside}/" if inside else ""
         names = (*tensor_files(config), "config.json", "golden.safetensors")
         items += [Item(at + name, folder / name) for name in names]
-        items.append(Item(f"{at}README.md", page(config, folder, inside, to, own).encode()))
-    if "" not in there:
-        items.append(Item("README.md", cover(there, measurements, to).encode()))
+        items.append(Item(f"{at}README.md", weight_card(config, folder, inside, to, own).encode()))
+    if "" not in folders:
+        items.append(Item("README.md", repository_card(folders, measurements, to).encode()))
     return items
 
 
-def members(spec: str | Path) -> dict[str, Path]:
-    """Where in a repository -> folder, of every weight of a spec: "" for a single one, else
-    SET/NAME."""
-    there = weights.locate(spec)
-    if there is None:
-        return {"": weights.resolve(spec)}
-    for folder in (there, there / "weights"):
+def list_members(spec: str | Path) -> dict[str, Path]:
+    """{folder in the repository: local folder} of every weight of a spec; the former is SET/NAME,
+    or "" for a single weight."""
+    root = locate(spec)
+    if root is None:
+        return {"": resolve(spec)}
+    for folder in (root, root / "weights"):
         if (folder / "config.json").is_file():
             return {"": folder}
-    found = {f"{there.resolve().name}/{p.parent.name}": p for p in there.glob("*/config.json")}
-    found |= {p.parent.relative_to(there).as_posix(): p for p in there.glob("*/*/config.json")}
+    found = {f"{root.resolve().name}/{p.parent.name}": p for p in root.glob("*/config.json")}
+    found |= {p.parent.relative_to(root).as_posix(): p for p in root.glob("*/*/config.json")}
     if not found:
         raise BadWeights(f"{spec} holds no weight: give a run, a weight, a set or a folder of sets")
     return {inside: found[inside].parent for inside in sorted(found)}
 
 
-def checked(folder: Path) -> dict[str, Any]:
+def check_publishable(folder: Path) -> dict[str, Any]:
     """The config of a weight that may be published; raises BadWeights for one that may not."""
     config = read(folder).config
     read_golden(folder)
     if origin := config.get("converted_from"):
         raise BadWeights(
-            f"{folder} was converted from the authors' checkpoint ({origin}): whether it may be "
-            "passed on is theirs to say; publish what you trained"
+            f"{folder} was converted from the authors' checkpoint ({origin}), which only they may "
+            "redistribute; publish weights that you trained"
         )
-    if config["kind"] == "editor" and (apart := weights.verify(folder)) > TOLERANCE:
+    if config["kind"] == "editor" and (apart := verify(folder)) > TOLERANCE:
         raise BadWeights(
-            f"{folder} edits its golden faces by up to {apart:.0f} grey levels otherwise than when "
-            "it was saved; bundle it again"
+            f"{folder}: edits of its golden faces differ by up to {apart:.0f} grey levels from "
+            "those saved with it; bundle it again"
         )
     return config
 
@@ -138,20 +149,20 @@ def checked(folder: Path) -> dict[str, Any]:
 # Cards --------------------------------------------------------------------------------------------
 
 
-def page(
+def weight_card(
     config: dict[str, Any], folder: Path, inside: str, to: str, scores: list[dict[str, Any]]
 ) -> str:
-    """The card of one weight as it is published."""
+    """The card of one published weight, with its scores."""
     if config["kind"] != "editor":
         return (folder / "README.md").read_text(encoding="utf-8")
     spec = f"hub:{to}@REVISION" + (f"/{inside}" if inside else "")
     name = inside or to.partition("/")[2]
     text = card.editor_card(config, METHODS[config["method"]], name, spec)
-    return indexed(text + numbers(scores), {name: scores})
+    return add_model_index(text + score_section(scores), {name: scores})
 
 
-def numbers(scores: list[dict[str, Any]]) -> str:
-    """A Markdown section with what was measured, or ""."""
+def score_section(scores: list[dict[str, Any]]) -> str:
+    """A Markdown section with a table of scores, or ""."""
     if not scores:
         return ""
     head = ["\n## Measured\n", "| | value | 95 % interval | unit | faces | on |", "|" + "---|" * 6]
@@ -159,19 +170,19 @@ def numbers(scores: list[dict[str, Any]]) -> str:
     for score in scores:
         interval = ", ".join(f"{end:.4g}" for end in score["interval"] or ())
         cells = (score["metric"], f"{score['value']:.4g}", interval, score["unit"], score["n"])
-        lines.append("| " + " | ".join(map(str, (*cells, dataset(score)))) + " |")
+        lines.append("| " + " | ".join(map(str, (*cells, dataset_name(score)))) + " |")
     return "\n".join([*head, *lines, ""])
 
 
-def dataset(score: dict[str, Any]) -> str:
-    """What a score was measured on, without the path of a folder."""
+def dataset_name(score: dict[str, Any]) -> str:
+    """The data of a score for a card: source, split and size, without the path of a folder."""
     kind, _, argument = score["data"].partition(":")
     named = argument.rstrip("/").rpartition("/")[2] if kind == "folder" else argument
     return f"{kind}{':' if named else ''}{named}, {score['split']} split, {score['size']} px"
 
 
-def indexed(text: str, scores: dict[str, list[dict[str, Any]]]) -> str:
-    """A card with the scores of its models, by name, as `model-index`."""
+def add_model_index(text: str, scores: dict[str, list[dict[str, Any]]]) -> str:
+    """A card with the scores of its models ({name: scores}) as `model-index` metadata."""
     from huggingface_hub import EvalResult, ModelCard
     from huggingface_hub.repocard_data import eval_results_to_model_index
 
@@ -181,7 +192,7 @@ def indexed(text: str, scores: dict[str, list[dict[str, Any]]]) -> str:
             EvalResult(
                 **TASK,
                 dataset_type=score["data"].partition(":")[0],
-                dataset_name=dataset(score),
+                dataset_name=dataset_name(score),
                 dataset_split=score["split"],
                 dataset_config=f"{score['size']} px",
                 dataset_args={"fingerprint": score["data_fingerprint"]},
@@ -193,20 +204,22 @@ def indexed(text: str, scores: dict[str, list[dict[str, Any]]]) -> str:
             for score in found
         ]
         index += eval_results_to_model_index(name, results) if results else []
-    made = ModelCard(text)
+    card_with_index = ModelCard(text)
     if index:
-        made.data["model-index"] = index
-    return str(made)
+        card_with_index.data["model-index"] = index
+    return str(card_with_index)
 
 
-def cover(there: dict[str, Path], scores: dict[str, list[dict[str, Any]]], to: str) -> str:
-    """The card of a repository of several weights: what there is, and the numbers of each."""
+def repository_card(
+    folders: dict[str, Path], scores: dict[str, list[dict[str, Any]]], to: str
+) -> str:
+    """The card of a repository of several weights: a table of them, and the scores of each."""
     lines = []
-    for inside, folder in there.items():
-        config = weights.read_config(folder)
+    for inside, folder in folders.items():
+        config = read_config(folder)
         what = METHODS[config["method"]].title if "method" in config else config["kind"]
         lines.append(f"| [{inside}]({inside}) | {what} | {config.get('size', '')} |")
-    first = next((i for i in there if "method" in weights.read_config(there[i])), next(iter(there)))
+    first = next((i for i in folders if "method" in read_config(folders[i])), next(iter(folders)))
     head = card.front_matter(["facial-expression", "image-editing", "gan"], "image-to-image")
     text = f"""{head}
 # Weights of ganmut
@@ -222,25 +235,27 @@ editor = ganmut.load("hub:{to}@REVISION/{first}")
 ```
 
 REVISION is a commit of this repository, 40 hex digits. With `GANMUT_HUB={to}@REVISION` in the
-environment every command takes its weights from here. Each folder has a card of its own.
+environment every command loads its weights from here. Each folder has its own card.
 """
-    return indexed(text, scores)
+    return add_model_index(text, scores)
 
 
 # Sending ------------------------------------------------------------------------------------------
 
 
 def push(items: list[Item], to: str, private: bool = False) -> str:
-    """Makes the repository where there is none, sends all files as one commit and returns the
-    commit; raises HubError."""
+    """Uploads files as one commit and returns its hash; creates the repository where needed.
+
+    Raises HubError where nobody is logged in or the upload fails.
+    """
     from huggingface_hub import CommitOperationAdd, HfApi, errors, get_token
 
     if not get_token():
         raise hub.HubError(
-            "nobody is logged in: `hf auth login` with a token that may write "
+            "not logged in: run `hf auth login` with a token that has write permission "
             "(https://huggingface.co/settings/tokens), or set HF_TOKEN"
         )
-    hub.reach()
+    hub.check_connection()
     operations = [CommitOperationAdd(item.path, item.content) for item in items]
     count = sum(item.path.endswith("config.json") for item in items)
     try:
@@ -249,10 +264,10 @@ def push(items: list[Item], to: str, private: bool = False) -> str:
             to, operations, commit_message=f"ganmut: {count} weight{'s' if count > 1 else ''}"
         )
     except errors.HfHubHTTPError as error:
-        raise hub.HubError(hub.answered(error, to)) from None
-    except hub.failures() as error:
+        raise hub.HubError(hub.explain_status(error, to)) from None
+    except hub.client_errors() as error:
         raise hub.HubError(
-            f"the upload to {to} broke off ({hub.line(error)}); "
-            "nothing was changed there: try again"
+            f"the upload to {to} was interrupted ({hub.first_line(error)}); "
+            "the repository is unchanged: try again"
         ) from None
     return done.oid

@@ -1,12 +1,12 @@
-"""A weight folder on disk: written whole or not at all, checked before a tensor of it is used.
+"""A weight folder on disk: written completely or not at all, checked before its tensors are used.
 
-    generator.safetensors (editors) or network.safetensors (extractors); a large one in parts, as
-                          generator-00001-of-00003.safetensors and so on, which config.json lists
-    config.json           what to build, the sha256 of the tensors, how they were trained
-    golden.safetensors    inputs, and what the tensors as stored made of them
+    generator.safetensors (editors) or network.safetensors (extractors); large ones in parts, as
+                          generator-00001-of-00003.safetensors ..., listed in config.json
+    config.json           what to build, the sha256 of the tensors, facts of the training
+    golden.safetensors    inputs, and the outputs of the stored tensors for them
     README.md             the model card
 
-Nothing here unpickles: tensors are safetensors, the rest is JSON.
+Nothing is unpickled: tensors are safetensors, the rest is JSON.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from ganmut.images import write_atomic
 
 FORMAT = 1
 FILES = {"editor": "generator.safetensors", "extractor": "network.safetensors"}
-# Bytes of tensors in one file: with its header it stays under 6 MiB, so that git, the Hub and a
-# slow line carry any weight in pieces that are easily sent again.
-PART = 6_200_000
-# Smaller tensors stay float32 on disk: norms, biases and what a code space learned weigh nothing.
-HALF_FROM = 1024
+# Bytes of tensors in one file. With its header a file stays under 6 MiB, so that a failed upload or
+# download repeats little.
+MAX_PART_BYTES = 6_200_000
+# Tensors with fewer elements stay float32: norms, biases and learned codes take little space.
+HALF_MIN_ELEMENTS = 1024
 REMEDY = "fetch it again or train it again"
 
 
@@ -51,14 +51,14 @@ class Weights:
     folder: Path
 
     @property
-    def place(self) -> Path:
-        """The file of the tensors; their folder where they are in parts."""
+    def path(self) -> Path:
+        """The file of the tensors, or the folder where they are in parts."""
         names = tensor_files(self.config)
         return self.folder / names[0] if len(names) == 1 else self.folder
 
 
 def tensor_files(config: dict[str, Any]) -> list[str]:
-    """Names of the files that hold the tensors of a checked config.json, in their order."""
+    """Names of the tensor files that a checked config.json lists, in order."""
     return [part["file"] for part in _parts(config)]
 
 
@@ -92,14 +92,14 @@ def read_config(folder: str | Path) -> dict[str, Any]:
             f"{path} has kind {config.get('kind')!r}, expected one of {', '.join(FILES)}"
         )
     stem = FILES[config["kind"]].removesuffix(".safetensors")
-    try:  # names of the folder's own files, and no others
-        sound = all(
+    try:  # a part is a file of this folder: no path may lead out of it
+        valid = all(
             re.fullmatch(rf"{stem}[-\w]*\.safetensors", name) for name in tensor_files(config)
         )
     except (TypeError, KeyError):
-        sound = False
-    if not sound:
-        raise BadWeights(f"{path} does not say properly which parts it has; {REMEDY}")
+        valid = False
+    if not valid:
+        raise BadWeights(f"{path} has an invalid list of parts; {REMEDY}")
     return config
 
 
@@ -121,8 +121,8 @@ def read(folder: str | Path, kind: str | None = None) -> Weights:
         tensors |= _tensors(folder / part["file"], data)
     if whole.hexdigest() != config.get("sha256"):
         raise BadWeights(
-            f"{folder / 'config.json'} lists parts that are not the whole: their sha256 is "
-            f"{whole.hexdigest()[:12]}, it says {str(config.get('sha256'))[:12]}; {REMEDY}"
+            f"{folder / 'config.json'} lists parts that do not match: their sha256 is "
+            f"{whole.hexdigest()[:12]}, expected {str(config.get('sha256'))[:12]}; {REMEDY}"
         )
     return Weights(tensors, config, folder)
 
@@ -158,19 +158,20 @@ def _tensors(path: Path, data: bytes) -> dict[str, Tensor]:
 
 
 def fill_module(module: nn.Module, weights: Weights) -> None:
-    """Loads the tensors into a module; BadWeights names the first key or shape that differs."""
-    wanted, given, path = module.state_dict(), weights.tensors, weights.place
-    for name in [*wanted, *(extra for extra in given if extra not in wanted)]:
+    """Loads the tensors into a module; raises BadWeights for the first name or shape that
+    differs."""
+    expected, given, path = module.state_dict(), weights.tensors, weights.path
+    for name in [*expected, *(extra for extra in given if extra not in expected)]:
         if name not in given:
             raise BadWeights(f"{path} lacks the tensor {name!r} that its config needs; {REMEDY}")
-        if name not in wanted:
+        if name not in expected:
             raise BadWeights(
                 f"{path} holds the tensor {name!r} that its config does not need; {REMEDY}"
             )
-        if wanted[name].shape != given[name].shape:
+        if expected[name].shape != given[name].shape:
             raise BadWeights(
                 f"{path}: the tensor {name!r} has shape {tuple(given[name].shape)}, "
-                f"its config asks for {tuple(wanted[name].shape)}; {REMEDY}"
+                f"its config asks for {tuple(expected[name].shape)}; {REMEDY}"
             )
     module.load_state_dict(given, strict=True)
 
@@ -184,9 +185,11 @@ def write(
     card: str,
     half: bool = True,
 ) -> Path:
-    """Writes a weight folder whole or not at all, replacing an older weight there; returns it.
+    """Writes a weight folder, completely or not at all, and returns it; replaces an older weight.
 
-    `make_golden` gets what was written and read back: half precision is part of the golden test.
+    make_golden: makes the golden tensors from the weights as read back, so that they include the
+    rounding to float16. card: text of README.md. Raises BadWeights where the folder holds other
+    files, or a tensor NaN or infinity.
     """
     folder = Path(folder)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "config.json").is_file():
@@ -199,10 +202,10 @@ def write(
         for name, data in split.items():
             write_atomic(partial / name, data)
         head = {"format": FORMAT, "kind": kind}
-        proof = _proof(b"".join(split.values()))
+        digest = _digest(b"".join(split.values()))
         if len(split) > 1:
-            proof["parts"] = [{"file": name} | _proof(data) for name, data in split.items()]
-        text = json.dumps({**head, **config, **proof}, indent=2, allow_nan=False)
+            digest["parts"] = [{"file": name} | _digest(data) for name, data in split.items()]
+        text = json.dumps({**head, **config, **digest}, indent=2, allow_nan=False)
         write_atomic(partial / "config.json", text + "\n")
         facts = {name: t.contiguous() for name, t in make_golden(read(partial)).items()}
         write_atomic(partial / "golden.safetensors", safetensors.torch.save(facts))
@@ -213,17 +216,17 @@ def write(
     return folder
 
 
-def _proof(data: bytes) -> dict[str, Any]:
+def _digest(data: bytes) -> dict[str, Any]:
     return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
 
 
 def _split(kind: str, tensors: dict[str, Tensor]) -> dict[str, bytes]:
-    """File name -> bytes: one file, or numbered parts where the tensors are larger than PART."""
+    """File name -> bytes: one file, or numbered parts where the tensors exceed MAX_PART_BYTES."""
     from huggingface_hub import split_torch_state_dict_into_shards
 
     pattern = FILES[kind].replace(".", "{suffix}.")
     parts = split_torch_state_dict_into_shards(
-        tensors, filename_pattern=pattern, max_shard_size=PART
+        tensors, filename_pattern=pattern, max_shard_size=MAX_PART_BYTES
     ).filename_to_tensors
     return {
         file: safetensors.torch.save({name: tensors[name] for name in names})
@@ -232,19 +235,25 @@ def _split(kind: str, tensors: dict[str, Tensor]) -> dict[str, bytes]:
 
 
 def to_storage(name: str, tensor: Tensor, half: bool = True) -> Tensor:
-    """A tensor as it goes to disk, on the CPU: large ones in float16; raises BadWeights on NaN."""
+    """A tensor as stored, on the CPU; float32 tensors of HALF_MIN_ELEMENTS become float16 where
+    `half` is set and none of their values overflows. Raises BadWeights on NaN or infinity."""
     tensor = tensor.detach().cpu()
     if not torch.isfinite(tensor).all():
         raise BadWeights(f"the tensor {name!r} holds NaN or infinity; nothing was written")
-    if half and tensor.dtype == torch.float32 and tensor.dim() > 1 and tensor.numel() >= HALF_FROM:
+    if (
+        half
+        and tensor.dtype == torch.float32
+        and tensor.dim() > 1
+        and tensor.numel() >= HALF_MIN_ELEMENTS
+    ):
         smaller = tensor.half()
         tensor = smaller if torch.isfinite(smaller).all() else tensor
-    return tensor.clone(
-        memory_format=torch.contiguous_format
-    )  # shared memory is refused by safetensors
+    # safetensors refuses tensors that share memory.
+    return tensor.clone(memory_format=torch.contiguous_format)
 
 
 def replace_folder(partial: Path, folder: Path) -> None:
+    """Moves a folder to the place of another; keeps the other where that fails."""
     old = partial.with_suffix(".old")
     if folder.exists():
         os.replace(folder, old)
