@@ -51,7 +51,6 @@ def with_plain_errors(event: Callable) -> Callable:
 def to_sentence(error: ValueError) -> str:
     """What a visitor reads; one cannot choose another detector here, hence NO_FACE."""
     text = NO_FACE if isinstance(error, NoFace) and "no face" in str(error) else str(error)
-    text = text.replace("--face takes", "choose")
     return html.escape(text[:1].upper() + text[1:].rstrip(".") + ".", quote=False)
 
 
@@ -248,7 +247,8 @@ class Handlers:
         choice, code = self.choice(setting.method), self.service.code(setting, face)
         facts = self.service.facts(face, setting.method, code)
         facts |= {"setting": words(setting, choice), "link": link(setting, choice)}
-        facts["python"] = snippet(choice, code, facts["face"])
+        own = self.service.units(face, setting.method) if choice.kind == "units" else None
+        facts["python"] = snippet(choice, code, facts["face"], own)
         pixels, readings, made = self.service.edit(face, setting.method, code)
         return add_mark(pixels), facts | readings, made
 

@@ -28,9 +28,6 @@ from ganmut.faces import Face
 
 GRID = 8  # mini faces along a side of the gamut
 CHUNK = 8  # of them that are made before anybody else may have the network
-# Units closer than this to what the face shows already fade the edit out: no change asked for, no
-# change made, and no step on the way there.
-NEAR = 0.1
 
 
 class SessionExpired(ValueError):
@@ -180,12 +177,7 @@ class Service:
         """The seventeen units that the face shows, or None where nothing here can see them."""
         with self.lock:
             visit, group = self._visit(face), self.choices[method].group
-            if group not in visit.units:
-                seen = self.judges[group].units(self._crop(visit, method).source)
-                if seen is None:
-                    return None
-                visit.units[group] = seen
-            return visit.units[group]
+            return self._source_units(visit, group, self._crop(visit, method).source)
 
     def move(
         self, face: str, method: str, code: Tensor, read: bool = True
@@ -266,7 +258,7 @@ class Service:
             height, width = visit.picture.shape[:2]
             return {
                 "method": method, "title": what.title, "weights": what.group,
-                "code": [round(value, 4) for value in code.tolist()],
+                "code": settings.exact_numbers(code),
                 "face": visit.number, "faces": len(visit.faces), "width": width, "height": height,
             }  # fmt: skip
 
@@ -283,11 +275,6 @@ class Service:
             None if x is None else x[0].float().cpu().movedim(0, -1).numpy()
             for x in (edit.mask, edit.flow)
         )
-        own = visit.units.get(self.choices[method].group) if editor.space.kind == "units" else None
-        if own is not None and (share := float((code - torch.tensor(own)).abs().max()) / NEAR) < 1:
-            change = edited.astype(np.float32) - crop.source
-            edited = (crop.source + share * change).round().clip(0, 255).astype(np.uint8)
-            mask, flow = (None if x is None else share * x for x in (mask, flow))
         return EditedCrop(crop, edited, None if mask is None else mask[..., 0], flow)
 
     def _pasted(self, visit: FaceSession, made: EditedCrop) -> np.ndarray:
@@ -311,8 +298,19 @@ class Service:
         if method not in visit.crops:
             editor = self._editor(method)
             source, transform = photographs.crop_face(visit.picture, visit.face, editor.size)
-            visit.crops[method] = Crop(source, transform, editor.prepare([source]))
+            units = None
+            if editor.space.kind == "units":
+                units = self._source_units(visit, self.choices[method].group, source)
+            visit.crops[method] = Crop(source, transform, editor.prepare([source], units))
         return visit.crops[method]
+
+    def _source_units(
+        self, visit: FaceSession, group: str, source: np.ndarray
+    ) -> list[float] | None:
+        """The units of a crop by the extractor of a set of weights; None where it has none."""
+        if group not in visit.units and (units := self.judges[group].units(source)) is not None:
+            visit.units[group] = units
+        return visit.units.get(group)
 
     def _editor(self, method: str) -> Editor:
         if method not in self.editors:

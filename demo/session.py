@@ -13,7 +13,7 @@ from skimage.transform import SimilarityTransform
 
 from ganmut import faces as photographs
 from ganmut import images
-from ganmut.editor import Editor, Faces
+from ganmut.editor import Editor, PreparedFaces
 from ganmut.emotions import UNIT_NAMES, UNITS
 from ganmut.faces import Face
 from ganmut.faces.align import template
@@ -102,7 +102,7 @@ class Crop:
 
     source: np.ndarray
     transform: SimilarityTransform
-    ready: Faces
+    ready: PreparedFaces
 
 
 @dataclass
@@ -141,7 +141,7 @@ class FaceSession:
         return sum(array.nbytes for array in kept) + sum(encoded_size(c.ready) for c in crops)
 
 
-def encoded_size(ready: Faces) -> int:
+def encoded_size(ready: PreparedFaces) -> int:
     """Bytes of what an editor made of a crop."""
     features = ready.features if isinstance(ready.features, tuple | list) else [ready.features]
     return sum(x.nbytes for x in [ready.x, *features] if isinstance(x, torch.Tensor))

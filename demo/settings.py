@@ -156,10 +156,21 @@ def _value(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def snippet(choice: MethodChoice, code: Tensor, number_of_face: int) -> str:
-    """Python that makes the same edit of a photograph on any machine with this project."""
-    numbers = ", ".join(f"{value:.4g}" for value in code.tolist())
+def exact_numbers(code: Tensor) -> list[float]:
+    """The shortest decimal numbers that give the same float32 code."""
+    return [float(str(value)) for value in code.numpy()]
+
+
+def snippet(
+    choice: MethodChoice, code: Tensor, number_of_face: int, own: list[float] | None = None
+) -> str:
+    """Python that makes the same edit of a photograph, byte for byte.
+
+    own: the units that the face shows, see `Editor.prepare`.
+    """
+    numbers = ", ".join(map(str, exact_numbers(code)))
     face = f", face={number_of_face}" if number_of_face > 1 else ""
+    face += f", source_code=torch.tensor({own})" if own else ""
     name = choice.key.rpartition("/")[2]
     return f"""import ganmut, torch
 from ganmut import faces, images

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
+from ganmut.errors import ParameterError
+
 
 def select_device(name: str | None = None) -> torch.device:
     """The named device, or CUDA where there is one, else the CPU; raises ValueError for a device
@@ -19,11 +21,11 @@ def select_device(name: str | None = None) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ValueError(f"unknown device {name!r}; use cpu, cuda or cuda:N") from None
+        raise ParameterError(
+            "device", f"unknown device {name!r}; use cpu, cuda or cuda:N"
+        ) from None
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(
-            f"device {name!r} asked for, but PyTorch finds no CUDA device; use --device cpu"
-        )
+        raise ParameterError("device", f"PyTorch finds no CUDA device for {name!r}; use cpu")
     return device
 
 

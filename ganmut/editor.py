@@ -1,9 +1,8 @@
-"""Editor: the one inference surface. Faces in, edited faces out; bench and demo touch nothing else
-of a method."""
+"""Editor: the inference path that the CLI, the page, the API and the bench share."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,23 +16,36 @@ from ganmut.device import inference, prepare_for_inference
 from ganmut.methods.base import Edit, Method
 from ganmut.networks.warp import warp
 
+# Codes closer than this to the code of the source face (largest difference of a component) fade the
+# edit out. Generators change a face slightly even under its own code; without the fade the smallest
+# move of an action unit would show all of that change at once.
+FADE_RADIUS = 0.1
+
+ImageBatch = Tensor | np.ndarray | Iterable[np.ndarray]
+
 
 @dataclass(frozen=True)
-class Faces:
-    """Faces made ready once and edited many times: x N x 3 x S x S float in [-1, 1] and what the
-    method encoded."""
+class PreparedFaces:
+    """Faces encoded once, to be edited many times.
+
+    x: N x 3 x S x S float in [-1, 1]. features: what the method encoded. n: N. source_codes: N x
+    dim, the codes that the faces show already, or None where they are unknown.
+    """
 
     x: Tensor
     features: Any
     n: int
+    source_codes: Tensor | None = None
 
     def __len__(self) -> int:
         return self.n
 
 
 class Editor:
-    """An expression editor: a trained method with its code space. uint8 RGB in and out; same input,
-    same bytes."""
+    """An expression editor: a trained method with its code space.
+
+    Images are uint8 RGB, in and out. The same input gives the same bytes on the same hardware.
+    """
 
     def __init__(self, method: Method, config: dict[str, Any], device: torch.device | str = "cpu"):
         self.config, self.device = config, torch.device(device)
@@ -48,65 +60,86 @@ class Editor:
         """The method's registry name, such as "ganmut"."""
         return self.method.name
 
-    def prepare(self, images: Tensor | np.ndarray | Iterable[np.ndarray]) -> Faces:
-        """Readies aligned faces: uint8 N x 3 x H x W (tensor) or N x H x W x 3 / list of H x W x 3
-        (arrays).
+    def prepare(
+        self, images: ImageBatch, source_codes: Tensor | Sequence[float] | None = None
+    ) -> PreparedFaces:
+        """Encodes aligned faces for `edit`.
 
-        Faces of another size are resized to the editor's. Raises ValueError for another shape or
-        dtype.
+        images: uint8 N x 3 x H x W (tensor), or N x H x W x 3 / list of H x W x 3 (arrays); faces
+        of another size are resized to the editor's. source_codes: [dim] or [N, dim], what the faces
+        show already: edits closer to it than FADE_RADIUS fade out. Raises ValueError for another
+        shape or dtype.
         """
-        x, seen = self._seen(images)
-        if len(seen) == 1:  # the layout in which convolutions are fastest; norms of several are not
-            seen = seen.contiguous(memory_format=torch.channels_last)
+        x, visible = self._preprocess(images)
+        if len(visible) == 1:  # channels_last is faster for one face, and slower for several
+            visible = visible.contiguous(memory_format=torch.channels_last)
         with torch.no_grad(), inference(self.device):
-            features = self.method.encode(seen)
-        return Faces(x, features, len(x))
+            features = self.method.encode(visible)
+        if source_codes is not None:
+            source_codes = self._codes(source_codes, len(x))
+        return PreparedFaces(x, features, len(x), source_codes)
 
-    def reference(self, images: Tensor | np.ndarray | Iterable[np.ndarray], emotion: str) -> Tensor:
-        """float N x dim: codes that show an emotion in the way of aligned reference faces (images
+    def encode_reference(self, images: ImageBatch, emotion: str) -> Tensor:
+        """float N x dim: codes that show an emotion in the style of aligned reference faces (images
         as for `prepare`). Raises ValueError where the method takes no references, and for an
-        emotion that it does not know."""
-        return self.method.style_of(self._seen(images)[1], emotion).float().cpu()
+        unknown emotion."""
+        return self.method.style_of(self._preprocess(images)[1], emotion).float().cpu()
 
-    def edit(self, faces: Faces, code: Tensor) -> Tensor:
-        """uint8 N x 3 x S x S: every face under `code` ([dim], or [N, dim] for a code a face)."""
+    def edit(self, faces: PreparedFaces, code: Tensor) -> Tensor:
+        """uint8 N x 3 x S x S: the faces under `code` ([dim], or [N, dim] for one code per face).
+
+        Raises ValueError for another number of codes, NaN, infinity or another dimension.
+        """
         return self.edit_details(faces, code).images
 
-    def edit_details(self, faces: Faces, code: Tensor) -> Edit:
-        """The edit with its mask (N x 1 x S x S, 0..1, 1 = new pixels) and flow (N x 2 x S x S,
-        pixels), or None."""
-        code = self.space.clamp(torch.as_tensor(code, dtype=torch.float32)).to(self.device)
-        code = code.expand(len(faces), -1) if code.dim() == 1 else code
-        if len(code) != len(faces):
-            raise ValueError(
-                f"{len(faces)} faces but {len(code)} codes; give one code or one a face"
-            )
+    def edit_details(self, faces: PreparedFaces, code: Tensor) -> Edit:
+        """The edit with its mask (N x 1 x S x S, 0..1, 1 = new pixels) and its flow (N x 2 x S x S,
+        pixels), either of them None where the method has none."""
+        code = self._codes(code, len(faces))
         with torch.no_grad(), inference(self.device):
             edit = self.method.edit(faces.features, code)
         edited = edit.images.float()
-        if self.grey:  # the change of luminance goes to all channels; chroma stays with its skin
-            ground = faces.x if edit.flow is None else warp(faces.x, edit.flow)
-            edited = ground + edited.mean(1, keepdim=True) - pictures.luma(ground)
-        return Edit(pictures.to_uint8(edited).cpu(), edit.mask, edit.flow)
+        if self.grey:  # add the change of luminance to all channels: the chroma stays the source's
+            base = faces.x if edit.flow is None else warp(faces.x, edit.flow)
+            edited = base + edited.mean(1, keepdim=True) - pictures.luma(base)
+        mask, flow = edit.mask, edit.flow
+        if faces.source_codes is not None:
+            distance = (code - faces.source_codes).abs().amax(1)
+            share = (distance / FADE_RADIUS).clamp(max=1)[:, None, None, None]
+            edited = torch.lerp(faces.x, edited, share)
+            mask, flow = (None if x is None else share * x for x in (mask, flow))
+        return Edit(pictures.to_uint8(edited).cpu(), mask, flow)
 
-    def select(self, faces: Faces, rows: Tensor) -> Faces:
-        """Some of the prepared faces, in any order and repeated at will: n faces under m codes
-        without encoding again."""
+    def select(self, faces: PreparedFaces, rows: Tensor) -> PreparedFaces:
+        """The prepared faces of int64 `rows`, in any order and with repeats, without encoding them
+        again: n faces under m codes."""
         rows = rows.to(self.device)
-        return Faces(faces.x[rows], self.method.index_features(faces.features, rows), len(rows))
+        codes = None if faces.source_codes is None else faces.source_codes[rows]
+        return PreparedFaces(
+            faces.x[rows], self.method.index_features(faces.features, rows), len(rows), codes
+        )
 
-    def _seen(self, images: Tensor | np.ndarray | Iterable[np.ndarray]) -> tuple[Tensor, Tensor]:
-        """N x 3 x S x S in [-1, 1]: the faces, and what the method sees of them."""
+    def _codes(self, code: Tensor | Sequence[float], n: int) -> Tensor:
+        """n x dim float32 on the device: one code for all faces, or one per face."""
+        code = self.space.clamp(torch.as_tensor(code, dtype=torch.float32)).to(self.device)
+        code = code.expand(n, -1) if code.dim() == 1 else code
+        if len(code) != n:
+            raise ValueError(f"{n} faces but {len(code)} codes; give one code or one per face")
+        return code
+
+    def _preprocess(self, images: ImageBatch) -> tuple[Tensor, Tensor]:
+        """N x 3 x S x S in [-1, 1]: the faces, and the method's input (grey for a grey editor)."""
         x = pictures.to_float(self._stack(images).to(self.device))
         x = pictures.resize(x, self.size).clamp(-1, 1)
         return x, pictures.luma(x).expand_as(x).contiguous() if self.grey else x
 
     @staticmethod
-    def _stack(images: Tensor | np.ndarray | Iterable[np.ndarray]) -> Tensor:
+    def _stack(images: ImageBatch) -> Tensor:
+        """uint8 N x 3 x H x W of what `prepare` accepts."""
         if not isinstance(images, Tensor):
             arrays = np.stack([np.asarray(image) for image in images])
             if arrays.ndim != 4 or arrays.shape[-1] != 3:
-                raise ValueError(f"expected H x W x 3 pictures, got shape {arrays.shape[1:]}")
+                raise ValueError(f"expected H x W x 3 images, got shape {arrays.shape[1:]}")
             images = pictures.to_tensor(arrays)
         if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1] != 3:
             raise ValueError(

@@ -110,7 +110,7 @@ def test_several_faces_as_in_edit(tmp_path, astronaut):
         names[face] = [row["file_name"] for row in lines(tmp_path / face / "metadata.jsonl")]
     assert names["largest"] == ["happy/one.png", "happy/two.png"]
     assert names["all"] == ["happy/one.png", "happy/two.png", "happy/two.face2.png"]
-    assert names["2"] == ["happy/two.png"] and "this picture has 1 face" in str(report.skipped)
+    assert names["2"] == ["happy/two.png"] and len(report.skipped) == 1
     rows = lines(tmp_path / "all" / "metadata.jsonl")
     assert [row.get("emotion") for row in rows] == ["happy", "happy", None]
 
@@ -157,30 +157,30 @@ def test_results_are_not_aligned_again(tmp_path, astronaut):
     assert (report.images, report.before) == (1, 1)
 
 
-def test_what_cannot_be_done_is_said_before_the_work(tmp_path, astronaut):
+def test_bad_arguments_fail_before_the_work(tmp_path, astronaut):
     save(tmp_path / "in" / "a.png", astronaut)
     (tmp_path / "empty").mkdir()
     save(tmp_path / "full" / "b.png", astronaut)
     cases = [
-        (tmp_path / "gone", "out", {}, "no such folder, and no such data source"),
-        (tmp_path / "empty", "out", {}, "holds no pictures"),
-        (tmp_path / "in", "in", {}, "holds the pictures themselves"),
-        (tmp_path / "in", "full", {}, "is not empty and was not made by align"),
-        (tmp_path / "in", "out", {"size": 3}, "at least 16"),
-        (tmp_path / "in", "out", {"detector": "yunet"}, "yunet needs its network"),
-        ("procedural", "out", {}, "has no pictures to align"),
-        (f"rafd:{tmp_path / 'in'}", "out", {}, "neutral and at least one"),
+        (tmp_path / "gone", "out", {}, "gone"),
+        (tmp_path / "empty", "out", {}, "empty"),
+        (tmp_path / "in", "in", {}, "in"),
+        (tmp_path / "in", "full", {}, "full"),
+        (tmp_path / "in", "out", {"size": 3}, "16.* 3"),
+        (tmp_path / "in", "out", {"detector": "yunet"}, "yunet"),
+        ("procedural", "out", {}, "procedural"),
+        (f"rafd:{tmp_path / 'in'}", "out", {}, "neutral"),
     ]
     for what, out, options, message in cases:
         with pytest.raises(ValueError, match=message):
             align(what, tmp_path / out, **options)
     assert not (tmp_path / "out").exists()
     align(tmp_path / "in", tmp_path / "out", size=64)
-    with pytest.raises(ValueError, match="was made with crop arcface128_up7, size 64, detector"):
+    with pytest.raises(ValueError, match="size 64"):
         align(tmp_path / "in", tmp_path / "out", size=128)
     row = {"file_name": "../full/b.png", "emotion": "happy"}
     (tmp_path / "in" / "metadata.jsonl").write_text(json.dumps(row))
-    with pytest.raises(BadData, match="leads out of"):
+    with pytest.raises(BadData, match=r"full/b\.png"):
         align(tmp_path / "in", tmp_path / "other")
 
 

@@ -19,12 +19,13 @@ from ganmut import faces
 from ganmut.datasets.base import CROP
 from ganmut.editor import Editor
 from ganmut.emotions import EMOTIONS
+from ganmut.errors import ParameterError
 from ganmut.faces import BadPoints, DetectorMissing, Face, NoFace
 from ganmut.faces.align import similarity, template
-from ganmut.faces.base import non_max_suppression
 from ganmut.faces.detectors import yunet
+from ganmut.faces.detectors.base import FaceNumberError, non_max_suppression
 from ganmut.faces.detectors.builtin import eye_distance
-from ganmut.faces.files import collect
+from ganmut.faces.image_files import collect_images
 from ganmut.faces.landmarks.augmentation import _placement, _points, _sample
 from ganmut.faces.landmarks.five_points import WEIGHT, load_network
 from ganmut.faces.landmarks.train import train_points
@@ -195,7 +196,7 @@ def test_the_mask_is_one_over_the_face_and_zero_at_the_border():
 
 def test_crops_of_two_sizes_are_refused(astronaut):
     view, transform = faces.crop_face(astronaut, template(128), 64)
-    with pytest.raises(ValueError, match="two equal squares"):
+    with pytest.raises(ValueError, match="64"):
         faces.paste_face(astronaut, view, view[:32, :32], transform)
 
 
@@ -248,7 +249,7 @@ def test_odd_pictures_have_no_face_and_break_nothing(shape):
     "picture", [np.zeros((9, 9)), np.zeros((9, 9, 3)), np.zeros((0, 9, 3), np.uint8)]
 )
 def test_what_is_no_picture_is_refused(picture):
-    with pytest.raises(ValueError, match="H x W x 3 uint8"):
+    with pytest.raises(ValueError, match="uint8"):
         faces.detect_faces(picture)
 
 
@@ -474,14 +475,13 @@ def test_faces_are_numbered_from_one_largest_first(astronaut, editor, code):
     assert np.abs(both.pixels.astype(int) - whole).max() <= 2
     assert [len(both.sources), len(both.edits)] == [2, 2] and both.edits[0].shape == (32, 32, 3)
     for wrong in (0, 3, "second"):
-        with pytest.raises(
-            NoFace, match=r"this picture has 2 faces; --face takes 1\.\.2, largest or all"
-        ):
+        with pytest.raises(FaceNumberError) as error:
             faces.edit_image(picture, editor, code, face=wrong)
+        assert (error.value.face, error.value.count) == (wrong, 2)
 
 
 def test_a_picture_without_a_face_says_so(editor, code):
-    with pytest.raises(NoFace, match="no face was found"):
+    with pytest.raises(NoFace):
         faces.edit_image(samples.coffee(), editor, code)
 
 
@@ -520,7 +520,7 @@ def test_every_kind_of_file_is_edited_and_bad_ones_are_left_out(tmp_path, astron
         assert edited.shape == astronaut.shape, row  # upright, at its own size
         assert np.abs(np.array(row["points"]) - done[0]["points"]).max() < 4, row
     assert [json.loads(line) for line in (out / "faces.jsonl").read_text().splitlines()] == records
-    again = collect([source, out / "sub"], out)
+    again = collect_images([source, out / "sub"], out)
     assert len(again) == len(records)  # the results of the first run are not edited again
 
 
@@ -544,15 +544,15 @@ def test_what_cannot_be_done_is_said_before_the_work(tmp_path, astronaut, editor
     Image.fromarray(astronaut).save(twin)
     (tmp_path / "empty").mkdir()
     cases = [
-        ([photo], photo, ValueError, "overwrite"),
-        ([photo, twin], tmp_path / "both.png", ValueError, "give a folder"),
-        ([photo, photo], tmp_path / "out", ValueError, "two pictures"),
-        ([photo], tmp_path / "edited.gif", ValueError, "cannot write"),
-        ([photo], tmp_path, ValueError, "overwrite"),
-        ([twin], tmp_path, ValueError, "overwrite"),  # photo.bmp would become photo.png
-        ([tmp_path], tmp_path, ValueError, "holds the pictures"),
-        ([tmp_path / "empty"], tmp_path / "out", BadImage, "no pictures"),
-        ([tmp_path / "gone.png"], tmp_path / "out", BadImage, "no such file"),
+        ([photo], photo, ParameterError, "photo"),
+        ([photo, twin], tmp_path / "both.png", ParameterError, "2 images"),
+        ([photo, photo], tmp_path / "out", ValueError, "photo.png"),
+        ([photo], tmp_path / "edited.gif", ParameterError, "edited.gif"),
+        ([photo], tmp_path, ParameterError, "photo"),
+        ([twin], tmp_path, ParameterError, "photo"),  # photo.bmp would become photo.png
+        ([tmp_path], tmp_path, ParameterError, ""),
+        ([tmp_path / "empty"], tmp_path / "out", BadImage, "empty"),
+        ([tmp_path / "gone.png"], tmp_path / "out", BadImage, "gone.png"),
     ]
     for paths, out, kind, message in cases:
         with pytest.raises(kind, match=message):

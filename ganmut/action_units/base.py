@@ -16,7 +16,7 @@ class ProviderUnavailable(ValueError):
 
 
 class Provider(Protocol):
-    """What a file here registers: built from the text of `--model`, "" where there was none."""
+    """What a file here registers: built from the text of `model`, "" where there was none."""
 
     def estimate_units(self, images: list[np.ndarray]) -> list[tuple[float, ...] | None]:
         """17 units in 0..1 (order of ganmut.emotions.UNITS) of each H x W x 3 uint8 RGB picture of

@@ -16,7 +16,7 @@ RENDERED = "procedural/units"
 
 @PROVIDERS.register("bundled")
 class Bundled:
-    """`--model` is the spec of a units extractor: the bundled one, a folder, hub:OWNER/NAME@REV.
+    """`model` is the spec of a units extractor: the bundled one, a folder, hub:OWNER/NAME@REV.
 
     The bundled one has only seen rendered faces, and says so: on photographs its numbers are rough.
     """

@@ -18,7 +18,7 @@ AIR, LEAST = 0.25, 256
 
 @PROVIDERS.register("mediapipe")
 class MediaPipe:
-    """`--model` is the path of Google's face_landmarker.task, which users fetch themselves.
+    """`model` is the path of Google's face_landmarker.task, which users fetch themselves.
 
     Raises ProviderUnavailable without the package or the file.
     """
@@ -34,7 +34,9 @@ class MediaPipe:
         path = Path(model).expanduser()
         if not model or not path.is_file():
             told = f"there is no file {model!r}" if model else "mediapipe needs its model"
-            raise ProviderUnavailable(f"{told}: fetch {MODEL} from {PAGE} and give --model PATH")
+            raise ProviderUnavailable(
+                f"{told}: download {MODEL} from {PAGE} and pass its path as model"
+            )
         options = vision.FaceLandmarkerOptions(
             base_options=BaseOptions(model_asset_path=str(path)),
             output_face_blendshapes=True,

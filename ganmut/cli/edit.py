@@ -37,6 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="action units 0..1, such as 12=1 25=.6; the others are 0",
     )
     parser.add_argument(
+        "--source-units",
+        type=parse_unit,
+        nargs="+",
+        metavar="AU=VALUE",
+        help="action units that the face shows already: others than --units keep these values, and "
+        "edits within 0.1 of them fade out",
+    )
+    parser.add_argument(
         "--reference",
         metavar="IMAGE",
         help="show --emotion in the style of this face (methods with a style encoder)",
@@ -49,20 +57,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ganmut import weights
-    from ganmut.faces import edit_files, make_target_code
+    from ganmut.faces import edit_files, make_target_code, source_code
 
     spec, member = parse_spec(args.weights, args.method)
     editor = weights.load(spec, args.device, member=member)
+    source_units = args.source_units and dict(args.source_units)
     code = make_target_code(
         editor,
         emotion=args.emotion,
         intensity=args.intensity,
         code=args.code,
         units=args.units and dict(args.units),
+        source_units=source_units,
         reference=args.reference,
         detector=args.detector,
     )
-    records = edit_files(args.paths, editor, code, args.out, detector=args.detector, face=args.face)
+    records = edit_files(
+        args.paths,
+        editor,
+        code,
+        args.out,
+        detector=args.detector,
+        face=args.face,
+        source_code=source_code(editor, source_units),
+    )
     failures = [record["error"] for record in records if "error" in record]
     print_failures(failures)
     print(

@@ -137,8 +137,8 @@ def ordered(labels: tuple[str, ...], count: int, path: Path) -> tuple[tuple[str,
     if len(names) != count or len(set(names)) != count or "neutral" not in names:
         given = f"got {', '.join(names)}" if names else "they are not in the file"
         raise BadWeights(
-            f"{path} knows {count} labels: name them with --labels A,B,... in the order of its "
-            f"training, each once and neutral among them; {given}"
+            f"{path} has {count} labels: name each of them once, neutral included, in the order of "
+            f"its training (labels); {given}"
         )
     emotions = ("neutral", *(name for name in names if name != "neutral"))
     return emotions, [names.index(emotion) for emotion in emotions]

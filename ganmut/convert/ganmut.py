@@ -43,7 +43,7 @@ class GANmut(Format):
         checkpoint.take("axes.bias")
         emotions, order = ordered(labels, len(axes) + 1, checkpoint.path)
         if order[0] != 0:  # neutral has no direction, and is the label before the first
-            raise BadWeights(f"{checkpoint.path} has neutral first: name it first in --labels")
+            raise BadWeights(f"{checkpoint.path} has neutral first: name it first in labels")
         own = {"directions": axes}
         return stargan_trunk.build("ganmut", checkpoint, emotions, size, own, bgr=True)
 

@@ -6,8 +6,8 @@ does them for files and folders. `align_files` makes training data: it detects a
 
 from ganmut.faces.align import BadPoints, crop_face
 from ganmut.faces.align_dataset import align_files
-from ganmut.faces.base import DETECTORS, DetectorMissing, Face, NoFace
-from ganmut.faces.files import edit_files
+from ganmut.faces.detectors.base import DETECTORS, DetectorMissing, Face, NoFace
+from ganmut.faces.image_files import edit_files
 from ganmut.faces.paste_back import paste_face
 from ganmut.faces.pipeline import (
     EditedImage,
@@ -17,7 +17,7 @@ from ganmut.faces.pipeline import (
     open_detector,
     select_faces,
 )
-from ganmut.faces.target_code import make_target_code
+from ganmut.faces.target_code import make_target_code, source_code
 
 __all__ = [
     "DETECTORS",
@@ -36,4 +36,5 @@ __all__ = [
     "open_detector",
     "paste_face",
     "select_faces",
+    "source_code",
 ]

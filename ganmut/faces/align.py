@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from skimage.transform import SimilarityTransform
 
-from ganmut.faces.base import Face
+from ganmut.faces.detectors.base import Face
 
 # ArcFace's five points in a 112 px crop (left eye, right eye, nose, mouth corners), scaled to 128
 # px and moved 7 px up: the crop that `ganmut.datasets.base.CROP` names.

@@ -1,4 +1,4 @@
-"""Any pictures in, the one crop out: a folder that `--data folder:DIR` reads, made resumably."""
+"""Aligned training data from any images: a folder that the source "folder:DIR" reads."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from ganmut.datasets.base import CROP, SOURCES, BadData, open_source
 from ganmut.datasets.directory import pictures, row_at
 from ganmut.datasets.folder import metadata_of, read_rows
 from ganmut.datasets.records import Row, RowFilter, TableSource
+from ganmut.errors import ParameterError
 from ganmut.faces.align import SIDE, BadPoints, crop_face
-from ganmut.faces.base import NoFace
-from ganmut.faces.files import png_names
+from ganmut.faces.detectors.base import NoFace
+from ganmut.faces.image_files import png_names
 from ganmut.faces.pipeline import detect_faces, open_detector, select_faces
 
 LOG, LEFT_OUT = "align.jsonl", "left_out.jsonl"
@@ -61,11 +62,11 @@ def align_files(
     split, person, units) and `fill`, score and origin; `left_out.jsonl` lists what gave no face. A
     run may be broken off: `align.jsonl` remembers each picture, and the next run with the same
     settings goes on after it; a picture that changed is done again. Raises BadData for what holds
-    no pictures, ValueError where `out` cannot be used.
+    no pictures, ParameterError where `out` cannot be used.
     """
     out = Path(out).expanduser()
     if size < 16:
-        raise ValueError(f"--size must be at least 16, got {size}")
+        raise ParameterError("size", f"must be at least 16, got {size}")
     settings = {"crop": CROP, "size": size, "detector": detector, "face": str(face)}
     jobs, left = listing(str(what), out)
     open_detector(detector)  # fails here, before any work, where it is not installed
@@ -107,7 +108,7 @@ def listing(what: str, out: Path) -> tuple[list[Job], dict[str, str]]:
         if not root.is_dir():
             raise BadData(f"{what}: there is no such folder, and no such data source")
         if root.resolve() == out.resolve():
-            raise ValueError(f"{out} holds the pictures themselves; choose another folder")
+            raise ParameterError("out", f"{out} is the folder of the input images")
         rows = rows_of(root, left)
 
         def picture(row: Row) -> np.ndarray:
@@ -144,21 +145,21 @@ def rows_of(root: Path, left: dict[str, str]) -> list[Row]:
 def resume(out: Path, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """What an earlier run noted, by picture; starts the log where there is none.
 
-    Raises ValueError where the folder was made with other settings or holds something else.
+    Raises ParameterError where the folder holds a run with other settings, or something else.
     """
     path = out / LOG
     if not path.is_file():
         if out.is_file() or (out.is_dir() and any(out.iterdir())):
-            raise ValueError(f"{out} is not empty and was not made by align; choose another --out")
+            raise ParameterError("out", f"{out} is not empty and holds no earlier run of align")
         images.write_atomic(path, json.dumps(settings) + "\n")
         return {}
     lines = [entry for line in path.read_text(encoding="utf-8").splitlines() if (entry := of(line))]
     if not lines or lines[0] != settings:
-        told = ", ".join(f"{k} {v}" for k, v in (lines[0] if lines else {}).items())
-        raise ValueError(
-            f"{out} was made with {told or 'settings unknown'}; give these, or choose another --out"
+        earlier = ", ".join(f"{k} {v}" for k, v in (lines[0] if lines else {}).items())
+        raise ParameterError(
+            "out", f"{out} holds a run with other settings: {earlier or 'unknown'}"
         )
-    # The last line of a run that was killed may be half a line.
+    # The last line of a run that was killed can be incomplete.
     write_lines(path, lines)
     return {entry["key"]: entry for entry in lines[1:]}
 

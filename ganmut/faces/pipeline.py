@@ -1,4 +1,4 @@
-"""From a photograph to an edited photograph: find, crop, edit, paste back."""
+"""Photograph to edited photograph: detect, crop, edit, paste back."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from torch import Tensor
 from ganmut import images
 from ganmut.editor import Editor
 from ganmut.faces.align import crop_face
-from ganmut.faces.base import DETECTORS, Detector, Face, NoFace
+from ganmut.faces.detectors.base import DETECTORS, Detector, Face, FaceNumberError, NoFace
 from ganmut.faces.paste_back import paste_face
 
 
 @dataclass(frozen=True)
 class EditedImage:
-    """What became of a photograph.
+    """An edited photograph.
 
-    pixels: H x W x 3 uint8, the photograph with the edited faces pasted back. faces: all faces
-    found, largest first. numbers: which of them were edited, from 1. sources, edits: their S x S x
-    3 uint8 crops before and after.
+    pixels: H x W x 3 uint8, the photograph with the edited faces pasted back. faces: all detected
+    faces, largest first. numbers: those that were edited, from 1. sources, edits: their S x S x 3
+    uint8 crops before and after.
     """
 
     pixels: np.ndarray
@@ -43,9 +43,9 @@ def open_detector(spec: str = "builtin") -> Detector:
 
 
 def detect_faces(picture: np.ndarray, detector: str | Detector = "builtin") -> list[Face]:
-    """The faces of an H x W x 3 uint8 RGB picture, largest first; empty where there is none."""
+    """The faces of an H x W x 3 uint8 RGB image, largest first; may be empty."""
     if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or not picture.size:
-        raise ValueError(f"a picture is H x W x 3 uint8, got {picture.dtype} {picture.shape}")
+        raise ValueError(f"expected H x W x 3 uint8, got {picture.dtype} {picture.shape}")
     engine = open_detector(detector) if isinstance(detector, str) else detector
     return engine.detect(picture)
 
@@ -53,19 +53,17 @@ def detect_faces(picture: np.ndarray, detector: str | Detector = "builtin") -> l
 def select_faces(faces: list[Face], face: str | int = "largest") -> list[int]:
     """Numbers (from 1, largest first) of the faces that `face` means: "largest", "all" or a number.
 
-    Raises NoFace where there is no face or no face of that number.
+    Raises NoFace where there is no face, FaceNumberError where there is none of that number.
     """
     if not faces:
-        raise NoFace("no face was found in this picture; try another picture or another detector")
+        raise NoFace("no face was found in this image; try another image or another detector")
     if face == "largest":
         return [1]
     if face == "all":
         return list(range(1, len(faces) + 1))
     number = int(face) if str(face).strip().isdecimal() else 0
     if not 1 <= number <= len(faces):
-        count = "1 face" if len(faces) == 1 else f"{len(faces)} faces"
-        span = "1" if len(faces) == 1 else f"1..{len(faces)}"
-        raise NoFace(f"this picture has {count}; --face takes {span}, largest or all, got {face!r}")
+        raise FaceNumberError(face, len(faces))
     return [number]
 
 
@@ -76,22 +74,23 @@ def edit_image(
     *,
     detector: str | Detector = "builtin",
     face: str | int = "largest",
+    source_code: Tensor | None = None,
 ) -> EditedImage:
-    """The photograph (H x W x 3 uint8 RGB) with one face or all under the code ([dim]).
+    """The photograph (H x W x 3 uint8 RGB) with one face or all faces edited under `code` ([dim]).
 
-    face: "largest", "all" or a number from 1, largest first. Raises NoFace where the face asked for
-    is not there.
+    face: "largest", "all" or a number from 1, largest first. source_code: [dim], what the face
+    shows already, see `Editor.prepare`. Raises NoFace where the face is not there.
     """
     faces = detect_faces(picture, detector)
     numbers = select_faces(faces, face)
-    views = [crop_face(picture, faces[number - 1], editor.size) for number in numbers]
-    sources = [view for view, _ in views]
-    made = editor.edit_details(editor.prepare(sources), code)
-    edits, flows = list(images.to_array(made.images)), [None] * len(views)
-    if made.flow is not None:
-        flows = list(made.flow.float().movedim(1, -1).cpu().numpy())
+    crops = [crop_face(picture, faces[number - 1], editor.size) for number in numbers]
+    sources = [source for source, _ in crops]
+    edit = editor.edit_details(editor.prepare(sources, source_code), code)
+    edits, flows = list(images.to_array(edit.images)), [None] * len(crops)
+    if edit.flow is not None:
+        flows = list(edit.flow.float().movedim(1, -1).cpu().numpy())
     pixels = picture
-    for (source, transform), edited, flow in zip(views, edits, flows, strict=True):
+    for (source, transform), edited, flow in zip(crops, edits, flows, strict=True):
         pixels = paste_face(pixels, source, edited, transform, flow)
     return EditedImage(pixels, faces, numbers, sources, edits)
 
@@ -104,11 +103,11 @@ def encode_reference(
     detector: str | Detector = "builtin",
     face: str | int = "largest",
 ) -> Tensor:
-    """The code [dim] that shows an emotion as the face of a reference photograph does.
+    """The code [dim] that shows an emotion in the style of a face of a reference photograph.
 
     Raises NoFace where no face is found, ValueError where the method takes no references.
     """
-    found = detect_faces(picture, detector)
-    number = select_faces(found, face)[0]
-    source, _ = crop_face(picture, found[number - 1], editor.size)
-    return editor.reference([source], emotion)[0]
+    faces = detect_faces(picture, detector)
+    number = select_faces(faces, face)[0]
+    source, _ = crop_face(picture, faces[number - 1], editor.size)
+    return editor.encode_reference([source], emotion)[0]

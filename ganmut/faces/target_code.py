@@ -1,5 +1,4 @@
-"""The code that a person asks for: an emotion by its name, numbers, action units, or the way that a
-reference picture shows it."""
+"""Target codes from what a person specifies: an emotion, a code's numbers, or action units."""
 
 from __future__ import annotations
 
@@ -12,7 +11,8 @@ from torch import Tensor
 from ganmut import images
 from ganmut.codes import ActionUnitSpace
 from ganmut.editor import Editor
-from ganmut.faces.base import NoFace
+from ganmut.errors import ParameterError
+from ganmut.faces.detectors.base import NoFace
 from ganmut.faces.pipeline import encode_reference
 
 
@@ -23,43 +23,66 @@ def make_target_code(
     intensity: float = 1.0,
     code: Sequence[float] | None = None,
     units: Mapping[int, float] | None = None,
+    source_units: Mapping[int, float] | None = None,
     reference: str | Path | None = None,
     detector: str = "builtin",
 ) -> Tensor:
-    """The code [dim] of exactly one of: an emotion at an intensity 0..1, a code's own numbers, or
-    units by their FACS number, 0..1. A reference picture says how the emotion is shown.
+    """The code [dim] of exactly one of: an emotion at an intensity 0..1, a code's numbers, or
+    action units {FACS number: 0..1}.
 
-    Raises ValueError for none or several of them and for what the method's space does not have;
-    BadImage or NoFace for a reference that holds no face.
+    source_units: units that the face shows already; those that `units` does not name keep these
+    values instead of 0. reference: an image whose face sets the style of the emotion. Raises
+    ParameterError for none or several of the three and for what the method's space does not have,
+    BadImage or NoFace for an unusable reference.
     """
-    if sum(option is not None for option in (emotion, code, units)) != 1:
-        raise ValueError(
-            "say what to show, in one way: --emotion NAME [--intensity 0..1], --code NUMBERS "
-            "or --units AU=VALUE"
+    given = sum(option is not None for option in (emotion, code, units))
+    if given != 1:
+        raise ParameterError(
+            "emotion, code, units", f"exactly one of the three is required, got {given}"
         )
     if reference is not None and emotion is None:
-        raise ValueError("--reference says how to show an emotion: give --emotion NAME too")
-    space = editor.space
+        raise ParameterError("reference", "a reference image requires an emotion")
     if emotion is not None:
-        named = space.of(emotion, intensity)
-        if reference is None:
-            return named
-        picture = images.read_image(reference)
-        try:
-            shown = encode_reference(picture, editor, emotion, detector=detector)
-        except NoFace as error:
-            raise NoFace(f"{reference}: {error}") from None
-        return torch.lerp(space.of(emotion, 0), shown, intensity)
+        return _emotion_code(editor, emotion, intensity, reference, detector)
     if units is not None:
-        if not isinstance(space, ActionUnitSpace):
-            raise ValueError(
-                f"{editor.name} is not steered by action units; "
-                "give --emotion or --code, or a --method such as defgan"
-            )
-        return space.units(units)
+        source = source_code(editor, source_units)
+        space = _unit_space(editor, "units")
+        return space.units(units, None if source is None else source.tolist())
     asked = torch.tensor(code)
-    nearest = space.clamp(asked)
+    nearest = editor.space.clamp(asked)
     if not torch.allclose(nearest, asked, atol=1e-6):
         numbers = " ".join(f"{value:.3g}" for value in nearest.tolist())
-        raise ValueError(f"this code is outside of {editor.name}'s space; the nearest is {numbers}")
+        raise ParameterError(
+            "code", f"outside of {editor.name}'s code space; the nearest code is {numbers}"
+        )
     return nearest
+
+
+def source_code(editor: Editor, source_units: Mapping[int, float] | None) -> Tensor | None:
+    """The code [dim] of the action units {FACS number: 0..1} that a face shows, or None for None.
+
+    Raises ParameterError where the method has no action units.
+    """
+    if not source_units:
+        return None
+    return _unit_space(editor, "source_units").units(source_units)
+
+
+def _unit_space(editor: Editor, parameter: str) -> ActionUnitSpace:
+    if not isinstance(editor.space, ActionUnitSpace):
+        raise ParameterError(parameter, f"{editor.name} is not controlled by action units")
+    return editor.space
+
+
+def _emotion_code(
+    editor: Editor, emotion: str, intensity: float, reference: str | Path | None, detector: str
+) -> Tensor:
+    code = editor.space.of(emotion, intensity)
+    if reference is None:
+        return code
+    picture = images.read_image(reference)
+    try:
+        style = encode_reference(picture, editor, emotion, detector=detector)
+    except NoFace as error:
+        raise NoFace(f"{reference}: {error}") from None
+    return torch.lerp(editor.space.of(emotion, 0), style, intensity)

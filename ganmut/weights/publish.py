@@ -71,7 +71,7 @@ def bundle(folder: str | Path, set: str, name: str, **facts: Any) -> Path:
 
 
 def read_scores(results: Path) -> list[dict[str, Any]]:
-    """The scores in all results.jsonl below a folder, in the order of writing, with current names."""
+    """The scores in all results.jsonl below a folder, in the order of writing, current names."""
     paths = sorted(results.rglob("results.jsonl"))
     lines = [line for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
     # The last line of a run that was killed can be incomplete.
@@ -92,8 +92,8 @@ def select_scores(scores: Iterable[dict[str, Any]], sha256: str) -> list[dict[st
 def plan_upload(spec: str | Path, to: str, results: Path) -> list[Item]:
     """The files that `push` uploads for a run, a weight, a set or a folder of sets.
 
-    Raises BadWeights or UnknownNameError for what cannot be published, ParameterError where `to` is not
-    OWNER/NAME.
+    Raises BadWeights or UnknownNameError for what cannot be published, ParameterError where
+    `to` is not OWNER/NAME.
     """
     if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", to):
         raise ParameterError("to", f"expected OWNER/NAME such as me/ganmut-weights, got {to!r}")

@@ -87,8 +87,8 @@ def locate(spec: str | Path, roots: tuple[Path, ...] = ()) -> Path | None:
 def resolve(spec: str | Path, kind: str = "editor", member: str = "") -> Path:
     """The weight folder of a spec: "set/name", a folder, a run, or "hub:..." (see `locate`).
 
-    member: name of the weight where the spec is a set; ignored where it is a weight. Raises UnknownNameError
-    for a name that does not exist, BadWeights for a folder that holds no weight.
+    member: name of the weight where the spec is a set; ignored where it is a weight. Raises
+    UnknownNameError for a name that does not exist, BadWeights for a folder without a weight.
     """
     spec, found = str(spec), locate(spec)
     candidates = (found, found / "weights", found / (member or "weights")) if found else ()

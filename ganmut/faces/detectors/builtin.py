@@ -12,7 +12,7 @@ from skimage.data import lbp_frontal_face_cascade_filename
 from skimage.feature import Cascade
 
 from ganmut.faces.align import BadPoints, similarity, template
-from ganmut.faces.base import DETECTORS, Face, non_max_suppression
+from ganmut.faces.detectors.base import DETECTORS, Face, non_max_suppression
 from ganmut.faces.landmarks.five_points import LUMA, SIZE, load_network, locate_points
 
 # How the cascade's box lies to the aligned crop (measured on photographs): its side in crop sides,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ganmut.faces.base import DETECTORS, DetectorMissing, Face, non_max_suppression
+from ganmut.faces.detectors.base import DETECTORS, DetectorMissing, Face, non_max_suppression
 
 PACK = "buffalo_sc"
 LICENCE = (

@@ -48,7 +48,7 @@ def read_faces(folder: str | Path, split: str, fill: float = 0.8) -> Tensor:
     note = Path(folder) / "metadata.jsonl"
     if not note.is_file():
         raise BadData(
-            f"{note} is missing: --data wants aligned {SIDE} px faces with a metadata.jsonl"
+            f"{note} is missing: data must be aligned {SIDE} px faces with a metadata.jsonl"
         )
     rows = [json.loads(line) for line in note.read_text().splitlines() if line.strip()]
     rows = [

@@ -1,4 +1,4 @@
-"""Face, the detectors' contract and their registry: ONE FILE in this folder = ONE DETECTOR."""
+"""Face, the detectors' protocol and their registry: ONE FILE in this folder = ONE DETECTOR."""
 
 from __future__ import annotations
 
@@ -13,20 +13,34 @@ DETECTORS = Registry("detector", "ganmut.faces.detectors")
 
 
 class NoFace(ValueError):
-    """A picture without the face that was asked for; the message says what to try."""
+    """An image without the requested face."""
+
+
+class FaceNumberError(NoFace):
+    """A face number that an image does not have."""
+
+    parameter = "face"  # see ganmut.errors
+
+    def __init__(self, face: str | int, count: int):
+        self.face, self.count = face, count
+        numbers = "1" if count == 1 else f"1..{count}"
+        faces = "1 face" if count == 1 else f"{count} faces"
+        super().__init__(
+            f"this image has {faces}; expected {numbers}, largest or all, got {face!r}"
+        )
 
 
 class DetectorMissing(ValueError):
-    """A detector whose package or weights are not at hand; the message says how to get them."""
+    """A detector without its package or weights; the message says how to get them."""
 
 
 @dataclass(frozen=True)
 class Face:
-    """One face, in pixels of its picture (x right, y down, 0 = centre of the first pixel).
+    """One face, in pixels of its image (x right, y down, 0 = centre of the first pixel).
 
-    points: float64 5 x 2: left eye, right eye, nose, left mouth corner, right mouth corner, left as
-    the viewer sees it. box: (x, y, width, height). score: 0..1, how sure the detector is; scores of
-    two detectors do not compare.
+    points: float64 5 x 2: left eye, right eye, nose, left mouth corner, right mouth corner; left
+    and right are the viewer's. box: (x, y, width, height). score: 0..1, confidence of the detector,
+    not comparable between detectors.
     """
 
     points: np.ndarray
@@ -43,11 +57,11 @@ class Face:
 
     @property
     def area(self) -> float:
-        """Size of the box in square pixels: what "largest" means."""
+        """Area of the box in square pixels; "largest" refers to it."""
         return self.box[2] * self.box[3]
 
     def rescale(self, scale: float) -> Face:
-        """The same face in a picture that is `scale` times as large."""
+        """The same face in an image that is `scale` times as large."""
         x, y, width, height = self.box
         corner = (np.array([x, y]) + 0.5) * scale - 0.5
         points = (self.points + 0.5) * scale - 0.5
@@ -55,15 +69,15 @@ class Face:
 
 
 class Detector(Protocol):
-    """What a file here registers: built from the text after the colon of `name:argument`."""
+    """A registered detector, built from the text after the colon of `name:argument`."""
 
     def detect(self, picture: np.ndarray) -> list[Face]:
-        """The faces of an H x W x 3 uint8 RGB picture, largest first; may be empty."""
+        """The faces of an H x W x 3 uint8 RGB image, largest first; may be empty."""
         ...
 
 
 def box_overlap(a: Face, b: Face) -> float:
-    """Share of the smaller box that the two boxes have in common, 0..1."""
+    """Intersection of two boxes as a share of the smaller box, 0..1."""
     ax, ay, aw, ah = a.box
     bx, by, bw, bh = b.box
     width = min(ax + aw, bx + bw) - max(ax, bx)
@@ -72,7 +86,7 @@ def box_overlap(a: Face, b: Face) -> float:
 
 
 def non_max_suppression(faces: list[Face], limit: float = 0.5) -> list[Face]:
-    """One face a place: of those that overlap by more than `limit` the surest; largest first."""
+    """Keeps of faces that overlap by more than `limit` the one of highest score; largest first."""
     kept: list[Face] = []
     for face in sorted(faces, key=lambda face: -face.score):
         if all(box_overlap(face, other) <= limit for other in kept):

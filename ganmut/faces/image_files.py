@@ -1,4 +1,4 @@
-"""Picture files in, edited picture files out, and one json line a face beside them."""
+"""Edits image files and folders; writes a JSON line per edited face beside the results."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ganmut.editor import Editor
+from ganmut.errors import ParameterError
 from ganmut.faces.align import BadPoints
-from ganmut.faces.base import NoFace
+from ganmut.faces.detectors.base import NoFace
 from ganmut.faces.pipeline import EditedImage, edit_image, open_detector
 from ganmut.images import SUFFIXES, BadImage, read_image, write_atomic
 
@@ -41,27 +42,35 @@ def edit_files(
     *,
     detector: str = "builtin",
     face: str | int = "largest",
+    source_code: Tensor | None = None,
     progress: bool = True,
 ) -> list[dict[str, Any]]:
-    """Edits files and all pictures of folders; a record a face, or an "error" a bad picture.
+    """Edits files and all images of folders; returns a record per edited face.
 
-    out: a folder (made if need be; PNG files with the inputs' names), or for one picture a file in
-    any of FORMATS. The records are also written there as json lines (faces.jsonl, or FILE.jsonl).
-    Raises BadImage or NoFace where the only picture cannot be edited, ValueError for an output
-    that cannot be written; of several pictures, bad ones are skipped: look for "error" in the
-    records.
+    out: a folder (created where needed; PNG files with the inputs' names), or for one image a file
+    in any of FORMATS. The records are also written as JSON lines (out/faces.jsonl, or FILE.jsonl).
+    Of several images, those that cannot be edited are skipped and have a record with "error". For a
+    single image its BadImage or NoFace is raised. Raises ParameterError for an output that cannot
+    be written.
     """
-    inputs, out = collect(paths, Path(out)), Path(out)
+    inputs, out = collect_images(paths, Path(out)), Path(out)
     single = len(inputs) == 1 and not any(Path(path).is_dir() for path in paths)
-    targets, note = plan(inputs, out, single)
-    open_detector(detector)  # fails here, before any work, where it is not installed
+    targets, note = plan_outputs(inputs, out, single)
+    open_detector(detector)  # a missing detector fails before any work
     records: list[dict[str, Any]] = []
     hidden = not progress or len(inputs) == 1
     bar = tqdm(inputs, unit="picture", disable=hidden, file=sys.stderr)
     try:
         for (path, _), target in zip(bar, targets, strict=True):
             try:
-                edited = edit_image(read_image(path), editor, code, detector=detector, face=face)
+                edited = edit_image(
+                    read_image(path),
+                    editor,
+                    code,
+                    detector=detector,
+                    face=face,
+                    source_code=source_code,
+                )
             except (BadImage, NoFace, BadPoints) as error:
                 if len(inputs) == 1:
                     raise
@@ -71,23 +80,23 @@ def edit_files(
                 continue
             write_picture(target, edited.pixels)
             records += _records(path, target, edited, detector)
-    finally:  # an interrupted run keeps the lines of what it did
+    finally:  # an interrupted run keeps its records
         if records:
             lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in records)
             write_atomic(note, "".join(lines))
     return records
 
 
-def collect(paths: Iterable[str | Path], out: Path) -> list[tuple[Path, Path]]:
-    """(picture file, its name below the output) of files and folders, subfolders too.
+def collect_images(paths: Iterable[str | Path], out: Path) -> list[tuple[Path, Path]]:
+    """(image file, its name below the output) of files and of folders with their subfolders.
 
-    What lies in `out` is left aside, so that a second run does not edit the results of the first.
-    Raises BadImage for a path that is not there and where there is no picture at all.
+    Files in `out` are ignored, so that a second run does not edit the results of the first. Raises
+    BadImage for a path that does not exist and where there is no image at all.
     """
     paths, found = [Path(path) for path in paths], []
     for path in paths:
         if path.is_dir() and path.resolve() == out.resolve():
-            raise ValueError(f"{out} holds the pictures themselves; choose another folder")
+            raise ParameterError("out", f"{out} is the folder of the input images")
         if path.is_dir():
             inside = (file for file in sorted(path.rglob("*")) if file.suffix.lower() in SUFFIXES)
             found += [
@@ -105,26 +114,31 @@ def collect(paths: Iterable[str | Path], out: Path) -> list[tuple[Path, Path]]:
     return found
 
 
-def plan(inputs: list[tuple[Path, Path]], out: Path, single: bool) -> tuple[list[Path], Path]:
-    """Where each edited picture and the json lines go; raises ValueError where that cannot be."""
+def plan_outputs(
+    inputs: list[tuple[Path, Path]], out: Path, single: bool
+) -> tuple[list[Path], Path]:
+    """(output file of each image, file of the records); raises ParameterError for an `out` that
+    cannot hold them."""
     one = single and bool(out.suffix) and not out.is_dir()
     if one and out.suffix.lower() not in FORMATS:
-        raise ValueError(f"cannot write {out}: known are {', '.join(FORMATS)}, or give a folder")
+        raise ParameterError(
+            "out", f"cannot write {out}; expected one of {', '.join(FORMATS)}, or a folder"
+        )
     if not one and (out.is_file() or (out.suffix.lower() in FORMATS and not out.is_dir())):
-        raise ValueError(f"{out} is one file, but there are {len(inputs)} pictures; give a folder")
+        raise ParameterError("out", f"{out} is a file, but there are {len(inputs)} images")
     targets = [out] if one else [out / name for name in png_names([name for _, name in inputs])]
     for (path, _), target in zip(inputs, targets, strict=True):
         beside = target.exists() and target.parent.resolve() == path.parent.resolve()
         if target.resolve() == path.resolve() or (beside and not one):
-            raise ValueError(f"{target} would overwrite a picture; choose another output")
+            raise ParameterError("out", f"{target} would overwrite an input image")
     parent = next(folder for folder in [out, *out.absolute().parents] if folder.is_dir())
     if not os.access(parent, os.W_OK):
-        raise ValueError(f"{parent} is not writable; choose another output")
+        raise ParameterError("out", f"{parent} is not writable")
     return targets, out.with_suffix(".jsonl") if one else out / "faces.jsonl"
 
 
 def png_names(names: list[Path]) -> list[Path]:
-    """PNG names for pictures; a.jpg and a.bmp of one folder become a.jpg.png and a.bmp.png."""
+    """Distinct PNG names: a.jpg and a.bmp of one folder become a.jpg.png and a.bmp.png."""
     plain = Counter(name.with_suffix(".png") for name in names)
     unique = [
         name.with_suffix(".png")
@@ -134,7 +148,7 @@ def png_names(names: list[Path]) -> list[Path]:
     ]
     twice, count = Counter(unique).most_common(1)[0]
     if count > 1:
-        raise ValueError(f"two pictures would both be written as {twice}; edit them one by one")
+        raise ValueError(f"two images would both be written as {twice}; edit them one by one")
     return unique
 
 
