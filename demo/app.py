@@ -31,7 +31,7 @@ KEPT = (
     "Nothing is logged but counts and timings."
 )
 CREDIT = "The rendered faces are this project's own; the photograph is NASA's."
-TRAIN = "python -m ganmut train ganmut --data procedural --recipe cpu"
+TRAIN = "python -m ganmut train ganmut --data procedural --budget cpu"
 MINUTES = 10  # after which files of a visit are deleted, and how often that is looked for
 FACELESS = ("gamut", "study", "leaderboard")  # tabs that need no face of the visitor's
 

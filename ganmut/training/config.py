@@ -95,7 +95,7 @@ def add_options(parser: argparse.ArgumentParser, cls: type, skip: tuple[str, ...
             continue
         kind, name = hints[field.name], f"--{field.name.replace('_', '-')}"
         # argparse formats help with %, so a percent sign must be doubled.
-        text = field.metadata["help"].replace("%", "%%")
+        text = field.metadata.get("help", "").replace("%", "%%")
         common = {"dest": field.name, "default": argparse.SUPPRESS, "help": text}
         if kind is bool:
             group.add_argument(name, action=argparse.BooleanOptionalAction, **common)
