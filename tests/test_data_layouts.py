@@ -209,10 +209,10 @@ def test_an_unreadable_picture_is_refused_or_skipped(tmp_path, layout):
     build(tmp_path / "data")
     row = open_source(f"{name}:{tmp_path / 'data'}").rows[0]
     (tmp_path / "data" / row.key).write_bytes(b"\xff\xd8\xff\xe0 and nothing more")
-    with pytest.raises(BadData, match=r"1 rows cannot be used \(1 x unreadable picture\)"):
+    with pytest.raises(BadData, match=r"1 rows cannot be used \(1 x unreadable image\)"):
         open_source(f"{name}:{tmp_path / 'data'}").load(row.split, 8, progress=False)
     source = open_source(f"{name}:{tmp_path / 'data'}?on_error=skip")
-    assert source.load(row.split, 8, progress=False).skip_counts["unreadable picture"] == 1
+    assert source.load(row.split, 8, progress=False).skip_counts["unreadable image"] == 1
 
 
 @pytest.mark.parametrize("name", sorted({name for name, *_ in LAYOUTS.values()}))

@@ -106,7 +106,7 @@ def test_the_emotions_are_those_of_the_data(tmp_path):
     assert found == ("neutral", "surprised", "fearful", "bored", "contempt")
     chosen = open_source(f"folder:{tmp_path}", emotions="neutral,fear,bored")
     assert chosen.emotions == ("neutral", "fearful", "bored")
-    assert chosen.skip_counts == {"emotion not asked for": 24}
+    assert chosen.skip_counts == {"emotion not selected": 24}
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
@@ -243,10 +243,10 @@ def test_unreadable_pictures_are_refused_or_skipped(tmp_path, capsys):
     source = open_source(f"folder:{tmp_path}", on_error="raise")
     total = {}
     for split in ("train", "extractor"):
-        with pytest.raises(BadData, match=r"rows cannot be used \(\d x unreadable picture\)"):
+        with pytest.raises(BadData, match=r"rows cannot be used \(\d x unreadable image\)"):
             source.load(split, 8, progress=False)
         faces = open_source(f"folder:{tmp_path}", on_error="skip").load(split, 8, progress=False)
-        total[split] = len(faces), faces.skip_counts["unreadable picture"]
+        total[split] = len(faces), faces.skip_counts["unreadable image"]
         assert faces.faces().flatten(1).any(1).all()  # no blank picture stands in for a bad one
     assert "left out" in capsys.readouterr().out
     assert sum(left for _, left in total.values()) + sum(n for n, _ in total.values()) == len(
@@ -409,7 +409,7 @@ def test_a_hub_dataset_through_the_real_client(tmp_path):
             f"hub:me/nothing@{REVISION}",
         ).splitlines()
     told = [line for line in told if line.startswith(("(", "refused"))]
-    assert "train/4: unreadable picture" in told[0]
+    assert "train/4: unreadable image" in told[0]
     emotions = "('neutral', 'happy', 'angry') 29 ['angry2', 'happy0', 'neutral1']"
     assert told[1].startswith(emotions) and "unreadable" in told[1] + told[0]
     assert "me/faces has no column 'mood'; it has picture, label, other" in told[2]

@@ -131,4 +131,4 @@ def test_missing_scikit_learn_raises(monkeypatch):
 def test_old_option_names_are_read(folder):
     source = open_source(f"relabel:folder:{folder}?certain=0.5&doubt=0.25&on_bad=skip")
     assert (source.relabel_threshold, source.min_label_prob) == (0.5, 0.25)
-    assert source.source.sieve.on_error == "skip"
+    assert source.source.row_filter.on_error == "skip"

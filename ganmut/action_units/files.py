@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from ganmut.action_units.base import PROVIDERS
 from ganmut.datasets.base import BadData
-from ganmut.datasets.directory import pictures
+from ganmut.datasets.directory import list_images
 from ganmut.datasets.folder import METADATA, metadata_of, read_rows, read_table
 from ganmut.datasets.records import RowFilter
 from ganmut.images import BadImage, read_image, write_atomic
@@ -89,7 +89,7 @@ def described(root: Path) -> tuple[Path, list[dict[str, Any]]]:
         return metadata, rows
     if inner := [part.name for part in root.iterdir() if part.is_dir() and metadata_of(part)]:
         raise BadData(f"{root} has its metadata in {', '.join(sorted(inner))}; name these instead")
-    bare = [path.relative_to(root).as_posix() for path in pictures(root)]
+    bare = [path.relative_to(root).as_posix() for path in list_images(root)]
     known = {row.key: row for row in read_rows(root, RowFilter(root.name, "skip"))}
     rows = [{"file_name": name} for name in bare]
     for row in rows if len(known) == len(bare) else ():

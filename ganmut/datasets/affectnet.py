@@ -19,7 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ganmut.datasets.base import SOURCES, BadData
-from ganmut.datasets.directory import DirectorySource, pictures
+from ganmut.datasets.directory import DirectorySource, list_images
 from ganmut.datasets.records import NO_LABEL, SPLIT_WORDS, Row, RowFilter
 
 IDS = (
@@ -57,22 +57,22 @@ class AffectNet(DirectorySource):
         "or train_set/images and train_set/annotations (8 labels)"
     )
 
-    def scan(self, sieve: RowFilter) -> Iterator[Row]:
+    def list_rows(self, row_filter: RowFilter) -> Iterator[Row]:
         if folder := self._of_2017():
-            yield from self._published(folder, sieve)
+            yield from self._published(folder, row_filter)
             return
         for folder in sorted(path for path in self.root.iterdir() if path.is_dir()):
             word = folder.name.lower().removesuffix("_set").removesuffix("_class")
             if split := SPLIT_WORDS.get(word, ""):
                 part = self._annotated if (folder / "annotations").is_dir() else self._classes
-                yield from part(folder, "test" if split == "validation" else split, sieve)
+                yield from part(folder, "test" if split == "validation" else split, row_filter)
 
     def _of_2017(self) -> Path | None:
         """The pictures' folder of the release of 2017, possibly one level down."""
         name = "Manually_Annotated_Images"
         return next(iter([*self.root.glob(name), *self.root.glob(f"*/{name}")]), None)
 
-    def _published(self, folder: Path, sieve: RowFilter) -> Iterator[Row]:
+    def _published(self, folder: Path, row_filter: RowFilter) -> Iterator[Row]:
         beside = [folder.parent, self.root]
         places = [place for one in beside for place in (one / "Manually_Annotated_file_lists", one)]
         lists = next((place for place in places if (place / "training.csv").is_file()), None)
@@ -80,52 +80,52 @@ class AffectNet(DirectorySource):
             raise BadData(f"{folder.parent} has no training.csv; {self.expected}")
         for file, split in (("training.csv", "train"), ("validation.csv", "test")):
             if (lists / file).is_file():
-                yield from self._listed(lists / file, folder, split, sieve)
+                yield from self._listed(lists / file, folder, split, row_filter)
 
-    def _listed(self, path: Path, folder: Path, split: str, sieve: RowFilter) -> Iterator[Row]:
+    def _listed(self, path: Path, folder: Path, split: str, row_filter: RowFilter) -> Iterator[Row]:
         with open(path, encoding="utf-8-sig", newline="") as file:
             for cells in (reader := csv.reader(file)):
                 if cells and cells[0] == COLUMNS[0]:
                     continue
                 if len(cells) < 7:
-                    sieve.drop(
+                    row_filter.reject(
                         f"{path.name} line {reader.line_num}", "fewer columns than published"
                     )
-                elif label := named(cells[6], cells[0], sieve):
-                    yield from self.at(folder / cells[0], sieve, label, split=split)
+                elif label := named(cells[6], cells[0], row_filter):
+                    yield from self.file_row(folder / cells[0], row_filter, label, split=split)
 
-    def _annotated(self, folder: Path, split: str, sieve: RowFilter) -> Iterator[Row]:
-        files = list(pictures(folder / "images"))
+    def _annotated(self, folder: Path, split: str, row_filter: RowFilter) -> Iterator[Row]:
+        files = list(list_images(folder / "images"))
         for path in tqdm(files, desc=f"labels of {folder.name}", disable=len(files) < 5000):
             note = folder / "annotations" / f"{path.stem}_exp.npy"
             key = f"{folder.name}/images/{path.name}"
             try:
                 cell = np.load(note, allow_pickle=False)  # a 0-d array, text in most releases
             except FileNotFoundError:
-                sieve.drop(key, "no annotation")
+                row_filter.reject(key, "no annotation")
                 continue
             except (OSError, ValueError):
-                sieve.drop(key, "annotation cannot be read")
+                row_filter.reject(key, "annotation cannot be read")
                 continue
-            if label := named(str(cell.reshape(-1)[0]) if cell.size == 1 else "", key, sieve):
-                yield from self.at(path, sieve, label, split=split)
+            if label := named(str(cell.reshape(-1)[0]) if cell.size == 1 else "", key, row_filter):
+                yield from self.file_row(path, row_filter, label, split=split)
 
-    def _classes(self, folder: Path, split: str, sieve: RowFilter) -> Iterator[Row]:
+    def _classes(self, folder: Path, split: str, row_filter: RowFilter) -> Iterator[Row]:
         for group in sorted(path for path in folder.iterdir() if path.is_dir()):
-            for path in pictures(group):
-                if label := named(group.name, f"{folder.name}/{group.name}", sieve):
-                    yield from self.at(path, sieve, label, split=split)
+            for path in list_images(group):
+                if label := named(group.name, f"{folder.name}/{group.name}", row_filter):
+                    yield from self.file_row(path, row_filter, label, split=split)
 
 
-def named(cell: str, key: str, sieve: RowFilter) -> str:
+def named(cell: str, key: str, row_filter: RowFilter) -> str:
     """The emotion of an id 0..10; "" where it is none (counted) or no id (noted)."""
     try:
         label = IDS[int(float(cell))] if float(cell) >= 0 else ""
     except (ValueError, IndexError):
         label = ""
     if not label:
-        sieve.drop(key, f"unknown label {cell!r}, ids are 0..{len(IDS) - 1}")
+        row_filter.reject(key, f"unknown label {cell!r}, ids are 0..{len(IDS) - 1}")
     elif label in NO_LABEL:
-        sieve.leave(f"labelled {label}")
+        row_filter.skip(f"labelled {label}")
         return ""
     return label

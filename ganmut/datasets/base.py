@@ -1,5 +1,4 @@
-"""FaceSet: one split of labelled faces in memory, whatever it came from; and the registry of
-sources."""
+"""FaceSet, the labelled faces of one split, and the registry of data sources."""
 
 from __future__ import annotations
 
@@ -18,21 +17,19 @@ from ganmut.registry import Registry
 
 SOURCES = Registry("data source", "ganmut.datasets")
 
-# The one crop that every source delivers: the ArcFace five-point template scaled from 112 to 128 px
-# and moved 7 px up.
-# Expression networks are sensitive to the crop, so its name stands in every weight's config.
+# The crop of all faces: the ArcFace five-point template, scaled from 112 to 128 px, 7 px higher.
+# Expression networks are sensitive to the crop, so every weight's config records its name.
 CROP = "arcface128_up7"
 
 
 class BadData(ValueError):
-    """Data that cannot be used as it is: empty, without labels, unreadable; the message says what
-    was expected."""
+    """Unusable data: empty, unlabelled, unreadable; the message says what is expected."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What one training step sees: x B x 3 x S x S float in [-1, 1], emotion B (int64), units B x
-    17 or None."""
+    """The faces of one training step: x B x 3 x S x S float in [-1, 1], emotion B (int64), units
+    B x 17 in [0, 1] or None."""
 
     x: Tensor
     emotion: Tensor
@@ -85,8 +82,7 @@ class FaceSet:
 
     @property
     def grey(self) -> bool:
-        """Whether the pictures have no colour (judged on the first 64): editors then edit the
-        luminance only."""
+        """Whether the images have no colour (tested on the first 64)."""
         sample = torch.as_tensor(np.asarray(self.images[:64])).int()
         return bool((sample - sample[:, :1]).abs().max() <= 2)
 
@@ -129,10 +125,10 @@ class FaceSet:
 
 
 class Source(Protocol):
-    """What a file in this folder registers: built from the text after the colon of `name:argument`.
+    """A data source, built from the text after the colon of `name:argument`.
 
-    `emotions` is known once built or loaded; `load` gives one split. Splits: "train" (editors),
-    "extractor" (frozen judges, people whom editors never see), "test".
+    `load` gives one split: "train" (editors), "extractor" (frozen networks; persons that editors
+    are not trained on) or "test". `emotions` is set when built, at the latest when loaded.
     """
 
     emotions: tuple[str, ...]
@@ -150,7 +146,7 @@ def open_source(spec: str, **options: Any) -> Source:
     use.
     """
     if " + " in spec:
-        return SOURCES["mix"](spec, **options)
+        return SOURCES["concat"](spec, **options)
     name, _, argument = spec.partition(":")
     if found := re.fullmatch(r"(.*?)\?(\w+=[^?]*)", f"{name}:{argument}" if argument else name):
         name, _, argument = found[1].partition(":")
@@ -166,10 +162,10 @@ def open_source(spec: str, **options: Any) -> Source:
 
 
 def hash_split(keys: list[str], share: float, salt: str) -> np.ndarray:
-    """bool n: a fixed pseudo-random `share` of the rows, chosen by hashing each key (a person or a
+    """bool n: a pseudo-random `share` of the rows, selected by a hash of each key (a person or a
     file name).
 
-    Rows with the same key always fall on the same side, so no person is in both halves.
+    Rows with the same key are on the same side, so no person is in both parts.
     """
     limit = int(share * 2**32)
     marks = (hashlib.sha256(f"{salt}/{key}".encode()).digest()[:4] for key in keys)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ganmut.datasets.base import SOURCES, BadData
-from ganmut.datasets.directory import DirectorySource, pictures
+from ganmut.datasets.directory import DirectorySource, list_images
 from ganmut.datasets.records import Row, RowFilter
 
 MAPPING, WHO = "CelebA-HQ-to-CelebA-mapping.txt", "identity_CelebA.txt"
@@ -28,18 +28,18 @@ class CelebAHQ(DirectorySource):
     """CelebA-HQ with OpenFace's action units."""
 
     expected = "expected CelebA-HQ-img/<n>.jpg and openface/<n>.csv for each"
-    unlabelled = True
+    label_by_units = True
 
-    def scan(self, sieve: RowFilter) -> Iterator[Row]:
+    def list_rows(self, row_filter: RowFilter) -> Iterator[Row]:
         origins = {row[0]: row[2] for row in columns(self.root / MAPPING, 3)}
         who = {row[0]: row[1] for row in columns(self.root / WHO, 2)}
-        for path in pictures(self.folder("CelebA-HQ-img")):
+        for path in list_images(self.folder("CelebA-HQ-img")):
             original = origins.get(path.stem)
             if origins and original is None:
-                sieve.drop(f"{path.parent.name}/{path.name}", f"not in {MAPPING}")
+                row_filter.reject(f"{path.parent.name}/{path.name}", f"not in {MAPPING}")
                 continue
             person = who.get(original or "", "") if who else None
-            yield from self.at(path, sieve, "", split=split(original), person=person)
+            yield from self.file_row(path, row_filter, "", split=split(original), person=person)
 
 
 def split(original: str | None) -> str:

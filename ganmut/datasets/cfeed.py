@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ganmut.datasets.base import SOURCES, BadData
-from ganmut.datasets.directory import DirectorySource, pictures
+from ganmut.datasets.directory import DirectorySource, list_images
 from ganmut.datasets.records import Row, RowFilter
 
 BASIC = ("neutral", "happy", "sad", "fearful", "angry", "surprised", "disgusted")
@@ -32,17 +32,19 @@ class CFEED(DirectorySource):
         self.names = {number: name for number, name in enumerate(BASIC, 1)}
         super().__init__(argument, **options)
 
-    def scan(self, sieve: RowFilter) -> Iterator[Row]:
+    def list_rows(self, row_filter: RowFilter) -> Iterator[Row]:
         if whole := self._sheet():
             self.names = whole
-        for path in pictures(self.root):
-            told = NAME.fullmatch(path.stem)
-            if not told:
-                sieve.drop(path.relative_to(self.root).as_posix(), "the name is none of CFEED's")
-            elif label := self.names.get(int(told["expression"])):
-                yield from self.at(path, sieve, label, person=told["person"])
+        for path in list_images(self.root):
+            match = NAME.fullmatch(path.stem)
+            if not match:
+                row_filter.reject(
+                    path.relative_to(self.root).as_posix(), "not a file name of CFEED"
+                )
+            elif label := self.names.get(int(match["expression"])):
+                yield from self.file_row(path, row_filter, label, person=match["person"])
             else:
-                sieve.leave(f"expression {told['expression']}, which names.csv does not name")
+                row_filter.skip(f"expression {match['expression']}, which names.csv does not name")
 
     def _sheet(self) -> dict[int, str]:
         path = next(iter([*self.root.glob("names.csv"), *self.root.glob("*/names.csv")]), None)

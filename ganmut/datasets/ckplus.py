@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ganmut.datasets.base import SOURCES
-from ganmut.datasets.directory import DirectorySource, pictures
-from ganmut.datasets.records import Row, RowFilter, positive
+from ganmut.datasets.directory import DirectorySource, list_images
+from ganmut.datasets.records import Row, RowFilter, parse_positive_int
 from ganmut.emotions import UNITS
 
 IDS = ("neutral", "angry", "contempt", "disgusted", "fearful", "happy", "sad", "surprised")
@@ -30,30 +30,30 @@ class CKPlus(DirectorySource):
     expected = "expected cohn-kanade-images/S005/001/*.png and Emotion/S005/001/*_emotion.txt"
 
     def __init__(self, argument: str, *, frames: int | str = 3, **options: Any):
-        self.frames = positive("frames", frames)
+        self.frames = parse_positive_int("frames", frames)
         super().__init__(argument, **options)
 
-    def scan(self, sieve: RowFilter) -> Iterator[Row]:
+    def list_rows(self, row_filter: RowFilter) -> Iterator[Row]:
         shown = self.folder("cohn-kanade-images", "extended-cohn-kanade-images/cohn-kanade-images")
         emotions, codes = self.folder("Emotion", "Emotion_labels/Emotion"), self._facs()
-        for sequence in sorted({path.parent for path in pictures(shown)}):
+        for sequence in sorted({path.parent for path in list_images(shown)}):
             inside = sequence.relative_to(shown)
             notes = sorted((emotions / inside).glob("*_emotion.txt"))
             if not notes:
-                sieve.leave("sequence without a label")
+                row_filter.skip("sequence without a label")
                 continue
             key = inside.as_posix()
             try:
                 label = IDS[int(float(notes[0].read_text()))]
                 units = read_facs(codes / inside) if codes else None
             except (ValueError, IndexError):
-                sieve.drop(key, f"{notes[0].name} or its FACS codes cannot be read")
+                row_filter.reject(key, f"{notes[0].name} or its FACS codes cannot be read")
                 continue
-            frames, person = list(pictures(sequence)), inside.parts[0]
+            frames, person = list(list_images(sequence)), inside.parts[0]
             rest = None if units is None else (0.0,) * len(UNITS)
-            yield from self.at(frames[0], sieve, "neutral", person=person, units=rest)
+            yield from self.file_row(frames[0], row_filter, "neutral", person=person, units=rest)
             for path in frames[max(1, len(frames) - self.frames) :]:
-                yield from self.at(path, sieve, label, person=person, units=units)
+                yield from self.file_row(path, row_filter, label, person=person, units=units)
 
     def _facs(self) -> Path | None:
         places = (self.root / name for name in ("FACS", "FACS_labels/FACS"))

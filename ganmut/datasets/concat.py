@@ -1,9 +1,10 @@
-"""Source "SPEC + SPEC ...": the faces of several sources as one set, such as photographs with
-rendered faces for the emotions that are rare among photographs.
+"""Source "SPEC + SPEC ...": the faces of several sources as one set.
 
-Emotions of the same name are one label. Balanced training shows every emotion of every source
-equally often; an emotion of which a source has fewer than LEAST faces is left to the others.
-Where one source is grey all become grey, or colour alone would tell the sources apart.
+For example photographs, with rendered faces for the emotions that are rare among photographs.
+Emotions of the same name become one label. `FaceSet.source_id` lets balanced training show every
+emotion of every source equally often. An emotion with fewer than MIN_FACES faces in a source is
+left out of that source. If one source is grey, all images become grey, so that colour does not
+reveal the source.
 """
 
 from __future__ import annotations
@@ -17,30 +18,30 @@ from torch import Tensor
 from ganmut import images
 from ganmut.datasets.base import SOURCES, BadData, FaceSet, digest, open_source
 
-LEAST = 20  # fewer would be learned by heart
-CHUNK = 1024  # pictures turned grey at a time
+MIN_FACES = 20  # of an emotion in a source; a discriminator overfits fewer
+CHUNK = 1024  # images made grey at a time
 
 
-@SOURCES.register("mix")
-class Mix:
-    """The sources of a spec, `emotions` in the order in which they first come. Raises BadData."""
+@SOURCES.register("concat")
+class Concat:
+    """The sources of a spec; `emotions` in the order of first occurrence. Raises BadData."""
 
     def __init__(self, argument: str, **options: Any):
         self.specs = [spec.strip() for spec in argument.split(" + ")]
         if len(self.specs) < 2 or not all(self.specs):
-            raise BadData(f"a mixture is SPEC + SPEC, got {argument!r}")
+            raise BadData(f"several sources are written SPEC + SPEC, got {argument!r}")
         self.sources = [open_source(spec, **options) for spec in self.specs]
         self.emotions = tuple(dict.fromkeys(e for s in self.sources for e in s.emotions))
 
     def load(
         self, split: str, size: int, n: int | None = None, *, seed: int = 0, progress: bool = True
     ) -> FaceSet:
-        """One split of all the sources, at most n faces of each."""
+        """One split of all sources, at most n faces of each. Raises BadData for different crops."""
         sets = [s.load(split, size, n, seed=seed, progress=progress) for s in self.sources]
         if len({faces.crop for faces in sets}) > 1:
             crops = ", ".join(f"{faces.source}: {faces.crop}" for faces in sets)
             raise BadData(f"these sources are cropped differently ({crops}); align them first")
-        sets = [faces.select(self.common(faces)) for faces in sets]
+        sets = [faces.select(self.frequent_rows(faces)) for faces in sets]
         grey = any(faces.grey for faces in sets)
         people, known = [], 0
         for faces in sets:
@@ -53,7 +54,7 @@ class Mix:
             split=split,
             crop=sets[0].crop,
             emotions=self.emotions,
-            images=torch.cat([pixels(faces, grey) for faces in sets]),
+            images=torch.cat([load_images(faces, grey) for faces in sets]),
             emotion=torch.cat([self.labels(faces) for faces in sets]),
             units=None if any(u is None for u in units) else torch.cat(units),
             person=torch.cat(people) if len(people) == len(sets) else None,
@@ -62,12 +63,12 @@ class Mix:
             fingerprint=digest(*(faces.fingerprint for faces in sets)),
         )
 
-    def common(self, faces: FaceSet) -> Tensor:
-        """Rows whose emotion this set has at least LEAST of."""
+    def frequent_rows(self, faces: FaceSet) -> Tensor:
+        """int64 n: the faces whose emotion has at least MIN_FACES faces in this set."""
         count = torch.bincount(faces.emotion, minlength=len(faces.emotions))
-        rows = (count[faces.emotion] >= LEAST).nonzero()[:, 0]
+        rows = (count[faces.emotion] >= MIN_FACES).nonzero()[:, 0]
         if not len(rows):
-            raise BadData(f"{faces.source}: no emotion has {LEAST} faces, too few for a mixture")
+            raise BadData(f"{faces.source}: no emotion has {MIN_FACES} faces")
         return rows
 
     def labels(self, faces: FaceSet) -> Tensor:
@@ -75,8 +76,8 @@ class Mix:
         return torch.tensor([self.emotions.index(e) for e in faces.emotions])[faces.emotion]
 
 
-def pixels(faces: FaceSet, grey: bool) -> Tensor:
-    """uint8 N x 3 x S x S, without colour where wanted."""
+def load_images(faces: FaceSet, grey: bool) -> Tensor:
+    """uint8 N x 3 x S x S of all faces; their luma in all channels if `grey`."""
     if not grey or faces.grey:
         return faces.faces()
     out = np.empty(tuple(faces.images.shape), np.uint8)

@@ -1,7 +1,6 @@
-"""Pictures below one folder: what the sources share that read a dataset as its owners hand it out.
+"""Base class of the sources that read images below one folder, in the layout of a dataset's owners.
 
-Such a source is a class with `expected` (its layout, for messages) and `scan`, which says where the
-pictures lie, what they show and who it is; everything else is here.
+A subclass sets `expected` (the layout, for messages) and writes `list_rows`.
 """
 
 from __future__ import annotations
@@ -20,19 +19,22 @@ from ganmut.datasets.openface import OpenFace
 from ganmut.datasets.records import Row, RowFilter, TableSource
 from ganmut.emotions import emotion_from_units
 
-# Researchers' releases are cropped each in its own way: `python -m ganmut align` makes them ours.
-AS_FOUND = "as found"
-OPENFACE = "openface"  # where OpenFace's output lies by default; it draws pictures there too
+# The crop of a dataset in its owners' layout; `python -m ganmut align` makes CROP of it.
+UNALIGNED = "as found"
+OPENFACE = "openface"  # default folder of OpenFace's output, which also holds images it drew
 
 
 class DirectorySource(TableSource):
-    """Pictures below a folder. openface: what OpenFace wrote of them, a folder or one csv file
-    (default: the folder `openface` below the root, if it is there); the rest as TableSource."""
+    """Images below a folder.
+
+    openface: OpenFace's output for them, a folder or one csv file (default: the folder `openface`
+    below the root, if there is one). Other options as TableSource. Raises BadData.
+    """
 
     name: ClassVar[str]
     expected: ClassVar[str]
-    crop_found: ClassVar[str] = AS_FOUND
-    unlabelled: ClassVar[bool] = False  # no emotions in the data: the action units name them
+    default_crop: ClassVar[str] = UNALIGNED
+    label_by_units: ClassVar[bool] = False  # the data has no emotions
 
     def __init__(
         self, argument: str, *, on_error: str = "raise", openface: str = "", **options: Any
@@ -43,37 +45,43 @@ class DirectorySource(TableSource):
         if not self.root.is_dir():
             raise BadData(f"{argument}: there is no such folder; {self.expected}")
         source = f"{self.name}:{self.root.name}"
-        sieve = RowFilter(source, on_error)
-        rows = list(self._measured(self.scan(sieve), openface, sieve))
-        if not rows and not sieve.bad:
+        row_filter = RowFilter(source, on_error)
+        rows = list(self._add_units(self.list_rows(row_filter), openface, row_filter))
+        if not rows and not row_filter.rejected:
             raise BadData(f"{argument} holds no labelled pictures; {self.expected}")
-        super().__init__(source, rows, sieve, **({"crop": self.crop_found} | options))
+        super().__init__(source, rows, row_filter, **({"crop": self.default_crop} | options))
 
     @abstractmethod
-    def scan(self, sieve: RowFilter) -> Iterator[Row]:
-        """The rows; what cannot be used goes to the sieve."""
+    def list_rows(self, row_filter: RowFilter) -> Iterator[Row]:
+        """The rows of the dataset; rows that cannot be used are rejected by the row_filter."""
 
-    def picture(self, row: Row) -> np.ndarray:
+    def read_image(self, row: Row) -> np.ndarray:
         return images.read_image(self.root / row.key)
 
-    def identity(self) -> str:
+    def location(self) -> str:
         return str(self.root)
 
-    def at(self, path: Path, sieve: RowFilter, label: str, **known: Any) -> Iterator[Row]:
-        """The row of a picture file below the root; none, and a note, where it is not there."""
-        yield from row_at(self.root, path.relative_to(self.root).as_posix(), sieve, label, **known)
+    def file_row(
+        self, path: Path, row_filter: RowFilter, label: str, **columns: Any
+    ) -> Iterator[Row]:
+        """The row of an image file below the root; rejected where the file is missing."""
+        yield from file_row(
+            self.root, path.relative_to(self.root).as_posix(), row_filter, label, **columns
+        )
 
     def folder(self, *names: str) -> Path:
-        """The first of these folders that is there; raises BadData where none is."""
+        """The first existing one of these folders below the root; raises BadData without one."""
         for name in names:
             if (self.root / name).is_dir():
                 return self.root / name
         raise BadData(f"{self.root} has no folder {names[0]}; {self.expected}")
 
-    def _measured(self, rows: Iterator[Row], openface: str, sieve: RowFilter) -> Iterator[Row]:
-        """The rows with OpenFace's units, and with the emotion that these show if there is none."""
+    def _add_units(
+        self, rows: Iterator[Row], openface: str, row_filter: RowFilter
+    ) -> Iterator[Row]:
+        """The rows with OpenFace's units; rows without a label get the emotion of their units."""
         given = Path(openface).expanduser() if openface else self.root / OPENFACE
-        if openface or given.exists() or self.unlabelled:
+        if openface or given.exists() or self.label_by_units:
             table = OpenFace(given)
         else:
             yield from rows
@@ -82,23 +90,25 @@ class DirectorySource(TableSource):
             try:
                 units = table.units(row.key)
             except ValueError as error:
-                sieve.drop(row.key, str(error))
+                row_filter.reject(row.key, str(error))
                 continue
             yield replace(row, units=units, label=row.label or emotion_from_units(units))
 
 
-def row_at(root: Path, key: str, sieve: RowFilter, label: str, **known: Any) -> Iterator[Row]:
-    """The row of the file root/key, or none and a note where it is not there."""
+def file_row(
+    root: Path, key: str, row_filter: RowFilter, label: str, **columns: Any
+) -> Iterator[Row]:
+    """The row of the file root/key; rejected where the file is missing."""
     try:
         state = (root / key).stat()
     except (FileNotFoundError, NotADirectoryError):
-        sieve.drop(key, "missing file")
+        row_filter.reject(key, "missing file")
         return
-    yield Row(key, label, bytes=state.st_size, stamp=state.st_mtime_ns, **known)
+    yield Row(key, label, bytes=state.st_size, stamp=state.st_mtime_ns, **columns)
 
 
-def pictures(folder: Path) -> Iterator[Path]:
-    """The picture files in and below a folder, sorted; without hidden ones and OpenFace's own."""
+def list_images(folder: Path) -> Iterator[Path]:
+    """The image files in and below a folder, sorted; without hidden ones and OpenFace's own."""
     for path in sorted(folder.rglob("*")):
         hidden = path.name.startswith(".") or OPENFACE in path.relative_to(folder.parent).parts
         if path.suffix.lower() in images.SUFFIXES and not hidden and not path.is_dir():

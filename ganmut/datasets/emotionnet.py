@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ganmut.datasets.base import SOURCES
-from ganmut.datasets.directory import DirectorySource, pictures
+from ganmut.datasets.directory import DirectorySource, list_images
 from ganmut.datasets.records import Row, RowFilter
 
 
@@ -21,8 +21,8 @@ class EmotionNet(DirectorySource):
     """EmotionNet with OpenFace's action units; nobody is named."""
 
     expected = "expected pictures in any folders, and openface/<name>.csv for each"
-    unlabelled = True
+    label_by_units = True
 
-    def scan(self, sieve: RowFilter) -> Iterator[Row]:
-        for path in pictures(self.root):
-            yield from self.at(path, sieve, "")
+    def list_rows(self, row_filter: RowFilter) -> Iterator[Row]:
+        for path in list_images(self.root):
+            yield from self.file_row(path, row_filter, "")

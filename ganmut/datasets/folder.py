@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ganmut.datasets.base import CROP, SOURCES, BadData
-from ganmut.datasets.directory import DirectorySource, pictures, row_at
-from ganmut.datasets.records import SPLIT_WORDS, Row, RowFilter, read_units
+from ganmut.datasets.directory import DirectorySource, file_row, list_images
+from ganmut.datasets.records import SPLIT_WORDS, Row, RowFilter, parse_units
 
 METADATA = ("metadata.csv", "metadata.jsonl")
 LABELS = ("emotion", "label", "expression")
@@ -31,26 +31,26 @@ class Folder(DirectorySource):
     """Aligned faces in a folder; the options are those of DirectorySource."""
 
     expected = EXPECTED
-    crop_found = CROP
+    default_crop = CROP
 
-    def scan(self, sieve: RowFilter) -> Iterator[Row]:
-        return read_rows(self.root, sieve)
+    def list_rows(self, row_filter: RowFilter) -> Iterator[Row]:
+        return read_rows(self.root, row_filter)
 
 
-def read_rows(root: Path, sieve: RowFilter) -> Iterator[Row]:
-    """The rows of a folder in whichever layout it has; files that are not there go to the sieve."""
+def read_rows(root: Path, row_filter: RowFilter) -> Iterator[Row]:
+    """The rows of a folder in any of its layouts; missing files are rejected."""
     if metadata := metadata_of(root):
-        yield from _described(root, metadata, "", sieve)
+        yield from _described(root, metadata, "", row_filter)
         return
     folders = sorted(path for path in root.iterdir() if path.is_dir())
     splits = [path for path in folders if path.name.lower() in SPLIT_WORDS]
     for part in splits:
         if metadata := metadata_of(part):
-            yield from _described(root, metadata, part.name, sieve)
+            yield from _described(root, metadata, part.name, row_filter)
         else:
-            yield from _classes(root, part, part.name, sieve)
+            yield from _classes(root, part, part.name, row_filter)
     if not splits:
-        yield from _classes(root, root, "", sieve)
+        yield from _classes(root, root, "", row_filter)
 
 
 def metadata_of(folder: Path) -> Path | None:
@@ -61,33 +61,33 @@ def metadata_of(folder: Path) -> Path | None:
     return found[0] if found else None
 
 
-def _classes(root: Path, folder: Path, split: str, sieve: RowFilter) -> Iterator[Row]:
+def _classes(root: Path, folder: Path, split: str, row_filter: RowFilter) -> Iterator[Row]:
     for group in sorted(path for path in folder.iterdir() if path.is_dir()):
-        for path in pictures(group):
-            yield from row_at(
-                root, path.relative_to(root).as_posix(), sieve, group.name, split=split
+        for path in list_images(group):
+            yield from file_row(
+                root, path.relative_to(root).as_posix(), row_filter, group.name, split=split
             )
 
 
-def _described(root: Path, metadata: Path, split: str, sieve: RowFilter) -> Iterator[Row]:
+def _described(root: Path, metadata: Path, split: str, row_filter: RowFilter) -> Iterator[Row]:
     base = metadata.parent.relative_to(root)
     label = None
     for number, columns in read_table(metadata):
         label = label or _label_column(metadata, columns)
         name = str(columns.get("file_name") or "")
         if not name:
-            sieve.drop(f"{metadata.name} line {number}", "no file_name")
+            row_filter.reject(f"{metadata.name} line {number}", "no file_name")
             continue
         try:
-            units, fill = read_units(columns), _number(columns.get("fill"))
+            units, fill = parse_units(columns), _number(columns.get("fill"))
         except (TypeError, ValueError) as error:
-            sieve.drop(name, str(error))
+            row_filter.reject(name, str(error))
             continue
         person = str(columns["person"] or "") if "person" in columns else None
-        yield from row_at(
+        yield from file_row(
             root,
             (base / name).as_posix(),
-            sieve,
+            row_filter,
             str(columns.get(label) or ""),
             split=str(columns.get("split") or split),
             person=person,

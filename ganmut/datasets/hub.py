@@ -17,7 +17,7 @@ import numpy as np
 from ganmut import images
 from ganmut.datasets.base import SOURCES, BadData
 from ganmut.datasets.folder import LABELS
-from ganmut.datasets.records import Row, RowFilter, TableSource, read_units
+from ganmut.datasets.records import Row, RowFilter, TableSource, parse_units
 
 
 @SOURCES.register("hub")
@@ -44,12 +44,12 @@ class Hub(TableSource):
             if column not in features:
                 raise BadData(f"{self.id} has no column {column!r}; it has {', '.join(features)}")
         source = f"hub:{self.id}@{self.revision}"
-        sieve = RowFilter(source, on_error)
-        rows = list(self._rows(label, sieve))
+        row_filter = RowFilter(source, on_error)
+        rows = list(self._rows(label, row_filter))
         self._encoded = {split: self._raw(part) for split, part in self.parts.items()}
-        super().__init__(source, rows, sieve, **options)
+        super().__init__(source, rows, row_filter, **options)
 
-    def picture(self, row: Row) -> np.ndarray:
+    def read_image(self, row: Row) -> np.ndarray:
         split, _, number = row.key.rpartition("/")
         cell = self._encoded[split][int(number)][self.image_column]
         if not cell or (cell["bytes"] is None and not cell["path"]):
@@ -61,7 +61,7 @@ class Hub(TableSource):
         except images.BadImage as error:
             raise images.BadImage(f"{row.key}: {str(error).partition(': ')[2]}") from None
 
-    def identity(self) -> str:
+    def location(self) -> str:
         return f"{self.id}@{self.revision}/{self.name}/{self.image_column}"
 
     def _raw(self, part: Any) -> Any:
@@ -72,15 +72,15 @@ class Hub(TableSource):
             self.image_column, Image(decode=False)
         )
 
-    def _rows(self, label: str, sieve: RowFilter) -> Iterator[Row]:
+    def _rows(self, label: str, row_filter: RowFilter) -> Iterator[Row]:
         for split, part in self.parts.items():
             named = _names(part.features[label])
             for number, cells in enumerate(part.remove_columns(self.image_column)):
                 key = f"{split}/{number}"
                 try:
-                    units, fill = read_units(cells), cells.get("fill")
+                    units, fill = parse_units(cells), cells.get("fill")
                 except (TypeError, ValueError) as error:
-                    sieve.drop(key, str(error))
+                    row_filter.reject(key, str(error))
                     continue
                 person = str(cells["person"] or "") if "person" in cells else None
                 yield Row(
@@ -137,8 +137,8 @@ def _image_column(name: str, features: Any) -> str:
 
     found = [column for column, kind in features.items() if isinstance(kind, Image)]
     if len(found) != 1:
-        told = f"columns of pictures: {', '.join(found) or 'none'}"
-        raise BadData(f"{name}: {told}, of {', '.join(features)}; name one with image_column")
+        match = f"columns of pictures: {', '.join(found) or 'none'}"
+        raise BadData(f"{name}: {match}, of {', '.join(features)}; name one with image_column")
     return found[0]
 
 
@@ -149,8 +149,8 @@ def _label_column(name: str, features: Any) -> str:
         return usual[0]
     found = [column for column, kind in features.items() if isinstance(kind, ClassLabel)]
     if len(found) != 1:
-        told = f"columns of labels: {', '.join(found) or 'none'}"
-        raise BadData(f"{name}: {told}, of {', '.join(features)}; name one with label_column")
+        match = f"columns of labels: {', '.join(found) or 'none'}"
+        raise BadData(f"{name}: {match}, of {', '.join(features)}; name one with label_column")
     return found[0]
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ganmut.datasets.base import SOURCES
-from ganmut.datasets.directory import DirectorySource, pictures
-from ganmut.datasets.records import Row, RowFilter, positive
+from ganmut.datasets.directory import DirectorySource, list_images
+from ganmut.datasets.records import Row, RowFilter, parse_positive_int
 from ganmut.emotions import EMOTIONS, canonical_emotion
 
 
@@ -26,24 +26,26 @@ class MUG(DirectorySource):
     expected = "expected <person>/<emotion>/take000/img_0000.jpg, as in the folder subjects3"
 
     def __init__(self, argument: str, *, frames: int | str = 5, **options: Any):
-        self.frames = positive("frames", frames)
+        self.frames = parse_positive_int("frames", frames)
         super().__init__(argument, **options)
 
-    def scan(self, sieve: RowFilter) -> Iterator[Row]:
+    def list_rows(self, row_filter: RowFilter) -> Iterator[Row]:
         root = self.root / "subjects3" if (self.root / "subjects3").is_dir() else self.root
-        for take in sorted({path.parent for path in pictures(root)}):
+        for take in sorted({path.parent for path in list_images(root)}):
             inside = take.relative_to(root).parts
             if len(inside) < 2:
-                sieve.drop(take.relative_to(self.root).as_posix(), f"not a take; {self.expected}")
+                row_filter.reject(
+                    take.relative_to(self.root).as_posix(), f"not a take; {self.expected}"
+                )
                 continue
             label = next(
                 (name for name in inside[1:] if canonical_emotion(name) in EMOTIONS), inside[-2]
             )
-            for path in middle(list(pictures(take)), self.frames):
-                yield from self.at(path, sieve, label, person=inside[0])
+            for path in middle_frames(list(list_images(take)), self.frames):
+                yield from self.file_row(path, row_filter, label, person=inside[0])
 
 
-def middle(frames: list[Path], count: int) -> list[Path]:
+def middle_frames(frames: list[Path], count: int) -> list[Path]:
     """`count` frames evenly spread over the middle third; all of it where it has fewer."""
     third = frames[len(frames) // 3 : max(len(frames) - len(frames) // 3, 1)]
     if len(third) <= count:

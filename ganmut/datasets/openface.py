@@ -10,9 +10,9 @@ import csv
 from pathlib import Path
 
 from ganmut.datasets.base import BadData
-from ganmut.datasets.records import read_units
+from ganmut.datasets.records import parse_units
 
-SURE = 0.5  # least confidence of OpenFace in its own landmarks
+MIN_CONFIDENCE = 0.5  # least confidence of OpenFace in its own landmarks
 NAMES = ("file_name", "filename", "name", "image", "file")
 
 
@@ -46,9 +46,9 @@ class OpenFace:
         if not rows:
             raise ValueError("no row of OpenFace")
         best = max(rows, key=_confidence)  # several faces in a picture: the surest
-        if _confidence(best) < SURE:
+        if _confidence(best) < MIN_CONFIDENCE:
             raise ValueError("OpenFace found no face")
-        units = read_units(best)
+        units = parse_units(best)
         if units is None:
             raise ValueError("no AU01_r .. AU45_r in the row of OpenFace")
         return units

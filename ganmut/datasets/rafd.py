@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ganmut.datasets.base import SOURCES
-from ganmut.datasets.directory import DirectorySource, pictures
+from ganmut.datasets.directory import DirectorySource, list_images
 from ganmut.datasets.records import Row, RowFilter
 
 NAME = re.compile(
@@ -30,14 +30,14 @@ class RaFD(DirectorySource):
         self.gazes = gazes.split(",") if gazes else ["frontal", "left", "right"]
         super().__init__(argument, **options)
 
-    def scan(self, sieve: RowFilter) -> Iterator[Row]:
-        for path in pictures(self.root):
-            told = NAME.fullmatch(path.stem)
-            if not told:
-                sieve.drop(path.relative_to(self.root).as_posix(), "the name is none of RaFD's")
-            elif told["angle"] not in self.angles:
-                sieve.leave(f"camera at {told['angle']} degrees")
-            elif told["gaze"].lower() not in self.gazes:
-                sieve.leave(f"gaze {told['gaze'].lower()}")
+    def list_rows(self, row_filter: RowFilter) -> Iterator[Row]:
+        for path in list_images(self.root):
+            match = NAME.fullmatch(path.stem)
+            if not match:
+                row_filter.reject(path.relative_to(self.root).as_posix(), "not a file name of RaFD")
+            elif match["angle"] not in self.angles:
+                row_filter.skip(f"camera at {match['angle']} degrees")
+            elif match["gaze"].lower() not in self.gazes:
+                row_filter.skip(f"gaze {match['gaze'].lower()}")
             else:
-                yield from self.at(path, sieve, told["emotion"], person=told["model"])
+                yield from self.file_row(path, row_filter, match["emotion"], person=match["model"])

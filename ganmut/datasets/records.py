@@ -1,7 +1,7 @@
-"""A table of labelled pictures becomes FaceSets: emotions, splits, people, and what cannot be used.
+"""Rows of labelled images and the FaceSets made of them: emotions, splits, persons, rejected rows.
 
-Shared by the sources that read other people's data. Rows that cannot be used are
-listed, counted, and refused, or skipped where `on_error="skip"` says so; never dropped in silence.
+Base of all sources that read files. Rows that cannot be used are counted and listed; they raise an
+error, or are skipped with `on_error="skip"`.
 """
 
 from __future__ import annotations
@@ -33,18 +33,19 @@ SPLIT_WORDS = {
     "dev": "validation",
     "extractor": "extractor",
 }
-# What annotators write where there is nothing to write.
+# Labels of rows without an emotion.
 NO_LABEL = {"", "none", "nan", "null", "uncertain", "unknown", "non-face", "nonface", "no-face"}
 TEST_SHARE, EXTRACTOR_SHARE = 0.1, 0.25
-SHOWN = 5  # bad rows that a message lists
+SHOWN = 5  # rejected rows that a message lists
 
 
 @dataclass(frozen=True)
 class Row:
-    """One picture. key: file name or number in its set; split "" and person "" are unknown.
+    """One labelled image.
 
-    person None: the data has no such column. units: 17 in 0..1. fill: share of the crop that the
-    picture covers. stamp: changes with the file (bytes, time of change).
+    key: its path or number in the dataset. split: "" if unknown. person: "" if unknown, None if the
+    data has no persons. units: 17 in 0..1. fill: share of the crop that the image covers. bytes,
+    stamp: size and modification time of the file, which identify its content.
     """
 
     key: str
@@ -58,100 +59,99 @@ class Row:
 
 
 class RowFilter:
-    """Collects the rows that cannot be used, with the reason for each."""
+    """Collects the rows that cannot be used, with a reason each; on_error: "raise" or "skip"."""
 
     def __init__(self, source: str, on_error: str):
         if on_error not in ("raise", "skip"):
             raise BadData(f'on_error must be "raise" or "skip", got {on_error!r}')
         self.source, self.on_error = source, on_error
-        self.bad: list[tuple[str, str]] = []
-        self.aside: Counter[str] = Counter()
+        self.rejected: list[tuple[str, str]] = []
+        self.skipped: Counter[str] = Counter()
 
-    def drop(self, key: str, reason: str) -> None:
-        """Notes a row that cannot be used."""
-        self.bad.append((key, reason))
+    def reject(self, key: str, reason: str) -> None:
+        """Records a row that cannot be used."""
+        self.rejected.append((key, reason))
 
-    def leave(self, reason: str) -> None:
-        """Counts a row that the data itself does not offer: no emotion, another angle."""
-        self.aside[reason] += 1
+    def skip(self, reason: str) -> None:
+        """Counts a row that is valid but not selected: no emotion, another angle."""
+        self.skipped[reason] += 1
 
     def counts(self) -> dict[str, int]:
-        """Reason -> number of rows that cannot be used."""
-        return dict(Counter(reason for _, reason in self.bad))
+        """Reason -> number of rejected rows."""
+        return dict(Counter(reason for _, reason in self.rejected))
 
-    def settle(self) -> None:
-        """Raises BadData with the count and the first rows, or prints one line to skip them."""
+    def report(self) -> None:
+        """Raises BadData with the first rejected rows, or prints their counts (on_error="skip")."""
         counts = ", ".join(f"{n} x {reason}" for reason, n in self.counts().items())
-        if self.on_error == "skip" and self.bad:
-            print(f"{self.source}: left out {len(self.bad)} rows: {counts}")
-        if self.on_error == "skip" or not self.bad:
+        if self.on_error == "skip" and self.rejected:
+            print(f"{self.source}: left out {len(self.rejected)} rows: {counts}")
+        if self.on_error == "skip" or not self.rejected:
             return
-        shown = "; ".join(f"{key}: {reason}" for key, reason in self.bad[:SHOWN])
-        more = f"; and {len(self.bad) - SHOWN} more" if len(self.bad) > SHOWN else ""
+        shown = "; ".join(f"{key}: {reason}" for key, reason in self.rejected[:SHOWN])
+        more = f"; and {len(self.rejected) - SHOWN} more" if len(self.rejected) > SHOWN else ""
         raise BadData(
-            f"{self.source}: {len(self.bad)} rows cannot be used ({counts}): {shown}{more}. "
-            'Mend them, or leave them out with on_error="skip" (SOURCE?on_error=skip)'
+            f"{self.source}: {len(self.rejected)} rows cannot be used ({counts}): {shown}{more}. "
+            "Correct them, or leave them out with SOURCE?on_error=skip"
         )
 
 
 class TableSource(ABC):
-    """A source over rows; a subclass lists them and reads one picture.
+    """A source over rows; a subclass lists the rows and reads one image.
 
-    on_error: "raise" or "skip" rows that cannot be used. min_fill: leaves out pictures that cover
-    less of their crop (the data must say `fill`). emotions: the only ones wanted, comma-separated.
-    crop: the name of the crop of the pictures, where it is not the project's. Options may be text,
-    as a spec carries them. Raises BadData.
+    min_fill: leaves out images that cover less of their crop (needs `fill` in all rows). emotions:
+    the emotions to keep, comma-separated. crop: the name of the images' crop. Options may be text,
+    as in a spec. Raises BadData.
     """
 
     def __init__(
         self,
         name: str,
         rows: list[Row],
-        sieve: RowFilter,
+        row_filter: RowFilter,
         *,
         min_fill: float | str = 0.0,
         emotions: str = "",
         crop: str = CROP,
     ):
-        self.source, self.crop, self.sieve = name, crop, sieve
-        labelled = [row for row in map(self._label, rows) if row is not None]
-        sieve.settle()
-        self.skip_counts = {**sieve.counts(), **sieve.aside}
-        rows = self._wanted(self._filled(labelled, float(min_fill)), emotions)
-        self.emotions = order(name, Counter(row.label for row in rows))
-        self.rows = allot(rows)
+        self.source, self.crop, self.row_filter = name, crop, row_filter
+        labelled = [row for row in map(self._normalise_label, rows) if row is not None]
+        row_filter.report()
+        self.skip_counts = {**row_filter.counts(), **row_filter.skipped}
+        rows = self._filter_by_emotion(self._filter_by_fill(labelled, float(min_fill)), emotions)
+        self.emotions = order_emotions(name, Counter(row.label for row in rows))
+        self.rows = assign_splits(rows)
         known = any(row.person is not None for row in self.rows)
-        self.people = _people(self.rows) if known else None
+        self.people = _person_ids(self.rows) if known else None
 
     @abstractmethod
-    def picture(self, row: Row) -> np.ndarray:
+    def read_image(self, row: Row) -> np.ndarray:
         """H x W x 3 uint8 of a row; raises images.BadImage. Called from several threads."""
 
     @abstractmethod
-    def identity(self) -> str:
-        """Which data this is on this machine, for the cache: a path, a repository and revision."""
+    def location(self) -> str:
+        """Where the data is: a path, or a repository and revision. Part of the cache key."""
 
     def load(
         self, split: str, size: int, n: int | None = None, *, seed: int = 0, progress: bool = True
     ) -> FaceSet:
-        """At most `n` faces of a split (all by default; the seed says which) at size x size.
+        """At most `n` faces of a split (default all; the seed selects them) at size x size px.
 
-        Raises BadData for an unknown or empty split, or pictures that cannot be read.
+        Raises BadData for an unknown or empty split, and for images that cannot be read.
         """
         chosen = self._choose(split, n, seed)
         rows = [self.rows[i] for i in chosen]
         stamps = [(row.key, row.bytes, row.stamp) for row in rows]
-        key = f"{self.source.partition(':')[0]}-{digest(self.identity(), stamps)}"
+        key = f"{self.source.partition(':')[0]}-{digest(self.location(), stamps)}"
         images, bad = cache.cached_images(
-            key, len(rows), size, lambda i: self.picture(rows[i]), progress
+            key, len(rows), size, lambda i: self.read_image(rows[i]), progress
         )
-        sieve = RowFilter(self.source, self.sieve.on_error)
+        row_filter = RowFilter(self.source, self.row_filter.on_error)
         for i in bad:
-            sieve.drop(rows[i].key, "unreadable picture")
-        sieve.settle()
+            row_filter.reject(rows[i].key, "unreadable image")
+        row_filter.report()
         good = np.array([i for i in range(len(rows)) if i not in bad], np.int64)
         rows, chosen = [rows[i] for i in good], chosen[good]
-        told = [(row.key, row.label, row.person, row.units, row.bytes) for row in rows]
+        match = [(row.key, row.label, row.person, row.units, row.bytes) for row in rows]
         return FaceSet(
             source=self.source,
             split=split,
@@ -159,10 +159,10 @@ class TableSource(ABC):
             crop=self.crop,
             images=images[good] if bad else images,
             emotion=torch.tensor([self.emotions.index(row.label) for row in rows]),
-            fingerprint=digest(told, self.crop, size),
-            units=_units(rows),
+            fingerprint=digest(match, self.crop, size),
+            units=_stack_units(rows),
             person=None if self.people is None else self.people[torch.from_numpy(chosen)],
-            skip_counts={**self.skip_counts, **sieve.counts()},
+            skip_counts={**self.skip_counts, **row_filter.counts()},
         )
 
     def _choose(self, split: str, n: int | None, seed: int) -> np.ndarray:
@@ -175,8 +175,8 @@ class TableSource(ABC):
             return members
         return np.sort(np.random.default_rng(seed).choice(members, n, replace=False))
 
-    def _label(self, row: Row) -> Row | None:
-        """The row with the project's word for its emotion, or None with the reason noted."""
+    def _normalise_label(self, row: Row) -> Row | None:
+        """The row with the canonical emotion and split, or None where it is rejected."""
         word = canonical_emotion(row.label)
         if word in NO_LABEL:
             reason = "no label" if not word else f"label {word!r} is no emotion"
@@ -184,14 +184,14 @@ class TableSource(ABC):
             reason = f"label {word!r} is a number, not a name"
         elif row.split and row.split.lower() not in SPLIT_WORDS:
             reason = f"unknown split {row.split!r}"
-        elif near := _misspelt(word):
+        elif near := _likely_typo(word):
             reason = f"unknown label {word!r}, did you mean {near!r}?"
         else:
             return replace(row, label=word, split=SPLIT_WORDS.get(row.split.lower(), ""))
-        self.sieve.drop(row.key, reason)
+        self.row_filter.reject(row.key, reason)
         return None
 
-    def _filled(self, rows: list[Row], least: float) -> list[Row]:
+    def _filter_by_fill(self, rows: list[Row], least: float) -> list[Row]:
         if not least:
             return rows
         if any(row.fill is None for row in rows):
@@ -200,7 +200,7 @@ class TableSource(ABC):
         self.skip_counts[f"fill below {least:g}"] = len(rows) - len(kept)
         return kept
 
-    def _wanted(self, rows: list[Row], emotions: str) -> list[Row]:
+    def _filter_by_emotion(self, rows: list[Row], emotions: str) -> list[Row]:
         if not emotions:
             return rows
         names = {canonical_emotion(name) for name in emotions.split(",")}
@@ -210,12 +210,15 @@ class TableSource(ABC):
                 f"{self.source} has no {', '.join(missing)}; it has {', '.join(sorted(found))}"
             )
         kept = [row for row in rows if row.label in names]
-        self.skip_counts["emotion not asked for"] = len(rows) - len(kept)
+        self.skip_counts["emotion not selected"] = len(rows) - len(kept)
         return kept
 
 
-def order(source: str, counts: Counter[str]) -> tuple[str, ...]:
-    """The emotions of the data: neutral, then the canonical ones in their order, then by name."""
+def order_emotions(source: str, counts: Counter[str]) -> tuple[str, ...]:
+    """The emotions of the data: neutral, the canonical ones in their order, the others by name.
+
+    Raises BadData without neutral or without another emotion.
+    """
     found = ", ".join(f"{name} {n}" for name, n in counts.most_common()) or "nothing"
     if "neutral" not in counts or len(counts) < 2:
         raise BadData(f"{source}: neutral and at least one emotion are needed, found {found}")
@@ -223,12 +226,12 @@ def order(source: str, counts: Counter[str]) -> tuple[str, ...]:
     return (*(name for name in EMOTIONS if name in counts), *others)
 
 
-def allot(rows: list[Row]) -> list[Row]:
-    """The rows with their split: what the data says, the rest carved by person (or picture).
+def assign_splits(rows: list[Row]) -> list[Row]:
+    """The rows, each with one of SPLITS.
 
-    Validation pictures are the test split where there is no other, else training pictures.
-    Where the data has no such split, a tenth of all people are the test's, and a quarter of the
-    training people the extractor's. Rows without a split, where others have one, are for training.
+    A validation split becomes "test" if there is no test split, else "train". Rows without a split
+    become "train". If no row is "test", TEST_SHARE of the persons become it, and likewise
+    EXTRACTOR_SHARE of the training persons "extractor", chosen by a hash of person or key.
     """
     given = {row.split for row in rows}
     validation = "train" if "test" in given else "test"
@@ -242,7 +245,7 @@ def allot(rows: list[Row]) -> list[Row]:
     return [replace(row, split=split) for row, split in zip(rows, splits, strict=True)]
 
 
-def read_units(columns: dict[str, object]) -> tuple[float, ...] | None:
+def parse_units(columns: dict[str, object]) -> tuple[float, ...] | None:
     """17 values in 0..1 from a `units` list, AU01 .. AU45 (0..1), OpenFace's AU01_r (0..5), or
     `blendshapes` (52 in MediaPipe's order, or by name): the first of them that is there.
 
@@ -250,7 +253,7 @@ def read_units(columns: dict[str, object]) -> tuple[float, ...] | None:
     """
     if columns.get("units") is not None:
         values = [float(value) for value in columns["units"]]
-        if not values:  # what `python -m ganmut units` writes where it saw no face
+        if not values:  # `python -m ganmut units` writes an empty list where it detects no face
             raise ValueError("no action units")
     else:
         named = {name.strip().upper(): value for name, value in columns.items()}
@@ -270,24 +273,24 @@ def read_units(columns: dict[str, object]) -> tuple[float, ...] | None:
     return tuple(values)
 
 
-def _misspelt(word: str) -> str | None:
+def _likely_typo(word: str) -> str | None:
     near = nearest_name(word, EMOTIONS, cutoff=0.8)
     return near if near != word else None
 
 
-def _people(rows: list[Row]) -> Tensor:
-    """int64 N: one number a person; a row whose person is unknown is a person of its own."""
-    names = [f"person {row.person}" if row.person else f"picture {row.key}" for row in rows]
+def _person_ids(rows: list[Row]) -> Tensor:
+    """int64 N: a number per person; a row with an unknown person counts as a new person."""
+    names = [f"person {row.person}" if row.person else f"image {row.key}" for row in rows]
     return torch.from_numpy(np.unique(names, return_inverse=True)[1].astype(np.int64))
 
 
-def _units(rows: list[Row]) -> Tensor | None:
+def _stack_units(rows: list[Row]) -> Tensor | None:
     if any(row.units is None for row in rows):
         return None
     return torch.tensor([row.units for row in rows], dtype=torch.float32)
 
 
-def positive(name: str, value: int | str) -> int:
+def parse_positive_int(name: str, value: int | str) -> int:
     """A whole number above 0, given as text or number; raises BadData."""
     try:
         number = int(value)

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from ganmut import images
 from ganmut.datasets.base import CROP, SOURCES, BadData, open_source
-from ganmut.datasets.directory import pictures, row_at
+from ganmut.datasets.directory import file_row, list_images
 from ganmut.datasets.folder import metadata_of, read_rows
 from ganmut.datasets.records import Row, RowFilter, TableSource
 from ganmut.errors import ParameterError
@@ -101,8 +101,8 @@ def listing(what: str, out: Path) -> tuple[list[Job], dict[str, str]]:
         if not issubclass(SOURCES[name], TableSource):
             raise BadData(f"{name} has no pictures to align; give a folder or a source of files")
         source = open_source(what, on_error="skip")  # unless the spec says otherwise
-        root, rows, picture = getattr(source, "root", None), source.rows, source.picture
-        left.update(source.sieve.bad)
+        root, rows, picture = getattr(source, "root", None), source.rows, source.read_image
+        left.update(source.row_filter.rejected)
     else:
         root = Path(what).expanduser()
         if not root.is_dir():
@@ -132,13 +132,13 @@ def listing(what: str, out: Path) -> tuple[list[Job], dict[str, str]]:
 
 def rows_of(root: Path, left: dict[str, str]) -> list[Row]:
     """The rows of a folder, with labels where its layout says any: metadata or class folders."""
-    sieve = RowFilter(root.name, "skip")
-    rows = list(read_rows(root, sieve))
-    bare = [path.relative_to(root).as_posix() for path in pictures(root)]
-    accounted = {row.key for row in rows} | {key for key, _ in sieve.bad}
+    row_filter = RowFilter(root.name, "skip")
+    rows = list(read_rows(root, row_filter))
+    bare = [path.relative_to(root).as_posix() for path in list_images(root)]
+    accounted = {row.key for row in rows} | {key for key, _ in row_filter.rejected}
     if not metadata_of(root) and not set(bare) <= accounted:  # pictures outside any class folder
-        rows = [row for key in bare for row in row_at(root, key, sieve, "")]
-    left.update(sieve.bad)
+        rows = [row for key in bare for row in file_row(root, key, row_filter, "")]
+    left.update(row_filter.rejected)
     return rows
 
 
