@@ -69,7 +69,7 @@ def test_what_a_source_knows_goes_along(tmp_path, astronaut):
     save(tmp_path / "rafd" / "Rafd045_01_Caucasian_female_happy_frontal.jpg", astronaut)
     save(tmp_path / "rafd" / "stray.jpg", astronaut)
     report = align(f"rafd:{tmp_path / 'rafd'}", tmp_path / "out")
-    assert report.faces == 12 and report.skipped == {"stray.jpg": "the name is none of RaFD's"}
+    assert report.faces == 12 and report.skipped == {"stray.jpg": "not a file name of RaFD"}
     assert lines(tmp_path / "out" / "left_out.jsonl")[0]["file"] == "stray.jpg"
     source = open_source(f"folder:{tmp_path / 'out'}?min_fill=0.9")
     assert source.emotions == ("neutral", "happy", "angry") and len(source.rows) == 12

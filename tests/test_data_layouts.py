@@ -286,7 +286,7 @@ def test_rafd_names(tmp_path, capsys):
     row = shown(source, "Rafd090_03_Kid_female_contemptuous_frontal.jpg")
     assert (row.label, row.person) == ("contempt", "03")
     picture(tmp_path / "Rafd090_01_Caucasian_female_happy.jpg")
-    with pytest.raises(BadData, match="the name is none of RaFD's"):
+    with pytest.raises(BadData, match="not a file name of RaFD"):
         open_source(f"rafd:{tmp_path}")
     assert len(open_source(f"rafd:{tmp_path}?on_error=skip").rows) == len(source.rows)
     assert "left out 1 rows" in capsys.readouterr().out

@@ -227,7 +227,7 @@ def test_bad_rows_are_refused_by_name_or_skipped_and_counted(tmp_path, capsys, s
         open_source(f"folder:{tmp_path}")
     told = str(refusal.value)
     assert "1 rows cannot be used" in told and f"images/0-neutral.png: {reason}" in told
-    assert 'on_error="skip"' in told
+    assert "on_error=skip" in told
     source = open_source(f"folder:{tmp_path}", on_error="skip")
     assert f"left out 1 rows: 1 x {reason}" in capsys.readouterr().out
     faces = source.load("train", 8, progress=False)
