@@ -24,7 +24,7 @@ def folder(root, emotions, mode="RGB"):
 
 @pytest.fixture
 def mixture(tmp_path, monkeypatch):
-    monkeypatch.setattr(concat, "LEAST", 8)
+    monkeypatch.setattr(concat, "MIN_FACES", 8)
     few = folder(tmp_path / "few", {"neutral": 30, "happy": 30, "sad": 7}, "L")
     many = folder(tmp_path / "many", {"neutral": 30, "sad": 30, "bored": 30})
     return f"{few} + {many}"
@@ -69,7 +69,8 @@ def test_rendered_faces_join_a_folder_of_a_few_emotions(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("spec", "words"), [("{} + ", "SPEC"), ("{0} + {0}", "no emotion has"), ("{0} + {0}?a=1", "no option")]
+    ("spec", "words"),
+    [("{} + ", "SPEC"), ("{0} + {0}", "no emotion has"), ("{0} + {0}?a=1", "no option")],
 )
 def test_what_is_no_mixture_is_refused(tmp_path, spec, words):
     source = folder(tmp_path, {"neutral": 3, "sad": 3})
