@@ -297,11 +297,13 @@ class Service:
     def _crop(self, visit: FaceSession, method: str) -> Crop:
         if method not in visit.crops:
             editor = self._editor(method)
-            source, transform = photographs.crop_face(visit.picture, visit.face, editor.size)
+            source, transform, margin = photographs.crop_for_editor(
+                visit.picture, visit.face, editor
+            )
             units = None
             if editor.space.kind == "units":
                 units = self._source_units(visit, self.choices[method].group, source)
-            visit.crops[method] = Crop(source, transform, editor.prepare([source], units))
+            visit.crops[method] = Crop(source, transform, editor.prepare([source], units, margin))
         return visit.crops[method]
 
     def _source_units(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -141,10 +141,13 @@ class FaceSession:
         return sum(array.nbytes for array in kept) + sum(encoded_size(c.ready) for c in crops)
 
 
-def encoded_size(ready: PreparedFaces) -> int:
-    """Bytes of what an editor made of a crop."""
-    features = ready.features if isinstance(ready.features, tuple | list) else [ready.features]
-    return sum(x.nbytes for x in [ready.x, *features] if isinstance(x, torch.Tensor))
+def encoded_size(ready: Any) -> int:
+    """Bytes of the tensors of what an editor made of a crop, however they are nested."""
+    if isinstance(ready, torch.Tensor):
+        return ready.nbytes
+    if is_dataclass(ready):
+        return sum(encoded_size(getattr(ready, part.name)) for part in fields(ready))
+    return sum(map(encoded_size, ready)) if isinstance(ready, tuple | list) else 0
 
 
 def choice(editor: Editor, key: str, group: str) -> MethodChoice:
@@ -180,7 +183,7 @@ def drawn(picture: np.ndarray, spot: tuple[float, float, float]) -> Face:
     height, width = picture.shape[:2]
     side = min(max(spot[2], LEAST), height, width)
     x, y = min(max(spot[0], 0), width - side), min(max(spot[1], 0), height - side)
-    return Face(template(1) * side + [x, y], (x, y, side, side), 0.0)
+    return Face(template(side) + np.array([x, y]), (x, y, side, side), 0.0)
 
 
 def window(

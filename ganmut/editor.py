@@ -24,6 +24,9 @@ FADE_RADIUS = 0.1
 ImageBatch = Tensor | np.ndarray | Iterable[np.ndarray]
 
 
+LARGEST = 1024  # px of a side that an editor of any size works on; a larger face is reduced
+
+
 @dataclass(frozen=True)
 class PreparedFaces:
     """Faces encoded once, to be edited many times.
@@ -60,21 +63,33 @@ class Editor:
         """The method's registry name, such as "ganmut"."""
         return self.method.name
 
+    def crop_size(self, extent: float) -> tuple[int, float]:
+        """(side in pixels, margin) of the crop that this editor wants of a face whose aligned crop
+        covers `extent` pixels of its picture: see `faces.crop_face`."""
+        if not self.method.any_size:
+            return self.size, 1.0
+        side = min(max(extent, self.size), LARGEST / self.method.margin)
+        return round(side * self.method.margin), self.method.margin
+
     def prepare(
-        self, images: ImageBatch, source_codes: Tensor | Sequence[float] | None = None
+        self,
+        images: ImageBatch,
+        source_codes: Tensor | Sequence[float] | None = None,
+        margin: float = 1.0,
     ) -> PreparedFaces:
         """Encodes aligned faces for `edit`.
 
         images: uint8 N x 3 x H x W (tensor), or N x H x W x 3 / list of H x W x 3 (arrays); faces
         of another size are resized to the editor's. source_codes: [dim] or [N, dim], what the faces
-        show already: edits closer to it than FADE_RADIUS fade out. Raises ValueError for another
-        shape or dtype.
+        show already: edits closer to it than FADE_RADIUS fade out. margin: what `crop_size` said
+        of these crops. Raises ValueError for another shape or dtype.
         """
         x, visible = self._preprocess(images)
         if len(visible) == 1:  # channels_last is faster for one face, and slower for several
             visible = visible.contiguous(memory_format=torch.channels_last)
         with torch.no_grad(), inference(self.device):
-            features = self.method.encode(visible)
+            wide = self.method.any_size and margin != 1
+            features = self.method.encode(visible, *([margin] if wide else []))
         if source_codes is not None:
             source_codes = self._codes(source_codes, len(x))
         return PreparedFaces(x, features, len(x), source_codes)
@@ -130,7 +145,9 @@ class Editor:
     def _preprocess(self, images: ImageBatch) -> tuple[Tensor, Tensor]:
         """N x 3 x S x S in [-1, 1]: the faces, and the method's input (grey for a grey editor)."""
         x = pictures.to_float(self._stack(images).to(self.device))
-        x = pictures.resize(x, self.size).clamp(-1, 1)
+        if not self.method.any_size:
+            x = pictures.resize(x, self.size)
+        x = x.clamp(-1, 1)
         return x, pictures.luma(x).expand_as(x).contiguous() if self.grey else x
 
     @staticmethod

@@ -20,11 +20,11 @@ from space_server import Knows, toy_weights
 
 from demo import gamut_pad, security
 from demo.service import Service, SessionExpired
-from demo.session import Example, window
+from demo.session import Example, drawn, window
 from demo.settings import Setting, number
 from demo.visualize import add_mark
 from ganmut import EMOTIONS
-from ganmut.faces import NoFace
+from ganmut.faces import NoFace, crop_face
 from ganmut.images import BadImage
 
 ROOT = Path(__file__).parents[1]
@@ -371,3 +371,12 @@ if __name__ == "__main__":
     page_without_weights(*sys.argv[1:])
     page_answers(*sys.argv[1:])
     print("answered")
+
+
+@pytest.mark.parametrize(("x", "y", "side"), [(0, 0, 128), (140, 37, 200), (300, 290, 101)])
+def test_a_drawn_square_is_the_crop(x, y, side):
+    picture = samples.astronaut()
+    face = drawn(picture, (x, y, side))
+    crop, _ = crop_face(picture, face, side)
+    wanted = picture[y : y + side, x : x + side]
+    assert np.abs(crop.astype(int) - wanted).max() <= 1

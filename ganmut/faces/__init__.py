@@ -11,6 +11,7 @@ from ganmut.faces.image_files import edit_files
 from ganmut.faces.paste_back import paste_face
 from ganmut.faces.pipeline import (
     EditedImage,
+    crop_for_editor,
     detect_faces,
     edit_image,
     encode_reference,
@@ -28,6 +29,7 @@ __all__ = [
     "NoFace",
     "align_files",
     "crop_face",
+    "crop_for_editor",
     "detect_faces",
     "edit_files",
     "edit_image",

@@ -56,16 +56,27 @@ def similarity(points: np.ndarray, size: int = SIDE) -> SimilarityTransform:
 
 
 def crop_face(
-    picture: np.ndarray, face: Face | np.ndarray, size: int
+    picture: np.ndarray, face: Face | np.ndarray, size: int, margin: float = 1.0
 ) -> tuple[np.ndarray, SimilarityTransform]:
     """(aligned size x size x 3 uint8, picture -> crop transform) of an H x W x 3 uint8 picture.
 
-    face: a Face, or its five points. Beyond the picture its border is repeated. Raises BadPoints
-    for points that define no alignment in this picture.
+    face: a Face, or its five points. margin: how many times the aligned crop's side the result
+    shows, about the same middle. Beyond the picture its border is repeated. Raises BadPoints for
+    points that define no alignment in this picture.
     """
-    transform = similarity(face.points if isinstance(face, Face) else face, size)
+    points = face.points if isinstance(face, Face) else face
+    transform = similarity(points, size)
+    if margin != 1:
+        middle = (size - 1) / 2
+        widen = SimilarityTransform(scale=1 / margin, translation=middle * (1 - 1 / margin))
+        transform = transform + widen
     face = resample(picture, np.linalg.inv(transform.params), size, size)
     return face.round().clip(0, 255).astype(np.uint8), transform
+
+
+def crop_extent(face: Face | np.ndarray) -> float:
+    """Side in pixels of the picture that a face's aligned crop covers; raises BadPoints."""
+    return SIDE / similarity(face.points if isinstance(face, Face) else face).scale
 
 
 def resample(pixels: np.ndarray, matrix: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from skimage.transform import SimilarityTransform
 from torch import Tensor
 
 from ganmut import images
 from ganmut.editor import Editor
-from ganmut.faces.align import crop_face
+from ganmut.faces.align import crop_extent, crop_face
 from ganmut.faces.detectors.base import DETECTORS, Detector, Face, FaceNumberError, NoFace
 from ganmut.faces.paste_back import paste_face
 
@@ -83,16 +84,25 @@ def edit_image(
     """
     faces = detect_faces(picture, detector)
     numbers = select_faces(faces, face)
-    crops = [crop_face(picture, faces[number - 1], editor.size) for number in numbers]
-    sources = [source for source, _ in crops]
-    edit = editor.edit_details(editor.prepare(sources, source_code), code)
-    edits, flows = list(images.to_array(edit.images)), [None] * len(crops)
-    if edit.flow is not None:
-        flows = list(edit.flow.float().movedim(1, -1).cpu().numpy())
-    pixels = picture
-    for (source, transform), edited, flow in zip(crops, edits, flows, strict=True):
+    sources, edits, pixels = [], [], picture
+    for number in numbers:
+        source, transform, margin = crop_for_editor(picture, faces[number - 1], editor)
+        edit = editor.edit_details(editor.prepare([source], source_code, margin), code)
+        edited = images.to_array(edit.images)[0]
+        flow = None if edit.flow is None else edit.flow[0].float().movedim(0, -1).cpu().numpy()
         pixels = paste_face(pixels, source, edited, transform, flow)
+        sources.append(source)
+        edits.append(edited)
     return EditedImage(pixels, faces, numbers, sources, edits)
+
+
+def crop_for_editor(
+    picture: np.ndarray, face: Face, editor: Editor
+) -> tuple[np.ndarray, SimilarityTransform, float]:
+    """(crop S x S x 3 uint8, picture -> crop transform, margin) of one face, in the size and with
+    the margin that `Editor.prepare` wants of it. Raises BadPoints."""
+    size, margin = editor.crop_size(crop_extent(face))
+    return *crop_face(picture, face, size, margin), margin
 
 
 def encode_reference(

@@ -121,6 +121,9 @@ class Method(nn.Module, ABC):
     # GGANmut's Gaussians).
     not_averaged: ClassVar[tuple[str, ...]] = ()
 
+    # Whether crops of any size are edited as they are, instead of at `size`.
+    any_size: ClassVar[bool] = False
+
     def __init__(self, config: Config, emotions: tuple[str, ...], size: int, training: bool = True):
         super().__init__()
         self.config, self.emotions, self.size = config, tuple(emotions), size
