@@ -131,11 +131,16 @@ class Service:
 
     def recommended(self, face: str, method: str) -> str:
         """The method in the set of weights that goes with a face: the first set learned from
-        rendered faces, of the others one suits photographs. A key of `choices`."""
+        rendered faces, of the others one suits photographs. For a photograph it is the one that
+        keeps the photograph's resolution, where there is one. A key of `choices`."""
         group, known = self.choices[method].group, list(self.judges)
         rendered = self.visit(face).whole in self.known_faces
         if len(known) < 2 or (group == known[0]) == rendered:
             return method
+        if not rendered:
+            for key, choice in self.choices.items():
+                if choice.group == known[1] and self.editors[key].method.any_size:
+                    return key
         return self.counterpart(method, known[0] if rendered else known[1])
 
     def counterpart(self, method: str, group: str) -> str:

@@ -3,9 +3,13 @@ weight folders."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from skimage import data as samples
 
+from ganmut import weights
+from ganmut.emotions import EMOTIONS
 from ganmut.expression.fit import fit_expressions
 from ganmut.expression.geometry import gradient, similarity, spline_flow, unfolded_share
 from ganmut.expression.landmark_data import CONTROLS, SIZE, LandmarkSet
@@ -13,8 +17,10 @@ from ganmut.expression.model import ExpressionModel
 from ganmut.expression.openings import middle_gap
 from ganmut.expression.point_set import IBUG
 from ganmut.expression.render import backward_flow, held_change, hidden_nodes
-from ganmut.expression.weight import build_expression_model, save_expression_model, to_bytes
-from ganmut.weights.storage import read, read_golden
+from ganmut.expression.weight import build_expression_model, save_expression_model
+from ganmut.faces import edit_image
+from ganmut.weights import BadWeights
+from ganmut.weights.storage import read
 
 MOUTH = IBUG.mouth
 
@@ -246,14 +252,35 @@ def test_similarity_recovers_a_turn():
     assert torch.allclose(shift, torch.tensor([7.0, 7.0]), atol=1e-3)
 
 
-def test_weight_folder_gives_the_same_edits(model, tmp_path):
-    folder = save_expression_model(model, tmp_path / "w", {"faces": 3}, "Made up.")
-    stored = build_expression_model(read(folder))
-    facts = read_golden(folder)
-    basis = stored.basis(facts["crop"].float() / 255, stored.mean_shape, stored.rest)
-    edits = to_bytes(stored.render(basis, facts["change"])).int()
-    assert (edits - facts["edits"].int()).abs().max() <= 1
-    assert stored.emotions == ("happy",)
+@pytest.fixture(scope="module")
+def editor():
+    """The bundled editor of photographs."""
+    return weights.load("photos/expression", "cpu")
+
+
+def test_weight_folder_gives_the_same_edits(editor, tmp_path):
+    folder = save_expression_model(editor.method.model, tmp_path / "w", {"faces": 3}, "Made up.")
+    assert weights.verify(folder) <= 1
+    assert weights.load(folder, "cpu").emotions == editor.emotions == EMOTIONS
+    with pytest.raises(BadWeights):
+        build_expression_model(read(weights.bundled_root() / "photos" / "emotion"))
+
+
+def test_editor_works_at_the_size_of_the_photograph(editor):
+    assert editor.crop_size(300.0) == (600, 2.0)
+    assert editor.crop_size(20.0) == (256, 2.0)
+    assert editor.crop_size(5000.0) == (1024, 2.0)
+
+
+def test_editing_a_photograph_leaves_its_surroundings(editor):
+    picture = samples.astronaut()
+    edited = edit_image(picture, editor, editor.space.of("surprised"))
+    change = np.abs(edited.pixels.astype(int) - picture).max(-1)
+    assert change[70:170, 170:270].max() > 60
+    assert change[:, 330:].max() == 0 and change[260:].max() == 0
+    grey = np.repeat(picture.mean(-1, keepdims=True).round().astype(np.uint8), 3, -1)
+    pixels = edit_image(grey, editor, editor.space.of("happy")).pixels.astype(int)
+    assert np.ptp(pixels, axis=-1).max() == 0  # grey stays grey
 
 
 def test_fit_recovers_shape_and_reader():

@@ -7,6 +7,7 @@ import argparse
 from ganmut.cli.face_options import add_face_options, print_failures
 
 HELP = "edit the faces of images, pasted back at full resolution"
+DEFAULT = "photos/expression"
 SET, METHOD = "procedural", "ganmut"
 
 
@@ -16,13 +17,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--method",
         metavar="NAME",
-        help=f"a method of the set, or SET/NAME such as photos/ganmut (default {METHOD})",
+        help=f"a method of the set, or SET/NAME such as photos/ganmut (default {DEFAULT})",
     )
     parser.add_argument(
         "--weights",
         metavar="SPEC",
         help="a set (procedural, photos, hub), SET/NAME, a folder, or hub:OWNER/NAME@REVISION "
-        f"(default {SET})",
+        f"(with --method: default {SET})",
     )
     parser.add_argument("--emotion", help="the name of an emotion, see --intensity")
     parser.add_argument("--intensity", type=float, default=1.0, help="0..1 (default 1)")
@@ -84,13 +85,17 @@ def run(args: argparse.Namespace) -> int:
     failures = [record["error"] for record in records if "error" in record]
     print_failures(failures)
     print(
-        f"{len(records) - len(failures)} faces edited, {len(failures)} images skipped: {args.out}"
+        f"{len(records) - len(failures)} faces edited with {editor.name}, "
+        f"{len(failures)} images skipped: {args.out}"
     )
     return 1 if failures else 0
 
 
 def parse_spec(weights: str | None, method: str | None) -> tuple[str, str]:
-    """(spec, member) of --weights and --method: `--method SET/NAME` alone is a spec."""
+    """(spec, member) of --weights and --method: `--method SET/NAME` alone is a spec, and without
+    either it is the editor that photographs look best with."""
+    if weights is None and method is None:
+        return DEFAULT, ""
     if weights is None and method and "/" in method:
         return method, ""
     return weights or SET, method or METHOD

@@ -78,14 +78,9 @@ def losses(
     expression: Tensor,
     weights: Tensor,
     spread: Tensor,
-    refine: bool,
 ) -> dict[str, Tensor]:
-    """Weighted terms: L1 of both stages in pixels, L1 of the pose, and the error of the expression
-    that is read from the given and from the found landmarks, in units of each control's spread.
-
-    The first phase takes the L1 of the expression, which is steady while landmarks are coarse. The
-    refinement takes the square: L1 settles on medians, which are near zero for most of the 22.
-    """
+    """Weighted terms: L1 of both stages in pixels, L1 of the pose, and L1 of the expression that
+    is read from the given and from the found landmarks, in units of each control's spread."""
     first, second, turned = network(views)
 
     def away(found: Tensor) -> Tensor:
@@ -97,7 +92,7 @@ def losses(
         "guess": 0.4 * away(first),
         "points": away(second),
         "pose": (turned - pose).abs().sum(1).mean(),
-        "expression": value.square().mean() if refine else 0.5 * value.abs().mean(),
+        "expression": 0.5 * value.abs().mean(),
     }
 
 
@@ -106,15 +101,14 @@ def train_landmarks(
     out: str | Path,
     *,
     steps: int,
-    refine: int,
     batch: int = 32,
     lr: float = 2e-3,
     seed: int = 0,
     snapshot_every: int = 500,
     progress: bool = True,
 ) -> LandmarkNet:
-    """Trains on the train split of a folder of photographs with landmarks (landmark_data.py):
-    `steps` on landmarks, then `refine` steps that care as much for the expression.
+    """Trains on the train split of a folder of photographs with landmarks (landmark_data.py), then
+    fits the head that reads the expression.
 
     Snapshots, which a second call goes on from, and stats.jsonl lie in `out`. Returns the averaged
     network. Raises BadData.
@@ -134,27 +128,23 @@ def train_landmarks(
     generator = seeded(seed + done)
     augment = Augment(mirror_points(network.mean_shape), generator)
     weights, spread = point_weights(), faces.expression.std(0)
-    started, total = time.monotonic(), steps + refine
-    bar = trange(done, total, initial=done, total=total, disable=not progress, file=sys.stderr)
+    started = time.monotonic()
+    bar = trange(done, steps, initial=done, total=steps, disable=not progress, file=sys.stderr)
     for step in bar:
-        # ---- the refinement begins with a head fitted to what the network finds ----
-        if step == steps:
-            fit_expression(average.eval(), faces, augment)
-            network.expression.load_state_dict(average.expression.state_dict())
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, steps, refine, lr)
+            group["lr"] = learning_rate(step, steps, lr)
         # ---- one step on random views ----
         rows = torch.randint(len(faces), (batch,), generator=generator)
         views = augment(faces.images[rows], faces.landmarks[rows], faces.pose[rows])
         values = faces.expression[rows]
-        terms = losses(network, *views, values, weights, spread, refine=step >= steps)
+        terms = losses(network, *views, values, weights, spread)
         optimizer.zero_grad()
         sum(terms.values()).backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimizer.step()
         follow(average, network, min(0.999, (step + 1) / (step + 10)))
         # ---- a snapshot and a line of figures ----
-        if (step + 1) % snapshot_every == 0 or step + 1 == total:
+        if (step + 1) % snapshot_every == 0 or step + 1 == steps:
             save_snapshot(out, network, average, optimizer, step + 1)
             record = {"step": step + 1, "seconds": round(time.monotonic() - started, 1)}
             record |= {name: round(float(term), 4) for name, term in terms.items()}
@@ -163,14 +153,12 @@ def train_landmarks(
                 log.write(json.dumps(record) + "\n")
             bar.set_postfix(error=record["error"], r2=record["r2_found"])
     fit_expression(average.eval(), faces, augment)
-    write_weights(average, out / "weights", test, steps=total, batch=batch, seed=seed)
+    write_weights(average, out / "weights", test, steps=steps, batch=batch, seed=seed)
     return average
 
 
-def learning_rate(step: int, steps: int, refine: int, lr: float) -> float:
-    """A warm-up, then a cosine to zero for each phase; the refinement starts at a fifth."""
-    if step >= steps:
-        return 0.2 * lr * (0.5 + 0.5 * math.cos(math.pi * (step - steps) / refine))
+def learning_rate(step: int, steps: int, lr: float) -> float:
+    """A warm-up, then a cosine to zero."""
     return lr * min(1, (step + 1) / 300) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
 
 
@@ -333,7 +321,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", required=True, help="folder of photographs with landmarks")
     parser.add_argument("--out", required=True, help="run folder: snapshots and stats.jsonl")
     parser.add_argument("--steps", type=int, default=10500, help="(default: %(default)s)")
-    parser.add_argument("--refine", type=int, default=4000, help="(default: %(default)s)")
     parser.add_argument("--batch", type=int, default=32, help="(default: %(default)s)")
     parser.add_argument("--lr", type=float, default=2e-3, help="(default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
@@ -344,7 +331,6 @@ def main(arguments: list[str] | None = None) -> int:
             options.data,
             options.out,
             steps=options.steps,
-            refine=options.refine,
             batch=options.batch,
             lr=options.lr,
             seed=options.seed,

@@ -10,6 +10,10 @@ import torch
 from skimage import data as samples
 from torch import Tensor
 
+from ganmut.datasets.base import CROP
+from ganmut.editor import Editor
+from ganmut.expression.landmark_data import SIZE
+from ganmut.expression.method import ExpressionMethod
 from ganmut.expression.model import ExpressionModel
 from ganmut.expression.point_set import POINT_SETS
 from ganmut.weights import bundled_root
@@ -26,23 +30,30 @@ NOTE = (
 def save_expression_model(
     model: ExpressionModel, folder: str | Path, facts: dict[str, Any], note: str = NOTE
 ) -> Path:
-    """Writes a weight folder, whole or not at all; `facts` go into its config.json and card.
+    """Writes the weight folder of an editor, whole or not at all; `facts` go into its config.json
+    and card.
 
-    Golden tensors: edits of NASA's portrait of an astronaut, the mean shape laid on the crop.
+    Golden tensors: NASA's portrait of an astronaut under each emotion, on the landmarks of the
+    bundled network.
     """
     config = {
-        "network": "expression", "points": model.points.name, "controls": list(model.controls),
-        "emotions": list(model.emotions), "note": note, **facts,
-    }  # fmt: skip
+        "method": ExpressionMethod.name,
+        "emotions": ["neutral", *model.emotions],
+        "size": SIZE,
+        "crop": CROP,
+        "config": {"points": model.points.name, "controls": list(model.controls)},
+        "note": note,
+        **facts,
+    }
 
     def edits(written: Weights) -> dict[str, Tensor]:
-        stored = build_expression_model(written)
-        crop = astronaut_crop()
-        basis = stored.basis(crop.float() / 255, stored.mean_shape, stored.rest)
-        changes = torch.eye(len(stored.controls)) * 0.6
-        return {"crop": crop, "change": changes, "edits": to_bytes(stored.render(basis, changes))}
+        editor = Editor(build_expression_method(written), written.config)
+        codes = torch.stack([editor.space.of(emotion) for emotion in editor.emotions])
+        faces, rows = astronaut_crop()[None], torch.zeros(len(codes), dtype=torch.long)
+        edited = editor.edit(editor.select(editor.prepare(faces), rows), codes)
+        return {"faces": faces, "rows": rows, "codes": codes, "edited": edited}
 
-    return write(folder, "extractor", dict(model.state_dict()), config, edits, card(facts, note))
+    return write(folder, "editor", dict(model.state_dict()), config, edits, card(facts, note))
 
 
 def to_bytes(images: Tensor) -> Tensor:
@@ -58,20 +69,26 @@ def astronaut_crop() -> Tensor:
 def build_expression_model(weights: Weights) -> ExpressionModel:
     """The model of a checked weight; raises BadWeights where it does not fit."""
     config = weights.config
-    if config.get("network") != "expression" or config.get("points") not in POINT_SETS:
+    built = config.get("config") or {}
+    if config.get("method") != ExpressionMethod.name or built.get("points") not in POINT_SETS:
         raise BadWeights(f"{weights.folder} holds no expression model")
     model = ExpressionModel(
-        tuple(config["emotions"]), tuple(config["controls"]), POINT_SETS[config["points"]]
+        tuple(config["emotions"][1:]), tuple(built["controls"]), POINT_SETS[built["points"]]
     )
     tensors = {name: tensor.float() for name, tensor in weights.tensors.items()}
     fill_module(model, Weights(tensors, config, weights.folder))
     return model
 
 
+def build_expression_method(weights: Weights) -> ExpressionMethod:
+    """What an Editor of a checked weight draws with; raises BadWeights."""
+    return ExpressionMethod(build_expression_model(weights), tuple(weights.config["emotions"]))
+
+
 @cache
 def load_expression_model(folder: str | Path | None = None) -> ExpressionModel:
     """The model of a weight folder (by default the bundled one); raises BadWeights."""
-    return build_expression_model(read(folder or bundled_root() / WEIGHT, "extractor"))
+    return build_expression_model(read(folder or bundled_root() / WEIGHT, "editor"))
 
 
 def card(facts: dict[str, Any], note: str) -> str:
@@ -87,11 +104,12 @@ the mean of left and right).
 {note}
 
 ```python
-from ganmut.expression.weight import load_expression_model
+import ganmut
+from ganmut import faces, images
 
-model = load_expression_model()
-basis = model.basis(crop, landmarks)  # 3 x S x S in 0..1; 478 x 2 in px of 128
-edited = model.render(basis, model.emotion_change(basis, "happy", 0.8))  # 1 x 3 x S x S
+editor = ganmut.load("photos/expression")
+edited = faces.edit_image(images.read_image("photo.jpg"), editor, editor.space.of("happy", 0.8))
+images.write_png("edited.png", edited.pixels)
 ```
 
 ## Fit

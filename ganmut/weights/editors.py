@@ -55,6 +55,10 @@ def build_method(weights: Weights) -> Method:
     missing = [name for name in ("method", "emotions", "size", "config") if name not in config]
     if missing:
         raise BadWeights(f"{path} lacks {', '.join(missing)}; {REMEDY}")
+    if config["method"] == "expression":  # fitted, not trained: it is not among METHODS
+        from ganmut.expression.weight import build_expression_method
+
+        return build_expression_method(weights)
     kind: type[Method] = METHODS[config["method"]]
     known = {field.name for field in dataclasses.fields(kind.Config)}
     given = legacy.read_config(config["config"], known)

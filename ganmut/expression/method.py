@@ -1,0 +1,74 @@
+"""The expression model behind an Editor: emotions mixed by shares, drawn at any resolution."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ganmut.codes import LabelSpace
+from ganmut.expression.face_basis import FaceBasis
+from ganmut.expression.landmark_data import SIZE
+from ganmut.expression.landmark_net import find_landmarks, load_landmark_net
+from ganmut.expression.model import ExpressionModel
+from ganmut.images import luma
+from ganmut.methods.base import Edit
+
+
+class ExpressionMethod(nn.Module):
+    """What an Editor needs of a method, without a training: `encode`, `edit` and a code space.
+
+    A code is a share for each emotion (LabelSpace). The target is the mean neutral expression plus
+    the shares of the emotions' recipes; the source's own expression is read from its landmarks.
+    """
+
+    name = "expression"
+    title = "Expression model"
+    paper = (
+        "Cootes et al. 1998 (active appearance models), Liu et al. 2001 (expression ratio images)"
+    )
+    any_size = True  # crops keep the photograph's resolution
+    margin = 2.0  # an open jaw leaves the aligned crop, whose lower border is the chin
+
+    def __init__(self, model: ExpressionModel, emotions: tuple[str, ...]):
+        super().__init__()
+        self.model, self.emotions, self.size = model, emotions, SIZE
+        order = [model.emotions.index(emotion) for emotion in emotions[1:]]
+        self.register_buffer("recipes", model.recipes[order].clone())
+
+    def space(self) -> LabelSpace:
+        return LabelSpace(self.emotions)
+
+    def encode(self, x: Tensor, margin: float = 1.0) -> tuple[FaceBasis, ...]:
+        """The basis of each face; x N x 3 x S x S in [-1, 1], whose middle S / margin pixels a
+        side are the aligned crop. Raises ValueError where the landmarks lie outside the crop."""
+        with torch.autocast(x.device.type, enabled=False):
+            crops = (x.float() + 1) / 2
+            rim = round(x.shape[-1] * (1 - 1 / margin) / 2)
+            inner = luma(crops)[:, :, rim : x.shape[-1] - rim, rim : x.shape[-1] - rim]
+            grey = F.interpolate(inner, size=(SIZE, SIZE), mode="area").clamp(0, 1)
+            found = find_landmarks(load_landmark_net(), grey)
+            middle = (SIZE - 1) / 2
+            points = (found.points - middle) * (inner.shape[-1] / x.shape[-1]) + middle
+            faces = zip(crops, points, found.expression, strict=True)
+            return tuple(self.model.basis(*face) for face in faces)
+
+    def edit(self, features: tuple[FaceBasis, ...], code: Tensor) -> Edit:
+        """Edited crops N x 3 x S x S in [-1, 1] of N bases under N x emotions shares."""
+        with torch.autocast(code.device.type, enabled=False):
+            target = self.model.rest + code[:, 1:].float() @ self.recipes
+            edited = [
+                self.model.render(basis, wanted - basis.expression)[0]
+                for basis, wanted in zip(features, target, strict=True)
+            ]
+        return Edit(torch.stack(edited) * 2 - 1)
+
+    @staticmethod
+    def index_features(features: tuple[FaceBasis, ...], rows: Tensor) -> tuple[FaceBasis, ...]:
+        """Some of the encoded faces, by row."""
+        return tuple(features[int(row)] for row in rows)
+
+    def style_of(self, x: Tensor, emotion: Any) -> Tensor:
+        raise ValueError(f"{self.title} takes no reference picture; give an emotion or a code")
