@@ -78,7 +78,7 @@ def test_every_method_is_measured_and_drawn(bench_run, tmp_path):
         "change_ganimation_defgan",
         "flow_defgan",
         "boxes",
-        "real_neighbour_rate",
+        "tsne",
     } <= drawn
     assert {name for name in drawn if "sweep" in name} == {f"sweep_{name}" for name in by_units}
     assert "wheel_gganmut" not in drawn
