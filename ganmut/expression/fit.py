@@ -45,7 +45,7 @@ def fit_expressions(
     model.mean_shape.copy_(faces.landmarks[frontal].mean(0))
     model.rest.copy_(faces.expression[neutral].median(0).values)
     # Strong expressions are rare in photographs: a little beyond the strongest may be asked for.
-    model.highest.copy_((1.15 * faces.expression.quantile(0.999, 0)).clamp(0.02, 1.2))
+    model.highest.copy_((1.3 * faces.expression.quantile(0.999, 0)).clamp(0.02, 1.2))
     pairs = mirror_pairs(expressive_shapes(faces))
     rows, label = people_with_pairs(faces.person)
     shape, explained = fit_shape(landmarks[rows], expression[rows], faces.pose[rows].numpy(), label)

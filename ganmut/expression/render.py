@@ -209,9 +209,15 @@ def draw_lips(
     if bool((new_down - new_up > 0).any()):
         middle = len(mouth.upper) // 2
         lips = flow.moved.points[:, [mouth.upper[middle], mouth.lower[middle]], 1]
-        edges = teeth_edges(model, basis, change, lips)
+        after = basis.expression + change
+        edges = teeth_edges(model, basis, after, lips)
         inside = draw_mouth(x, y, new_up, new_down, edges, basis.colours, scale, basis.pixel)
-        own, own_share = own_mouth(basis, new_up, old_up, old_down, edges, x, y, flow.moved)
+        fallen = model.jaw_drop(basis, basis.expression[None])
+        drop = model.jaw_drop(basis, after) - fallen
+        # The lower lip hugs the row that a falling jaw takes along.
+        fall = lips[:, 1] - basis.landmarks[mouth.lower[middle], 1]
+        drop = torch.minimum(fall, 2 * drop).clamp(min=0)
+        own, own_share = own_mouth(basis, new, old, edges, x, y, fallen, drop)
         if own is not None:
             inside = torch.lerp(inside, own, own_share)
         window = torch.lerp(window, inside, between(new_up, new_down, y, basis.pixel))
@@ -226,60 +232,68 @@ def draw_lips(
     return with_window(part, window, down, across)
 
 
-def teeth_edges(model: ExpressionModel, basis: FaceBasis, change: Tensor, lips: Tensor) -> Tensor:
-    """N x 3: the middle of the mouth (x) and the heights of the upper and lower biting edges, px.
+def teeth_edges(
+    model: ExpressionModel, basis: FaceBasis, expression: Tensor, lips: Tensor
+) -> Tensor:
+    """N x 3: the middle of the mouth (x) and the heights of the upper and lower biting edges, px,
+    under expressions N x K; lips: N x 2, heights of the middles of their edges.
 
-    At rest the upper incisors end 1.5 mm under the upper lip, and the lower ones reach 1.2 mm
-    behind them; the lower row moves with the jaw. The lips (N x 2, heights of their middles) hug
-    the teeth: at most 9 mm of the upper row and 3.5 mm of the lower one show.
+    At rest the upper incisors end 2.2 mm under the upper lip, and the lower ones reach 1.2 mm
+    behind them; the lower row moves with the jaw. At most 9 mm of the upper row show, and of the
+    lower row not much more than 3.5 mm: the lower lip hugs it.
     """
     mouth = model.points.mouth
     middle = mouth.upper[len(mouth.upper) // 2]
     mm = MM * basis.scale
     shown = (basis.expression - model.rest) @ (model.shape[:, middle] @ basis.matrix.T)
     rest = basis.landmarks[middle] - shown
-    upper = torch.minimum(rest[1] + 1.5 * mm, lips[:, 0] + 9 * mm)
-    drop = model.jaw_drop(basis, basis.expression + change).clamp(min=0)
-    lower = torch.maximum(rest[1] + 0.3 * mm + 0.9 * drop, lips[:, 1] - 3.5 * mm)
-    return torch.stack([rest[0].expand(len(change)), upper, lower], 1)
+    upper = torch.minimum(rest[1] + 2.2 * mm, lips[:, 0] + 9 * mm)
+    drop = model.jaw_drop(basis, expression).clamp(min=0)
+    lower = rest[1] + 1.0 * mm + 0.9 * drop
+    hugged = (lips[:, 1] - 3.5 * mm - lower).clamp(min=0)
+    lower = lower + torch.minimum(hugged, 1.5 * drop)
+    return torch.stack([rest[0].expand(len(drop)), upper, lower], 1)
 
 
 def own_mouth(
-    basis: FaceBasis, new_up: Tensor, old_up: Tensor, old_down: Tensor, edges: Tensor, x: Tensor,
-    y: Tensor, moved: Displacement,
+    basis: FaceBasis, new: EdgeCurves, old: EdgeCurves, edges: Tensor, x: Tensor, y: Tensor,
+    fallen: Tensor, drop: Tensor,
 ) -> tuple[Tensor | None, Tensor | None]:  # fmt: skip
     """The source's own teeth, N x C x H x W, and the share (0..1) that they have of each pixel;
-    None where the source's mouth is closed.
+    None where the source's mouth is closed. fallen: 1, px that the source's jaw has dropped.
 
-    What hangs from the skull stays, what rests on the jaw moves down with the lower lip; between
-    them a gap opens. Under an upper lip that rises the own row is stretched, by half at most.
+    What hangs from the skull stays, what rests on the jaw moves down by `drop` (N, px); between
+    them a gap opens. Where lips uncover more than the source shows, either row is stretched, by
+    half at most.
     """
-    n = len(edges)
     scale = basis.scale
-    y = y.view(1, -1, 1)
-    up, down = old_up[:, None], old_down[:, None]
+    y, drop = y.view(1, -1, 1), drop.view(-1, 1, 1)
+    up, down = old.upper[0][:, None], old.lower[0][:, None]
     gap = (down - up).clamp(min=0)
     known = smooth((gap - 0.8 * scale) / (1.6 * scale))  # a thin gap shows nothing worth keeping
     if not bool((known > 0).any()):
         return None, None
-    drop = (moved.gap - moved.opened).clamp(min=0).view(n, 1, 1) * 0.75
-    # The upper row ends at its biting edge, or where the source's mouth ends.
+    # The upper row ends at its biting edge; under a jaw that has not fallen it fills the mouth.
     seam = torch.minimum(torch.maximum(edges[:, 1].view(-1, 1, 1), up + 0.5 * gap), down)
+    seam = torch.lerp(down, seam, smooth((fallen.view(-1, 1, 1) / scale - 1.5) / 2.5))
     margin = (0.2 * gap).clamp(max=0.6 * scale)
-    height = (seam - up - margin).clamp(min=0.3)
-    stretch = ((seam - new_up[:, None]) / height).clamp(1, 1.5)
-    above = seam + (y - seam) / stretch
-    below = torch.minimum(y - drop, down - margin)
+
+    def stretched(shown: Tensor, asked: Tensor) -> Tensor:
+        return (asked / (shown - margin).clamp(min=0.3)).clamp(1, 1.5)
+
+    above = seam + (y - seam) / stretched(seam - up, seam - new.upper[0][:, None])
+    reach = new.lower[0][:, None] - seam - drop
+    below = seam + (y - seam - drop) / stretched(down - seam, reach)
     rows = torch.where(y <= seam, torch.minimum(above, down - margin), below)
+    rows = torch.minimum(rows, down - margin)
     places = torch.stack([x.view(1, 1, -1).expand_as(rows), rows], 1)
     own = sampled(basis.crop, places)
     soft = 0.8 * scale
-    after_seam = ramp((seam - y) / soft)
-    before_lower = smooth((y - seam - drop) / soft + 0.5)
-    # Where upper teeth fill the source's mouth nothing rests on the jaw.
-    before_lower = before_lower * smooth((down - seam) / scale - 0.5)
-    parted = smooth(drop / scale)
-    cover = 1 - parted * (1 - torch.maximum(after_seam, before_lower))
-    # Beyond the stretched row lies the source's lip: drawn gums show there.
-    inside = ramp((above - up) / (0.6 * scale) + 0.2)
-    return own, (cover * inside * known)[:, None]
+    after_seam = ramp((seam - y) / soft + 0.2)
+    # Beyond what the source shows lies its lip: drawn teeth and gums show there instead.
+    lower_row = smooth((y - seam - drop) / soft + 0.5) * ramp((down - below) / soft)
+    cover = torch.maximum(after_seam * ramp((above - up) / (0.6 * scale) + 0.2), lower_row)
+    # A mouth that hardly changes keeps all of its inside.
+    changes = (new.upper[0] - old.upper[0]).abs() + (new.lower[0] - old.lower[0]).abs()
+    kept = 1 - smooth(changes.amax(1).view(-1, 1, 1) / scale - 0.5)
+    return own, (torch.lerp(cover, torch.ones_like(cover), kept) * known)[:, None]
