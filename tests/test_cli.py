@@ -60,7 +60,7 @@ def test_errors_are_shown_with_their_options():
 @pytest.mark.parametrize(
     "weights, method, expected",
     [
-        (None, None, ("procedural", "ganmut")),
+        (None, None, ("photos/expression", "")),
         (None, "defgan", ("procedural", "defgan")),
         (None, "photos/ganmut", ("photos/ganmut", "")),
         ("photos", "defgan", ("photos", "defgan")),

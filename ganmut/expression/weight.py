@@ -18,6 +18,7 @@ from ganmut.expression.model import ExpressionModel
 from ganmut.expression.point_set import POINT_SETS
 from ganmut.weights import bundled_root
 from ganmut.weights.card import front_matter, table
+from ganmut.weights.editors import FITTED
 from ganmut.weights.storage import BadWeights, Weights, fill_module, read, write
 
 WEIGHT = "photos/expression"
@@ -80,6 +81,7 @@ def build_expression_model(weights: Weights) -> ExpressionModel:
     return model
 
 
+@FITTED.register(ExpressionMethod.name)
 def build_expression_method(weights: Weights) -> ExpressionMethod:
     """What an Editor of a checked weight draws with; raises BadWeights."""
     return ExpressionMethod(build_expression_model(weights), tuple(weights.config["emotions"]))

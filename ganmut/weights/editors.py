@@ -14,6 +14,7 @@ from ganmut import legacy
 from ganmut.datasets.base import CROP
 from ganmut.editor import Editor
 from ganmut.methods.base import METHODS, Method
+from ganmut.registry import Registry
 from ganmut.weights.card import editor_card
 from ganmut.weights.resolve import resolve
 from ganmut.weights.storage import (
@@ -37,6 +38,10 @@ def load(spec: str | Path, device: torch.device | str | None = None, member: str
     return build_editor(read(resolve(spec, member=member), "editor"), device)
 
 
+# What draws behind an Editor without having been trained: name -> its builder from checked weights.
+FITTED = Registry("fitted method", "ganmut.expression")
+
+
 def build_editor(weights: Weights, device: torch.device | str | None = None) -> Editor:
     """The editor of checked weights, on a device (default CUDA where available)."""
     return Editor(
@@ -55,10 +60,8 @@ def build_method(weights: Weights) -> Method:
     missing = [name for name in ("method", "emotions", "size", "config") if name not in config]
     if missing:
         raise BadWeights(f"{path} lacks {', '.join(missing)}; {REMEDY}")
-    if config["method"] == "expression":  # fitted, not trained: it is not among METHODS
-        from ganmut.expression.weight import build_expression_method
-
-        return build_expression_method(weights)
+    if config["method"] not in METHODS and config["method"] in FITTED:
+        return FITTED[config["method"]](weights)
     kind: type[Method] = METHODS[config["method"]]
     known = {field.name for field in dataclasses.fields(kind.Config)}
     given = legacy.read_config(config["config"], known)
