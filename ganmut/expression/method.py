@@ -50,7 +50,7 @@ class ExpressionMethod(nn.Module):
             inner = luma(crops)[:, :, rim : x.shape[-1] - rim, rim : x.shape[-1] - rim]
             grey = F.interpolate(inner, size=(SIZE, SIZE), mode="area").clamp(0, 1)
             found = find_landmarks(load_landmark_net(), grey)
-            middle = (SIZE - 1) / 2
+            middle = SIZE / 2  # crops span 0..128: the centre of pixel i lies at i + .5
             points = (found.points - middle) * (inner.shape[-1] / x.shape[-1]) + middle
             faces = zip(crops, points, found.expression, strict=True)
             return tuple(self.model.basis(*face) for face in faces)
