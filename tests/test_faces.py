@@ -550,7 +550,7 @@ def test_what_cannot_be_done_is_said_before_the_work(tmp_path, astronaut, editor
         ([photo], tmp_path / "edited.gif", ParameterError, "edited.gif"),
         ([photo], tmp_path, ParameterError, "photo"),
         ([twin], tmp_path, ParameterError, "photo"),  # photo.bmp would become photo.png
-        ([tmp_path], tmp_path, ParameterError, ""),
+        ([tmp_path], tmp_path, ParameterError, tmp_path.name),
         ([tmp_path / "empty"], tmp_path / "out", BadImage, "empty"),
         ([tmp_path / "gone.png"], tmp_path / "out", BadImage, "gone.png"),
     ]

@@ -74,11 +74,11 @@ def test_a_folder_of_them_is_edited_to_its_end(album, editor, tmp_path):
 def test_a_folder_of_them_is_aligned_to_its_end(album, tmp_path):
     report = faces.align_files(album, tmp_path / "out", progress=False)
     rows = [json.loads(x) for x in (tmp_path / "out" / "metadata.jsonl").read_text().splitlines()]
-    check(rows, {row["origin"]: None for row in rows} | report.left)
+    check(rows, {row["origin"]: None for row in rows} | report.skipped)
     assert all(images.read_image(tmp_path / "out" / row["file_name"]).shape == (128,) * 2 + (3,)
                for row in rows)  # fmt: skip
     again = faces.align_files(album, tmp_path / "out", progress=False)
-    assert (again.faces, again.before, again.left) == (0, report.faces, report.left)
+    assert (again.faces, again.before, again.skipped) == (0, report.faces, report.skipped)
 
 
 def check(rows: list, reasons: dict[str, str | None]) -> None:
