@@ -517,15 +517,13 @@ def test_another_network_is_refused_by_name(tmp_path, format, alter, message):
 
 def test_labels_are_asked_for_where_the_file_has_other_than_seven(tmp_path):
     theirs = sequential(3 + 5, Rng())
-    with pytest.raises(
-        BadWeights, match=r"knows 5 labels: name them with --labels.*not in the fil"
-    ):
+    with pytest.raises(BadWeights, match=r"5 labels: .*not in the fil"):
         converted(tmp_path, theirs, "stargan")
-    with pytest.raises(BadWeights, match=r"neutral among them; got happy, sad"):
+    with pytest.raises(BadWeights, match="neutral"):
         converted(tmp_path, theirs, "stargan", labels=("happy", "sad"))
     rng = Rng()
     linear = {"axes.weight": rng.normal(1, 2), "axes.bias": rng.normal(1), **sequential(5, rng)}
-    with pytest.raises(BadWeights, match="has neutral first"):
+    with pytest.raises(BadWeights, match="neutral"):
         converted(tmp_path, linear, "ganmut", labels=("happy", "neutral"))
     with pytest.raises(UnknownNameError, match="unknown format 'stargam'; did you mean 'stargan'"):
         converted(tmp_path, theirs, "stargam")

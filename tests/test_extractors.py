@@ -152,7 +152,11 @@ def test_a_folder_is_whole_and_golden(trained, name):
     config = storage.read_config(folder)
     assert config["kind"] == "extractor" and config["data_fingerprint"] == "extractor0"
     card = (folder / "README.md").read_text()
-    assert card.startswith("---\n") and "license: apache-2.0" in card and "no editor is trained on" in card
+    assert (
+        card.startswith("---\n")
+        and "license: apache-2.0" in card
+        and "no editor is trained on" in card
+    )
     loaded = extractors.load(folder, "cpu")
     assert loaded.sha256 == config["sha256"] and loaded.emotions == EMOTIONS
     assert not any(p.requires_grad for p in loaded.parameters())
