@@ -23,7 +23,7 @@ from ganmut.training import presets
 from ganmut.datasets.base import Batch
 from ganmut.emotions import EMOTIONS
 from ganmut.methods.base import METHODS
-from ganmut.training.distributed init_process_group
+from ganmut.training.distributed import init_process_group
 from ganmut.training.trainer import Trainer
 
 processes, device = init_process_group(torch.device("cpu"))
@@ -92,4 +92,4 @@ def alone(words: list[str]) -> None:
 
 def test_a_batch_that_cannot_be_shared_is_refused():
     with pytest.raises(ValueError, match="cannot be divided among 3 processes"):
-        ProcessGroup(0, 3).share(16)
+        ProcessGroup(0, 3).local_batch(16)

@@ -242,7 +242,7 @@ def test_what_was_published_is_the_default_from_one_command_on(bundled, results,
     used = ask(FROM, endpoint, tmp_path / "other", "hub", "procedural", **here).splitlines()
     assert "snapshots" in used[0] and used[0] == used[1]
     away = ask(FROM, endpoint, tmp_path / "third", "procedural", **here)
-    assert "cannot be reached (" in away and "; GANMUT_HUB= (empty) takes the bundled w" in away
+    assert "cannot be reached (" in away and "GANMUT_HUB= (empty)" in away
     used = ask(FROM, endpoint, tmp_path / "third", "procedural", GANMUT_HUB="", **here)
     assert used.startswith(f"{ours}/procedural/ganmut\n")
 

@@ -215,9 +215,7 @@ def test_mediapipe_says_what_it_needs(tmp_path, monkeypatch):
     with pytest.raises(ProviderUnavailable, match=r"pip install 'ganmut\[units\]'"):
         PROVIDERS["mediapipe"]("x")
     landmarker(monkeypatch)
-    with pytest.raises(
-        ProviderUnavailable, match=r"face_landmarker.task from https"
-    ):
+    with pytest.raises(ProviderUnavailable, match=r"face_landmarker.task from https"):
         PROVIDERS["mediapipe"]("")
     with pytest.raises(ProviderUnavailable, match=r"no file 'gone.task'"):
         PROVIDERS["mediapipe"]("gone.task")
