@@ -6,27 +6,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganmut.expression.landmark_data import FACE_OVAL, POINTS, SIZE
-
-
-def mirror_points(mean_shape: Tensor) -> Tensor:
-    """int64 478: the point that each becomes when a face is mirrored, by the symmetry of the mean
-    shape; pairs are taken from the nearest on, each point once."""
-    centre = mean_shape[list(FACE_OVAL), 0].mean()
-    mirrored = torch.stack([2 * centre - mean_shape[:, 0], mean_shape[:, 1]], 1)
-    gaps = torch.cdist(mirrored, mean_shape)
-    gaps = gaps + gaps.T
-    pairs = torch.full((POINTS,), -1)
-    for flat in gaps.flatten().argsort().tolist():
-        a, b = divmod(flat, POINTS)
-        if pairs[a] < 0 and pairs[b] < 0:
-            pairs[a], pairs[b] = b, a
-    return pairs
+from ganmut.expression.landmark_data import SIZE
 
 
 class Augment:
     """Random views of aligned photographs, as faces come in practice: turned, shifted, scaled,
-    mirrored, lit, blurred, covered. Landmarks and pose follow."""
+    mirrored, lit, blurred, covered. Landmarks and pose follow.
+
+    pairs: int64 478, the landmark that each becomes in a mirrored face (geometry.mirror_pairs).
+    """
 
     def __init__(self, pairs: Tensor, generator: torch.Generator):
         self.pairs, self.generator = pairs, generator
@@ -44,7 +32,7 @@ class Augment:
         pose N x 3 of the views."""
         n = len(images)
         flip = self.uniform(0, 1, n) < 0.5
-        mirrored = points * points.new_tensor([-1, 1]) + points.new_tensor([SIZE - 1, 0])
+        mirrored = points * points.new_tensor([-1, 1]) + points.new_tensor([SIZE, 0])
         points = torch.where(flip[:, None, None], mirrored[:, self.pairs], points)
         pose = torch.where(flip[:, None], pose * pose.new_tensor([-1, 1, -1]), pose)
         angle = (self.normal(n) * 0.14).clamp(-0.5, 0.5)
@@ -52,7 +40,7 @@ class Augment:
         shift = (self.normal(n, 2) * 3.5).clamp(-12, 12)
         a, b = scale * angle.cos(), scale * angle.sin()
         turn = torch.stack([torch.stack([a, -b], 1), torch.stack([b, a], 1)], 1)
-        centre = (SIZE - 1) / 2
+        centre = SIZE / 2  # crops span 0..128: the centre of pixel i lies at i + .5
         points = (points - centre) @ turn.transpose(1, 2) + centre + shift[:, None]
         pose = pose - torch.stack(
             [0 * angle, 0 * angle, angle], 1

@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganmut.expression.geometry import (
+    FRONTAL,
+    expressive_shapes,
     fit_shape,
     mirror_pairs,
     people_with_pairs,
@@ -21,7 +23,6 @@ from ganmut.expression.light import MeanShapeWarp, fit_light, pixel_grid
 from ganmut.expression.model import ExpressionModel
 from ganmut.expression.openings import CONTACT, fit_gap, middle_gap
 
-FRONTAL = 0.12  # radians of yaw of the faces that the mean shape is taken from
 # px around the mean face's lips and lids where no light is learned: eyes and teeth that are seen
 # there through an error of the landmarks are not skin.
 MASKED = {"mouth": 0.6, "eye": 3.0}
@@ -46,7 +47,7 @@ def fit_expressions(
     model.rest.copy_(faces.expression[neutral].median(0).values)
     # Strong expressions are rare in photographs: a little beyond the strongest may be asked for.
     model.highest.copy_((1.3 * faces.expression.quantile(0.999, 0)).clamp(0.02, 1.2))
-    pairs = mirror_pairs(expressive_shapes(faces))
+    pairs = mirror_pairs(expressive_shapes(faces.landmarks, faces.expression, faces.pose))
     rows, label = people_with_pairs(faces.person)
     shape, explained = fit_shape(landmarks[rows], expression[rows], faces.pose[rows].numpy(), label)
     shape = torch.from_numpy(shape.astype(np.float32))
@@ -68,15 +69,6 @@ def fit_expressions(
     model.precision.copy_(torch.from_numpy(np.linalg.inv(spread)))
     model.recipes.copy_(torch.tensor(list(recipes.values())))
     return model, {name: round(value, 4) for name, value in facts.items()}
-
-
-def expressive_shapes(faces: LandmarkSet) -> Tensor:
-    """K x P x 2: per control the mean landmarks of the frontal faces that show most of it."""
-    near = faces.pose[:, :1].abs().flatten() < 2 * FRONTAL
-    landmarks, expression = faces.landmarks[near], faces.expression[near]
-    most = max(len(landmarks) // 40, 1)
-    return torch.stack([landmarks[c.argsort(descending=True)[:most]].mean(0)
-                        for c in expression.T])  # fmt: skip
 
 
 def _fit_gaps(model: ExpressionModel, faces: LandmarkSet) -> dict[str, float]:

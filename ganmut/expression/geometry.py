@@ -19,6 +19,7 @@ from torch import Tensor
 RIDGE = 0.03
 # Share of the identity that a flow keeps at least: its determinant never falls under it.
 LEAST_DETERMINANT = 0.12
+FRONTAL = 0.12  # radians of yaw under which a face counts as seen from the front
 
 
 def within(values: np.ndarray, label: np.ndarray) -> np.ndarray:
@@ -73,19 +74,27 @@ def fit_shape(
     return weights[:controls].reshape(controls, *shape), explained.reshape(shape)
 
 
+def expressive_shapes(landmarks: Tensor, expression: Tensor, pose: Tensor) -> Tensor:
+    """K x P x 2: for each control, the mean landmarks of the nearly frontal faces that show most of
+    it; landmarks N x P x 2, expression N x K, pose N x 3."""
+    near = pose[:, 0].abs() < 2 * FRONTAL
+    landmarks, expression = landmarks[near], expression[near]
+    most = max(len(landmarks) // 40, 1)
+    strongest = expression.argsort(0, descending=True)[:most]
+    return torch.stack([landmarks[rows].mean(0) for rows in strongest.T])
+
+
 def mirror_pairs(shapes: Tensor) -> Tensor:
     """int64 P: the landmark that each becomes in a mirrored face, by the symmetry of several mean
     shapes M x P x 2 (of different expressions: in one alone, closed lips cannot be told apart)."""
+    from scipy.optimize import linear_sum_assignment  # slow to import, and only fits need it
+
     centre = shapes[..., 0].mean(1, keepdim=True)
     mirrored = torch.stack([2 * centre - shapes[..., 0], shapes[..., 1]], -1)
     gaps = torch.cdist(mirrored, shapes).square().sum(0)
-    gaps = gaps + gaps.T
-    pairs = torch.full((shapes.shape[1],), -1)
-    for flat in gaps.flatten().argsort().tolist():  # the surest pairs first
-        a, b = divmod(flat, shapes.shape[1])
-        if pairs[a] < 0 and pairs[b] < 0:
-            pairs[a], pairs[b] = b, a
-    return pairs
+    # The assignment as a whole: nearest pairs first would leave the last points with strangers.
+    _, partners = linear_sum_assignment((gaps + gaps.T).numpy())
+    return torch.from_numpy(partners)
 
 
 def similarity(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

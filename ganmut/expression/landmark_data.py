@@ -126,7 +126,8 @@ LIDS = RIGHT_EYE + LEFT_EYE
 class LandmarkSet:
     """Aligned grey photographs with what is known of each.
 
-    images: uint8 N x 128 x 128; landmarks: float32 N x 478 x 2, (x, y) in pixels of the crop;
+    images: uint8 N x 128 x 128; landmarks: float32 N x 478 x 2, (x, y) in pixels of the crop,
+    which spans 0..128: the centre of pixel i lies at i + .5;
     pose: float32 N x 3, yaw, pitch, roll in radians; expression: float32 N x 22 in 0..1, order of
     CONTROLS; blendshapes: float32 N x 52 in 0..1, left and right apart, order of
     ganmut.action_units.blendshapes; emotion, person: N names, person "" where unknown.

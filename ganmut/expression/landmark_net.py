@@ -75,13 +75,13 @@ class LandmarkNet(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """First guess and landmarks, both N x 478 x 2 in pixels, and pose N x 3 (radians), of
-        crops N x 1 x 128 x 128 in 0..1."""
+        crops N x 1 x 128 x 128 in 0..1. Points span 0..128: the centre of pixel i is i + .5."""
         spread, level = torch.std_mean(images, (1, 2, 3), keepdim=True)
         near = self.stem((images - level) / (spread + 0.02))
         whole = self.neck(self.trunk(near))
         first = self.mean_shape + 8 * self.guess(whole).unflatten(1, (POINTS, 2))
         # Where a sampled point lies is not learned through the sampling: its gradient is noise.
-        at = first.detach()[:, self.sampled, None] * (2 / SIZE) + (1 / SIZE - 1)
+        at = first.detach()[:, self.sampled, None] * (2 / SIZE) - 1
         under = F.grid_sample(near, at, padding_mode="border", align_corners=False)
         seen = self.local(torch.cat([under.flatten(1), whole], 1))
         points = first + 4 * self.correct(seen).unflatten(1, (POINTS, 2))

@@ -18,8 +18,9 @@ from torch import Tensor
 from tqdm import trange
 
 from ganmut.device import generator as seeded
-from ganmut.expression.augmentation import Augment, mirror_points
+from ganmut.expression.augmentation import Augment
 from ganmut.expression.evaluate_landmarks import evaluate
+from ganmut.expression.geometry import FRONTAL, expressive_shapes, mirror_pairs
 from ganmut.expression.landmark_data import (
     BROWS,
     IRISES,
@@ -119,14 +120,15 @@ def train_landmarks(
     test = read_landmark_set(data, "test", progress=progress)
     torch.manual_seed(seed)
     network = LandmarkNet()
-    frontal = faces.pose[:, 0].abs() < 0.12
+    frontal = faces.pose[:, 0].abs() < FRONTAL
     network.mean_shape.copy_(faces.landmarks[frontal].mean(0))
     network.sampled.copy_(sampled_points(network.mean_shape))
     average = copy.deepcopy(network).requires_grad_(False)
     optimizer = torch.optim.AdamW(network.parameters(), lr=lr, weight_decay=1e-4, fused=True)
     done = restore(out, network, average, optimizer)
     generator = seeded(seed + done)
-    augment = Augment(mirror_points(network.mean_shape), generator)
+    shapes = expressive_shapes(faces.landmarks, faces.expression, faces.pose)
+    augment = Augment(mirror_pairs(shapes), generator)
     weights, spread = point_weights(), faces.expression.std(0)
     started = time.monotonic()
     bar = trange(done, steps, initial=done, total=steps, disable=not progress, file=sys.stderr)
