@@ -7,6 +7,7 @@ is an error.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -136,13 +137,9 @@ def read_result(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_data_spec(spec: str) -> str:
-    """A data spec with the current names of its options, `SOURCE:PATH?option=value&...`."""
-    path, mark, query = spec.partition("?")
-    if not mark:
-        return spec
-    options = [option.partition("=") for option in query.split("&")]
-    named = [(KEYS["data"].get(key, key), sign, value) for key, sign, value in options]
-    return f"{path}?{'&'.join(''.join(option) for option in named)}"
+    """A data spec with the current names of its options, in every part of a concatenation:
+    `SOURCE:PATH?option=value&... + SOURCE:PATH?option=value`."""
+    return re.sub(r"(?<=[?&])\w+(?==)", lambda name: KEYS["data"].get(name[0], name[0]), spec)
 
 
 def read_snapshot_key(name: str) -> str:

@@ -34,6 +34,16 @@ def test_a_data_spec_is_renamed(monkeypatch):
     assert legacy.read_data_spec("procedural") == "procedural"
 
 
+def test_every_part_of_a_data_spec_is_renamed(monkeypatch):
+    monkeypatch.setitem(legacy.KEYS, "data", {"doubt": "min_label_prob", "on_bad": "on_error"})
+    spec = "relabel:folder:doubt?x=1&doubt=0.4 + folder:b?on_bad=skip&doubt=0 + folder:c"
+    assert legacy.read_data_spec(spec) == (
+        "relabel:folder:doubt?x=1&min_label_prob=0.4 + folder:b?on_error=skip&min_label_prob=0"
+        " + folder:c"
+    )
+    assert legacy.read_data_spec("a?doubt=1+b?doubt=2") == "a?min_label_prob=1+b?min_label_prob=2"
+
+
 def test_a_snapshot_prefix_is_renamed(monkeypatch):
     monkeypatch.setitem(legacy.KEYS, "snapshot", {"average": "ema"})
     assert legacy.read_snapshot_key("average.head.weight") == "ema.head.weight"
