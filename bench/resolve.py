@@ -168,11 +168,18 @@ def load_extractors(
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Role -> network, of the roles that the metrics need, and role -> why it has none.
 
-    Raises UserError where there is no emotion classifier for the data.
+    Raises UserError where there is no emotion classifier for the data, and for an extractor of the
+    command line that no metric needs.
     """
     roles = {FEATURES[need.split(":")[1]][1] for name in metrics for need in METRICS[name].needs}
     if not args.no_figures:
         roles.add("emotion")  # for the gamut maps
+    for role in (*ROLES, "inception"):
+        for option in (role, f"{role}_model"):
+            if role not in roles and getattr(args, option, None):
+                raise UserError(
+                    f"--{option.replace('_', '-')}: no metric of --metrics {args.metrics} uses it"
+                )
     networks: dict[str, Any] = {}
     missing: dict[str, str] = {}
     for role in sorted(roles - NON_NETWORK_ROLES - {"inception"}):

@@ -82,11 +82,23 @@ def parser() -> argparse.ArgumentParser:
     return it
 
 
+def require_study_alone(args: argparse.Namespace) -> None:
+    """Raises UserError where an option stands beside --study, which measures nothing."""
+    others = [
+        "--" + name.replace("_", "-")
+        for name, value in vars(args).items()
+        if name != "study" and value != parser().get_default(name)
+    ]
+    if others:
+        raise UserError(f"--study reads votes only: omit {', '.join(others)}")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code: 0, 1 where a metric failed, 2 for a user error, 130 for Ctrl-C."""
     args, console = parser().parse_args(arguments), Console()
     try:
         if args.study:
+            require_study_alone(args)
             print(user_study.report(Path(args.study)))
             return 0
         return run(resolve(args, console), console)

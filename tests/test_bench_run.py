@@ -137,6 +137,10 @@ def test_ctrl_c_keeps_finished_systems(bench_run, monkeypatch, capsys, tmp_path)
         (("--inception", "nowhere.pth"), "nowhere.pth"),
         (("--emotion", "procedural/emotoin"), "'procedural/emotion'"),
         (("--data", "folder:faces"), "--emotion SPEC"),
+        (("--metrics", "ground_truth_l1", "--units", "procedural/units"), "--units"),
+        (("--metrics", "fed", "--identity-model", "buffalo_l"), "--identity-model"),
+        (("--metrics", "fed", "--inception", "nowhere.pth"), "--inception"),
+        (("--metrics", "ground_truth_l1", "--no-figures", "--emotion", "x"), "--emotion"),
     ],
 )
 def test_user_errors_exit_with_2(arguments, part, bench_run, capsys):

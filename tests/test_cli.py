@@ -64,7 +64,8 @@ def test_errors_are_shown_with_their_options():
         (None, "defgan", ("procedural", "defgan")),
         (None, "photos/ganmut", ("photos/ganmut", "")),
         ("photos", "defgan", ("photos", "defgan")),
-        ("photos/ganmut", None, ("photos/ganmut", "ganmut")),
+        ("photos", None, ("photos", "ganmut")),
+        ("photos/ganmut", None, ("photos/ganmut", "")),
     ],
 )
 def test_method_and_weights_make_one_spec(weights, method, expected):
@@ -73,3 +74,28 @@ def test_method_and_weights_make_one_spec(weights, method, expected):
     argv += ["--method", method] if method else []
     args = build_parser("edit").parse_args(argv)
     assert edit.parse_spec(args.weights, args.method) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--weights", "photos/ganmut", "--method", "defgan"], ["--weights, --method", "defgan"]),
+        (["--weights", "photos/ganmut", "--method", "ganmut"], ["--weights, --method", "ganmut"]),
+        (["--intensity", "0.5", "--code", "0", "0"], ["--intensity"]),
+        (["--intensity", "1", "--units", "12=1"], ["--intensity"]),
+    ],
+)
+def test_edit_refuses_an_option_without_effect(options, named, tmp_path, capsys):
+    out = tmp_path / "out.png"
+    emotion = [] if "--intensity" in options else ["--emotion", "happy"]
+    assert main(["edit", "a.png", "--out", str(out), *emotion, *options]) == 2
+    error = capsys.readouterr().err
+    assert all(word in error for word in named) and not out.exists()
+
+
+def test_train_prints_recipe_or_explanation(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["train", "ganmut", "--dry-run", "--explain"])
+    assert end.value.code == 2
+    error = capsys.readouterr().err
+    assert "--explain" in error and "--dry-run" in error

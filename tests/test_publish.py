@@ -206,6 +206,24 @@ def test_what_was_pushed_is_what_others_load(bundled, results, tmp_path):
     }
 
 
+def test_private_is_refused_for_a_public_repository(bundled, tmp_path):
+    program = RUN.replace("print(", "sys.stderr = sys.stdout\nprint(")
+    repositories: dict = {}
+    with serve(repositories, private=("me/own",), store=tmp_path / "store") as endpoint:
+
+        def push(name: str, to: str, *options: str) -> str:
+            weight = str(bundled / "procedural" / name)
+            arguments = ["push", weight, "--to", to, *options]
+            return ask(program, endpoint, tmp_path, *arguments, HF_TOKEN=TOKEN)
+
+        own = [push(name, "me/own", "--private") for name in ("ganmut", "stargan")]
+        assert push("ganmut", "me/one").endswith("exit 0\n")
+        refused = push("stargan", "me/one", "--private")
+    assert all(said.endswith("exit 0\n") for said in own)
+    assert "--private: me/one" in refused and refused.endswith("exit 2\n")
+    assert len(repositories["models", "me/one"]) == 1
+
+
 def test_nothing_is_uploaded_without_token_or_network(bundled, tmp_path):
     one = str(bundled / "procedural" / "ganmut")
     program = RUN.replace("print(", "sys.stderr = sys.stdout\nprint(")

@@ -70,3 +70,7 @@ def test_votes_of_the_page_are_read(tmp_path, monkeypatch, capsys):
     report = capsys.readouterr().out
     assert "2 votes of 1 rounds; 2 invalid lines" in report and "| ground_truth |" in report
     assert run.main(["--study", str(tmp_path / "none.jsonl")]) == 2
+    capsys.readouterr()
+    assert run.main(["--study", str(file), "--methods", "ganmut", "--no-figures"]) == 2
+    error = capsys.readouterr().err
+    assert "--methods" in error and "--no-figures" in error and "--data" not in error

@@ -26,7 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"(with --method: default {SET})",
     )
     parser.add_argument("--emotion", help="the name of an emotion, see --intensity")
-    parser.add_argument("--intensity", type=float, default=1.0, help="0..1 (default 1)")
+    parser.add_argument(
+        "--intensity", type=float, help="of --emotion: 0 (neutral) to 1 (default 1)"
+    )
     parser.add_argument(
         "--code", type=float, nargs="+", help="the code itself, such as x y of GANmut's gamut"
     )
@@ -58,15 +60,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ganmut import weights
+    from ganmut.errors import ParameterError
     from ganmut.faces import edit_files, make_target_code, source_code
 
+    if args.intensity is not None and args.emotion is None:
+        raise ParameterError("intensity", "an intensity requires an emotion; scale the code itself")
     spec, member = parse_spec(args.weights, args.method)
     editor = weights.load(spec, args.device, member=member)
     source_units = args.source_units and dict(args.source_units)
     code = make_target_code(
         editor,
         emotion=args.emotion,
-        intensity=args.intensity,
+        intensity=1.0 if args.intensity is None else args.intensity,
         code=args.code,
         units=args.units and dict(args.units),
         source_units=source_units,
@@ -93,12 +98,16 @@ def run(args: argparse.Namespace) -> int:
 
 def parse_spec(weights: str | None, method: str | None) -> tuple[str, str]:
     """(spec, member) of --weights and --method: `--method SET/NAME` alone is a spec, and without
-    either it is the editor that photographs look best with."""
-    if weights is None and method is None:
-        return DEFAULT, ""
-    if weights is None and method and "/" in method:
-        return method, ""
-    return weights or SET, method or METHOD
+    either it is the editor that photographs look best with. A set without a method means ganmut."""
+    from ganmut.weights import is_set
+
+    if weights is None:
+        if method is None or "/" in method:
+            return method or DEFAULT, ""
+        return SET, method
+    if method is None and is_set(weights):
+        return weights, METHOD
+    return weights, method or ""
 
 
 def parse_unit(text: str) -> tuple[int, float]:

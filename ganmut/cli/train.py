@@ -25,8 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                 f"--{option}", default=default, help=f"{', '.join(known)} (default {default})"
             )
         sub.add_argument("--out", default="runs", metavar="DIR", help="where run directories go")
-        sub.add_argument("--dry-run", action="store_true", help="print recipe.json and stop")
-        sub.add_argument(
+        printed = sub.add_mutually_exclusive_group()
+        printed.add_argument("--dry-run", action="store_true", help="print recipe.json and stop")
+        printed.add_argument(
             "--explain", action="store_true", help="print every value and its origin, and stop"
         )
         _add_hardware_options(sub)

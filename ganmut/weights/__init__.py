@@ -7,6 +7,7 @@
 from ganmut.weights.editors import build_editor, build_method, load, save, verify
 from ganmut.weights.resolve import (
     bundled_root,
+    is_set,
     list_sets,
     list_weights,
     locate,
@@ -21,6 +22,7 @@ __all__ = [
     "build_editor",
     "build_method",
     "bundled_root",
+    "is_set",
     "list_sets",
     "list_weights",
     "load",

@@ -246,7 +246,8 @@ environment every command loads its weights from here. Each folder has its own c
 def push(items: list[Item], to: str, private: bool = False) -> str:
     """Uploads files as one commit and returns its hash; creates the repository where needed.
 
-    Raises HubError where nobody is logged in or the upload fails.
+    Raises HubError where nobody is logged in or the upload fails, ParameterError where `private` is
+    asked of a repository that is public already.
     """
     from huggingface_hub import CommitOperationAdd, HfApi, errors, get_token
 
@@ -259,6 +260,8 @@ def push(items: list[Item], to: str, private: bool = False) -> str:
     operations = [CommitOperationAdd(item.path, item.content) for item in items]
     count = sum(item.path.endswith("config.json") for item in items)
     try:
+        if private and HfApi().repo_exists(to) and not HfApi().repo_info(to).private:
+            raise ParameterError("private", f"{to} exists and is public: make it private first")
         HfApi().create_repo(to, private=private, exist_ok=True)
         done = HfApi().create_commit(
             to, operations, commit_message=f"ganmut: {count} weight{'s' if count > 1 else ''}"

@@ -11,6 +11,7 @@ import functools
 import os
 from pathlib import Path
 
+from ganmut.errors import ParameterError
 from ganmut.images import write_atomic
 from ganmut.registry import UnknownNameError, did_you_mean
 from ganmut.weights import hub
@@ -87,14 +88,19 @@ def locate(spec: str | Path, roots: tuple[Path, ...] = ()) -> Path | None:
 def resolve(spec: str | Path, kind: str = "editor", member: str = "") -> Path:
     """The weight folder of a spec: "set/name", a folder, a run, or "hub:..." (see `locate`).
 
-    member: name of the weight where the spec is a set; ignored where it is a weight. Raises
-    UnknownNameError for a name that does not exist, BadWeights for a folder without a weight.
+    member: name of the weight where the spec is a set. Raises ParameterError for a member of a
+    spec that is one weight, UnknownNameError for a name that does not exist, BadWeights for a
+    folder without a weight.
     """
     spec, found = str(spec), locate(spec)
-    candidates = (found, found / "weights", found / (member or "weights")) if found else ()
-    for folder in candidates:
-        if (folder / "config.json").is_file():
-            return folder
+    single = _weight_folder(found) if found else None
+    if single and member:
+        raise ParameterError(
+            "weights, method", f"{spec} is one weight, not a set: omit the method {member!r}"
+        )
+    inner = found / member if found and member else None
+    if folder := single or (inner and _weight_folder(inner)):
+        return folder
     members: list[str] = []
     if found:
         configs = [*found.glob("*/config.json"), *found.glob("*/*/config.json")]
@@ -104,6 +110,20 @@ def resolve(spec: str | Path, kind: str = "editor", member: str = "") -> Path:
     if found and not members:
         raise BadWeights(f"{spec} has no config.json: neither a weight folder nor a finished run")
     raise _unknown(f"{spec}/{member}" if found else spec, kind)
+
+
+def is_set(spec: str | Path) -> bool:
+    """Whether a spec is a folder that holds no weight of its own, so that a member is needed."""
+    found = locate(spec)
+    return found is not None and _weight_folder(found) is None
+
+
+def _weight_folder(folder: Path) -> Path | None:
+    """The folder itself where it is a weight, its `weights/` where it is a run, else None."""
+    for candidate in (folder, folder / "weights"):
+        if (candidate / "config.json").is_file():
+            return candidate
+    return None
 
 
 def _unknown(name: str, kind: str) -> UnknownNameError:
