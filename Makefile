@@ -16,7 +16,7 @@ lint:
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 
-types:            ## the modules listed in pyproject.toml
+types:            ## all modules but those listed in pyproject.toml
 	$(PYTHON) -m mypy
 
 test:

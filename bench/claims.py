@@ -292,11 +292,11 @@ def _with_rows(claim: Claim, rows: dict[str, str]) -> Claim:
 
 def _compare(less: Less, scores: Scores) -> tuple[str, str]:
     """The verdict on one inequality and the numbers behind it."""
-    for term in (less.small, less.large):
-        if _value(term, scores) is None:
-            measured = (term.row, term.metric) in scores
-            return ABSENT, f"{term if measured else term.row} has no {term.metric}"
     a, b = _value(less.small, scores), _value(less.large, scores)
+    if a is None or b is None:
+        term = less.small if a is None else less.large
+        measured = (term.row, term.metric) in scores
+        return ABSENT, f"{term if measured else term.row} has no {term.metric}"
     draws = _draws(less.small, scores) - _draws(less.large, scores)
     interval = percentile_interval(draws)
     if interval is None:

@@ -103,6 +103,8 @@ def equal_grid(system: System, n: int, protocol: Protocol) -> EditSet:
 def chart(system: System, n: int, protocol: Protocol) -> EditSet:
     """(faces, valid codes of the chart): for the gamut map; only for two-dimensional spaces."""
     grid = system.space.chart(protocol.chart_side)
+    if grid is None:
+        raise ValueError(f"{system.name} has no two-dimensional code space")
     return _product(torch.arange(min(n, protocol.chart_faces)), grid.codes[grid.valid])
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,7 +33,7 @@ Track = Callable[[str, int], contextlib.AbstractContextManager[Callable[[int], N
 
 
 @contextlib.contextmanager
-def no_progress(label: str, total: int):
+def no_progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
     """A `Track` that shows nothing."""
     yield lambda done: None
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bench.stats import NotMeasured
 from ganmut.datasets import FaceSet
 from ganmut.datasets.base import digest
 from ganmut.images import write_atomic
@@ -32,6 +33,11 @@ class GroundTruth:
         """uint8 m x 3 x S x S: test faces (positions, `[m]`) with an expression."""
         if intensity == 1 and len(faces) and int(faces.max()) < self.n:
             return torch.from_numpy(self._cached(emotion)[faces.numpy()])
+        return self._rendered(faces, emotion, intensity)
+
+    def _rendered(self, faces: Tensor, emotion: str, intensity: float) -> Tensor:
+        if self.faces.ground_truth is None:
+            raise NotMeasured("only rendered faces have a ground truth")
         return self.faces.ground_truth(faces, emotion, intensity)
 
     def _cached(self, emotion: str) -> np.ndarray:
@@ -45,8 +51,7 @@ class GroundTruth:
 
     def _npy(self, emotion: str) -> bytes:
         parts = [
-            self.faces.ground_truth(rows, emotion, 1.0).numpy()
-            for rows in torch.arange(self.n).split(128)
+            self._rendered(rows, emotion, 1.0).numpy() for rows in torch.arange(self.n).split(128)
         ]
         buffer = io.BytesIO()
         np.save(buffer, np.concatenate(parts), allow_pickle=False)

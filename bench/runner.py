@@ -9,7 +9,7 @@ import contextlib
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,7 +118,7 @@ class Benchmark:
         )
 
     @contextlib.contextmanager
-    def track(self, label: str, total: int):
+    def track(self, label: str, total: int) -> Iterator[Callable[[int], None]]:
         """A progress bar with the time left; without a terminal, one line at the end."""
         task = self.progress.add_task(label, total=total)
         start = time.perf_counter()
@@ -157,7 +157,13 @@ class Benchmark:
         """The Result of one cell, with everything that it depends on."""
         kind, system = METRICS[metric], features.system
         config = system.editor.config if isinstance(system, EditorSystem) else {}
-        empty = {"value": None, "interval": None, "n": 0, "parts": {}, "intervals": {}}
+        empty: dict[str, Any] = {
+            "value": None,
+            "interval": None,
+            "n": 0,
+            "parts": {},
+            "intervals": {},
+        }
         values = empty | {"note": note} if score is None else results.score_fields(score)
         edit_sets = {need.split(":")[0] for need in kind.needs_of(system)}
         return Result(

@@ -7,6 +7,7 @@ import io
 import os
 import warnings
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -78,7 +79,7 @@ def cutout(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
     return torch.where(gone[:, None], images.mean((-2, -1), keepdim=True), images)
 
 
-def read_image(path: str | Path) -> np.ndarray:
+def read_image(path: str | Path | BinaryIO) -> np.ndarray:
     """H x W x 3 uint8 RGB of a picture file, turned upright by its EXIF; raises BadImage with the
     file's name.
 

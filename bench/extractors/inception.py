@@ -9,6 +9,7 @@ import re
 import sys
 import urllib.error
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -102,7 +103,7 @@ def _build(path: Path, published: bool) -> torch.nn.Module:
 
 
 @contextlib.contextmanager
-def _replace_download(module: ModuleType, state: dict[str, Tensor]):
+def _replace_download(module: Any, state: dict[str, Tensor]) -> Iterator[None]:
     # torch-fidelity unpickles a file or downloads one. Its loader is replaced while the network is
     # built.
     loader = module.load_state_dict_from_url

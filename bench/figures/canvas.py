@@ -47,7 +47,10 @@ def rendered_person(size: int, seed: int = 0) -> Person:
     faces = open_source("procedural").load("test", size, 14, seed=seed, progress=False)
     neutral = (faces.emotion == 0).nonzero()[:, 0].tolist()
     row = torch.tensor(neutral[:1] or [0])
-    return Person(faces.faces(row), lambda emotion: faces.ground_truth(row, emotion, 1.0))
+    render = faces.ground_truth
+    if render is None:
+        raise ValueError("the source procedural renders no ground truth")
+    return Person(faces.faces(row), lambda emotion: render(row, emotion, 1.0))
 
 
 def edits(editor: Editor, person: Person, codes: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from bench.figures.canvas import FACE_INCHES, Person, edits, hide_axes, image_rows
 from bench.figures.lines import emotion_codes
 from ganmut import images as pictures
-from ganmut.editor import Editor
+from ganmut.editor import Editor, PreparedFaces
 
 GAIN = 4  # factor by which differences are amplified
 ARROWS = 16  # per side of a face
@@ -48,7 +48,7 @@ def differences(editors: dict[str, Editor], person: Person, emotions: tuple[str,
 
 def compare_pair(editors: dict[str, Editor], person: Person, emotions: tuple[str, ...]) -> Figure:
     """Edits and differences of the two methods of PAIR."""
-    lines = {}
+    lines: dict[str, Tensor] = {}
     for name in PAIR:
         made = edits(editors[name], person, emotion_codes(editors[name], emotions))
         lines |= {name: made, f"{name}, change": difference(made, person)}
@@ -92,21 +92,24 @@ def local_boxes(editor: Editor) -> dict[str, tuple[float, float, float, float]]:
     return {name: (box.left, box.top, box.width, box.height) for name, box in boxes.items()}
 
 
-def box_figure(boxes: dict[str, dict[str, tuple[float, ...]]], person: Person) -> Figure:
+def box_figure(
+    boxes: dict[str, dict[str, tuple[float, float, float, float]]], person: Person
+) -> Figure:
     """The boxes of local branches on the source, one method per panel."""
     figure = Figure(figsize=(2.6 * len(boxes), 3.0), layout="constrained")
     for number, (name, parts) in enumerate(boxes.items()):
         axes = figure.add_subplot(1, len(boxes), number + 1)
         axes.imshow(pictures.to_array(person.picture[0]))
         for i, (part, (left, top, width, height)) in enumerate(parts.items()):
-            edge = {"fill": False, "edgecolor": f"C{i}", "linewidth": 1.5}
-            axes.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, **edge))
+            corner = (left - 0.5, top - 0.5)
+            box = Rectangle(corner, width, height, fill=False, edgecolor=f"C{i}", linewidth=1.5)
+            axes.add_patch(box)
             axes.text(left + 1, top + 1, part, color=f"C{i}", fontsize=8, va="top")
         axes.set_title(f"{name}: local branches", fontsize=9)
         hide_axes(axes)
     return figure
 
 
-def _repeated(editor: Editor, person: Person, emotions: tuple[str, ...]):
+def _repeated(editor: Editor, person: Person, emotions: tuple[str, ...]) -> PreparedFaces:
     face = editor.prepare(person.picture)
     return editor.select(face, torch.zeros(len(emotions), dtype=torch.long))

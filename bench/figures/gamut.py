@@ -28,6 +28,8 @@ def gamut_map(features: Features) -> Figure:
     """The classifier's mean softmax over the chart: the most probable emotion as colour, its
     probability as shade."""
     grid = features.system.space.chart(features.protocol.chart_side)
+    if grid is None:
+        raise ValueError(f"{features.system.name} has no two-dimensional code space")
     mean = features["chart:softmax"].mean(0)
     tints = np.array([matplotlib.colors.to_rgb(emotion_color(e)) for e in features.emotions])
     share = mean.max(1, keepdims=True)
@@ -46,6 +48,8 @@ def gamut_map(features: Features) -> Figure:
 def gamut_faces(editor: Editor, person: Person, side: int = 9) -> Figure:
     """The codes of the chart as edits of one person."""
     grid = editor.space.chart(side)
+    if grid is None:
+        raise ValueError(f"{editor.name} has no two-dimensional code space")
     figure, axes = _square(f"{editor.name}: the gamut on one person")
     codes = grid.codes[grid.valid]
     _place(axes, codes, edits(editor, person, codes), [1 / (side - 1)] * len(codes))

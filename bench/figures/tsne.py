@@ -20,17 +20,19 @@ def panels(systems: list[Features], seed: int = 0) -> Figure:
     prediction."""
     across = min(COLUMNS, len(systems))
     down = -(-len(systems) // across)
-    marks = len(systems[0].emotions) + 1
-    tall = 0.2 * -(-marks // (2 * across)) + 0.2  # the legend has two names per panel and line
+    names = len(systems[0].emotions) + 1
+    tall = 0.2 * -(-names // (2 * across)) + 0.2  # the legend has two names per panel and line
     figure = Figure(figsize=(2.8 * across, 2.9 * down + tall), layout="constrained")
     for number, one in enumerate(systems):
         edited = one["prior:emotion_features"][:FACES]
         points = embed(one["source:emotion_features"][: len(edited)], edited, seed)
         axes = figure.add_subplot(down, across, number + 1)
-        axes.scatter(*points[: len(edited)].T, s=7, color="#c8c8c8")
+        x, y = points[: len(edited)].T
+        axes.scatter(x, y, s=7, color="#c8c8c8")
         predicted = one["prior:softmax"][:FACES].argmax(1)
         tints = [emotion_color(one.emotions[i]) for i in predicted]
-        axes.scatter(*points[len(edited) :].T, s=5, c=tints, marker="^")
+        x, y = points[len(edited) :].T
+        axes.scatter(x, y, s=5, c=tints, marker="^")
         axes.set_title(one.system.name, fontsize=9)
         hide_axes(axes)
     emotions = systems[0].emotions

@@ -47,7 +47,8 @@ class Accuracy(Metric):
     def _real(features: Features) -> np.ndarray:
         """faces x emotions: 100 or 0 in the column of the face's own label, NaN elsewhere."""
         top1 = features["source:softmax"].argmax(-1)
-        label = features.source.faces.emotion.numpy()
+        faces = features.faces if features.source is None else features.source.faces
+        label = faces.emotion.numpy()
         hit = np.full((len(label), len(features.emotions)), np.nan)
         hit[np.arange(len(label)), label] = 100.0 * (top1 == label)
         return hit

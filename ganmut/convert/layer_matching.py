@@ -66,7 +66,7 @@ class Pile:
         """Tensors for a part of our network, by our names: its norms, linear layers and
         convolutions in their order, each from the next layer of the kind, which must have the
         shape. Raises BadWeights."""
-        tensors = {}
+        tensors: dict[str, Tensor] = {}
         for name, module in network.named_modules():
             if not isinstance(module, (Norm, nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
                 continue

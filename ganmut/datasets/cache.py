@@ -59,7 +59,7 @@ def cached_array(key: str, count: int, size: int, make: Callable[[Path], None]) 
     return np.load(array, mmap_mode="c")
 
 
-def create_array(path: Path, count: int, size: int) -> np.ndarray:
+def create_array(path: Path, count: int, size: int) -> np.memmap:
     """A new file for count x 3 x size x size uint8, to be filled and flushed."""
     return open_memmap(path, mode="w+", dtype=np.uint8, shape=(count, 3, size, size))
 

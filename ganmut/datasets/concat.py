@@ -48,7 +48,7 @@ class Concat:
             if faces.person is not None:
                 people.append(faces.person + known)
                 known += int(faces.person.max()) + 1
-        units = [faces.units for faces in sets]
+        units = [faces.units for faces in sets if faces.units is not None]
         return FaceSet(
             source=" + ".join(faces.source for faces in sets),
             split=split,
@@ -56,7 +56,7 @@ class Concat:
             emotions=self.emotions,
             images=torch.cat([load_images(faces, grey) for faces in sets]),
             emotion=torch.cat([self.labels(faces) for faces in sets]),
-            units=None if any(u is None for u in units) else torch.cat(units),
+            units=torch.cat(units) if len(units) == len(sets) else None,
             person=torch.cat(people) if len(people) == len(sets) else None,
             source_id=torch.cat([torch.full((len(f),), i) for i, f in enumerate(sets)]),
             skip_counts={why: n for faces in sets for why, n in faces.skip_counts.items()},

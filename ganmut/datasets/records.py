@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -194,9 +196,10 @@ class TableSource(ABC):
     def _filter_by_fill(self, rows: list[Row], least: float) -> list[Row]:
         if not least:
             return rows
-        if any(row.fill is None for row in rows):
+        fills = [row.fill for row in rows if row.fill is not None]
+        if len(fills) < len(rows):
             raise BadData(f"{self.source}: min_fill needs a `fill` column in every row")
-        kept = [row for row in rows if row.fill >= least]
+        kept = [row for row, fill in zip(rows, fills, strict=True) if fill >= least]
         self.skip_counts[f"fill below {least:g}"] = len(rows) - len(kept)
         return kept
 
@@ -245,7 +248,7 @@ def assign_splits(rows: list[Row]) -> list[Row]:
     return [replace(row, split=split) for row, split in zip(rows, splits, strict=True)]
 
 
-def parse_units(columns: dict[str, object]) -> tuple[float, ...] | None:
+def parse_units(columns: Mapping[str, Any]) -> tuple[float, ...] | None:
     """17 values in 0..1 from a `units` list, AU01 .. AU45 (0..1), OpenFace's AU01_r (0..5), or
     `blendshapes` (52 in MediaPipe's order, or by name): the first of them that is there.
 
@@ -263,9 +266,10 @@ def parse_units(columns: dict[str, object]) -> tuple[float, ...] | None:
         if all(value is None for value in cells):
             shapes = columns.get("blendshapes")
             return None if shapes is None else blendshapes.units(shapes)
-        if any(value in (None, "") for value in cells):
+        present = [value for value in cells if value is not None and value != ""]
+        if len(present) < len(cells):
             raise ValueError("action units missing")
-        values = [float(value) / top for value in cells]
+        values = [float(value) / top for value in present]
     if len(values) != len(UNITS):
         raise ValueError(f"{len(values)} action units, not {len(UNITS)}")
     if not all(math.isfinite(value) and 0 <= value <= 1 for value in values):

@@ -3,6 +3,7 @@ that an edit can change."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -175,7 +176,15 @@ def make_basis(
     )  # fmt: skip
 
 
-def skin_colour(crop, radius, box, low, high, points, landmarks) -> Tensor:
+def skin_colour(
+    crop: Tensor,
+    radius: Callable[[Tensor], Tensor],
+    box: tuple[int, int, int, int],
+    low: Tensor,
+    high: Tensor,
+    points: PointSet,
+    landmarks: Tensor,
+) -> Tensor:
     """C: the mean colour of the face's lit skin: of cheeks and nose, the brighter half."""
     top, left, height, width = box
     part = crop[:, top : top + height, left : left + width]

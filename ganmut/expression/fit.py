@@ -49,8 +49,10 @@ def fit_expressions(
     model.highest.copy_((1.3 * faces.expression.quantile(0.999, 0)).clamp(0.02, 1.2))
     pairs = mirror_pairs(expressive_shapes(faces.landmarks, faces.expression, faces.pose))
     rows, label = people_with_pairs(faces.person)
-    shape, explained = fit_shape(landmarks[rows], expression[rows], faces.pose[rows].numpy(), label)
-    shape = torch.from_numpy(shape.astype(np.float32))
+    fitted, explained = fit_shape(
+        landmarks[rows], expression[rows], faces.pose[rows].numpy(), label
+    )
+    shape = torch.from_numpy(fitted.astype(np.float32))
     # Controls are means of left and right, so their shape is symmetric.
     model.shape.copy_((shape + shape[:, pairs] * torch.tensor([-1.0, 1.0])) / 2)
     oval = model.mean_shape[list(model.points.oval)]
@@ -81,14 +83,14 @@ def _fit_gaps(model: ExpressionModel, faces: LandmarkSet) -> dict[str, float]:
     eyes = eyes / scale - CONTACT["eye"]
     result = {}
     for name, gap, buffer in (("mouth", mouth, model.mouth_gap), ("eye", eyes, model.eye_gap)):
-        gap = gap.clamp(min=0).double().numpy()
-        weights = fit_gap(expression[near], gap[near])
+        opening = gap.clamp(min=0).double().numpy()
+        weights = fit_gap(expression[near], opening[near])
         if name == "mouth":  # the neutral face of a closed mouth has none open
             weights[-1] -= max(model.rest.double().numpy() @ weights[:-1] + weights[-1] + 0.3, 0)
         buffer.copy_(torch.from_numpy(weights))
         found = np.maximum(expression[near] @ weights[:-1] + weights[-1], 0)
         result[f"{name}_gap_r2"] = float(
-            1 - np.var(found - gap[near]) / max(np.var(gap[near]), 1e-9)
+            1 - np.var(found - opening[near]) / max(np.var(opening[near]), 1e-9)
         )
     return result
 

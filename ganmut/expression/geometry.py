@@ -9,6 +9,7 @@ Coordinates are pixels of the 128 px crop, which spans 0..128: the centre of pix
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -113,13 +114,13 @@ class Solve(torch.autograd.Function):
     torch's batched solver is known to fail on some processors for systems of this size."""
 
     @staticmethod
-    def forward(ctx, system: Tensor, right: Tensor) -> Tensor:
+    def forward(ctx: Any, system: Tensor, right: Tensor) -> Tensor:
         solution = torch.from_numpy(np.linalg.solve(system.numpy(), right.numpy()))
         ctx.save_for_backward(system, solution)
         return solution
 
     @staticmethod
-    def backward(ctx, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, wanted: Tensor) -> tuple[Tensor, Tensor]:
         system, solution = ctx.saved_tensors
         right = torch.from_numpy(np.linalg.solve(system.numpy(), wanted.numpy()))
         return -right @ solution.transpose(1, 2), right

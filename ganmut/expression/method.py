@@ -30,6 +30,7 @@ class ExpressionMethod(nn.Module):
         "Cootes et al. 1998 (active appearance models), Liu et al. 2001 (expression ratio images)"
     )
     any_size = True  # crops keep the photograph's resolution
+    recipes: Tensor
     margin = 2.0  # an open jaw leaves the aligned crop, whose lower border is the chin
 
     def __init__(self, model: ExpressionModel, emotions: tuple[str, ...]):

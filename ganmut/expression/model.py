@@ -56,6 +56,19 @@ class ExpressionModel(nn.Module):
     from rest that shows each emotion at strength 1).
     """
 
+    shape: Tensor
+    mean_shape: Tensor
+    light: Tensor
+    ellipse: Tensor
+    mouth_gap: Tensor
+    eye_gap: Tensor
+    reader: Tensor
+    rest: Tensor
+    centre: Tensor
+    precision: Tensor
+    recipes: Tensor
+    highest: Tensor
+
     def __init__(
         self, emotions: tuple[str, ...] = (), controls: tuple[str, ...] = CONTROLS,
         points: PointSet = MESH,

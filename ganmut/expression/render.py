@@ -218,7 +218,7 @@ def draw_lips(
         fall = lips[:, 1] - basis.landmarks[mouth.lower[middle], 1]
         drop = torch.minimum(fall, 2 * drop).clamp(min=0)
         own, own_share = own_mouth(basis, new, old, edges, x, y, fallen, drop)
-        if own is not None:
+        if own is not None and own_share is not None:
             inside = torch.lerp(inside, own, own_share)
         window = torch.lerp(window, inside, between(new_up, new_down, y, basis.pixel))
     # Lips that close from open meet in a dark line, as closed lips do.

@@ -48,7 +48,11 @@ def similarity(points: np.ndarray, size: int = SIDE) -> SimilarityTransform:
             "the five points of the face lie within one pixel; there is nothing to align"
         )
     found = SimilarityTransform.from_estimate(points, template(size))
-    if not found or not np.isfinite(found.params).all() or found.scale < 1e-6:
+    if (
+        not isinstance(found, SimilarityTransform)
+        or not np.isfinite(found.params).all()
+        or found.scale < 1e-6
+    ):
         raise BadPoints(
             "the five points of the face do not define an alignment; choose another face"
         )

@@ -98,9 +98,10 @@ def listing(what: str, out: Path) -> tuple[list[Job], dict[str, str]]:
     in `out` is left aside, so that a second run does not align the results of the first."""
     name, left = what.partition(":")[0], {}
     if not Path(what).is_dir() and name in SOURCES:
-        if not issubclass(SOURCES[name], TableSource):
-            raise BadData(f"{name} has no pictures to align; give a folder or a source of files")
-        source = open_source(what, on_error="skip")  # unless the spec says otherwise
+        options = {"on_error": "skip"} if issubclass(SOURCES[name], TableSource) else {}
+        source = open_source(what, **options)  # "skip" unless the spec says otherwise
+        if not isinstance(source, TableSource):
+            raise BadData(f"{what} has no pictures to align; give a folder or a source of files")
         root, rows, picture = getattr(source, "root", None), source.rows, source.read_image
         left.update(source.row_filter.rejected)
     else:

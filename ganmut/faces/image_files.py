@@ -93,8 +93,8 @@ def collect_images(paths: Iterable[str | Path], out: Path) -> list[tuple[Path, P
     Files in `out` are ignored, so that a second run does not edit the results of the first. Raises
     BadImage for a path that does not exist and where there is no image at all.
     """
-    paths, found = [Path(path) for path in paths], []
-    for path in paths:
+    found: list[tuple[Path, Path]] = []
+    for path in map(Path, paths):
         if path.is_dir() and path.resolve() == out.resolve():
             raise ParameterError("out", f"{out} is the folder of the input images")
         if path.is_dir():

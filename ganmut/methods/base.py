@@ -123,6 +123,8 @@ class Method(nn.Module, ABC):
 
     # Whether crops of any size are edited as they are, instead of at `size`.
     any_size: ClassVar[bool] = False
+    # Of such crops: their side over that of the aligned crop.
+    margin: ClassVar[float] = 1.0
 
     def __init__(self, config: Config, emotions: tuple[str, ...], size: int, training: bool = True):
         super().__init__()

@@ -16,6 +16,8 @@ class SpectralNorm(nn.Module):
     network is in. rows: the axis of the output channels.
     """
 
+    u: Tensor
+
     def __init__(self, weight: Tensor, rows: int):
         super().__init__()
         self.rows = rows

@@ -220,7 +220,8 @@ class MatmulConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[-1] > 4:
             return super().forward(x)
-        (k, _), (s, _), (p, _), weight = self.kernel_size, self.stride, self.padding, self.weight
+        k, s, weight = self.kernel_size[0], self.stride[0], self.weight
+        p = int(self.padding[0])  # a name such as "same" is never given
         side = (x.shape[-1] + 2 * p - k) // s + 1
         patches = F.unfold(x, k, padding=p, stride=s)  # B x (channels, k, k) x side^2
         if weight.is_contiguous():

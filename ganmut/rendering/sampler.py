@@ -119,14 +119,14 @@ def with_expression(
     `emotion_units`, or units (17 or B x 17, 0..1). Raises ValueError for numbers outside 0..1 or
     not finite, and when both or neither are given.
     """
-    if (emotion is None) == (units is None):
-        raise ValueError("give either an emotion or units")
-    if units is not None:
+    if units is not None and emotion is None:
         units = torch.as_tensor(units, dtype=torch.float32).cpu()
         if units.shape[-1] != len(UNITS):
             raise ValueError(f"units need {len(UNITS)} columns, got shape {tuple(units.shape)}")
         _check_unit_range("units", units)
         return replace(parameters, units=units.expand(len(parameters), -1).clone())
+    if emotion is None or units is not None:
+        raise ValueError("give either an emotion or units")
     strength = torch.as_tensor(intensity, dtype=torch.float32).cpu().expand(len(parameters))
     _check_unit_range("intensity", strength)
     which = emotion_index(emotion)
@@ -174,7 +174,7 @@ def _sample_person(seed: int, split: str, number: int) -> dict[str, np.ndarray]:
     unused = (PROTOTYPES == 0) & (PROTOTYPES.sum(1, keepdims=True) > 0)
     emotion_units = np.where(unused, extra, emotion_units)
     return {
-        "person": np.int64(SPLITS.index(split) * 10**9 + number),
+        "person": np.asarray(SPLITS.index(split) * 10**9 + number, np.int64),
         "identity": np.array([t[name] for name in TRAITS], np.float32),
         "emotion_units": emotion_units.clip(0, 1).astype(np.float32),
     }
@@ -296,11 +296,11 @@ def _sample_face(
     )
     return {
         **person,
-        "index": np.int64(number),
-        "emotion": np.int64(label),
+        "index": np.asarray(number, np.int64),
+        "emotion": np.asarray(label, np.int64),
         "mixture": mixture,
         "units": units.clip(0, 1).astype(np.float32),
-        "seed": g.integers(0, 2**31),
+        "seed": np.asarray(g.integers(0, 2**31)),
         "lights": lights,
         "pose": pose,
         "gaze": np.clip(g.normal(0, (0.5, 0.25)), -1.2, 1.2),
@@ -316,7 +316,7 @@ def _sample_mixture(g: np.random.Generator, label: int) -> np.ndarray:
     uniform for the test).
     """
     while True:
-        main = g.integers(len(EMOTIONS))
+        main = int(g.integers(len(EMOTIONS)))
         mixture = np.zeros(len(EMOTIONS))
         strength = g.beta(*INTENSITY_BETA) if main else g.beta(1.2, 6)
         others = g.choice(len(EMOTIONS), size=2, replace=False, p=_mixing_weights(main))

@@ -70,7 +70,9 @@ def build_method(weights: Weights) -> Method:
             f"{path}: {unknown[0]!r} is not a setting of {kind.name}; "
             "it was written by another version of ganmut"
         )
-    settings = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items()}
+    settings: dict[str, Any] = {
+        name: tuple(v) if isinstance(v, list) else v for name, v in given.items()
+    }
     emotions = tuple(config["emotions"])
     with torch.random.fork_rng([]):  # initialisation must not advance the caller's random state
         method = kind(kind.Config(**settings), emotions, config["size"], training=False)

@@ -74,9 +74,10 @@ def download(address: Address, patterns: list[str], force: bool = False) -> Path
     from huggingface_hub import errors
 
     list_files(address)
+    retryable: tuple[type[Exception], ...] = (*client_errors(), errors.EntryNotFoundError)
     try:
         return _snapshot(address, patterns, force_download=force)
-    except (*client_errors(), errors.EntryNotFoundError) as error:
+    except retryable as error:
         raise HubError(
             f"{address}: the download was interrupted ({first_line(error)}); "
             "run it again to fetch the missing files"
@@ -160,7 +161,12 @@ def client_errors() -> tuple[type[Exception], ...]:
     return (OSError, *(kind for kind in errors.HfHubHTTPError.__bases__ if kind is not OSError))
 
 
-def _snapshot(address: Address, patterns: list[str], **options: bool) -> Path:
+def _snapshot(
+    address: Address,
+    patterns: list[str],
+    force_download: bool = False,
+    local_files_only: bool = False,
+) -> Path:
     from huggingface_hub import snapshot_download
 
     prefix = f"{address.subfolder}/" if address.subfolder else ""
@@ -168,6 +174,7 @@ def _snapshot(address: Address, patterns: list[str], **options: bool) -> Path:
         address.name,
         revision=address.revision,
         allow_patterns=[prefix + pattern for pattern in patterns],
-        **options,
+        force_download=force_download,
+        local_files_only=local_files_only,
     )
     return Path(folder) / address.subfolder

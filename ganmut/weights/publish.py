@@ -33,7 +33,6 @@ from ganmut.weights.storage import (
 )
 
 TOLERANCE = 12  # grey levels between golden edits made on another processor (docs/precision.md)
-TASK = {"task_type": "image-to-image", "task_name": "facial expression editing"}
 
 
 @dataclass(frozen=True)
@@ -190,7 +189,8 @@ def add_model_index(text: str, scores: dict[str, list[dict[str, Any]]]) -> str:
     for name, found in scores.items():
         results = [
             EvalResult(
-                **TASK,
+                task_type="image-to-image",
+                task_name="facial expression editing",
                 dataset_type=score["data"].partition(":")[0],
                 dataset_name=dataset_name(score),
                 dataset_split=score["split"],

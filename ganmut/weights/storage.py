@@ -114,7 +114,8 @@ def read(folder: str | Path, kind: str | None = None) -> Weights:
         raise BadWeights(
             f"{folder} holds an {config['kind']}, not an {kind}; give the folder of an {kind}"
         )
-    tensors, whole = {}, hashlib.sha256()
+    tensors: dict[str, Tensor] = {}
+    whole = hashlib.sha256()
     for part in _parts(config):
         data = _bytes(folder / part["file"], part.get("sha256"), part.get("bytes"))
         whole.update(data)

@@ -89,10 +89,10 @@ class Builtin:
         """The guesses that hold: a face at each look, steady points, upright, one a place."""
         points, scores = locate_points(self.network, picture, guesses)
         points, scores = locate_points(self.network, picture, points[scores > 0.1])
-        firm = [
+        sure_faces = [
             _face(five, score) for five, score in zip(points, scores, strict=True) if score >= sure
         ]
-        firm = non_max_suppression([face for face in firm if face])
+        firm = non_max_suppression([face for face in sure_faces if face])
         if not firm:
             return []
         points, scores = locate_points(

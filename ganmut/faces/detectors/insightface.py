@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -64,6 +65,6 @@ class InsightFace:
         return non_max_suppression([_face(one) for one in found if one.kps is not None])
 
 
-def _face(one) -> Face:
+def _face(one: Any) -> Face:
     left, top, right, bottom = one.bbox
     return Face(one.kps, (left, top, right - left, bottom - top), min(float(one.det_score), 1.0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -72,7 +73,7 @@ def make_windows(
     return Windows(_light(x, generator), _points(matrix, flip), ~is_negative)
 
 
-def _uniform(generator: torch.Generator):
+def _uniform(generator: torch.Generator) -> Callable[[int, float, float], Tensor]:
     def rand(n: int, low: float, high: float) -> Tensor:
         return torch.rand(n, 1, 1, 1, generator=generator) * (high - low) + low
 

@@ -104,7 +104,8 @@ def mine_hard_negatives(
     Half come from the faceless `views`, upright and upside down; half from `looks` photographs at
     most, where a box far from the known face is a mistake.
     """
-    cascade, found = open_cascade(), []
+    cascade = open_cascade()
+    found: list[Tensor] = []
     for i in torch.randperm(2 * len(views), generator=generator).tolist():
         if len(found) >= n / 2:
             break

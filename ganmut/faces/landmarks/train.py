@@ -189,7 +189,7 @@ def update_ema(average: FivePoints, network: FivePoints, keep: float) -> None:
 @torch.no_grad()
 def evaluate(network: FivePoints, faces: Tensor, negatives: Tensor) -> dict[str, float]:
     """Mean point error in eye distances, placed roughly (far) and well (near), and face AUC."""
-    result = {"faces": len(faces)}
+    result: dict[str, float] = {"faces": len(faces)}
     shown = make_windows(faces, negatives, seeded(1))
     _, logits = network(shown.x)
     for name, part in (("far", FAR), ("near", NEAR)):
