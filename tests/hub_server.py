@@ -1,7 +1,8 @@
 """A Hugging Face Hub on this machine: enough of it for real clients to fetch and push repositories.
 
 `serve({("models", "me/editor"): {REVISION: folder}})` yields the address for HF_ENDPOINT. Clients
-read that variable when they are imported, so `ask` runs them in a process of their own.
+read that variable when they are imported, so `ask` runs them in a process of their own, forked from
+one that has imported PyTorch already: to import it takes longer than most programs run.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ import contextlib
 import hashlib
 import http.server
 import json
+import multiprocessing
 import os
 import shutil
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -26,6 +27,8 @@ import yaml
 Repositories = dict[tuple[str, str], dict[str, Path]]
 ROOT = Path(__file__).resolve().parents[1]
 TOKEN = "hf_" + "x" * 34  # the one that may read what is private, and write
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["torch", "safetensors.torch", "PIL.Image", "yaml"])
 LARGE = (".safetensors", ".bin")  # these lie elsewhere, as files of Git LFS do
 
 
@@ -354,12 +357,30 @@ def ask(program: str, endpoint: str, home: Path, *arguments: str, **variables: s
         "OMP_NUM_THREADS": "1",
         **variables,
     }
-    done = subprocess.run(
-        [sys.executable, "-c", program, *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    out = home.with_name(f"{home.name}.out")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    process = FORKS.Process(target=_run_program, args=(program, arguments, environment, out))
+    process.start()
+    process.join(300)
+    process.kill()
+    process.join()
+    said = out.read_text()
+    assert process.exitcode == 0, said + out.with_suffix(".err").read_text()
+    process.close()
+    return said
+
+
+def _run_program(program: str, arguments: tuple[str, ...], environment: dict, out: Path) -> None:
+    """In the child: `python -c program arguments` in this environment, printing to files."""
+    os.environ.clear()
+    os.environ.update(environment)
+    assert "huggingface_hub" not in sys.modules
+    for number, path in ((1, out), (2, out.with_suffix(".err"))):
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(file, number)
+    sys.path.insert(0, str(ROOT))
+    sys.argv = ["-c", *arguments]
+    sys.stdout = os.fdopen(1, "w", closefd=False)
+    sys.stderr = os.fdopen(2, "w", closefd=False)
+    exec(compile(program, "<program>", "exec"), {"__name__": "__main__"})
+    sys.stdout.flush()
