@@ -144,7 +144,7 @@ def photograph(page, name: str) -> None:
     page.screenshot(path=SHOTS / f"{name}.png", full_page=name != "leaderboard")
 
 
-def test_the_page_opens_with_an_edit_and_faces_all_over_the_pad(visit):
+def test_page_opens_with_edit_and_filled_pad(visit):
     page = visit()
     assert page.locator("#before img").get_attribute("src") != shown(page)
     faces = "getComputedStyle(document.querySelector('#pad .faces')).backgroundImage"
@@ -157,7 +157,7 @@ def test_the_page_opens_with_an_edit_and_faces_all_over_the_pad(visit):
     photograph(page, "edit")
 
 
-def test_a_drag_changes_the_picture_and_its_last_position_wins(visit):
+def test_last_position_of_a_drag_wins(visit):
     page = visit()
     before, calls = shown(page), []
     page.on("request", lambda r: calls.append(r.url) if "queue/join" in r.url else None)
@@ -220,7 +220,7 @@ def test_an_example_is_a_click(visit):
     expect(page.locator("#said")).to_have_text("")
 
 
-def test_a_photograph_goes_to_weights_that_learned_from_photographs(visit):
+def test_photographs_are_edited_with_photograph_weights(visit):
     page = visit()
     learned, method = (
         page.locator(f"#{i} button[aria-pressed=true]") for i in ("learned", "method")
@@ -244,7 +244,7 @@ def test_a_photograph_goes_to_weights_that_learned_from_photographs(visit):
     expect(learned).to_have_text("rendered faces")
 
 
-def test_no_face_gets_a_sentence_and_a_square_to_draw(visit):
+def test_picture_without_face_offers_a_square(visit):
     page = visit()
     upload(page, np.random.default_rng(0).integers(90, 160, (300, 400, 3), dtype=np.uint8))
     expect(page.locator("#said .notice")).to_contain_text("No face was found")
@@ -397,7 +397,7 @@ def test_the_link_and_the_python_are_copied(visit, space):
     compile(code, "copied", "exec")
 
 
-def test_a_link_that_is_nonsense_opens_the_page_as_it_is(visit):
+def test_invalid_link_opens_the_default_page(visit):
     page = visit("?method=%3Cscript%3E&x=nan&y=1e999&seed=__import__")
     assert readout(page)["radius"] > 0.5
 

@@ -95,7 +95,7 @@ def test_hostile_uploads_get_one_sentence_without_a_path(name, uploads):
     assert str(uploads) not in str(refusal.value) and "\n" not in str(refusal.value)
 
 
-def test_a_file_of_too_many_bytes_is_not_opened(uploads, monkeypatch):
+def test_file_over_the_size_limit_is_refused(uploads, monkeypatch):
     file = uploads / "upload.png"
     file.write_bytes(encoded(PORTRAIT))
     monkeypatch.setattr(security, "MAX_BYTES", 1000)
@@ -126,7 +126,7 @@ def test_exif_turns_the_picture_and_goes_no_further(uploads):
     assert np.abs(pixels.astype(int) - turned).mean() < 5
 
 
-def test_animation_gives_its_first_frame_and_large_pictures_are_reduced(uploads):
+def test_first_frame_is_read_and_large_pictures_reduced(uploads):
     file = uploads / "upload.webp"
     frames = [Image.new("RGB", (80, 80), shade) for shade in ("red", "blue")]
     frames[0].save(file, save_all=True, append_images=frames[1:], lossless=True)
@@ -173,7 +173,7 @@ def test_choices_follow_from_the_code_spaces(service):
     assert [mark.name for mark in service.choices["ganmut"].marks] == list(EMOTIONS)
 
 
-def test_a_face_is_found_once_and_edited_where_it_is(service):
+def test_a_face_is_detected_once_per_picture(service):
     picture = samples.astronaut()
     face = service.open(picture)
     assert service.open(picture) == face and service.detector.looks == 1
@@ -201,7 +201,7 @@ def test_the_live_view_shows_what_the_photograph_will(service):
 
 
 @pytest.mark.parametrize("method, cells", [("ganmut", 52), ("gganmut", 64)])
-def test_the_gamut_shows_each_cell_under_its_own_code(service, method, cells):
+def test_gamut_cells_show_their_own_codes(service, method, cells):
     face = service.open(samples.astronaut())
     steps = [(gamut.done, gamut.tiles) for gamut in service.gamut(face, method)]
     assert steps[0][0] == 8 and steps[-1][0] == cells  # it grows, and is complete at the end
@@ -225,7 +225,7 @@ def test_refusals_are_sentences(service):
         next(service.gamut(service.open(samples.astronaut()), "stargan"))
 
 
-def test_faces_are_forgotten_in_time_and_when_there_are_too_many(bundled, monkeypatch):
+def test_old_and_excess_faces_are_dropped(bundled, monkeypatch):
     monkeypatch.setenv("GANMUT_WEIGHTS", str(bundled))
     now = [0.0]
     service = Service(detector=Knows(), seats=2, minutes=1, clock=lambda: now[0])
@@ -240,7 +240,7 @@ def test_faces_are_forgotten_in_time_and_when_there_are_too_many(bundled, monkey
         service.visit(first)
 
 
-def test_a_damaged_weight_leaves_the_others_and_is_named(bundled, tmp_path, monkeypatch):
+def test_damaged_weight_is_named_and_left_out(bundled, tmp_path, monkeypatch):
     root = tmp_path / "weights"
     shutil.copytree(bundled, root)
     file = root / "procedural" / "stargan" / "generator.safetensors"
@@ -259,7 +259,7 @@ def test_names_around_the_disc_do_not_touch():
     assert gamut_pad.spread([0.0, 2.0], 0.2) == [0.0, 2.0]
 
 
-def test_the_signed_picture_keeps_its_size_and_says_what_it_is(monkeypatch):
+def test_signed_picture_keeps_size_and_names_origin(monkeypatch):
     pixels = samples.astronaut()
     picture = add_mark(pixels)
     assert picture.size == (512, 512) and "ganmut" in picture.info["Comment"]
@@ -356,7 +356,7 @@ def page_without_weights(bundled: str, folder: str) -> None:
     assert TRAIN in shown and "nothing to edit with" in shown
 
 
-def test_the_running_page_answers_programs_and_says_how_to_train(bundled, tmp_path):
+def test_running_page_answers_programs(bundled, tmp_path):
     # In a process of its own: gradio leaves sockets open, which pytest would blame on a later test.
     command = [sys.executable, "-W", "ignore", __file__, str(bundled), str(tmp_path)]
     settings = {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}

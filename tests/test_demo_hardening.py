@@ -115,7 +115,7 @@ def test_there_are_fifty_of_them():
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_a_hostile_file_is_a_small_picture_or_one_sentence(name, tmp_path, monkeypatch):
+def test_hostile_file_gives_picture_or_one_sentence(name, tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     file = tmp_path / "secret folder" / "upload"
     file.parent.mkdir()
@@ -148,7 +148,7 @@ def assert_well(space: Space) -> None:
     assert worked and facts["faces"] == 1 and picture["path"]
 
 
-def test_files_over_the_limit_are_refused_while_they_arrive(space):
+def test_uploads_over_the_limit_are_cut_off(space):
     with pytest.raises(OSError, match=r"413|size"):
         space.upload(bytes(security.MAX_BYTES + 10))
     assert_well(space)
@@ -174,7 +174,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize("values", WRONG, ids=lambda values: json.dumps(values)[:60])
-def test_wrong_values_through_the_api_are_refused_in_a_sentence(space, portrait, values):
+def test_wrong_api_values_are_refused(space, portrait, values):
     worked, said = edit(space, space.upload(portrait), **values)
     assert not worked
     assert "Traceback" not in said and str(ROOT) not in said and len(said) < 2000
@@ -280,14 +280,14 @@ def test_the_servers_own_files_are_not_read(space):
         assert b"sdk: gradio" not in body and b"from demo" not in body, way
 
 
-def test_there_is_no_way_in_for_files_but_the_photograph(space):
+def test_only_the_photograph_input_takes_files(space):
     config = json.loads(space.get("/config")[1])
     kinds = {component["type"] for component in config["components"]}
     assert not kinds & {"file", "uploadbutton", "filexplorer", "multimodaltextbox", "code"}
     assert space.get("/gradio_api/info")[0] == 200
 
 
-def test_requests_that_lie_too_deep_or_are_too_long_are_refused(space):
+def test_deep_or_long_requests_are_refused(space):
     deep = "[" * 5000 + "]" * 5000
     for body in (
         b'{"data": ' + deep.encode() + b"}",
@@ -307,7 +307,7 @@ def test_requests_that_lie_too_deep_or_are_too_long_are_refused(space):
 # -- crowds --------------------------------------------------------------------------------------
 
 
-def test_a_hundred_at_once_are_partly_refused_and_then_all_is_well(space, portrait):
+def test_page_recovers_from_a_hundred_calls(space, portrait):
     file = space.upload(portrait)
     slow = ("ganmut", "wheel", "happy", {"stops": []}, 0.8, 48, 12, FACE)
     with ThreadPoolExecutor(100) as crowd:

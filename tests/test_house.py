@@ -61,7 +61,7 @@ def test_the_demo_and_the_metrics_know_editors_only():
     assert offenders(room("demo") + measuring, *inner) == []
 
 
-def test_methods_do_not_know_each_other_nor_the_loop_a_method():
+def test_methods_and_loop_are_independent():
     methods = [
         p
         for p in (ROOT / "ganmut" / "methods").glob("*.py")
