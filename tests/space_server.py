@@ -7,6 +7,7 @@ untrained weights whose only face is the astronaut's. As a program: that page.
 from __future__ import annotations
 
 import contextlib
+import http.client
 import io
 import json
 import os
@@ -19,6 +20,7 @@ import urllib.request
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,16 +75,27 @@ def png(pixels: np.ndarray) -> bytes:
 
 @dataclass
 class Space:
-    """A running page. folder: what it writes goes there."""
+    """A running page. folder: what it writes goes there. source: the visitor's address."""
 
     address: str
     process: subprocess.Popen
     folder: Path
+    source: str = "127.0.0.1"
+
+    def open(self, request: Any, timeout: float) -> Any:
+        """urlopen from the visitor's address, of which a loopback has many: 127.0.0.0/8."""
+        connection = partial(http.client.HTTPConnection, source_address=(self.source, 0))
+
+        class Handler(urllib.request.HTTPHandler):
+            def http_open(self, call: urllib.request.Request) -> Any:
+                return self.do_open(connection, call)
+
+        return urllib.request.build_opener(Handler).open(request, timeout=timeout)
 
     def get(self, path: str, timeout: float = PATIENCE) -> tuple[int, bytes]:
         """(status, body) of a GET; the path goes out as it is."""
         try:
-            with urllib.request.urlopen(self.address + path, timeout=timeout) as answer:
+            with self.open(self.address + path, timeout) as answer:
                 return answer.status, answer.read()
         except urllib.error.HTTPError as error:
             return error.code, error.read()
@@ -90,7 +103,7 @@ class Space:
     def post(self, path: str, body: bytes, kind: str = "application/json") -> tuple[int, bytes]:
         request = urllib.request.Request(self.address + path, body, {"Content-Type": kind})
         try:
-            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            with self.open(request, PATIENCE) as answer:
                 return answer.status, answer.read()
         except urllib.error.HTTPError as error:
             return error.code, error.read()
