@@ -1,8 +1,8 @@
-"""Code spaces: what every metric and the demo may ask of any method. Codes are float tensors `[...,
-dim]`.
+"""Code spaces: the codes that a method accepts, as metrics and the demo use them.
 
-Laws, tested for every space: `of(e, 0) == of("neutral", anything)`; `clamp` is idempotent; `path`
-hits both its ends; samples are valid; `of` is continuous in the intensity.
+Codes are float tensors `[..., dim]`. Laws, tested for every space: `of(e, 0) == of("neutral",
+anything)`; `clamp` is idempotent; `path` includes both ends; samples are valid; `of` is continuous
+in the intensity.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ganmut.emotions import UNITS, emotion_index
 
 @dataclass(frozen=True)
 class Chart:
-    """A 2-D sheet of codes: `codes` is side x side x dim (row 0 is the top, y = +1), `valid` side x
+    """A 2-D grid of codes: `codes` is side x side x dim (row 0 is the top, y = +1), `valid` side x
     side bool."""
 
     codes: Tensor
@@ -28,10 +28,13 @@ class Chart:
 
 
 class CodeSpace(ABC):
-    """The set of codes of one method; `emotions` comes from the data, neutral first."""
+    """The set of codes of one method; `emotions` comes from the data, neutral first.
+
+    Raises ValueError for fewer than two emotions.
+    """
 
     dim: int
-    kind: str  # what a person moves to choose a code: "labels", "gamut", "units" or "styles"
+    kind: str  # which controls the page shows: "labels", "gamut", "units" or "styles"
 
     def __init__(self, emotions: tuple[str, ...]):
         if len(emotions) < 2:
@@ -40,42 +43,41 @@ class CodeSpace(ABC):
 
     @abstractmethod
     def of(self, emotion: str, intensity: float = 1.0) -> Tensor:
-        """The code `[dim]` of a named emotion at an intensity 0..1; intensity 0 is neutral."""
+        """The code `[dim]` of a named emotion at an intensity 0..1; intensity 0 is neutral. Raises
+        ValueError for an unknown emotion and an intensity outside 0..1."""
 
     @abstractmethod
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        """`[n, dim]` codes from the method's evaluation prior (the one its FED is measured
-        under)."""
+        """`[n, dim]` codes from the evaluation prior of the method, under which FED is measured."""
 
     @abstractmethod
     def grid(self, budget: int | None = None) -> Tensor:
-        """`[m, dim]` codes searched for ERE: the paper's own grid, or about `budget` codes (never
-        more)."""
+        """`[m, dim]` codes searched for ERE: the grid of the paper, or at most `budget` codes."""
 
     @abstractmethod
     def clamp(self, code: Tensor) -> Tensor:
         """The nearest valid code; raises ValueError on NaN, infinity or a wrong last dimension."""
 
     def path(self, a: Tensor, b: Tensor, steps: int) -> Tensor:
-        """`[steps, dim]` codes from a to b, both included: the method's own interpolation (straight
-        by default)."""
+        """`[steps, dim]` codes from a to b, both included; a straight line unless the method has
+        its own interpolation. Raises ValueError for fewer than two steps."""
         if steps < 2:
             raise ValueError(f"a path needs at least 2 steps, got {steps}")
         t = torch.linspace(0, 1, steps, dtype=a.dtype, device=a.device)[:, None]
         return (1 - t) * a + t * b
 
     def sample_emotion(self, emotion: str, n: int, generator: torch.Generator) -> Tensor:
-        """`[n, dim]` codes of a named emotion at full intensity; what a method leaves to chance
-        (style noise) is drawn anew for each."""
+        """`[n, dim]` codes of a named emotion at full intensity; random parts of a code (style
+        noise) are sampled for each row."""
         return self.of(emotion).repeat(n, 1)
 
     def chart(self, side: int) -> Chart | None:
-        """The 2-D sheet that the gamut pad and the gamut map draw, or None where the space is not a
-        plane."""
+        """The 2-D grid that the gamut pad and the gamut map draw, side x side x dim; None where the
+        space is not two-dimensional."""
         return None
 
     def state(self) -> dict[str, Tensor]:
-        """What the space learned and a weight file must carry; empty where nothing is learned."""
+        """The learned tensors of the space, which a weight file must hold; empty without any."""
         return {}
 
     def _intensity(self, emotion: str, intensity: float) -> tuple[int, float]:
@@ -84,7 +86,7 @@ class CodeSpace(ABC):
             raise ValueError(f"intensity must be between 0 and 1, got {intensity}")
         return emotion_index(emotion, self.emotions), value
 
-    def _checked(self, code: Tensor) -> Tensor:
+    def _validate(self, code: Tensor) -> Tensor:
         if code.shape[-1] != self.dim:
             raise ValueError(f"this code space has {self.dim} values, got {code.shape[-1]}")
         if not torch.isfinite(code).all():
@@ -118,8 +120,8 @@ class LabelSpace(CodeSpace):
         return torch.eye(self.dim)[torch.randint(self.dim, (n,), generator=generator)]
 
     def grid(self, budget: int | None = None) -> Tensor:
-        """The labels themselves (the paper's 7), or soft labels: all pairs of labels mixed in equal
-        steps."""
+        """The one-hot labels (7 in the paper); with a budget also soft labels, all pairs of labels
+        mixed in equal steps."""
         if budget is None:
             return torch.eye(self.dim)
         eye, pairs = torch.eye(self.dim), self.dim * (self.dim - 1) // 2
@@ -132,19 +134,19 @@ class LabelSpace(CodeSpace):
 
     def clamp(self, code: Tensor) -> Tensor:
         """Euclidean projection on the simplex (Duchi et al. 2008, figure 1)."""
-        code = self._checked(code)
+        code = self._validate(code)
         ordered = code.sort(dim=-1, descending=True).values
         ranks = torch.arange(1, self.dim + 1, dtype=code.dtype, device=code.device)
         shift = (ordered.cumsum(-1) - 1) / ranks
         last = ((ordered - shift) > 0).sum(-1, keepdim=True) - 1
         projected = (code - shift.gather(-1, last)).clamp(min=0)
         valid = ((code >= 0).all(-1) & ((code.sum(-1) - 1).abs() < 1e-5))[..., None]
-        return torch.where(valid, code, projected)  # a valid code stays the same bits
+        return torch.where(valid, code, projected)  # valid codes are returned bit for bit
 
 
 class DiscSpace(CodeSpace):
-    """GANmut's polar gamut: the unit disc, neutral at the origin, one learned unit direction per
-    other emotion.
+    """GANmut's polar gamut: the unit disc with neutral at the origin and one learned unit direction
+    for each other emotion.
 
     `directions`: (emotions - 1) x 2, any length; stored normalised. Code = radius * (cos angle, sin
     angle), radius = intensity (GANmut, section 3.1).
@@ -180,14 +182,14 @@ class DiscSpace(CodeSpace):
         return torch.stack([radius * angle.cos(), radius * angle.sin()], -1).reshape(-1, 2)
 
     def clamp(self, code: Tensor) -> Tensor:
-        code = self._checked(code)
-        # The margin keeps points that `of` puts on the rim, give or take a rounding, where they
-        # are.
+        code = self._validate(code)
+        # Codes of `of` at full intensity have length 1 up to rounding; the margin keeps them as
+        # they are, so that `clamp` is idempotent.
         length = code.norm(dim=-1, keepdim=True)
         return torch.where(length > 1 + 1e-6, code / length.clamp(min=1e-12), code)
 
     def chart(self, side: int) -> Chart:
-        codes = _sheet(side)
+        codes = _square_grid(side)
         return Chart(codes, codes.norm(dim=-1) <= 1 + 1e-6)
 
     def state(self) -> dict[str, Tensor]:
@@ -203,7 +205,7 @@ class PlaneSpace(CodeSpace):
 
     kind = "gamut"
     dim = 2
-    noise = 0.05  # "some noise" around the modes in the paper's FED; the size is not published
+    noise = 0.05  # the paper adds "some noise" to the modes for FED and does not publish its size
 
     def __init__(self, emotions: tuple[str, ...], modes: Tensor, covariances: Tensor):
         super().__init__(emotions)
@@ -234,13 +236,13 @@ class PlaneSpace(CodeSpace):
 
     def grid(self, budget: int | None = None) -> Tensor:
         """An even square grid: 21 x 21 in the paper (steps of .1)."""
-        return _sheet(21 if budget is None else max(math.isqrt(budget), 1)).reshape(-1, 2)
+        return _square_grid(21 if budget is None else max(math.isqrt(budget), 1)).reshape(-1, 2)
 
     def clamp(self, code: Tensor) -> Tensor:
-        return self._checked(code).clamp(-1, 1)
+        return self._validate(code).clamp(-1, 1)
 
     def chart(self, side: int) -> Chart:
-        return Chart(_sheet(side), torch.ones(side, side, dtype=torch.bool))
+        return Chart(_square_grid(side), torch.ones(side, side, dtype=torch.bool))
 
     def state(self) -> dict[str, Tensor]:
         return {"modes": self.modes, "covariances": self.covariances}
@@ -249,8 +251,8 @@ class PlaneSpace(CodeSpace):
 class ActionUnitSpace(CodeSpace):
     """Seventeen action units in 0..1, order of ganmut.emotions.UNITS (GANimation, DefGAN, EF-GAN).
 
-    `prototypes`: emotions x 17, what each emotion means in units (neutral first); `bank`: m x 17,
-    units of real training faces, which the evaluation prior and ERE's grid are drawn from.
+    `prototypes`: emotions x 17, the units of each emotion, neutral first; `bank`: m x 17, units of
+    real training faces, the source of the evaluation prior and of the grid for ERE.
     """
 
     kind = "units"
@@ -274,11 +276,11 @@ class ActionUnitSpace(CodeSpace):
         return self.bank[torch.randint(len(self.bank), (n,), generator=generator)]
 
     def grid(self, budget: int | None = None) -> Tensor:
-        """The first rows of the bank: 441, as many codes as GANmut searches."""
+        """The first `budget` rows of the bank, 441 by default, as many codes as GANmut searches."""
         return self.bank[: 441 if budget is None else budget]
 
     def clamp(self, code: Tensor) -> Tensor:
-        return self._checked(code).clamp(0, 1)
+        return self._validate(code).clamp(0, 1)
 
     def units(self, values: Mapping[int, float], others: Sequence[float] | None = None) -> Tensor:
         """The code `[17]` of units by their FACS number, 0..1 each; those not named are as in
@@ -296,11 +298,11 @@ class ActionUnitSpace(CodeSpace):
 
 
 class StyleSpace(CodeSpace):
-    """Style codes that a method makes from an emotion and a random latent (SMIT, StarGAN v2).
+    """Style codes, computed from an emotion and a random latent (SMIT, StarGAN v2).
 
-    `style(which, latent)`: int64 n and n x latent -> `[n, dim]`. A named emotion is the style of
-    the latent at rest, zero, or its row of `rest` (emotions x dim) where a method has a better one;
-    `sample_emotion` and `sample` draw latents from N(0, 1).
+    `style(which, latent)`: int64 n and n x latent -> `[n, dim]`. The code of a named emotion is its
+    row of `centres` (emotions x dim), by default the style of the zero latent. `sample_emotion` and
+    `sample` draw latents from N(0, 1).
     """
 
     kind = "styles"
@@ -310,42 +312,42 @@ class StyleSpace(CodeSpace):
         emotions: tuple[str, ...],
         latent: int,
         style: Callable[[Tensor, Tensor], Tensor],
-        rest: Tensor | None = None,
+        centres: Tensor | None = None,
     ):
         super().__init__(emotions)
         self.latent, self._style = latent, style
-        if rest is None:
-            rest = self._made(torch.arange(len(emotions)), torch.zeros(len(emotions), latent))
-        self.rest, self.dim = rest.detach().float().cpu(), rest.shape[1]
+        if centres is None:
+            centres = self._styles(torch.arange(len(emotions)), torch.zeros(len(emotions), latent))
+        self.centres, self.dim = centres.detach().float().cpu(), centres.shape[1]
 
-    def _made(self, which: Tensor, latent: Tensor) -> Tensor:
+    def _styles(self, which: Tensor, latent: Tensor) -> Tensor:
         with torch.no_grad():
             return self._style(which, latent).float().cpu()
 
     def of(self, emotion: str, intensity: float = 1.0) -> Tensor:
         which, value = self._intensity(emotion, intensity)
-        return (1 - value) * self.rest[0] + value * self.rest[which]
+        return (1 - value) * self.centres[0] + value * self.centres[which]
 
     def sample_emotion(self, emotion: str, n: int, generator: torch.Generator) -> Tensor:
         which = torch.full((n,), emotion_index(emotion, self.emotions))
-        return self._made(which, torch.randn(n, self.latent, generator=generator))
+        return self._styles(which, torch.randn(n, self.latent, generator=generator))
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         which = torch.randint(len(self.emotions), (n,), generator=generator)
-        return self._made(which, torch.randn(n, self.latent, generator=generator))
+        return self._styles(which, torch.randn(n, self.latent, generator=generator))
 
     def grid(self, budget: int | None = None) -> Tensor:
-        """Every emotion under equally many latents, the same for all runs: 7 x 63 in the paper."""
+        """Every emotion with the same number of fixed latents: 7 x 63 codes in the paper."""
         kinds = len(self.emotions)
         each = max((441 if budget is None else budget) // kinds, 1)
         latent = torch.randn(each, self.latent, generator=torch.Generator().manual_seed(0))
-        return self._made(torch.arange(kinds).repeat_interleave(each), latent.repeat(kinds, 1))
+        return self._styles(torch.arange(kinds).repeat_interleave(each), latent.repeat(kinds, 1))
 
     def clamp(self, code: Tensor) -> Tensor:
-        return self._checked(code)  # every style is valid
+        return self._validate(code)  # every style is valid
 
 
-def _sheet(side: int) -> Tensor:
+def _square_grid(side: int) -> Tensor:
     """side x side x 2 points of [-1, 1]^2; x grows to the right, y upwards, row 0 is the top."""
     axis = torch.linspace(-1, 1, side) if side > 1 else torch.zeros(1)
     y, x = torch.meshgrid(-axis, axis, indexing="ij")

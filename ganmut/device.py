@@ -1,4 +1,4 @@
-"""The only file that asks what hardware this is: device, dtype, memory format, seeds."""
+"""Device, dtype, memory format and random generators: the only module that queries hardware."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def select_device(name: str | None = None) -> torch.device:
-    """The named device, or CUDA where there is one, else the CPU; raises ValueError for a device
-    that is not there."""
+    """The named device; without a name CUDA if available, else the CPU. Raises ParameterError for
+    an unknown or unavailable device."""
     if name is None or name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -33,21 +33,20 @@ def select_device(name: str | None = None) -> torch.device:
 
 
 def device_name(device: torch.device) -> str:
-    """A short name of the hardware for configs and logs, such as "NVIDIA H200" or "x86_64 CPU, 2
-    threads"."""
+    """A short name of the hardware for configs and logs: "NVIDIA H200", "x86_64 CPU, 2 threads"."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
 
 
 def memory_format(device: torch.device) -> torch.memory_format:
-    """channels_last on CUDA; contiguous on the CPU, where it is up to three times faster with these
-    norms."""
+    """The memory format of training: channels_last on CUDA, contiguous on the CPU, where instance
+    norms are up to three times faster with it."""
     return torch.channels_last if device.type == "cuda" else torch.contiguous_format
 
 
 def bf16(device: torch.device) -> bool:
-    """Whether bfloat16 is the faster and safe choice here."""
+    """Whether the device computes bfloat16 natively, so that it is faster than float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
     return torch.backends.cpu.get_cpu_capability() in ("AVX512", "AVX512_BF16", "AMX")
@@ -55,7 +54,8 @@ def bf16(device: torch.device) -> bool:
 
 @contextlib.contextmanager
 def autocast(device: torch.device, dtype: str = "auto") -> Iterator[None]:
-    """bfloat16 autocast where it pays ("auto"), always ("bf16") or never ("fp32")."""
+    """bfloat16 autocast where the device supports it ("auto"), always ("bf16") or never
+    ("fp32")."""
     enabled = dtype == "bf16" or (dtype == "auto" and bf16(device))
     with torch.autocast(device.type, torch.bfloat16, enabled=enabled):
         yield
@@ -63,17 +63,16 @@ def autocast(device: torch.device, dtype: str = "auto") -> Iterator[None]:
 
 @contextlib.contextmanager
 def inference(device: torch.device) -> Iterator[None]:
-    """The setting every edit runs under, so that bench, demo and golden tests see the same
-    numbers."""
+    """The autocast setting of every edit: bench, demo and golden tests compute the same numbers."""
     with autocast(device):
         yield
 
 
 def prepare_for_inference(module: Network, device: torch.device) -> Network:
-    """A copy of a network for `inference`, with convolution weights as autocast would cast them at
-    every call.
+    """A copy of a network for `inference`, with its convolution weights cast once instead of by
+    autocast in every call.
 
-    The edits are the same; casting eight million weights takes as long as a small edit itself.
+    The edits are the same. Casting eight million weights takes as long as a small edit.
     """
     module = copy.deepcopy(module).to(device)
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch omits it
@@ -85,7 +84,7 @@ def prepare_for_inference(module: Network, device: torch.device) -> Network:
 
 
 def generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """A fresh random generator; all randomness of the project goes through one of these."""
+    """A new random generator; all random numbers of the project come from such generators."""
     return torch.Generator(device=device).manual_seed(seed)
 
 

@@ -21,18 +21,17 @@ from ganmut.networks.warp import warp
 # move of an action unit would show all of that change at once.
 FADE_RADIUS = 0.1
 
+MAX_CROP = 1024  # px: largest crop side of an editor that takes any size; larger faces are reduced
+
 ImageBatch = Tensor | np.ndarray | Iterable[np.ndarray]
-
-
-LARGEST = 1024  # px of a side that an editor of any size works on; a larger face is reduced
 
 
 @dataclass(frozen=True)
 class PreparedFaces:
     """Faces encoded once, to be edited many times.
 
-    x: N x 3 x S x S float in [-1, 1]. features: what the method encoded. n: N. source_codes: N x
-    dim, the codes that the faces show already, or None where they are unknown.
+    x: N x 3 x S x S float in [-1, 1]. features: the output of the method's `encode`. n: N.
+    source_codes: N x dim, the codes that the source faces show, or None where they are unknown.
     """
 
     x: Tensor
@@ -64,11 +63,11 @@ class Editor:
         return self.method.name
 
     def crop_size(self, extent: float) -> tuple[int, float]:
-        """(side in pixels, margin) of the crop that this editor wants of a face whose aligned crop
-        covers `extent` pixels of its picture: see `faces.crop_face`."""
+        """(side in pixels, margin) of the crop that this editor takes of a face whose aligned crop
+        covers `extent` pixels of its image: see `faces.crop_face`."""
         if not self.method.any_size:
             return self.size, 1.0
-        side = min(max(extent, self.size), LARGEST / self.method.margin)
+        side = min(max(extent, self.size), MAX_CROP / self.method.margin)
         return round(side * self.method.margin), self.method.margin
 
     def prepare(
@@ -81,8 +80,8 @@ class Editor:
 
         images: uint8 N x 3 x H x W (tensor), or N x H x W x 3 / list of H x W x 3 (arrays); faces
         of another size are resized to the editor's. source_codes: [dim] or [N, dim], what the faces
-        show already: edits closer to it than FADE_RADIUS fade out. margin: what `crop_size` said
-        of these crops. Raises ValueError for another shape or dtype.
+        show: edits closer to it than FADE_RADIUS fade out. margin: the one that `crop_size`
+        returned for these crops. Raises ValueError for another shape or dtype.
         """
         x, visible = self._preprocess(images)
         if len(visible) == 1:  # channels_last is faster for one face, and slower for several

@@ -8,13 +8,12 @@ from collections.abc import Sequence
 
 from ganmut.registry import did_you_mean
 
-# AffectNet's ids 0..6; "neutral first" is what every CodeSpace relies on. Seven is the default, not
-# a constant:
-# a FaceSet carries its own tuple.
+# AffectNet's ids 0..6. Every CodeSpace relies on neutral being first. A FaceSet has its own tuple,
+# so the number of emotions may differ from seven.
 EMOTIONS = ("neutral", "happy", "sad", "surprised", "fearful", "disgusted", "angry")
 
-# The seventeen intensities that OpenFace writes (`AUxx_r`), in its order. Values are 0..1 here
-# (OpenFace's 0..5, / 5).
+# The seventeen intensities that OpenFace writes (`AUxx_r`), in its order. The project divides
+# OpenFace's 0..5 by 5.
 UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)
 UNIT_NAMES = {
     1: "inner brow raiser",
@@ -36,8 +35,8 @@ UNIT_NAMES = {
     45: "blink",
 }
 
-# EMFACS-like prototypes at full intensity (Ekman & Friesen, EMFACS-7; Matsumoto & Ekman 2008), unit
-# -> 0..1.
+# Prototypes at full intensity in the manner of EMFACS (Ekman & Friesen, EMFACS-7; Matsumoto & Ekman
+# 2008): unit -> 0..1.
 PROTOTYPES: dict[str, dict[int, float]] = {
     "neutral": {},
     "happy": {6: 0.9, 12: 1.0, 25: 0.8, 26: 0.2},
@@ -48,19 +47,17 @@ PROTOTYPES: dict[str, dict[int, float]] = {
     "angry": {4: 1.0, 5: 0.5, 7: 0.8, 10: 0.2, 17: 0.4, 23: 1.0},
 }
 
-# Other ways to show the same (EMFACS lists several): anger with the mouth open, sadness near tears,
-# with lids tight and lowered, surprise of the jaw more than of the brows, lids raised but slightly
-# (5B). Rendered faces know the first ones alone; photographs decide for themselves
-# (`nearest_prototype`).
+# Variants of the prototypes (EMFACS lists several): surprise with a strong jaw drop, weaker brows
+# and slightly raised lids (5B); sadness near tears, with tight and lowered lids; anger with the
+# mouth open. Rendered faces use PROTOTYPES only; for photographs `nearest_prototype` chooses.
 VARIANTS: dict[str, tuple[dict[int, float], ...]] = {
     "surprised": ({1: 0.7, 2: 0.7, 5: 0.4, 25: 1.0, 26: 1.0},),
     "sad": ({1: 1.0, 4: 1.0, 7: 0.4, 15: 1.0, 17: 1.0, 45: 0.9},),
     "angry": ({4: 1.0, 5: 0.5, 7: 1.0, 10: 0.8, 25: 0.9, 26: 0.5},),
 }
 
-# What datasets call the same seven. Contempt has no canonical counterpart: a source that has it
-# keeps it as an emotion
-# of its own or lists the rows that it leaves out.
+# Names of the seven emotions in datasets. Contempt has no canonical counterpart: a source that has
+# it either adds it as an emotion or lists the rows that it drops.
 ALIASES = {
     "happiness": "happy",
     "joy": "happy",
@@ -85,21 +82,21 @@ EMOTION_COLORS = {
     "disgusted": "#72ad5c",
     "angry": "#e2493b",
 }
-OTHER_COLORS = ("#46b3a5", "#d872a8", "#8c9a2f", "#7a86e0")  # of emotions that only some data has
+OTHER_COLORS = ("#46b3a5", "#d872a8", "#8c9a2f", "#7a86e0")  # emotions of other datasets
 
-AT_REST = 0.25  # share of a prototype below which a face shows nothing
+AT_REST = 0.25  # share of a prototype below which a face counts as neutral
 
 
 def canonical_emotion(name: str) -> str:
-    """The project's word for an emotion: lower case, aliases resolved ("Fear" -> "fearful"); others
-    pass unchanged."""
+    """The canonical name of an emotion: lower case, aliases resolved ("Fear" -> "fearful"). Names
+    without an alias are returned in lower case."""
     word = name.strip().lower()
     return ALIASES.get(word, word)
 
 
 def emotion_index(name: str, emotions: tuple[str, ...] = EMOTIONS) -> int:
-    """Position of an emotion in `emotions`; raises ValueError naming what is near and what
-    exists."""
+    """Position of an emotion in `emotions`; raises ValueError for an unknown one, with the nearest
+    name and all names."""
     word = canonical_emotion(name)
     if word in emotions:
         return emotions.index(word)
@@ -120,27 +117,31 @@ def prototype_units(name: str) -> list[float]:
 
 
 def nearest_prototype(name: str, shift: Sequence[float]) -> list[float]:
-    """As `prototype`, or the one of VARIANTS whose direction is nearer to `shift`: by how much the
-    units of a set's faces of this emotion differ from its neutral ones, in the mean."""
+    """The prototype (17 values) of an emotion, or its variant, whose direction is nearest to
+    `shift`: the mean units of the faces that show the emotion minus those of the neutral faces."""
 
-    def likeness(units: list[float]) -> float:
+    def similarity(units: list[float]) -> float:
         return sum(u * s for u, s in zip(units, shift, strict=True)) / math.hypot(*units)
 
-    others = VARIANTS.get(canonical_emotion(name), ())
-    ways = [prototype_units(name), *([units.get(n, 0.0) for n in UNITS] for units in others)]
-    return max(ways, key=likeness) if others else ways[0]  # the first of equals
+    variants = VARIANTS.get(canonical_emotion(name), ())
+    candidates = [prototype_units(name)]
+    candidates += [[units.get(n, 0.0) for n in UNITS] for units in variants]
+    return max(candidates, key=similarity) if variants else candidates[0]
 
 
 def emotion_from_units(units: Sequence[float]) -> str:
-    """The emotion that seventeen unit values (0..1) show: the nearest line from rest to a
-    prototype, neutral where less than a quarter of the way is gone. A stand-in for a label, no
-    judge: faces show mixtures."""
+    """The emotion of seventeen unit values (0..1): that of the nearest line from zero to a
+    prototype; neutral where the projection on the line is below AT_REST.
+
+    A rough label for faces without one. It is no classifier: faces show mixtures of emotions.
+    """
     best, name = sum(value * value for value in units), "neutral"
     for emotion in EMOTIONS[1:]:
         full = prototype_units(emotion)
-        way = sum(u * f for u, f in zip(units, full, strict=True)) / sum(f * f for f in full)
-        way = min(way, 1.0)
-        off = sum((u - way * f) ** 2 for u, f in zip(units, full, strict=True))
-        if way >= AT_REST and off < best:
-            best, name = off, emotion
+        # Intensity of the emotion: the projection of the units on the line to its prototype.
+        share = sum(u * f for u, f in zip(units, full, strict=True)) / sum(f * f for f in full)
+        share = min(share, 1.0)
+        distance = sum((u - share * f) ** 2 for u, f in zip(units, full, strict=True))
+        if share >= AT_REST and distance < best:
+            best, name = distance, emotion
     return name

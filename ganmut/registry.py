@@ -1,5 +1,4 @@
-"""Names from files: a registry imports the files of one package on first look-up; each file
-registers what it holds."""
+"""Registries: the files of a package register classes by name and are imported on first look-up."""
 
 from __future__ import annotations
 
@@ -23,14 +22,15 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 class UnknownNameError(ValueError):
-    """A name that no file registered; the message says what is near and what exists."""
+    """A name that is not registered; the message holds the nearest name and all names."""
 
 
 class Registry:
-    """Maps names to what the files of `package` register; adding a file is all it takes to add an
-    entry.
+    """Maps names to the classes or functions that the files of `package` register. A new file in
+    the package is a new entry.
 
-    The same name twice is an error (ValueError); an unknown name raises `UnknownNameError`.
+    Raises ValueError for a name that two files register and UnknownNameError for an unknown name.
+    `kind` is the word for an entry in messages.
     """
 
     def __init__(self, kind: str, package: str):
@@ -39,12 +39,12 @@ class Registry:
         self._searched = False
 
     def register(self, name: str) -> Callable[[Any], Any]:
-        """A decorator that enters a class or function under `name` and gives it a `.name`."""
+        """A decorator that adds a class or function under `name` and sets its attribute `name`."""
 
         def enter(entry: Any) -> Any:
             known = self._entries.get(name)
             same = known is not None and known.__module__ == entry.__module__
-            if known is not None and not same:  # the same file may be imported again (reload)
+            if known is not None and not same:  # a reload imports the same file again
                 raise ValueError(
                     f"two {self.kind}s are called {name!r}: "
                     f"{known.__module__} and {entry.__module__}"

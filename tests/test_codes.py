@@ -15,7 +15,7 @@ def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def bent(which: torch.Tensor, latent: torch.Tensor) -> torch.Tensor:
+def curved_style(which: torch.Tensor, latent: torch.Tensor) -> torch.Tensor:
     """StyleSpace of 12 values of 5 latent ones, curved as a mapping network's are."""
     into = torch.randn(5, 12, generator=seeded(4))
     of = torch.randn(9, 12, generator=seeded(5))
@@ -35,9 +35,9 @@ SPACES = {
         torch.rand(7, 17, generator=seeded(3)),
         torch.rand(500, 17, generator=seeded(6)),
     ),
-    "styles": StyleSpace(EMOTIONS, 5, bent),
+    "styles": StyleSpace(EMOTIONS, 5, curved_style),
     "two emotions": LabelSpace(("neutral", "happy")),
-    "two styles": StyleSpace(("neutral", "happy"), 5, bent),
+    "two styles": StyleSpace(("neutral", "happy"), 5, curved_style),
 }
 
 
@@ -133,10 +133,12 @@ def test_named_codes_that_leave_something_to_chance_keep_the_emotion(space):
 def test_styles_are_made_of_an_emotion_and_a_latent():
     space = SPACES["styles"]
     assert space.dim == 12
-    torch.testing.assert_close(space.of("sad"), bent(torch.tensor([2]), torch.zeros(1, 5))[0])
+    torch.testing.assert_close(
+        space.of("sad"), curved_style(torch.tensor([2]), torch.zeros(1, 5))[0]
+    )
     same = torch.randn(6, 5, generator=seeded(0))
     drawn = space.sample_emotion("happy", 6, seeded(0))
-    torch.testing.assert_close(drawn, bent(torch.full((6,), 1), same))
+    torch.testing.assert_close(drawn, curved_style(torch.full((6,), 1), same))
     grid = space.grid().unflatten(0, (7, 63))  # every emotion under the same 63 latents
     assert torch.equal(grid, space.grid(441).unflatten(0, (7, 63)))
     apart = torch.atanh(grid.double()) - torch.atanh(grid[:1].double())

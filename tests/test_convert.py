@@ -385,7 +385,7 @@ def test_stargan_v2(tmp_path, head_first):
     assert torch.allclose(edit(method, faces(), style), want, atol=1e-5)
     latent = torch.randn(3, 16, generator=torch.Generator().manual_seed(2))
     for ours, kind in enumerate((1, 0, 2)):
-        made = method.mapped(torch.full((3,), ours), latent).detach()
+        made = method.map_latent(torch.full((3,), ours), latent).detach()
         assert torch.allclose(made, styles(theirs["mapping"], latent, kind), atol=1e-5)
         with torch.no_grad():
             seen = method.G.encoder(faces(), torch.full((3,), ours))

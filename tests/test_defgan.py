@@ -45,7 +45,7 @@ def drawn(method, batch):
     """One step's target, its terms and what was made."""
     target = method.sample_targets(batch, rng())
     terms = method.g_loss(batch, target, method.fake(batch, target))
-    return target, terms, method.made
+    return target, terms, method.output
 
 
 def wake(method) -> None:
@@ -65,9 +65,9 @@ def test_no_flow_is_the_picture(sides):
 
 def test_a_flow_is_in_pixels_right_and_down_and_the_border_goes_on():
     x = torch.rand(1, 1, 8, 8, generator=rng())
-    bent = warp(x, shift(2, -1, 8))
-    assert torch.allclose(bent[..., 1:, :6], x[..., :7, 2:], atol=1e-6)
-    assert torch.allclose(bent[..., 1:, 6:], x[..., :7, 7:].expand(-1, -1, -1, 2), atol=1e-6)
+    warped = warp(x, shift(2, -1, 8))
+    assert torch.allclose(warped[..., 1:, :6], x[..., :7, 2:], atol=1e-6)
+    assert torch.allclose(warped[..., 1:, 6:], x[..., :7, 7:].expand(-1, -1, -1, 2), atol=1e-6)
 
 
 def test_a_flow_fits_every_size_when_it_grows_with_it():
@@ -131,8 +131,8 @@ def test_it_starts_unbent_and_edits_all_the_same(batch, flow):
     assert edit.flow.shape == (16, 2, 32, 32) and edit.flow.abs().max() < 1e-4
     assert (edit.images - batch.x).abs().mean() > 0.01
     wake(method)
-    bent = method.edit(method.encode(batch.x), method.space().of("happy").expand(16, -1))
-    assert bent.flow.abs().mean() > 0.01
+    warped = method.edit(method.encode(batch.x), method.space().of("happy").expand(16, -1))
+    assert warped.flow.abs().mean() > 0.01
     with pytest.raises(ValueError, match="flow must be one of residual, integral"):
         toy("defgan", flow="spline")
 
@@ -151,14 +151,14 @@ def test_the_edit_is_texture_over_the_bent_source(method, batch):
     wake(method)
     features = method.encode(batch.x)
     edit = method.edit(features, batch.units)
-    bent = warp(batch.x, edit.flow)
-    method.G.texture.mask_bias.data.fill_(-200.0)  # no texture: what is bent alone
+    warped = warp(batch.x, edit.flow)
+    method.G.texture.mask_bias.data.fill_(-200.0)  # no texture: what is warped alone
     none = method.edit(features, batch.units)
-    assert torch.equal(none.images, bent) and none.mask.max() == 0
+    assert torch.equal(none.images, warped) and none.mask.max() == 0
     method.G.texture.mask_bias.data.fill_(200.0)
     full = method.edit(features, batch.units)
     assert full.mask.min() == 1
-    between = edit.mask * full.images + (1 - edit.mask) * bent
+    between = edit.mask * full.images + (1 - edit.mask) * warped
     assert torch.allclose(between, edit.images, atol=1e-5)
 
 
@@ -201,8 +201,8 @@ def test_penalties_ask_for_less(method, batch):
 def made_of(x: torch.Tensor, flow: torch.Tensor) -> DefGANOutput:
     """What a generator would have made that bends by `flow` and paints nothing."""
     flow = flow.expand(len(x), -1, -1, -1)
-    bent = warp(x, flow)
-    return DefGANOutput(bent, bent, torch.zeros_like(x[:, :1]), bent, flow)
+    warped = warp(x, flow)
+    return DefGANOutput(warped, warped, torch.zeros_like(x[:, :1]), warped, flow)
 
 
 def test_flows_are_weighed_in_pixels_at_128(method, batch, monkeypatch):
@@ -242,17 +242,19 @@ def test_the_way_back_runs_from_the_target_to_the_source(method, batch, monkeypa
     assert torch.equal(shown_back, target) and torch.equal(wanted_back, batch.units)
 
 
-# ---- identity of the bent face
+# ---- identity of the warped face
 
 
 def test_the_face_embedder_is_no_part_of_what_is_trained_or_saved(method, batch):
     names = set(method.state_dict())
     _, terms, made = drawn(method, batch)
-    assert set(method.state_dict()) == names and method.judge(torch.device("cpu")) is not None
-    assert float(terms["face"].detach()) == pytest.approx(0, abs=1e-4)  # not yet bent
+    assert (
+        set(method.state_dict()) == names and method.load_embedder(torch.device("cpu")) is not None
+    )
+    assert float(terms["face"].detach()) == pytest.approx(0, abs=1e-4)  # not yet warped
     wake(method)
     _, terms, made = drawn(method, batch)
-    (slope,) = torch.autograd.grad(terms["face"], made.bent)
+    (slope,) = torch.autograd.grad(terms["face"], made.warped)
     assert 1e-4 < float(terms["face"].detach()) < 2 and slope.abs().sum() > 0
 
 

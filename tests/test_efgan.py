@@ -154,9 +154,9 @@ def test_targets_on_the_way(code):
     for k in (1, 2):  # an untrained interpolator walks the straight line
         torch.testing.assert_close(codes[:, k - 1], source + (code - source) * k / 3)
     moved(method.G.interp)
-    bent = method.G.targets(source, code)
-    assert torch.equal(bent[:, -1], code) and (bent - codes)[:, :2].abs().max() > 0.01
-    assert bent.min() >= 0 and bent.max() <= 1
+    reached = method.G.targets(source, code)
+    assert torch.equal(reached[:, -1], code) and (reached - codes)[:, :2].abs().max() > 0.01
+    assert reached.min() >= 0 and reached.max() <= 1
     beyond = code * 1.2 - 0.1  # training asks for units with noise
     assert torch.equal(method.G.targets(source, beyond)[:, -1], beyond)
 
@@ -173,7 +173,7 @@ def test_stages_edit_one_after_the_other_and_share_the_critics(batch):
     target = method.sample_targets(batch, rng())
     x_fake = method.fake(batch, target)
     x = batch.x
-    for k, made in enumerate(target.made):
+    for k, made in enumerate(target.outputs):
         torch.testing.assert_close(made.image, method.G.stages[k](x, target.codes[:, k]).image)
         x = made.image
     assert torch.equal(x_fake, x)

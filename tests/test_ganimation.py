@@ -13,7 +13,7 @@ from ganmut.datasets.base import BadData, Batch, FaceSet, open_source
 from ganmut.emotions import EMOTIONS, UNITS, VARIANTS, nearest_prototype, prototype_units
 from ganmut.methods.base import METHODS, Config
 from ganmut.methods.base_action_units import BANK
-from ganmut.methods.ganimation import HIGHEST
+from ganmut.methods.ganimation import MAX_LAMBDA_A
 from ganmut.networks.attention import AttentionGenerator, compose, total_variation
 from ganmut.training.presets import resolve_settings
 from ganmut.training.trainer import Trainer
@@ -115,7 +115,7 @@ def test_its_attention_penalty_asks_for_edits_and_its_outline_for_calm(method, b
     method.began.fill_(0.0)  # lambda_A has risen
     target = method.sample_targets(batch, rng())
     terms = method.g_loss(batch, target, method.fake(batch, target))
-    kept = float(method.made.mask.detach().mean())
+    kept = float(method.output.mask.detach().mean())
     assert float(terms["attention"].detach()) == pytest.approx(0.1 * 2 * kept, rel=0.1)
     bias = method.G.mask_bias
     (slope,) = torch.autograd.grad(terms["attention"], bias, retain_graph=True)
@@ -129,24 +129,28 @@ def test_lambda_A_rises_from_nothing(method):
     assert method.config.attention_rise == pytest.approx(0.1)
     seen = []
     for method.progress in (0.2, 0.25, 0.3, 0.9):  # the game began after the warm-ups
-        seen.append(float(method.tune(mask(0.5))))
+        seen.append(float(method.update_lambda_A(mask(0.5))))
     assert seen == pytest.approx([0, 0.05, 0.1, 0.1])
 
 
 def test_a_saturated_attention_raises_lambda_A_up_to_its_cap(batch):
     method = toy("ganimation", lambda_A=0.1, attention_patience=3, attention_rise=0.0)
-    steps = [float(method.tune(mask(0.97))) for _ in range(7)]
+    steps = [float(method.update_lambda_A(mask(0.97))) for _ in range(7)]
     assert steps == pytest.approx([0.1, 0.1, 0.15, 0.15, 0.15, 0.225, 0.225])
-    method.tune(mask(0.5))  # a step that is not saturated starts the count anew
-    assert [float(method.tune(mask(0.97))) for _ in range(2)] == pytest.approx([0.225] * 2)
+    method.update_lambda_A(mask(0.5))  # a step that is not saturated starts the count anew
+    assert [float(method.update_lambda_A(mask(0.97))) for _ in range(2)] == pytest.approx(
+        [0.225] * 2
+    )
     for _ in range(100):
-        highest = float(method.tune(mask(1.0)))
-    assert highest == pytest.approx(HIGHEST) and method.growth < 2 * HIGHEST / 0.1
+        highest = float(method.update_lambda_A(mask(1.0)))
+    assert highest == pytest.approx(MAX_LAMBDA_A) and method.growth < 2 * MAX_LAMBDA_A / 0.1
 
 
 def test_the_published_lambda_A_stays_what_it_is():
     method = toy("ganimation", "paper")
-    assert [float(method.tune(mask(1.0))) for _ in range(50)] == pytest.approx([0.1] * 50)
+    assert [float(method.update_lambda_A(mask(1.0))) for _ in range(50)] == pytest.approx(
+        [0.1] * 50
+    )
 
 
 def test_what_lambda_A_has_become_survives_a_resume(batch):

@@ -53,7 +53,7 @@ def test_keeping_is_what_costs(batch):
         assert bool(loss["rec"] == 0) == bool(loss["idt"] == 0) == (sense == 1)
     # lambda_mask times the means of two masks, of the edit and of the way back
     assert terms == {1: pytest.approx(2 * method.config.lambda_mask), -1: pytest.approx(0)}
-    assert method.log_metrics()["kept"] == pytest.approx(0, abs=1e-6)
+    assert method.log_metrics()["mean_M"] == pytest.approx(0, abs=1e-6)
 
 
 def test_the_outline_is_a_length_whatever_the_size_and_the_batch():

@@ -222,7 +222,7 @@ def test_named_emotions_are_means_of_their_styles_and_differ_from_the_start(meth
     named = torch.stack([space.of(e) for e in EMOTIONS])
     assert torch.pdist(named).min() > 0.1
     # At the origin a new mapping network has no biases to tell the emotions apart.
-    assert not method.mapped(torch.arange(7), torch.zeros(7, 16)).any()
+    assert not method.map_latent(torch.arange(7), torch.zeros(7, 16)).any()
     drawn = space.sample_emotion("sad", 2000, rng())
     assert (drawn.mean(0) - space.of("sad")).norm() < 0.2 * space.of("sad").norm()
     assert (drawn.std(0) > 0).float().mean() > 0.9

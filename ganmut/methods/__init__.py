@@ -1,4 +1,4 @@
-"""The methods: one file is one method."""
+"""The methods: every file but base*.py registers one or two methods."""
 
 from ganmut.methods.base import METHODS
 

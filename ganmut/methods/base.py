@@ -1,5 +1,4 @@
-"""Method: what every expression editor provides; nothing here or in the loop knows which method it
-is."""
+"""Method: the interface of all methods, and the settings and losses that they share."""
 
 from __future__ import annotations
 
@@ -49,13 +48,14 @@ class LossConfig(Settings):
 
 @dataclass(frozen=True)
 class HeadConfig(Settings):
-    """Settings of what the discriminator's heads (not its adversarial score) see in training."""
+    """Settings of the training input of the discriminator's heads; its adversarial score gets the
+    plain images."""
 
     head_noise: float = setting(
         0.0,
         "standard deviation per octave of noise on the input of the heads (instance noise, "
-        "Soenderby et al. 2017, at every scale); 0 as published. Without it changes too small to "
-        "see satisfy the heads",
+        "Soenderby et al. 2017, at every scale); 0 as published. Without it invisibly small "
+        "changes satisfy the heads",
     )
     head_augment: float = setting(
         0.0,
@@ -65,7 +65,7 @@ class HeadConfig(Settings):
     head_cutout: float = setting(
         0.0,
         "side of a random square hidden from the heads, as a share of the image, 0..1; 0 as "
-        "published. Makes every part of the face show the emotion",
+        "published. With it every part of the face must show the emotion",
     )
 
     SHARES: ClassVar = ("head_cutout",)
@@ -73,23 +73,23 @@ class HeadConfig(Settings):
 
 @dataclass(frozen=True)
 class ClassifierConfig(Settings):
-    """The setting of methods whose discriminator classifies emotions with one softmax."""
+    """Settings of methods whose discriminator classifies emotions with one softmax."""
 
     lambda_cls_fake: float = setting(
         0.0,
         "weight, relative to lambda_cls, of classifying edited faces as the emotion of their "
-        "source in the discriminator; 0 as published. Without it the class head accepts signs "
-        "that no other classifier sees",
+        "source in the discriminator; 0 as published. Without it the class head accepts patterns "
+        "that other classifiers do not recognise",
     )
 
 
 @dataclass(frozen=True)
 class Config(TrunkConfig, LossConfig, HeadConfig):
-    """Settings of most methods; each adds the weights of its paper under the paper's names."""
+    """Settings of most methods; each adds the loss weights of its paper under the paper's names."""
 
 
-# On photographs StarGAN's generator warps the source and pays for every changed pixel: skin and
-# features that a short training cannot draw stay the source's own.
+# On photographs StarGAN's generator warps the source and is penalised for every changed pixel: a
+# short training cannot draw skin and features, so those of the source must remain.
 WARP_ON_PHOTOGRAPHS: dict[str, Any] = {
     "output": "warp_residual",
     "lambda_rec": 2.0,
@@ -98,11 +98,11 @@ WARP_ON_PHOTOGRAPHS: dict[str, Any] = {
 
 
 class Method(nn.Module, ABC):
-    """A generator, a discriminator and the losses between them; emotions (neutral first) and size
-    come from the data.
+    """A generator, a discriminator and their losses, for the emotions (neutral first) and the image
+    size of the data.
 
-    Subclasses set `Config` and `PAPER`, and build `self.G` (all that is shipped) and `self.D` (None
-    where only editing is wanted) in `build`.
+    Subclasses set `Config` and `PAPER` and create `self.G` (the content of a weight file) and
+    `self.D` (None for inference) in `build`. Images are B x 3 x S x S float in [-1, 1], RGB.
     """
 
     name: ClassVar[str]
@@ -117,8 +117,8 @@ class Method(nn.Module, ABC):
     SHORT_SCHEDULE: ClassVar[dict[str, Any]] = {}
     # Fields of Recipe or Config that differ on photographs.
     PHOTOGRAPHS: ClassVar[dict[str, Any]] = {}
-    # Parameters of G that averaging copies instead of averaging (GANmut's raw directions,
-    # GGANmut's Gaussians).
+    # Parameters of G that the EMA copies instead of averaging (GANmut's raw directions, GGANmut's
+    # Gaussians).
     not_averaged: ClassVar[tuple[str, ...]] = ()
 
     # Whether crops of any size are edited as they are, instead of at `size`.
@@ -130,22 +130,24 @@ class Method(nn.Module, ABC):
         super().__init__()
         self.config, self.emotions, self.size = config, tuple(emotions), size
         self.adversarial = losses.ADVERSARIAL[config.adversarial]
-        self.rng: torch.Generator | None = None  # the loop's, for the noise on what D sees
-        self.progress = 0.0  # share of the training that is done: the loop's, for schedules
+        # Both are set by the trainer: the generator of the noise on the input of D's heads, and the
+        # share of the training that is done, for schedules.
+        self.rng: torch.Generator | None = None
+        self.progress = 0.0
         self.G: nn.Module
         self.D: nn.Module | None = None
         self.build(training)
 
     @abstractmethod
     def build(self, training: bool) -> None:
-        """Makes `self.G`, and `self.D` if `training`."""
+        """Creates `self.G`, and `self.D` if `training`."""
 
     def setup_data(self, faces: FaceSet) -> None:
-        """Learns from the training faces what must be known before the first step (the units that
-        an emotion means); raises BadData where they lack what the method needs."""
+        """Sets what the first step needs of the training faces, such as the units of each emotion.
+        Raises BadData where the faces lack labels that the method needs."""
 
     def init_from(self, donor: Method) -> None:
-        """Begins from a trained method; raises ValueError where its generator does not fit."""
+        """Loads the generator of a trained method; raises ValueError where it has other tensors."""
         try:
             self.G.load_state_dict(donor.G.state_dict())
         except RuntimeError:
@@ -155,21 +157,21 @@ class Method(nn.Module, ABC):
             ) from None
 
     def lr_scale(self) -> dict[str, float]:
-        """Factors on the generator's learning rate, by the start of a parameter's name."""
+        """Factors on the generator's learning rate, by prefix of the parameter's name."""
         return {}
 
     @abstractmethod
     def space(self) -> CodeSpace:
-        """The code space as learned so far."""
+        """The code space with its current learned parameters, on the CPU."""
 
     @abstractmethod
     def sample_targets(self, batch: Batch, generator: torch.Generator) -> Any:
-        """Random target of one step for a batch: whatever `code` turns into codes and the losses
-        need."""
+        """A random target of one step for a batch, in a form of the method's own: the input of
+        `code` and of the losses."""
 
     @abstractmethod
     def code(self, target: Any) -> Tensor:
-        """B x dim codes of a drawn target, with gradients to what the code space learns."""
+        """B x dim codes of a target, with gradients to the learned parameters of the code space."""
 
     @abstractmethod
     def g_loss(self, batch: Batch, target: Any, x_fake: Tensor) -> dict[str, Tensor]:
@@ -185,24 +187,30 @@ class Method(nn.Module, ABC):
         """B x emotions logits of the discriminator for real or edited images."""
 
     def discriminate(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """What a PatchDiscriminator says of images: patch scores, and the outputs of its heads,
-        which look through the veil."""
+        """Patch scores (B x 1 x h x w) and head outputs (B x outputs) of a PatchDiscriminator.
+
+        The heads get the augmented images and the scores the plain ones, so augmentation costs a
+        second pass.
+        """
         scores, outputs = self.D(x)
-        return scores, self.D(self.augment_head_input(x))[
-            1
-        ] if self.augments_head_input else outputs
+        if self.augments_head_input:
+            outputs = self.D(self.augment_head_input(x))[1]
+        return scores, outputs
 
     @property
     def augments_head_input(self) -> bool:
-        hidden = self.config.head_noise or self.config.head_augment or self.config.head_cutout
-        return bool(hidden) and self.rng is not None
+        """Whether HeadConfig changes the input of the heads; only in training, where `rng` is."""
+        c = self.config
+        return bool(c.head_noise or c.head_augment or c.head_cutout) and self.rng is not None
 
     def augment_head_input(self, x: Tensor) -> Tensor:
-        """Images as the heads of the discriminator see them in training: without colour, under
-        noise of every scale. An expression needs no colour, and what the heads see is abused. (The
-        plain mean: weighting the channels would push a generator's colours apart.)"""
+        """The training input of the discriminator's heads, shape of x: the mean of the channels,
+        augmented, with a square cut out, and with noise of every scale."""
         if not self.augments_head_input:
             return x
+        # Without colour: an expression needs none, and a generator would use it to satisfy the
+        # heads invisibly. The mean is unweighted, since weights would shift the generator's
+        # colours.
         light = x.mean(1, keepdim=True)
         if self.config.head_augment:
             light = images.jitter(light, self.config.head_augment, self.rng)
@@ -213,64 +221,67 @@ class Method(nn.Module, ABC):
         ).expand_as(x)
 
     def adversarial_loss(self, x: Tensor, x_fake: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """A PatchDiscriminator's adversarial loss, weighted, and its head outputs for real and for
-        edited images, seen together."""
+        """The weighted adversarial loss of a PatchDiscriminator, and its head outputs for real and
+        for edited images, from one pass over both."""
         scores, outputs = self.discriminate(torch.cat([x, x_fake]))
-        lost = self.adversarial.discriminator(scores[: len(x)], scores[len(x) :])
-        return self.config.lambda_adv * lost, outputs[: len(x)], outputs[len(x) :]
+        loss = self.adversarial.discriminator(scores[: len(x)], scores[len(x) :])
+        return self.config.lambda_adv * loss, outputs[: len(x)], outputs[len(x) :]
 
     def classification_loss(self, real: Tensor, fake: Tensor, emotion: Tensor) -> Tensor:
-        """What a PatchDiscriminator's class head pays, unweighted: B x emotions logits of real
-        faces under their emotions (int64 B), and by lambda_cls_fake those of their edits under the
-        same."""
-        lost, share = F.cross_entropy(real, emotion), self.config.lambda_cls_fake
-        return lost + share * F.cross_entropy(fake, emotion) if share else lost
+        """Cross-entropy of the class head, without lambda_cls: logits (B x emotions) of real faces
+        against their emotions (int64 B), plus lambda_cls_fake times that of the edits' logits
+        against the emotions of their sources."""
+        loss, share = F.cross_entropy(real, emotion), self.config.lambda_cls_fake
+        return loss + share * F.cross_entropy(fake, emotion) if share else loss
 
     def d_penalty(
         self, batch: Batch, target: Any, x_fake: Tensor, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """The gradient penalty of the chosen adversarial loss; the loop computes it in float32."""
+        """The weighted gradient penalty of the adversarial loss; the trainer computes it in
+        float32."""
         return self.adversarial.penalty(self.config, self.D.score, batch.x, x_fake, generator)
 
     def fake(self, batch: Batch, target: Any) -> Tensor:
-        """B x 3 x S x S edited images of a batch under the drawn codes."""
+        """B x 3 x S x S: the images of a batch, edited under the codes of a target."""
         return self.G(batch.x, self.code(target))
 
     def pixel_loss(self, batch: Batch, x_fake: Tensor) -> dict[str, Tensor]:
-        """The term of lambda_pix, which the loop adds to the generator's loss."""
-        price = self.config.lambda_pix
-        return {"pix": price * (x_fake - batch.x).abs().mean()} if price else {}
+        """The term of lambda_pix, which the trainer adds to the generator's loss of every
+        method."""
+        weight = self.config.lambda_pix
+        return {"pix": weight * (x_fake - batch.x).abs().mean()} if weight else {}
 
     def d_warmup_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Loss that readies the discriminator as a plain classifier before the game starts."""
+        """Loss terms of the discriminator's warm-up: it learns to classify real faces before the
+        adversarial training."""
         return {"cls": F.cross_entropy(self.classify(batch.x), batch.emotion)}
 
     def g_warmup_loss(self, batch: Batch, target: Any) -> dict[str, Tensor]:
-        """Loss that readies the generator as an autoencoder under random codes, so that it starts
-        with the person."""
+        """Loss terms of the generator's warm-up: it learns to reconstruct its input under random
+        codes, so that the adversarial training begins with the source's identity."""
         return {"rec": (self.fake(batch, target) - batch.x).abs().mean()}
 
     def encode(self, x: Tensor) -> Any:
-        """What does not depend on the code, made once a face; x N x 3 x S x S in [-1, 1]."""
+        """Features that do not depend on the code, computed once per face; x N x 3 x S x S."""
         return self.G.encode(x)
 
     def edit(self, features: Any, code: Tensor) -> Edit:
-        """The whole inference for encoded faces and N x dim codes: masks, warps and cascades
-        included. By default what `G.decode` gives, an Edit."""
+        """The whole inference for encoded faces under N x dim codes, including masks, warps and
+        cascades."""
         return self.G.decode(features, code)
 
     def style_of(self, x: Tensor, emotion: str | Tensor) -> Tensor:
-        """B x dim codes of reference pictures, where a method reads codes from pictures; raises
-        ValueError where it does not."""
-        raise ValueError(f"{self.title} takes no reference picture; give an emotion or a code")
+        """B x dim codes of reference images for an emotion (a name for all, or int64 B). Raises
+        ValueError for methods without a style encoder."""
+        raise ValueError(f"{self.title} takes no reference image; give an emotion or a code")
 
     @staticmethod
     def index_features(features: Any, rows: Tensor) -> Any:
-        """Some of the encoded faces, by row."""
+        """The encoded faces of int64 `rows`, for nested tuples of tensors."""
         if isinstance(features, Tensor):
             return features[rows]
         return type(features)(Method.index_features(part, rows) for part in features)
 
     def log_metrics(self) -> dict[str, float]:
-        """Numbers worth a line in the log, such as the angle between learned directions."""
+        """Diagnostics for stats.jsonl, such as the angle between learned directions."""
         return {}

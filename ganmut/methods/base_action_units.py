@@ -1,8 +1,8 @@
-"""What the methods share whose code says what a face should show: GANimation, DefGAN and EF-GAN.
+"""The base of methods with action-unit codes: GANimation, DefGAN and EF-GAN.
 
 A code is seventeen action units in 0..1, or, where config.code_type is "labels", one value per
-emotion: the categorical GANimation that the GANmut paper measures itself against, which needs no
-units. The critic's head regresses the same numbers.
+emotion: the categorical GANimation of the GANmut paper's comparison, which needs no units. The
+discriminator's head regresses the code.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Config(base.Config):
         "units", "units: seventeen action units (published); labels: one value per emotion"
     )
     unit_noise: float = setting(
-        0.1, "target units are another face's plus U(-unit_noise, unit_noise), not clipped"
+        0.1, "target units are those of another face plus U(-unit_noise, unit_noise), not clipped"
     )
     named_share: float = setting(
         0.0,
@@ -44,23 +44,24 @@ class Config(base.Config):
     SHARES: ClassVar = ("named_share",)
 
 
-# The short schedule of all of these methods.
+# The short schedule that all of these methods share.
 SHORT_SCHEDULE = {"named_share": 0.25}
 
 
 class ActionUnitMethod(Method):
-    """A method steered by units or labels. `build` makes self.G, then calls
+    """A method whose code is action units or labels. `build` creates self.G and then calls
     `register_code_buffers()`; the head of self.D has `dim` outputs.
 
-    A target is B x dim codes. The units that emotions mean and a bank of real ones travel with G.
+    A target is B x dim codes. The units of each emotion and a bank of real units are buffers of G.
     """
 
     Config = Config
-    # Which lambda weighs the critic's head, as wrong about real faces as about edited ones.
+    # The Config field that weighs the regression loss of the discriminator's head.
     lambda_head: ClassVar[str]
 
     @property
     def by_units(self) -> bool:
+        """Whether codes are action units rather than labels."""
         return self.config.code_type == "units"
 
     @property
@@ -69,10 +70,9 @@ class ActionUnitMethod(Method):
         return len(UNITS) if self.by_units else len(self.emotions)
 
     def register_code_buffers(self) -> None:
-        """Gives G the buffers of its code space, filled from the textbook prototypes until
-        `setup_data`: an emotion that has none looks neutral, and the bank shows all emotions at all
-        intensities.
-        """
+        """Adds the buffers of the code space to G. Until `setup_data` they hold the prototypes of
+        ganmut.emotions (zeros for an emotion without one), and a bank of all emotions at all
+        intensities."""
         if not self.by_units:
             return
         none = [0.0] * len(UNITS)
@@ -87,15 +87,18 @@ class ActionUnitMethod(Method):
         self.G.register_buffer("bank", bank)
 
     def setup_data(self, faces: FaceSet) -> None:
-        """The units of every emotion (the textbook's, in the variant that these faces show; where
-        there are none, the mean over its faces) and of 441 training faces; raises BadData where
-        units are wanted and missing."""
+        """Sets the units of every emotion and the bank from the training faces.
+
+        An emotion gets the prototype variant nearest to the faces, or, without a prototype, the
+        mean units of its faces. The bank holds the units of 441 random faces. Raises BadData where
+        the faces have no units.
+        """
         if not self.by_units:
             return
         if faces.units is None:
             raise BadData(
                 f"{faces.source} has no action units, and {self.title} is steered by them; "
-                "give seventeen units a face, or train with --code-type labels"
+                "give seventeen units per face, or set code_type to labels"
             )
         units = faces.units.float().cpu()
         kinds = [units[faces.emotion.cpu() == row] for row in range(len(self.emotions))]
@@ -107,14 +110,16 @@ class ActionUnitMethod(Method):
             elif len(shown):
                 self.G.prototypes[row] = shown.mean(0)
             else:
-                raise BadData(f"{faces.source} has no face that is {emotion}: what units is it?")
+                raise BadData(
+                    f"{faces.source} has no face with the emotion {emotion}: units unknown"
+                )
         rng = torch.Generator().manual_seed(0)
-        rounds = -(-BANK // len(units))  # a small set is dealt again
+        rounds = -(-BANK // len(units))  # small sets are repeated
         rows = torch.cat([torch.randperm(len(units), generator=rng) for _ in range(rounds)])
         self.G.bank.copy_(units[rows[:BANK]])
 
     def init_from(self, donor: Method) -> None:
-        """Begins from a trained method, with the units of these faces, not of the donor's."""
+        """Loads the generator of a trained method but keeps the units of this method's faces."""
         own = {name: buffer.clone() for name, buffer in self.G.named_buffers(recurse=False)}
         super().init_from(donor)
         for name, buffer in own.items():
@@ -126,14 +131,14 @@ class ActionUnitMethod(Method):
         return ActionUnitSpace(self.emotions, self.G.prototypes, self.G.bank)
 
     def source(self, batch: Batch) -> Tensor:
-        """B x dim: what the faces of a batch show."""
+        """B x dim: the codes that the faces of a batch show."""
         if self.by_units:
             return batch.units
         return F.one_hot(batch.emotion, len(self.emotions)).float()
 
     def sample_targets(self, batch: Batch, generator: torch.Generator) -> Tensor:
-        """B x dim target codes: what another face of the batch shows, with noise on units; the
-        first round(named_share * B) are named emotions."""
+        """B x dim target codes: the codes of other faces of the batch, units with noise. The first
+        round(named_share * B) rows are named emotions at a random intensity."""
         n, device = len(batch), batch.x.device
 
         def uniform(*shape: int) -> Tensor:
@@ -155,16 +160,17 @@ class ActionUnitMethod(Method):
         return target
 
     def classify(self, x: Tensor) -> Tensor:
-        """B x emotions logits: the head's values (labels), or minus its squared distance to the
-        units of every emotion."""
+        """B x emotions logits: the outputs of the head (labels), or minus their squared distance to
+        the units of each emotion."""
         outputs = self.discriminate(x)[1]
         return -torch.cdist(outputs, self.G.prototypes).square() if self.by_units else outputs
 
     def regression_loss(self, outputs: Tensor, shown: Tensor) -> Tensor:
-        """How wrong the critic's head is about what faces show, both B x dim: the weighted mean
-        square."""
+        """Weighted mean squared error of the head's outputs against the codes that the faces
+        show, both B x dim."""
         return getattr(self.config, self.lambda_head) * F.mse_loss(outputs, shown)
 
     def d_warmup_loss(self, batch: Batch) -> dict[str, Tensor]:
-        # weighted as in the game: Adam takes long steps where gradients grow all at once
+        # With the weight of the adversarial phase: a jump of the gradients' scale between phases
+        # would make Adam take too large steps.
         return {"units": self.regression_loss(self.discriminate(batch.x)[1], self.source(batch))}

@@ -1,19 +1,21 @@
-"""DefGAN: first a face is bent into the expression, then a texture adds what bending cannot.
+"""DefGAN: the source is warped towards the expression, then texture adds what a warp cannot.
 
 Athar et al., "Self-supervised Deformation Modeling for Facial Expression Editing", arXiv
-1911.00735. I* = warp(flow, I), edited = M * T + (1 - M) * I*: here a mask of 1 uses the texture.
+1911.00735. I* = warp(flow, I), edited = M * T + (1 - M) * I*: a mask of 1 uses the texture.
 
-No code was published. What the paper leaves open is decided so:
-- The deformation generator ends at a quarter of the size (3 x 3) and is enlarged. Its flow is an
-  offset of at most 5 px at 128 px ("residual"), or the sum of steps of 0..5 px between neighbours,
-  which hold their order ("integral", the deforming autoencoder's way), rows and columns centred.
-- All weights are free of batch and picture size, lengths in pixels at 128 px. lambda_exp is over a
-  batch of 25, as GANimation's code has it (4000 -> 160, 1000 -> 40); penalties of the flow are
-  means over the pixels; lambda_comp is 1, for at 10 one pixel of disagreement costs more than any
-  expression is worth; total variations are sums over the pixels at 128 px, times 25.
-- The units of the source, which the deformation needs, are known in training only. A small reader
-  learns them on the side and is shipped: `encode` asks it, once a face.
-- Face identity: the project's own embedder stands for OpenFace, frozen, in training only.
+No code was published. Choices where the paper is silent:
+- The deformation generator ends at a quarter of the size (3 x 3 kernel) and its output is enlarged.
+  The flow is an offset of at most 5 px at 128 px ("residual"), or the cumulative sum of steps of
+  0..5 px between neighbours, which keeps their order ("integral", as in deforming autoencoders),
+  with rows and columns centred.
+- Weights do not depend on batch and image size; lengths are pixels at 128 px. lambda_exp is divided
+  by a batch of 25 as in GANimation's code (4000 -> 160, 1000 -> 40); penalties of the flow are
+  means over the pixels; lambda_comp is 1, since at 10 one pixel of disagreement costs more than the
+  expression loss; total variations are sums over the pixels at 128 px, times 25.
+- The deformation needs the units of the source, which are known in training only. A small regressor
+  (`reader`) is trained beside the generator and is part of the weights; `encode` runs it once per
+  face.
+- Identity loss: the project's own embedder replaces OpenFace's, frozen, in training only.
 """
 
 from __future__ import annotations
@@ -52,9 +54,11 @@ class Config(base_action_units.Config):
     lambda_exp_def: float = setting(40.0, "weight of the unit regression on the warped face")
     lambda_cyc: float = setting(100.0, "weight of the cycle loss")
     lambda_face: float = setting(
-        1.0, "weight of the identity loss of the warped face; none without the embedder"
+        1.0, "weight of the identity loss of the warped face; not used without the embedder"
     )
-    lambda_comp: float = setting(1.0, "weight of the composition of the flows there and back")
+    lambda_comp: float = setting(
+        1.0, "weight of the length of the forward flow composed with the backward flow"
+    )
     lambda_eye_G: float = setting(0.1, "weight of the squared length of the flow")
     lambda_TV_G: float = setting(2.5e-4, "weight of the total variation of the flow")
     lambda_eye_M: float = setting(0.1, "weight of the squared mask")
@@ -67,8 +71,8 @@ class Config(base_action_units.Config):
 
 
 class DeformationGenerator(Trunk):
-    """Picture and two codes -> flow: a trunk whose upsampling half is one convolution at a quarter
-    of the size, enlarged bilinearly. It starts as the identity."""
+    """Image, source code and target code -> flow: a trunk whose upsampling half is replaced by one
+    convolution at a quarter of the size, enlarged bilinearly. Its initial flow is zero."""
 
     def __init__(self, config: Config, dim: int):
         super().__init__(config, 2 * dim)
@@ -78,34 +82,36 @@ class DeformationGenerator(Trunk):
         self.integral = config.flow == "integral"
 
     def decode(self, features: Tensor, code: Tensor) -> Tensor:
-        """B x 2 x S x S flow in pixels of this size, under B x (source's, target's) codes."""
+        """B x 2 x S x S flow in pixels, for codes B x 2 dim (source and target, concatenated)."""
         raw = self.head(self.body(features, code)).float()
         flow = integral_flow(raw) if self.integral else residual_flow(raw)
         return flow.contiguous()
 
 
 def integral_flow(raw: Tensor) -> Tensor:
-    """B x 2 x S/4 x S/4 -> flow at S: steps of REACH * sigmoid pixels between neighbours (one pixel
-    at raw 0), summed along the row and down the column; each row and column keeps its middle."""
+    """B x 2 x S/4 x S/4 -> B x 2 x S x S flow in pixels: the cumulative sum, along rows and down
+    columns, of steps of REACH * sigmoid pixels between neighbours (one pixel at raw 0). The mean
+    offset of each row and column is zero."""
     large = F.interpolate(raw, scale_factor=4, mode="bilinear", align_corners=False)
-    surplus = REACH * torch.sigmoid(large - math.log(REACH - 1)) - 1
-    right, down = surplus[:, 0].cumsum(-1), surplus[:, 1].cumsum(-2)
+    # The shift by log(REACH - 1) makes a raw 0 a step of exactly one pixel, the identity.
+    excess = REACH * torch.sigmoid(large - math.log(REACH - 1)) - 1
+    right, down = excess[:, 0].cumsum(-1), excess[:, 1].cumsum(-2)
     return torch.stack([right - right.mean(-1, True), down - down.mean(-2, True)], 1)
 
 
 class DefGANOutput(NamedTuple):
-    """images, colours, bent (I*) B x 3 x S x S; mask B x 1 x S x S, 1 = texture; flow B x 2 x S x S
-    in pixels."""
+    """images, colours, warped (I*): B x 3 x S x S; mask B x 1 x S x S, 1 = texture; flow B x 2 x S
+    x S in pixels."""
 
     images: Tensor
     colours: Tensor
     mask: Tensor
-    bent: Tensor
+    warped: Tensor
     flow: Tensor
 
 
 class DefGANGenerator(nn.Module):
-    """Deformation, texture, and the reader of the source's units."""
+    """The deformation generator, the texture generator, and the regressor of the source's units."""
 
     def __init__(self, config: Config, dim: int, size: int):
         super().__init__()
@@ -114,19 +120,21 @@ class DefGANGenerator(nn.Module):
         self.reader = ActionUnitRegressor(size, dim)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The source, what the deformer makes of it, and the units that the reader sees in it."""
+        """The source, its features in the deformation generator, and its estimated units in
+        0..1."""
         return x, self.deformer.encode(x), self.reader(x).clamp(0, 1)
 
     def decode(self, features: tuple[Tensor, Tensor, Tensor], code: Tensor) -> DefGANOutput:
         """The edit of encoded faces under B x dim target codes."""
         x, encoded, shown = features
         flow = self.deformer.decode(encoded, torch.cat([shown, code], 1))
-        bent = warp(x, flow)
-        painted = self.texture(bent, code)
-        return DefGANOutput(painted.images, painted.colours, painted.mask, bent, flow)
+        warped = warp(x, flow)
+        texture = self.texture(warped, code)
+        return DefGANOutput(texture.images, texture.colours, texture.mask, warped, flow)
 
     def forward(self, x: Tensor, shown: Tensor, code: Tensor) -> DefGANOutput:
-        """The edit of B x 3 x S x S that show B x dim codes under B x dim target codes."""
+        """The edit of images B x 3 x S x S that show the codes `shown`, under target codes; both B
+        x dim."""
         return self.decode((x, self.deformer.encode(x), shown), code)
 
 
@@ -140,8 +148,8 @@ class DefGAN(base_action_units.ActionUnitMethod):
     Config = Config
     PAPER = Config(g_interval=10)
     PAPER_RECIPE: ClassVar = {"batch": 25, "kimg": 40 * 190.0, "lr_decay_fraction": 0.5}
-    # A quarter of the weight of units takes a quarter of the flow's with it, or nothing ever bends;
-    # the mask's stays, so that texture is the dearer way.
+    # A quarter of the weight of the units needs a quarter of the flow's penalty, or the flow stays
+    # zero. The mask's penalty is unchanged, so that texture costs more than warping.
     SHORT_SCHEDULE: ClassVar = base_action_units.SHORT_SCHEDULE | {
         "lambda_exp_comp": 40.0,
         "lambda_exp_def": 10.0,
@@ -150,8 +158,8 @@ class DefGAN(base_action_units.ActionUnitMethod):
         "lambda_eye_G": 0.025,
         "deformer_share": 0.5,
     }
-    # On photographs the critic's head is soon pleased with a few painted marks. So bending has to
-    # please it nearly alone, and texture is dearer still.
+    # On photographs a few painted marks satisfy the discriminator's head. A high weight of the
+    # warped face and higher penalties of the mask make the warp do most of the edit.
     PHOTOGRAPHS: ClassVar = {
         "init_from": "procedural/defgan",
         "lambda_exp_def": 30.0,
@@ -165,90 +173,93 @@ class DefGAN(base_action_units.ActionUnitMethod):
         self.G = DefGANGenerator(self.config, self.dim, self.size)
         self.register_code_buffers()
         self.D = PatchDiscriminator(self.config, self.size, self.dim) if training else None
-        self.made: DefGANOutput | None = (
-            None  # by the last `fake`: flow and mask have their own terms
-        )
-        self._judges: tuple[Extractor, ...] | None = None  # not yet looked for
+        # Output of the last `fake`: flow and mask have loss terms of their own.
+        self.output: DefGANOutput | None = None
+        # In a tuple, so that the frozen embedder is no submodule; None: not loaded yet.
+        self._embedder: tuple[Extractor, ...] | None = None
 
     def fake(self, batch: Batch, target: Tensor) -> Tensor:
-        self.made = self.G(batch.x, self.source(batch), self.code(target))
-        return self.made.images
+        self.output = self.G(batch.x, self.source(batch), self.code(target))
+        return self.output.images
 
     def d_loss(self, batch: Batch, target: Tensor, x_fake: Tensor) -> dict[str, Tensor]:
-        lost, real, _ = self.adversarial_loss(batch.x, x_fake)
+        adv, real, _ = self.adversarial_loss(batch.x, x_fake)
         return {
-            "adv": lost,
+            "adv": adv,
             "units": self.regression_loss(real, self.source(batch)),
         }
 
     def g_loss(self, batch: Batch, target: Tensor, x_fake: Tensor) -> dict[str, Tensor]:
-        c, made, shown = self.config, self.made, self.source(batch)
-        if made is None:
-            raise ValueError("g_loss weighs the mask of what fake() made last: call it first")
+        c, output, shown = self.config, self.output, self.source(batch)
+        if output is None:
+            raise ValueError("g_loss needs the flow and mask of the last fake(): call fake() first")
         score, outputs = self.discriminate(x_fake)
-        bent_outputs = self.D(self.augment_head_input(made.bent))[1]
+        # The head also sees the warped face alone; otherwise texture would do the whole edit.
+        warped_outputs = self.D(self.augment_head_input(output.warped))[1]
         back = self.G(x_fake, target, shown)
         terms = {
             "adv": c.lambda_adv * self.adversarial.generator(score),
             "units": self.regression_loss(outputs, target),  # eq. 8
-            "units_bent": c.lambda_exp_def * F.mse_loss(bent_outputs, target),  # eq. 9
+            "units_warped": c.lambda_exp_def * F.mse_loss(warped_outputs, target),  # eq. 9
             "rec": c.lambda_cyc * cycle_loss(batch.x, back.images),
-            "comp": c.lambda_comp * self.length(compose(made.flow, back.flow)),
-            "eye_G": c.lambda_eye_G * self.length(made.flow),
-            "TV_G": c.lambda_TV_G * (128 / self.size) ** 2 * total_variation(made.flow, 2),
-            "eye_M": c.lambda_eye_M * made.mask.square().mean(),
-            "TV_M": c.lambda_TV_M * total_variation(made.mask, 2),
+            "comp": c.lambda_comp * self.length(compose(output.flow, back.flow)),
+            "eye_G": c.lambda_eye_G * self.length(output.flow),
+            "TV_G": c.lambda_TV_G * (128 / self.size) ** 2 * total_variation(output.flow, 2),
+            "eye_M": c.lambda_eye_M * output.mask.square().mean(),
+            "TV_M": c.lambda_TV_M * total_variation(output.mask, 2),
             "read": F.mse_loss(self.G.reader(batch.x), shown),
         }
-        if c.lambda_face and (judge := self.judge(batch.x.device)):
-            terms["face"] = c.lambda_face * identity_loss(judge, batch.x, made.bent)
+        if c.lambda_face and (embedder := self.load_embedder(batch.x.device)):
+            terms["face"] = c.lambda_face * identity_loss(embedder, batch.x, output.warped)
         return terms
 
     def length(self, flow: Tensor) -> Tensor:
         """Mean squared length of a flow, in pixels at 128 px."""
         return (flow * (128 / self.size)).square().sum(1).mean()
 
-    def judge(self, device: torch.device) -> Extractor | None:
-        """The frozen face embedder, loaded when it is first wanted; None where there is none. It is
-        no part of this module: nothing saves it, nothing trains it."""
-        if self._judges is None:
+    def load_embedder(self, device: torch.device) -> Extractor | None:
+        """The frozen identity embedder, loaded on the first call; None where it does not exist. It
+        is no submodule, so that it is neither saved nor trained."""
+        if self._embedder is None:
             from ganmut.extractors.loading import load
 
             try:
-                self._judges = (load(self.config.embedder, device),)
+                self._embedder = (load(self.config.embedder, device),)
             except UnknownNameError:
-                self._judges = ()
-        return self._judges[0] if self._judges else None
+                self._embedder = ()
+        return self._embedder[0] if self._embedder else None
 
     def g_warmup_loss(self, batch: Batch, target: Tensor) -> dict[str, Tensor]:
-        """The colours alone learn to be the picture, and the reader to read."""
+        """Reconstruction by the colours alone (with the mask, "change nothing" would be the
+        solution), and the regression of the source's units."""
         shown = self.source(batch)
-        made = self.G(batch.x, shown, self.code(target))
+        output = self.G(batch.x, shown, self.code(target))
         read = F.mse_loss(self.G.reader(batch.x), shown)
-        return {"rec": cycle_loss(batch.x, made.colours), "read": read}
+        return {"rec": cycle_loss(batch.x, output.colours), "read": read}
 
     def edit(self, features: Any, code: Tensor) -> Edit:
-        made = self.G.decode(features, code)
-        return Edit(made.images, made.mask, made.flow)
+        output = self.G.decode(features, code)
+        return Edit(output.images, output.mask, output.flow)
 
     def log_metrics(self) -> dict[str, float]:
-        """Mean and longest offset in pixels, share of the pixels that the flow turns over, and the
-        mean mask (1 = all is texture)."""
-        if self.made is None:
+        """Mean and largest offset in pixels, share of the pixels where the flow folds the image,
+        and the mean mask (1 = texture everywhere)."""
+        if self.output is None:
             return {}
-        flow = self.made.flow.detach()
+        flow = self.output.flow.detach()
         offset = flow.norm(dim=1)
         return {
             "mean_offset": float(offset.mean()),
             "max_offset": float(offset.max()),
             "folded": float(folded(flow)),
-            "mean_M": float(self.made.mask.detach().mean()),
+            "mean_M": float(self.output.mask.detach().mean()),
         }
 
 
-def identity_loss(judge: Extractor, x: Tensor, bent: Tensor) -> Tensor:
-    """Mean 1 - cosine of two faces in the embedder's eyes; no gradient to the first."""
+def identity_loss(embedder: Extractor, x: Tensor, edited: Tensor) -> Tensor:
+    """Mean of 1 - cosine similarity of the identity embeddings of two batches, B x 3 x S x S; no
+    gradient to x."""
     with torch.no_grad():
-        person = judge.embed(pictures.resize(x, judge.size))
-    seen = judge.embed(pictures.resize(bent, judge.size))
-    return 1 - F.cosine_similarity(person.float(), seen.float()).mean()
+        source = embedder.embed(pictures.resize(x, embedder.size))
+    target = embedder.embed(pictures.resize(edited, embedder.size))
+    return 1 - F.cosine_similarity(source.float(), target.float()).mean()

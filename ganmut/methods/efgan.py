@@ -1,17 +1,17 @@
-"""EF-GAN and Cascade EF-GAN: expressions painted by one branch for the face and one each for eyes,
-nose and mouth, put together by a refiner; and several such networks in a row, each a part of the
-way.
+"""EF-GAN and Cascade EF-GAN: one generator branch for the face and one each for eyes, nose and
+mouth, combined by a refiner; the cascade edits in several such stages.
 
 Wu et al., "Cascade EF-GAN: Progressive Facial Expression Editing with Local Focuses", CVPR 2020,
-arXiv 2003.05905, and its supplement. The targets on the way come from an interpolator of action
-units, since straight lines between units leave what faces can show.
+arXiv 2003.05905, and its supplement. The targets of the intermediate stages come from an
+interpolator of action units, since straight lines between units pass through units that faces
+cannot show.
 
-Where the paper leaves open or is changed: the boxes of the parts are fixed (ganmut.face_regions);
-the critics are shared by the stages; the last stage's target is the requested code itself; the
-cycle of a stage is its own; L_cond is GANimation's 160 times the mean square, L_attn the root of
-the mean square of a mask, so that neither depends on sizes; the losses of the stages are averaged
-instead of summed, which Adam does not notice. The source's units, which nobody tells an editor, are
-read by a small network that learns beside it.
+Choices where the paper is silent, and changes: the boxes of the parts are fixed
+(ganmut.face_regions); all stages share the discriminators; the last stage's target is the requested
+code itself; every stage has a cycle loss of its own; L_cond is GANimation's 160 times the mean
+square and L_attn the root mean square of a mask, so that neither depends on sizes; the losses of
+the stages are averaged instead of summed, a factor to which Adam is invariant. The units of the
+source, which an editor is not given, come from a small regressor trained beside the generator.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from ganmut.training.losses import cycle_loss
 @dataclass(frozen=True)
 class Config(base_action_units.Config, efgan.CascadeConfig):
     """Weights of the supplement, lambda_1 to lambda_4. The paper's lambda_cond is 3000, for a
-    square norm of unknown reduction."""
+    squared norm whose reduction it does not state."""
 
     lambda_cond: float = setting(160.0, "weight of the unit regression")
     lambda_cont: float = setting(10.0, "weight of the cycle of every stage")
@@ -50,39 +50,39 @@ class Config(base_action_units.Config, efgan.CascadeConfig):
 
 @dataclass
 class Target:
-    """One step's draw: code B x n; part B x 1 in 0..1, how far towards it the interpolator is
-    asked to go. `fake` leaves what it made, B x stages x n codes and a Made a stage, for the losses
-    of the same step."""
+    """Target of one step. code: B x n; share: B x 1 in 0..1, the share of the way to the code for
+    which the interpolator is trained. `fake` stores its codes (B x stages x n) and the outputs of
+    the stages for the losses of the same step."""
 
     code: Tensor
-    part: Tensor
+    share: Tensor
     codes: Tensor | None = None
-    made: tuple[StageOutput, ...] = ()
+    outputs: tuple[StageOutput, ...] = ()
 
 
-def vector(units: Tensor) -> Tensor:
-    """B x n as pictures of one pixel, as the critic of units takes them."""
+def as_image(units: Tensor) -> Tensor:
+    """B x n -> B x n x 1 x 1: units as images of one pixel, the input of their discriminator."""
     return units[..., None, None]
 
 
 @METHODS.register("efgan")
 class EFGAN(base_action_units.ActionUnitMethod):
-    """A chain of one stage, and all that a longer one needs (supplement, eqs. 1-5)."""
+    """EF-GAN, one stage; also the implementation of longer cascades (supplement, eqs. 1-5)."""
 
     title = "EF-GAN"
     lambda_head = "lambda_cond"
     paper = "Wu et al., CVPR 2020, arXiv 2003.05905"
     Config = Config
     PAPER = Config()
-    # 100 epochs; the size of an epoch is that of CFEED, the larger of its two sets
+    # 100 epochs of CFEED, the larger of the paper's two sets.
     PAPER_RECIPE: ClassVar[dict[str, Any]] = {
         "batch": 2,
         "kimg": 100 * 5.06,
         "lr_decay_fraction": 0.5,
     }
-    # A tenth of the cycle's weight takes a twentieth of the masks' with it: with 0.1 they close
-    # within 4 kimg, and an edit is the picture. Spectral norm belongs to the published game; in
-    # this one it makes critics too timid to tell real from edited.
+    # A tenth of the cycle's weight needs a twentieth of the masks' penalty: with 0.1 the masks
+    # close within 4 kimg and nothing is edited. Spectral norm fits the published objective; with
+    # the stable one the discriminators become too weak.
     SHORT_SCHEDULE: ClassVar[dict[str, Any]] = base_action_units.SHORT_SCHEDULE | {
         "lambda_cond": 40.0,
         "lambda_cont": 1.0,
@@ -96,13 +96,12 @@ class EFGAN(base_action_units.ActionUnitMethod):
         self.G = CascadeGenerator(self.config, self.dim, self.size)
         self.register_code_buffers()
         self.D = EFGANDiscriminator(self.config, self.size, self.dim) if training else None
-        self.boxes = region_boxes(self.size)  # for whoever wants to show them
-        self.seen = efgan.boxes(self.size)  # by the branches and their critics
-        self.masks: list[list[Tensor]] = []  # of every stage in the last step, for the log
+        self.boxes = region_boxes(self.size)  # of the parts, for display
+        self.branch_boxes = efgan.boxes(self.size)  # inputs of the branches and discriminators
+        self.masks: list[list[Tensor]] = []  # of the stages in the last step, for log_metrics
 
     def init_from(self, donor: Method) -> None:
-        """Every stage begins as the stage of a trained single network, or as its own in a cascade
-        as long as this one."""
+        """Loads every stage from a trained EF-GAN of one stage, or a cascade of as many stages."""
         given = donor
         if isinstance(donor, EFGAN) and len(donor.G.stages) == 1:
             donor = copy.deepcopy(donor)
@@ -113,65 +112,68 @@ class EFGAN(base_action_units.ActionUnitMethod):
         except ValueError:
             raise ValueError(
                 f"{self.name} cannot start from this {given.name}: give an efgan, or a cascade of "
-                f"{self.config.stages} stages, of the same size, conditions, widths and blocks"
+                f"{self.config.stages} stages, with the same size, condition, widths and blocks"
             ) from None
 
     def sample_targets(self, batch: Batch, generator: torch.Generator) -> Target:
         code = super().sample_targets(batch, generator)
-        part = torch.rand(len(batch), 1, generator=generator, device=generator.device)
-        return Target(code, part.to(code.device))
+        share = torch.rand(len(batch), 1, generator=generator, device=generator.device)
+        return Target(code, share.to(code.device))
 
     def code(self, target: Target) -> Tensor:
         return target.code
 
     def fake(self, batch: Batch, target: Target) -> Tensor:
         target.codes = self.G.targets(self.source(batch), target.code)
-        target.made = tuple(self.G(batch.x, target.codes))
-        self.masks = [[mask.detach() for mask in made.masks] for made in target.made]
-        return target.made[-1].image
+        target.outputs = tuple(self.G(batch.x, target.codes))
+        self.masks = [[mask.detach() for mask in stage.masks] for stage in target.outputs]
+        return target.outputs[-1].image
 
     def g_warmup_loss(self, batch: Batch, target: Target) -> dict[str, Tensor]:
-        """The colours of every branch alone learn to be the picture: the masks would learn to keep
-        everything. The reader learns to read."""
+        """Reconstruction by the colours of every branch, without the masks, which would learn to
+        keep everything; and the regression of the source's units."""
         self.fake(batch, target)
-        sources = [batch.x, *(made.image.detach() for made in target.made)]
+        sources = [batch.x, *(stage.image.detach() for stage in target.outputs)]
         rec = [
             cycle_loss(box.crop(x), colours)
-            for x, made in zip(sources, target.made, strict=False)
-            for box, colours in zip(self.seen.values(), made.colours, strict=True)
+            for x, stage in zip(sources, target.outputs, strict=False)
+            for box, colours in zip(self.branch_boxes.values(), stage.colours, strict=True)
         ]
         return {"rec": torch.stack(rec).mean(), "read": self.regressor_loss(batch)}
 
     def regressor_loss(self, batch: Batch) -> Tensor:
+        """Mean squared error of the units that the regressor estimates for the source."""
         return F.mse_loss(self.G.reader(batch.x), self.source(batch))
 
     def stages(self, target: Target, x_fake: Tensor) -> list[StageOutput]:
-        """What the stages made; x_fake stands for the last picture."""
-        if not target.made:
-            raise ValueError("the losses weigh what fake() made of this target: call it first")
-        *before, last = target.made
+        """Outputs of the stages, with x_fake as the last image. Raises ValueError before `fake`."""
+        if not target.outputs:
+            raise ValueError("the losses need the outputs of fake() for this target: call it first")
+        *before, last = target.outputs
         return [*before, last._replace(image=x_fake)]
 
-    def interpolated(self, batch: Batch, target: Target) -> tuple[Tensor, Tensor]:
-        """B x n units part of the way to the target, and their pseudo target on the straight line
-        (section 3.3)."""
+    def interpolate(self, batch: Batch, target: Target) -> tuple[Tensor, Tensor]:
+        """B x n units at the target's share of the way, and their pseudo target on the straight
+        line (section 3.3)."""
         source = self.source(batch)
-        residual = target.part * (target.code - source)
+        residual = target.share * (target.code - source)
         return self.G.interp(source, residual), (source + residual).clamp(0, 1)
 
     def d_loss(self, batch: Batch, target: Target, x_fake: Tensor) -> dict[str, Tensor]:
         c, adversarial, n = self.config, self.adversarial, len(batch)
-        made = self.stages(target, x_fake)
-        scores, outputs = self.discriminate(torch.cat([batch.x, *(m.image.detach() for m in made)]))
+        stages = self.stages(target, x_fake)
+        images = torch.cat([batch.x, *(stage.image.detach() for stage in stages)])
+        scores, outputs = self.discriminate(images)
+        # Discriminators of the branches: whole face and parts, before refinement.
         regions = []
-        for i, (name, box) in enumerate(self.seen.items()):
-            x = torch.cat([box.crop(batch.x), *(m.parts[i].detach() for m in made)])
+        for i, (name, box) in enumerate(self.branch_boxes.items()):
+            x = torch.cat([box.crop(batch.x), *(stage.parts[i].detach() for stage in stages)])
             score = self.D.regions[name](x)
             regions.append(adversarial.discriminator(score[:n], score[n:]))
         source = self.source(batch)
         with torch.no_grad():
-            between = self.interpolated(batch, target)[0]
-        units = self.D.units(vector(torch.cat([source, between])))
+            between = self.interpolate(batch, target)[0]
+        units = self.D.units(as_image(torch.cat([source, between])))
         return {
             "adv": c.lambda_adv * adversarial.discriminator(scores[:n], scores[n:]),
             "adv_init": c.lambda_adv * torch.stack(regions).sum(),
@@ -182,75 +184,78 @@ class EFGAN(base_action_units.ActionUnitMethod):
     def d_penalty(
         self, batch: Batch, target: Target, x_fake: Tensor, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """The penalties of all six critics; every face comes from one of the stages, at random."""
-        made, n = self.stages(target, x_fake), len(batch)
-        stage = torch.randint(len(made), (n,), generator=generator, device=generator.device)
+        """The penalties of all six discriminators."""
+        stages, n = self.stages(target, x_fake), len(batch)
+        # Each face is the output of a random stage: one penalty for all stages instead of one each.
+        stage = torch.randint(len(stages), (n,), generator=generator, device=generator.device)
         stage, row = stage.to(x_fake.device), torch.arange(n, device=x_fake.device)
 
         def penalty(score: Any, real: Tensor, fakes: list[Tensor]) -> dict[str, Tensor]:
             fake = torch.stack(fakes)[stage, row].detach().float()
             return self.adversarial.penalty(self.config, score, real, fake, generator)
 
-        terms = penalty(self.D.score, batch.x, [m.image for m in made])
-        for i, (name, box) in enumerate(self.seen.items()):
-            found = penalty(self.D.regions[name], box.crop(batch.x), [m.parts[i] for m in made])
-            terms |= {f"{k}_init": terms.get(f"{k}_init", 0) + v for k, v in found.items()}
+        terms = penalty(self.D.score, batch.x, [output.image for output in stages])
+        for i, (name, box) in enumerate(self.branch_boxes.items()):
+            fakes = [output.parts[i] for output in stages]
+            region = penalty(self.D.regions[name], box.crop(batch.x), fakes)
+            terms |= {f"{k}_init": terms.get(f"{k}_init", 0) + v for k, v in region.items()}
         with torch.no_grad():
-            between = vector(self.interpolated(batch, target)[0])
-        units = penalty(self.D.units, vector(self.source(batch)), [between] * len(made))
+            between = as_image(self.interpolate(batch, target)[0])
+        units = penalty(self.D.units, as_image(self.source(batch)), [between] * len(stages))
         return terms | {f"{k}_interp": v for k, v in units.items()}
 
     def g_loss(self, batch: Batch, target: Target, x_fake: Tensor) -> dict[str, Tensor]:
         c, adversarial, m = self.config, self.adversarial, self.config.stages
-        made = self.stages(target, x_fake)
-        pictures = [stage.image for stage in made]
-        score, outputs = self.discriminate(torch.cat(pictures))
+        stages = self.stages(target, x_fake)
+        images = [stage.image for stage in stages]
+        score, outputs = self.discriminate(torch.cat(images))
         regions = [
             adversarial.generator(
-                self.D.regions[name](torch.cat([stage.parts[i] for stage in made]))
+                self.D.regions[name](torch.cat([stage.parts[i] for stage in stages]))
             )
-            for i, name in enumerate(self.seen)
+            for i, name in enumerate(self.branch_boxes)
         ]
-        masks = torch.stack([rms(mask) for stage in made for mask in stage.masks])
-        between, straight = self.interpolated(batch, target)
-        residual = (between - straight).norm(dim=1).mean()
-        credible = adversarial.generator(self.D.units(vector(between)))
+        masks = torch.stack([rms(mask) for stage in stages for mask in stage.masks])
+        # The interpolator: near the straight line, and real to the discriminator of units.
+        between, straight = self.interpolate(batch, target)
+        distance = (between - straight).norm(dim=1).mean()
+        realism = adversarial.generator(self.D.units(as_image(between)))
         return {
             "adv": c.lambda_adv * adversarial.generator(score),
             "adv_init": c.lambda_adv * torch.stack(regions).sum(),
             "cond": self.regression_loss(outputs, torch.cat(target.codes.unbind(1))),
-            "cont": c.lambda_cont * self.back(batch, target, pictures),
+            "cont": c.lambda_cont * self.stage_cycle_loss(batch, target, images),
             "attn": c.lambda_attn * masks.sum() / m,
-            "interp": c.lambda_interp * (residual + c.lambda_int * credible),
+            "interp": c.lambda_interp * (distance + c.lambda_int * realism),
             "read": self.regressor_loss(batch),
         }
 
-    def back(self, batch: Batch, target: Target, pictures: list[Tensor]) -> Tensor:
-        """L_cont: how far every stage's picture, given its source's units, is from its source; the
-        mean of the stages."""
+    def stage_cycle_loss(self, batch: Batch, target: Target, images: list[Tensor]) -> Tensor:
+        """L_cont: the cycle loss of every stage, from its image back to its own source under the
+        source's units; mean over the stages."""
         units = [self.source(batch), *target.codes.unbind(1)]
-        sources = [batch.x, *(picture.detach() for picture in pictures[:-1])]
+        sources = [batch.x, *(image.detach() for image in images[:-1])]
         rounds = [
-            cycle_loss(x, self.G(picture, code[:, None], k)[0].image)
-            for k, (x, picture, code) in enumerate(zip(sources, pictures, units, strict=False))
+            cycle_loss(x, self.G(image, code[:, None], k)[0].image)
+            for k, (x, image, code) in enumerate(zip(sources, images, units, strict=False))
         ]
         return torch.stack(rounds).mean()
 
     def encode(self, x: Tensor) -> Any:
-        """What the faces show (as far as the reader can tell) and the first stage's features."""
+        """The estimated units of the faces (N x dim) and the features of the first stage."""
         return self.G.reader(x).clamp(0, 1), self.G.stages[0].encode(x)
 
     def edit(self, features: Any, code: Tensor) -> Edit:
         source, encoded = features
         codes = self.G.targets(source, code)
         first = self.G.stages[0].decode(encoded, codes[:, 0])
-        made = [first, *(self.G(first.image, codes[:, 1:], 1) if codes.shape[1] > 1 else ())]
-        untouched = torch.stack([1 - stage.changed for stage in made]).prod(0)
-        return Edit(made[-1].image, 1 - untouched)
+        stages = [first, *(self.G(first.image, codes[:, 1:], 1) if codes.shape[1] > 1 else ())]
+        # A pixel is the source's own where no stage has changed it.
+        unchanged = torch.stack([1 - stage.changed for stage in stages]).prod(0)
+        return Edit(stages[-1].image, 1 - unchanged)
 
     def log_metrics(self) -> dict[str, float]:
-        """Mean masks in the last step, the face's and its parts': near 0 nothing is edited, near 1
-        all is painted anew."""
+        """Mean masks of the last step, of the face and of its parts: 0 = source, 1 = new pixels."""
         if not self.masks:
             return {}
         face = torch.stack([masks[0].mean() for masks in self.masks])
@@ -259,18 +264,18 @@ class EFGAN(base_action_units.ActionUnitMethod):
 
 
 def rms(mask: Tensor) -> Tensor:
-    """||M||_2 of every mask over the root of its pixels, B x 1 x h x w in 0..1: in 0..1; the mean
-    of the batch (eq. 4)."""
+    """Root mean square of each mask (B x 1 x h x w in 0..1), mean over the batch (eq. 4)."""
     return mask.flatten(1).norm(dim=1).mean() / mask[0].numel() ** 0.5
 
 
 @METHODS.register("efgan_cascade")
 class CascadeEFGAN(EFGAN):
-    """EF-GANs in a row, each from the trained single one (`--start`), trained end to end."""
+    """A cascade of EF-GANs, each initialised from a trained EF-GAN (`init_from`), trained end to
+    end."""
 
     title = "Cascade EF-GAN"
     PAPER = Config(stages=3)
-    # 10 epochs at a tenth of the learning rate, falling from the first step
+    # 10 epochs at a tenth of the learning rate, which falls from the first step on.
     PAPER_RECIPE: ClassVar[dict[str, Any]] = EFGAN.PAPER_RECIPE | {
         "kimg": 10 * 5.06,
         "lr_g": 1e-5,

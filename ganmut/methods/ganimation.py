@@ -1,4 +1,5 @@
-"""GANimation: action units steer an edit, an attention mask keeps what they do not concern.
+"""GANimation: a generator conditioned on action units, with an attention mask that keeps the rest
+of the source.
 
 Pumarola et al., "GANimation: Anatomically-aware Facial Animation from a Single Image", ECCV 2018,
 arXiv 1807.09251. The mask A is 1 where the source is kept: A * x + (1 - A) * colours.
@@ -6,11 +7,11 @@ arXiv 1807.09251. The mask A is 1 where the source is kept: A * x + (1 - A) * co
 Where paper and the authors' code differ: the sense of A, its penalty (mean A, not a norm) and the
 weights are the code's, free of batch and picture size: lambda_y 160 is the code's 4000 over its
 batch of 25 (mean squared error), lambda_TV its 1e-5 summed over a batch of 25 at 128 px. The
-penalty of the critic shares the critic's step (the code has two steps of Adam).
+gradient penalty is part of the discriminator's step (the code takes two steps of Adam).
 
-The known failure is an attention that saturates: A becomes 1 everywhere and nothing is edited.
-Under the presets other than "paper" lambda_A rises from 0 and, should A stay near 1, grows by
-itself; the published setting leaves it alone.
+The known failure is a saturated attention: A becomes 1 everywhere and nothing is edited. The short
+schedule therefore raises lambda_A from 0, and increases it further while A stays near 1; in the
+published setting lambda_A is constant.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ from ganmut.networks.config import setting
 from ganmut.networks.stargan import PatchDiscriminator
 from ganmut.training.losses import cycle_loss
 
-SATURATED = 0.95  # a mean attention above this edits next to nothing
-GROWTH = 1.5  # of lambda_A, each time that the attention was found saturated
-HIGHEST = 1.5  # lambda_A: in the authors' experience the mask falls to 0 from here on
+SATURATED = 0.95  # mean attention above which almost nothing is edited
+GROWTH = 1.5  # factor on lambda_A each time the attention has stayed saturated
+MAX_LAMBDA_A = 1.5  # the authors observed that the mask falls to 0 from here on
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,7 @@ class Config(base_action_units.Config):
     lambda_idt: float = setting(10.0, "weight of the cycle loss")
     lambda_A: float = setting(
         0.1,
-        "weight of the mean attention of the edit and of the way back (labels in the GANmut "
-        "paper: 1)",
+        "weight of the mean attention of the edit and of its cycle (labels in the GANmut paper: 1)",
     )
     lambda_TV: float = setting(
         2.5e-4, "weight of the total variation of the attention, in pixels at 128 px"
@@ -66,8 +66,9 @@ class GANimation(base_action_units.ActionUnitMethod):
     Config = Config
     PAPER = Config()
     PAPER_RECIPE: ClassVar = {"batch": 25, "kimg": 30 * 200.0, "lr_decay_fraction": 1 / 3}
-    # Ten times less of what holds A up (the cycle), so ten times less of what presses it down: with
-    # 0.1 it is 0 everywhere after 20 kimg, and keeps nothing.
+    # The cycle loss raises A and its penalty lowers it: with a tenth of the cycle's weight,
+    # lambda_A is a tenth as well. With 0.1 A is 0 everywhere after 20 kimg, and nothing of the
+    # source is kept.
     SHORT_SCHEDULE: ClassVar = base_action_units.SHORT_SCHEDULE | {
         "lambda_idt": 1.0,
         "lambda_y": 40.0,
@@ -80,76 +81,77 @@ class GANimation(base_action_units.ActionUnitMethod):
         self.G = AttentionGenerator(self.config, self.dim, keep_mask=True)
         self.register_code_buffers()
         self.D = PatchDiscriminator(self.config, self.size, self.dim) if training else None
-        self.made: AttentionOutput | None = (
-            None  # by the last `fake`: its mask has terms of its own
-        )
-        if training:  # the state of lambda_A, in buffers: a training resumes with it
+        # Output of the last `fake`: the mask has loss terms of its own.
+        self.output: AttentionOutput | None = None
+        if training:  # the state of lambda_A: buffers, so that snapshots hold it
             self.register_buffer("growth", torch.ones(()))
-            self.register_buffer("saturated", torch.zeros(()))  # steps in a row
+            self.register_buffer("saturated", torch.zeros(()))  # consecutive saturated steps
             self.register_buffer("began", torch.full((), -1.0))  # progress at the first step
 
     def fake(self, batch: Batch, target: Tensor) -> Tensor:
-        self.made = self.G(batch.x, self.code(target))
-        return self.made.images
+        self.output = self.G(batch.x, self.code(target))
+        return self.output.images
 
     def d_loss(self, batch: Batch, target: Tensor, x_fake: Tensor) -> dict[str, Tensor]:
-        lost, real, _ = self.adversarial_loss(batch.x, x_fake)
+        adv, real, _ = self.adversarial_loss(batch.x, x_fake)
         return {
-            "adv": lost,
+            "adv": adv,
             "units": self.regression_loss(real, self.source(batch)),
         }
 
     def g_loss(self, batch: Batch, target: Tensor, x_fake: Tensor) -> dict[str, Tensor]:
-        c, made = self.config, self.made
-        if made is None:
-            raise ValueError("g_loss weighs the mask of what fake() made last: call it first")
+        c, output = self.config, self.output
+        if output is None:
+            raise ValueError("g_loss needs the mask of the last fake(): call fake() first")
         score, outputs = self.discriminate(x_fake)
         back = self.G(x_fake, self.source(batch))
-        outline = total_variation(made.mask) + total_variation(back.mask)
+        variation = total_variation(output.mask) + total_variation(back.mask)
         return {
             "adv": c.lambda_adv * self.adversarial.generator(score),
             "units": self.regression_loss(outputs, target),
             "rec": c.lambda_idt * cycle_loss(batch.x, back.images),
-            "attention": self.tune(made.mask) * (made.mask.mean() + back.mask.mean()),
-            "TV": c.lambda_TV * 128 / self.size * outline,
+            "attention": self.update_lambda_A(output.mask)
+            * (output.mask.mean() + back.mask.mean()),
+            "TV": c.lambda_TV * 128 / self.size * variation,
         }
 
     def g_warmup_loss(self, batch: Batch, target: Tensor) -> dict[str, Tensor]:
-        """The colours alone learn to be the picture: the mask would learn to keep everything."""
+        """Reconstruction by the colours alone; the mask would learn to keep everything."""
         return {"rec": cycle_loss(batch.x, self.G(batch.x, self.code(target)).colours)}
 
-    def weight(self) -> Tensor:
-        """lambda_A as it stands, without its rise."""
-        highest = max(self.config.lambda_A, HIGHEST)
+    def lambda_A(self) -> Tensor:
+        """The current lambda_A, without the initial rise."""
+        highest = max(self.config.lambda_A, MAX_LAMBDA_A)
         return (self.config.lambda_A * self.growth).clamp(max=highest)
 
     @torch.no_grad()
-    def tune(self, mask: Tensor) -> Tensor:
-        """lambda_A of this step, having looked at its attention: more by half after
-        `attention_patience` saturated steps, never beyond HIGHEST."""
+    def update_lambda_A(self, mask: Tensor) -> Tensor:
+        """lambda_A of this step, times GROWTH after `attention_patience` consecutive steps with a
+        saturated attention (mask B x 1 x S x S), at most MAX_LAMBDA_A."""
+        # Tensor arithmetic without branches on values: reading one would synchronise the GPU.
         c = self.config
         self.began.copy_(torch.where(self.began < 0, self.progress, self.began))
         if c.attention_patience and c.lambda_A:
             self.saturated.copy_(torch.where(mask.mean() > SATURATED, self.saturated + 1, 0))
-            due = (self.saturated >= c.attention_patience) & (self.weight() < HIGHEST)
+            due = (self.saturated >= c.attention_patience) & (self.lambda_A() < MAX_LAMBDA_A)
             self.growth.mul_(torch.where(due, GROWTH, 1.0))
             self.saturated.mul_(~due)
         rise = (self.progress - self.began) / c.attention_rise if c.attention_rise else 1.0
-        return self.weight() * torch.as_tensor(rise).clamp(0, 1)
+        return self.lambda_A() * torch.as_tensor(rise).clamp(0, 1)
 
     def edit(self, features: tuple[Tensor, Tensor], code: Tensor) -> Edit:
-        painted = self.G.decode(features, code)
-        return Edit(painted.images, painted.changed)
+        output = self.G.decode(features, code)
+        return Edit(output.images, output.changed)
 
     def log_metrics(self) -> dict[str, float]:
-        """Mean attention (1 = all is kept), how new the newest twentieth of the pixels is, and
-        lambda_A."""
-        if self.made is None:
+        """Mean attention (1 = source), the 95th percentile of the share of new colour per pixel,
+        and lambda_A."""
+        if self.output is None:
             return {}
-        changed = self.made.changed.detach().float().flatten()
-        newest = changed.kthvalue(max(round(0.95 * len(changed)), 1)).values
+        changed = self.output.changed.detach().float().flatten()
+        p95 = changed.kthvalue(max(round(0.95 * len(changed)), 1)).values
         return {
-            "mean_A": float(self.made.mask.detach().mean()),
-            "new_p95": float(newest),
-            "lambda_A": float(self.weight()),
+            "mean_A": float(self.output.mask.detach().mean()),
+            "new_p95": float(p95),
+            "lambda_A": float(self.lambda_A()),
         }

@@ -29,7 +29,7 @@ from ganmut.networks.config import setting
 from ganmut.networks.stargan import Generator, PatchDiscriminator
 from ganmut.training.losses import cycle_loss
 
-NEUTRAL_RADIUS = 0.2  # tau: codes nearer to the origin are neutral
+NEUTRAL_RADIUS = 0.2  # tau: codes within this radius are neutral
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,8 @@ class Config(base.Config, base.ClassifierConfig):
 
 @dataclass(frozen=True)
 class Target:
-    """One step's draw: label B, radius B, angle n_r (first rows, no label), noise (B - n_r) x 2."""
+    """Target of one step: label B, radius B, angle n_r (first rows, without a label), noise
+    (B - n_r) x 2."""
 
     label: Tensor
     radius: Tensor
@@ -59,14 +60,13 @@ class Target:
 
 
 class GANmutGenerator(Generator):
-    """The trunk with the raw directions of the emotions other than neutral, (emotions - 1) x 2, any
-    length."""
+    """The trunk, and the raw directions of the emotions other than neutral: (emotions - 1) x 2,
+    not normalised."""
 
     def __init__(self, config: Config, emotions: int):
         super().__init__(config, code_dim=2)
-        # A tiny norm lets the first steps of Adam turn the directions freely; as it grows they
-        # anneal. So: no
-        # weight decay, no averaging, no renormalising of the raw rows.
+        # With a tiny norm the first steps of Adam can turn a direction by any angle; as the norm
+        # grows, the turns get smaller. So the raw rows are neither averaged nor renormalised.
         start = torch.empty(emotions - 1, 2).uniform_(-math.sqrt(0.5), math.sqrt(0.5))
         self.directions = nn.Parameter(start * 1e-4)
 
@@ -103,6 +103,7 @@ class GANmut(Method):
         order = torch.randperm(n, generator=generator, device=generator.device).to(device)
         label = batch.emotion[order]
         u = uniform(n)
+        # Neutral is the inner disc, the other emotions the ring around it.
         radius = torch.where(
             label == 0, NEUTRAL_RADIUS * u, NEUTRAL_RADIUS + (1 - NEUTRAL_RADIUS) * u
         )
@@ -116,13 +117,13 @@ class GANmut(Method):
         angle, radius = target.angle, target.radius[:, None]
         free = radius[:n_random] * torch.stack([angle.cos(), angle.sin()], 1)
         directions = F.normalize(self.G.directions, dim=1)
-        # Neutral's direction is zero: its codes are the noise around the origin.
+        # The direction of neutral is zero: its codes are noise around the origin.
         table = torch.cat([directions.new_zeros(1, 2), directions])
         labelled = radius[n_random:] * table[target.label[n_random:]] + target.noise
         return torch.cat([free, labelled])
 
     def split(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Critic outputs B x (emotions + 2) -> logits, coordinates."""
+        """Head outputs B x (emotions + 2) -> logits B x emotions, coordinates B x 2."""
         return outputs[:, :-2], outputs[:, -2:]
 
     def classify(self, x: Tensor) -> Tensor:
@@ -130,17 +131,17 @@ class GANmut(Method):
 
     def d_loss(self, batch: Batch, target: Target, x_fake: Tensor) -> dict[str, Tensor]:
         c, code = self.config, self.code(target).detach()
-        lost, real, fake = self.adversarial_loss(batch.x, x_fake)
+        adv, real, fake = self.adversarial_loss(batch.x, x_fake)
         cls = self.classification_loss(self.split(real)[0], self.split(fake)[0], batch.emotion)
         return {
-            "adv": lost,
+            "adv": adv,
             "cls": c.lambda_cls * cls,
             "info": c.lambda_info * F.mse_loss(self.split(fake)[1], code),
         }
 
     def source_code(self, x: Tensor) -> Tensor:
-        """D_coor(x) without gradient, clamped to the disc: where the discriminator sees a real
-        picture."""
+        """B x 2: D_coor(x) without gradient, clamped to the disc; the code of real images in the
+        cycle loss."""
         with torch.no_grad():
             code = self.split(self.discriminate(x)[1])[1]
             return code / code.norm(dim=1, keepdim=True).clamp(min=1)
@@ -159,7 +160,8 @@ class GANmut(Method):
         }
 
     def log_metrics(self) -> dict[str, float]:
-        """The smallest angle between two directions, in degrees: near 0 they have collapsed."""
+        """The smallest angle between two directions in degrees; near 0 two emotions have
+        collapsed."""
         angle = torch.rad2deg(torch.atan2(*self.G.directions.detach().float().cpu().T.flip(0)))
         gap = (angle[:, None] - angle[None]).abs()
         gap = torch.minimum(gap, 360 - gap) + 360 * torch.eye(len(angle))

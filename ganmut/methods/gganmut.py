@@ -1,13 +1,13 @@
-"""GGANmut, Gaussian model of GANmut: a square gamut in which every emotion is a learned Gaussian.
+"""GGANmut, the Gaussian model of GANmut: a square gamut with one learned Gaussian per emotion.
 
 d'Apolito et al., "GANmut: Learning Interpretable Conditional Space for Gamut of Emotions", CVPR
 2021, section 3.2. A code is z in [-1, 1]^2; emotion c has a mode mu_c = tanh(w_c) and a covariance,
-and p_z = softmax(-d^2) is the label distribution that an edit under z should be classified with.
+and p_z = softmax(-d^2) is the label distribution that a classifier should give an edit under z.
 
 Where paper and the authors' code differ: lambda_div 2 and lambda_cls .5 in the generator's loss are
-the paper's (one flag of the code also doubles the critic's real cross-entropy; 1 here); the plane
-is 2-D (the code's solver builds 3-D); modes always pass through tanh (the code plots raw w);
-variances have a floor, without which the precision blows up.
+the paper's (one flag of the code also doubles the discriminator's cross-entropy on real images; 1
+here); the plane is 2-D (the code's solver builds 3-D); modes always pass through tanh (the code
+plots raw w); variances have a floor, without which the precision diverges.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ class Config(base.Config, base.ClassifierConfig):
         1.0, "weight of the cross-entropy on real images, in the discriminator"
     )
     lambda_rec: float = setting(10.0, "weight of the cycle loss")
-    mode_share: float = setting(7 / 16, "share of a batch spent on the modes (published: 7 of 16)")
+    mode_share: float = setting(
+        7 / 16, "share of a batch whose codes are the modes (published: 7 of 16)"
+    )
     lr_scale_gamut: float = setting(1.0, "factor on the learning rate of modes and covariances")
 
     ALLOWED: ClassVar = Generator.OUTPUTS
@@ -52,23 +54,23 @@ class Config(base.Config, base.ClassifierConfig):
 
 @dataclass(frozen=True)
 class Target:
-    """One step's draw: `modes` codes are the modes in order, again and again; then the rows of
-    `free` (n x 2)."""
+    """Target of one step: the first `modes` codes repeat the modes in order; then come the uniform
+    codes `free` (n x 2)."""
 
     modes: int
     free: Tensor
 
 
 class GGANmutGenerator(Generator):
-    """The trunk with raw modes w (E x 2), rotations (E) and raw variances (E x 2) of the E
-    emotions."""
+    """The trunk, and for E emotions the raw modes w (E x 2), rotations (E) and raw variances
+    (E x 2)."""
 
     def __init__(self, config: Config, emotions: int):
         super().__init__(config, code_dim=2)
         start = torch.empty(emotions, 2).uniform_(-math.sqrt(0.5), math.sqrt(0.5))
         self.raw_modes = nn.Parameter(start)
         self.rotation = nn.Parameter(torch.zeros(emotions))
-        # softplus(raw) + floor = 1 at the start, the authors' initial variance
+        # softplus(raw) + floor = 1, the authors' initial variance.
         self.raw_variances = nn.Parameter(
             torch.full((emotions, 2), math.log(math.expm1(1 - VARIANCE_FLOOR)))
         )
@@ -79,13 +81,14 @@ class GGANmutGenerator(Generator):
 
     def covariances(self) -> Tensor:
         """E x 2 x 2: R(phi) diag(variance) R(phi)^T."""
-        return self._spread(F.softplus(self.raw_variances) + VARIANCE_FLOOR)
+        return self._rotate(F.softplus(self.raw_variances) + VARIANCE_FLOOR)
 
     def precisions(self) -> Tensor:
         """The inverses of the covariances, without a matrix inversion."""
-        return self._spread(1 / (F.softplus(self.raw_variances) + VARIANCE_FLOOR))
+        return self._rotate(1 / (F.softplus(self.raw_variances) + VARIANCE_FLOOR))
 
-    def _spread(self, diagonal: Tensor) -> Tensor:
+    def _rotate(self, diagonal: Tensor) -> Tensor:
+        """E x 2 x 2: R(phi) diag(diagonal) R(phi)^T."""
         cos, sin = self.rotation.cos(), self.rotation.sin()
         rotation = torch.stack([cos, -sin, sin, cos], -1).reshape(-1, 2, 2)
         return rotation @ torch.diag_embed(diagonal) @ rotation.transpose(1, 2)
@@ -93,17 +96,16 @@ class GGANmutGenerator(Generator):
 
 @METHODS.register("gganmut")
 class GGANmut(Method):
-    """GGANmut (eqs. 10-17). A batch holds the modes in order, as often as `mode_share` allows, then
-    uniform codes."""
+    """GGANmut (eqs. 10-17). Codes of a batch: all modes, repeated up to `mode_share`, then uniform
+    codes."""
 
     title = "GGANmut"
     paper = "d'Apolito et al., CVPR 2021"
     Config = Config
     PAPER = Config()
     PAPER_RECIPE: ClassVar = {"batch": 16, "kimg": 1_800_000 * 16 / 1000}
-    # Adam moves a parameter by at most the learning rate a step: over the published 1.8 million
-    # steps that is far enough, over two thousand the variances stay near 1 and the labels at the
-    # modes near even.
+    # A step of Adam moves a parameter by at most the learning rate. The published 1.8 million steps
+    # are enough; within two thousand the variances would stay near 1 and p_z near uniform.
     SHORT_SCHEDULE: ClassVar = {"lambda_rec": 1.0, "lr_scale_gamut": 20.0}
     PHOTOGRAPHS: ClassVar = base.WARP_ON_PHOTOGRAPHS
     not_averaged = ("raw_modes", "rotation", "raw_variances")
@@ -124,7 +126,7 @@ class GGANmut(Method):
         n, kinds = len(batch), len(self.emotions)
         if n < kinds:
             raise ValueError(
-                f"GGANmut shows every mode in every batch: batch must be >= {kinds}, got {n}"
+                f"GGANmut needs every mode in every batch: batch must be >= {kinds}, got {n}"
             )
         n_modes = max(round(self.config.mode_share * n) // kinds, 1) * kinds
         free = torch.rand(n - n_modes, 2, generator=generator, device=generator.device)
@@ -141,7 +143,7 @@ class GGANmut(Method):
         return F.log_softmax(-squared, 1)
 
     def split(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Critic outputs B x (E + 2) -> logits, coordinates."""
+        """Head outputs B x (E + 2) -> logits B x E, coordinates B x 2."""
         return outputs[:, :-2], outputs[:, -2:]
 
     def classify(self, x: Tensor) -> Tensor:
@@ -149,10 +151,10 @@ class GGANmut(Method):
 
     def d_loss(self, batch: Batch, target: Target, x_fake: Tensor) -> dict[str, Tensor]:
         c, code = self.config, self.code(target).detach()
-        lost, real, fake = self.adversarial_loss(batch.x, x_fake)
+        adv, real, fake = self.adversarial_loss(batch.x, x_fake)
         cls = self.classification_loss(self.split(real)[0], self.split(fake)[0], batch.emotion)
         return {
-            "adv": lost,
+            "adv": adv,
             "cls": c.lambda_cls_real * cls,
             "coor": c.lambda_coor * F.mse_loss(self.split(fake)[1], code),
         }

@@ -1,16 +1,15 @@
-"""SMIT: many edits of one face for one emotion, by a code of label and noise that a frozen random
-layer turns into styles.
+"""SMIT: an emotion has many styles; a frozen random layer computes them from label and noise.
 
 Romero et al., "SMIT: Stochastic Multi-Label Image-to-Image Translation", ICCV Workshops 2019, arXiv
 1812.03704. The code is the emotion's one-hot vector and twenty values of noise, side by side; the
-domain embedding, one linear layer that is never trained, makes of it the gains and offsets of
-twelve instance norms. The generator paints colours and a mask M; where M is 1 the picture is kept.
+domain embedding, one linear layer that is not trained, computes the gains and offsets of twelve
+instance norms from it. The generator outputs colours and a mask M, which is 1 where the source is
+kept.
 
-Where paper and the authors' code differ or leave open: weights are the code's for RafD, its
-expression data (lambda_cls 2, lambda_mask 1, identity loss on); weights of sums over pixels and
-batch are those of means; the code shows its two players different halves of a double batch, here
-both see the same edits; it seeds all random numbers with a counter at every step, here noise is
-drawn.
+Where paper and the authors' code differ: weights are the code's for RafD, its expression data
+(lambda_cls 2, lambda_mask 1, identity loss on), converted from sums over pixels and batch to means;
+the code gives discriminator and generator different halves of a double batch, here both get the
+same edits; the code seeds all random numbers with a counter at every step, here noise is random.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ from ganmut.networks.spectral import SpectralNorm
 from ganmut.networks.stargan import MatmulConv2d, Norm, modulate, smooth_residual
 from ganmut.training.losses import cycle_loss
 
-DOWNS = 3  # strided convolutions of the generator, as many as there are upsampling ones
+DOWNS = 3  # strided convolutions of the generator, and as many upsampling stages
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class Config(NetworkConfig, base.LossConfig, base.HeadConfig):
     latent: int = setting(20, "values of noise in a code")
     scales: int = setting(
         3,
-        "sizes at which the discriminator looks, each half of the one before; d_layers is of "
+        "input sizes of the discriminator, each half of the one before; d_layers is for "
         "the largest",
     )
     spectral: bool = setting(True, "spectral norm in the discriminator (published)")
@@ -69,9 +68,10 @@ class Config(NetworkConfig, base.LossConfig, base.HeadConfig):
 
 @dataclass(frozen=True)
 class Target:
-    """One step's draw: label B; noise 3 x B x latent, for the edit, the way back and the identity.
+    """Target of one step: label B; noise 3 x B x latent, for the edit, its cycle and the identity
+    loss.
 
-    masks: what `fake` leaves for the losses of the same step, M of its edits (B x 1 x S x S).
+    masks: M of the edits (B x 1 x S x S), which `fake` stores for the losses of the same step.
     """
 
     label: Tensor
@@ -80,21 +80,22 @@ class Target:
 
 
 class DomainEmbedding(nn.Module):
-    """A linear layer as PyTorch draws it, never trained: buffers, which travel with the weights."""
+    """A linear layer with PyTorch's initial values, not trained; buffers, so that weights hold
+    it."""
 
     def __init__(self, inputs: int, outputs: int):
         super().__init__()
-        drawn = nn.Linear(inputs, outputs)
-        self.register_buffer("weight", drawn.weight.detach())
-        self.register_buffer("bias", drawn.bias.detach())
+        linear = nn.Linear(inputs, outputs)
+        self.register_buffer("weight", linear.weight.detach())
+        self.register_buffer("bias", linear.bias.detach())
 
     def forward(self, code: Tensor) -> Tensor:
         return F.linear(code, self.weight, self.bias)
 
 
 class LayerNorm(nn.Module):
-    """One mean and one deviation a picture, over C x H x W; a gain and an offset a channel. The
-    deviation is the unbiased one and eps is added to it, not to the variance, as in the code."""
+    """Layer norm over C x H x W with a gain and an offset per channel. As in the authors' code, the
+    standard deviation is the unbiased one and eps is added to it, not to the variance."""
 
     def __init__(self, channels: int, eps: float = 1e-5):
         super().__init__()
@@ -123,8 +124,9 @@ class StyledBlock(nn.Module):
 
 
 class SMITGenerator(nn.Module):
-    """SMIT's generator: a 7 x 7 stem and three strided convolutions with instance norm, blocks
-    under the styles, three times nearest upsampling and convolution with layer norm, two heads.
+    """SMIT's generator: a 7 x 7 stem and three strided convolutions with instance norm, residual
+    blocks with styles, three stages of nearest upsampling and convolution with layer norm, two
+    heads.
 
     forward(x, code) -> colours B x 3 x S x S and M B x 1 x S x S in 0..1. colours = tanh(head), as
     published; where config.output is "residual", source + 2 tanh(smooth_residual(head) / 2), and M
@@ -147,12 +149,14 @@ class SMITGenerator(nn.Module):
         self.head = nn.Conv2d(widths[0], 4, 7, 1, 3, bias=False)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The source and its features, which do not depend on the code."""
         h = x
         for conv, norm in zip(self.down, self.down_norm, strict=True):
             h = F.relu(norm(conv(h)))
         return x, h
 
     def decode(self, features: tuple[Tensor, Tensor], code: Tensor) -> tuple[Tensor, Tensor]:
+        """Colours and M of encoded faces under codes B x (emotions + latent)."""
         x, h = features
         styles = self.embedding(code).chunk(len(self.blocks), dim=1)
         for block, style in zip(self.blocks, styles, strict=True):
@@ -170,8 +174,8 @@ class SMITGenerator(nn.Module):
 
 
 class ScaleDiscriminator(nn.Module):
-    """Strided 4 x 4 convolutions, under spectral norm where wanted; a patch score and logits
-    without."""
+    """Strided 4 x 4 convolutions, with spectral norm if `config.spectral`; the heads for patch
+    scores and logits have none."""
 
     def __init__(self, config: Config, layers: int, side: int, emotions: int):
         super().__init__()
@@ -179,7 +183,7 @@ class ScaleDiscriminator(nn.Module):
         self.layers = nn.ModuleList(MatmulConv2d(a, b, 4, 2, 1) for a, b in pairwise([3, *widths]))
         for layer in self.layers if config.spectral else ():
             norm = SpectralNorm(layer.weight, 0)
-            # unsafe: without a first pass to check shapes, which a network without data cannot make
+            # unsafe: the shape check would need a forward pass, here without an input.
             parametrize.register_parametrization(layer, "weight", norm, unsafe=True)
         self.src = MatmulConv2d(widths[-1], 1, 3, 1, 1, bias=False)
         self.cls = MatmulConv2d(widths[-1], emotions, side, bias=False)
@@ -191,8 +195,8 @@ class ScaleDiscriminator(nn.Module):
 
 
 class MultiScaleDiscriminator(nn.Module):
-    """A critic a scale; every next one sees half the size through one layer less, so all end in
-    maps of the same side.
+    """One discriminator per scale. Each has half the input size of the one before and one layer
+    less, so that all end in maps of the same side.
 
     forward(x) -> scores B x scales x h x w, logits B x scales x emotions.
     """
@@ -202,8 +206,8 @@ class MultiScaleDiscriminator(nn.Module):
         layers, side = config.d_layers, size >> config.d_layers
         if side << layers != size or side == 0 or layers < config.scales:
             raise ValueError(
-                f"a critic of {layers} layers and {config.scales} scales needs a size that "
-                f"{2**layers} divides and a layer a scale, got size {size}"
+                f"a discriminator of {layers} layers and {config.scales} scales needs a size that "
+                f"{2**layers} divides and at least one layer per scale, got size {size}"
             )
         self.scales = nn.ModuleList(
             ScaleDiscriminator(config, layers - i, side, emotions) for i in range(config.scales)
@@ -211,33 +215,33 @@ class MultiScaleDiscriminator(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         scores, logits = [], []
-        for i, critic in enumerate(self.scales):
+        for i, discriminator in enumerate(self.scales):
             x = F.avg_pool2d(x, 3, 2, 1, count_include_pad=False) if i else x
-            score, logit = critic(x)
+            score, logit = discriminator(x)
             scores.append(score)
             logits.append(logit)
         return torch.cat(scores, 1), torch.stack(logits, 1)
 
     def score(self, x: Tensor) -> Tensor:
-        """The patch scores alone: what a gradient penalty differentiates."""
+        """The patch scores alone, the input of a gradient penalty."""
         return self.forward(x)[0]
 
 
 @METHODS.register("smit")
 class SMIT(Method):
-    """SMIT with one emotion a face; the targets of a step are a permutation of the batch's own
-    labels."""
+    """SMIT with one emotion per face; the target labels of a step are those of the batch,
+    permuted."""
 
     title = "SMIT"
     paper = "Romero et al., ICCV Workshops 2019, arXiv 1812.03704"
     Config = Config
     PAPER = Config()
-    # 800 passes over the 4824 pictures of RafD's three middle cameras
+    # 800 epochs over the 4824 images of RafD's three middle cameras.
     PAPER_RECIPE: ClassVar = {"batch": 20, "kimg": 800 * 4.824, "lr_g": 2e-4, "lr_d": 2e-4}
-    # Three passes of the generator a step instead of two. Under the published game (relativistic
-    # hinge, spectral norm) edits were still faint after 44 kimg; this is the other methods' game.
-    # The labels, of which every scale has its own, go down with the cycle; so does the mask, as in
-    # GANimation.
+    # Smaller networks, since a step takes three generator passes instead of two. With the published
+    # objective (relativistic hinge, spectral norm) edits were still faint after 44 kimg. The weight
+    # of the labels, summed over the scales, falls with that of the cycle, and so does that of the
+    # mask, as in GANimation.
     SHORT_SCHEDULE: ClassVar = {
         "width": 24,
         "blocks": 3,
@@ -252,14 +256,14 @@ class SMIT(Method):
         kinds = len(self.emotions)
         self.G = SMITGenerator(self.config, kinds + self.config.latent)
         self.D = MultiScaleDiscriminator(self.config, self.size, kinds) if training else None
-        self.kept: Tensor | None = None  # mean of M in the last edits, for the log
+        self.mean_mask: Tensor | None = None  # mean of M in the last edits, for log_metrics
 
-    def styled(self, label: Tensor, noise: Tensor) -> Tensor:
+    def style_code(self, label: Tensor, noise: Tensor) -> Tensor:
         """n x (emotions + latent) codes of labels (int64 n) and noise (n x latent)."""
         return torch.cat([F.one_hot(label, len(self.emotions)).float(), noise], 1)
 
     def space(self) -> StyleSpace:
-        return StyleSpace(self.emotions, self.config.latent, self.styled)
+        return StyleSpace(self.emotions, self.config.latent, self.style_code)
 
     def sample_targets(self, batch: Batch, generator: torch.Generator) -> Target:
         n, device = len(batch), batch.emotion.device
@@ -269,7 +273,7 @@ class SMIT(Method):
         return Target(batch.emotion[order], noise.to(device))
 
     def code(self, target: Target) -> Tensor:
-        return self.styled(target.label, target.noise[0])
+        return self.style_code(target.label, target.noise[0])
 
     def fake(self, batch: Batch, target: Target) -> Tensor:
         colours, mask = self.G(batch.x, self.code(target))
@@ -290,7 +294,7 @@ class SMIT(Method):
         return {"cls": self.labels(self.discriminate(batch.x)[1], batch.emotion)}
 
     def g_warmup_loss(self, batch: Batch, target: Target) -> dict[str, Tensor]:
-        # The colours alone: a mask that keeps everything is the lazy autoencoder.
+        # The colours alone; the mask would learn to keep everything.
         return {"rec": cycle_loss(batch.x, self.G(batch.x, self.code(target))[0])}
 
     def d_loss(self, batch: Batch, target: Target, x_fake: Tensor) -> dict[str, Tensor]:
@@ -308,13 +312,12 @@ class SMIT(Method):
         with torch.no_grad():
             real = self.D(x)[0]
         (mask,) = target.masks
-        # Noise of their own for the way back and the identity: what noise does to a face must not
-        # be needed to undo it.
-        colours, mask_rec = self.G(x_fake, self.styled(batch.emotion, target.noise[1]))
+        # Cycle and identity have noise of their own: undoing an edit must not depend on its noise.
+        colours, mask_rec = self.G(x_fake, self.style_code(batch.emotion, target.noise[1]))
         x_rec = compose(x_fake, colours, mask_rec, keep_mask=True)
-        colours, mask_idt = self.G(x, self.styled(batch.emotion, target.noise[2]))
+        colours, mask_idt = self.G(x, self.style_code(batch.emotion, target.noise[2]))
         x_idt = compose(x, colours, mask_idt, keep_mask=True)
-        self.kept = mask.detach().mean()
+        self.mean_mask = mask.detach().mean()
         return {
             "adv": c.lambda_adv * self.adversarial.generator(fake, real),
             "cls": c.lambda_cls * self.labels(logits, target.label),
@@ -329,12 +332,12 @@ class SMIT(Method):
         return Edit(compose(features[0], colours, mask, keep_mask=True), 1 - mask)
 
     def log_metrics(self) -> dict[str, float]:
-        """How much of the faces the mask keeps: near 1 nothing is edited."""
-        return {} if self.kept is None else {"kept": float(self.kept)}
+        """Mean of M: near 1 nothing is edited."""
+        return {} if self.mean_mask is None else {"mean_M": float(self.mean_mask)}
 
 
 def mask_perimeter(mask: Tensor) -> Tensor:
-    """Absolute differences of neighbours in B x 1 x S x S, summed over the picture, in sides of it,
-    mean over the batch: the length of the outline of a mask of 0 and 1."""
+    """Total variation of masks B x 1 x S x S in units of the image side, mean over the batch. For a
+    binary mask this is the length of its outline."""
     across, down = mask.diff(dim=3).abs().sum(), mask.diff(dim=2).abs().sum()
     return (across + down) / (len(mask) * mask.shape[-1])

@@ -1,8 +1,8 @@
 """StarGAN: one generator for all labels, conditioned on a one-hot emotion.
 
 Choi et al., "StarGAN: Unified Generative Adversarial Networks for Multi-Domain Image-to-Image
-Translation", CVPR 2018, arXiv 1711.09020. Paper and the authors' code agree but for the schedule:
-the code's learning-rate decay is a no-op, the paper's (linear to zero) is followed, in the recipe.
+Translation", CVPR 2018, arXiv 1711.09020. Paper and code differ only in the schedule: the decay of
+the learning rate in the code has no effect; the recipe follows the paper (linear to zero).
 """
 
 from __future__ import annotations
@@ -67,9 +67,9 @@ class StarGAN(Method):
         return self.discriminate(x)[1]
 
     def d_loss(self, batch: Batch, target: Tensor, x_fake: Tensor) -> dict[str, Tensor]:
-        lost, real, fake = self.adversarial_loss(batch.x, x_fake)
+        adv, real, fake = self.adversarial_loss(batch.x, x_fake)
         cls = self.classification_loss(real, fake, batch.emotion)  # eq. 2
-        return {"adv": lost, "cls": self.config.lambda_cls * cls}
+        return {"adv": adv, "cls": self.config.lambda_cls * cls}
 
     def g_loss(self, batch: Batch, target: Tensor, x_fake: Tensor) -> dict[str, Tensor]:
         c = self.config

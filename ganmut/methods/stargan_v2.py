@@ -1,15 +1,15 @@
-"""StarGAN v2: an emotion has many styles, drawn at random or read from a reference picture.
+"""StarGAN v2: an emotion has many styles, random ones or those of reference images.
 
 Choi et al., "StarGAN v2: Diverse Image Synthesis for Multiple Domains", CVPR 2020, arXiv
-1912.01865. A style is a vector of 64 values that steers every norm of the decoder; the mapping
-network makes it of an emotion and a random latent, the style encoder of an emotion and a picture.
-There is no classifier: the discriminator has one real-or-edited score for each emotion.
+1912.01865. A style is a vector of 64 values that modulates every norm of the decoder. The mapping
+network computes it from an emotion and a random latent, the style encoder from an emotion and an
+image. There is no classifier: the discriminator has one real-or-fake score per emotion.
 
-Without the face landmark network of the paper's CelebA setting (w_hpf 0). Where this differs: one
-edit a face and step instead of two, half of a batch under random styles and half under those of
-references; as in the paper the mapping network and the style encoder learn from the first half
-only. The averaged networks start from the initialised ones (the authors' copy is made before the
-initialisation), and the diversity term falls with the share of training done, also after a resume.
+The face landmark network of the paper's CelebA setting is left out (w_hpf 0). Further differences:
+a step has one edit per face instead of two, half of a batch under random styles and half under
+those of references; as in the paper, only the first half trains the mapping network and the style
+encoder. The EMA starts from the initialised networks (the authors copy them before the
+initialisation), and the diversity term falls with the share of the training, also after a resume.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ class Config(StyleConfig, LossConfig):
     lambda_gp: ClassVar[float] = 0.0
     g_interval: int = setting(1, "discriminator steps per generator step")
     lambda_sty: float = setting(1.0, "weight of the style reconstruction (eq. 2)")
-    lambda_ds: float = setting(1.0, "weight of the diversity (eq. 3); falls to 0 over the training")
+    lambda_ds: float = setting(
+        1.0, "initial weight of the diversity (eq. 3); falls to 0 over the training"
+    )
     lambda_cyc: float = setting(1.0, "weight of the cycle (eq. 4)")
 
     ALLOWED: ClassVar = {"adversarial": ("nonsaturating",)}
@@ -54,9 +56,9 @@ class Config(StyleConfig, LossConfig):
 
 @dataclass(frozen=True)
 class Target:
-    """One step's draw. label: B emotions. The first n rows are under random styles: latent 2 x n x
-    latent, for the edit and for its twin; the others under those of references: reference 2 x (B -
-    n) x 3 x S x S, two pictures of the label's emotion."""
+    """Target of one step. label: B emotions. The first n rows have random styles: latent 2 x n x
+    latent, for the edit and for the second edit of the diversity loss. The others have styles of
+    references: 2 x (B - n) x 3 x S x S, two images of the label's emotion."""
 
     label: Tensor
     latent: Tensor
@@ -65,8 +67,8 @@ class Target:
 
 @METHODS.register("stargan_v2")
 class StarGANv2(Method):
-    """StarGAN v2 (eqs. 1-6); the labels of a step are those of the batch in another order, and so
-    are the references."""
+    """StarGAN v2 (eqs. 1-6); target labels and references of a step are those of the batch,
+    permuted."""
 
     title = "StarGAN v2"
     paper = "Choi et al., CVPR 2020, arXiv 1912.01865"
@@ -81,9 +83,9 @@ class StarGANv2(Method):
         "lr_decay_fraction": 0.0,
         "balanced": True,
     }
-    # The published networks cost fifty times GANmut's small ones, these about as much. With average
-    # pooling D told no emotion from another after 48 kimg, with maxima it learns from the first
-    # thousand on. More of the cycle keeps the person.
+    # The published networks cost fifty times as much as GANmut's small ones, these about the same.
+    # With average pooling D did not separate the emotions within 48 kimg; with max pooling it does
+    # within one. A higher weight of the cycle preserves identity.
     SHORT_SCHEDULE: ClassVar = {
         "width": 24,
         "max_channels": 128,
@@ -101,45 +103,46 @@ class StarGANv2(Method):
         self.G = StarGANv2Generator(self.config, self.size, kinds)
         self.D = Discriminator(self.config, self.size, kinds) if training else None
         self.apply(he_normal)
-        if self.G.residual:  # begins as the source with a little change
+        if self.G.residual:  # the first edits are near the source
             self.G.head.weight.data.mul_(0.1)
 
     def lr_scale(self) -> dict[str, float]:
-        """The mapping network learns a hundred times slower (the authors' f_lr)."""
+        """The mapping network has a hundredth of the learning rate (the authors' f_lr)."""
         return {"mapping": 0.01}
 
     def space(self) -> StyleSpace:
-        """Styles; a named emotion is the mean of its random ones (at the origin all emotions of a
-        new mapping network are the same)."""
+        """Styles; the code of a named emotion is the mean style of 256 fixed latents. (For the zero
+        latent an untrained mapping network gives all emotions the same style.)"""
         latent = torch.randn(256, self.config.latent, generator=torch.Generator().manual_seed(0))
         with torch.no_grad():
-            rest = self.G.mapping(latent.to(self.place)).mean(0)
-        return StyleSpace(self.emotions, self.config.latent, self.mapped, rest)
+            centres = self.G.mapping(latent.to(self.device)).mean(0)
+        return StyleSpace(self.emotions, self.config.latent, self.map_latent, centres)
 
     @property
-    def place(self) -> torch.device:
+    def device(self) -> torch.device:
+        """The device of the parameters."""
         return self.G.head.weight.device
 
-    def mapped(self, label: Tensor, latent: Tensor) -> Tensor:
+    def map_latent(self, label: Tensor, latent: Tensor) -> Tensor:
         """n x style: F(z, y) of labels (int64 n) and latents (n x latent)."""
-        return pick(self.G.mapping(latent.to(self.place)), label.to(self.place)).float()
+        return pick(self.G.mapping(latent.to(self.device)), label.to(self.device)).float()
 
     def style_of(self, x: Tensor, emotion: str | Tensor) -> Tensor:
-        """B x style codes of reference pictures (B x 3 x S x S in [-1, 1]), each as a picture of an
-        emotion (a name for all, or int64 B): edits under them borrow its way to show it. Raises
-        UnknownNameError for an emotion that is not there."""
-        x = x.to(self.place)
+        """B x style codes of reference images (B x 3 x S x S in [-1, 1]) for an emotion (a name for
+        all, or int64 B). Raises ValueError for an unknown emotion."""
+        x = x.to(self.device)
         if isinstance(emotion, str):
             emotion = torch.full((len(x),), emotion_index(emotion, self.emotions))
-        with torch.no_grad(), inference(self.place):
-            return self.G.encoder(x, emotion.to(self.place))
+        with torch.no_grad(), inference(self.device):
+            return self.G.encoder(x, emotion.to(self.device))
 
     def sample_targets(self, batch: Batch, generator: torch.Generator) -> Target:
         total, device = len(batch), batch.emotion.device
         n = (total + 1) // 2
         order = torch.randperm(total, generator=generator, device=generator.device).to(device)
         label = batch.emotion[order]
-        # The second: another of that emotion; the same where there is none, and no diversity asked.
+        # The second reference is another face of the emotion; the same one where there is no other,
+        # which makes the diversity term of that row 0.
         chance = torch.rand(total - n, total, generator=generator, device=generator.device)
         chance = chance.to(device).masked_fill(batch.emotion != label[n:, None], -1)
         chance.scatter_(1, order[n:, None], 0)
@@ -149,27 +152,28 @@ class StarGANv2(Method):
         return Target(label, latent, torch.stack([batch.x[order[n:]], batch.x[second]]))
 
     def code(self, target: Target, which: int = 0) -> Tensor:
-        """B x style: the styles of the edits (0) or of their twins (1); those of references without
-        a graph."""
+        """B x style: the styles of the edits (which = 0) or of the second edits (1); those of
+        references have no graph."""
         n = target.latent.shape[1]
-        mapped = self.mapped(target.label[:n], target.latent[which])
+        random = self.map_latent(target.label[:n], target.latent[which])
         with torch.no_grad():
-            read = self.G.encoder(target.reference[which], target.label[n:])
-        return torch.cat([mapped, read])
+            encoded = self.G.encoder(target.reference[which], target.label[n:])
+        return torch.cat([random, encoded])
 
-    def read(self, x: Tensor, label: Tensor, n: int) -> Tensor:
-        """B x style: E(x, y), of which only the first n rows teach the encoder; gradients to x pass
-        in all."""
+    def encode_style(self, x: Tensor, label: Tensor, n: int) -> Tensor:
+        """B x style: E(x, y). Only the first n rows have gradients to the encoder's parameters; all
+        rows have gradients to x."""
         encoder = self.G.encoder
-        return torch.cat([encoder(x[:n], label[:n]), frozen(encoder, x[n:], label[n:])])
+        return torch.cat([encoder(x[:n], label[:n]), call_detached(encoder, x[n:], label[n:])])
 
     def classify(self, x: Tensor) -> Tensor:
-        """Every emotion's score: after the warm-up it ranks emotions, later also how real x is."""
+        """B x emotions scores of D. After the warm-up they rank emotions; later they also measure
+        realism."""
         return self.D(x)
 
     def d_warmup_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """One against the rest: a face that still shows its old emotion is no real one of the
-        new."""
+        """Binary cross-entropy, one emotion against the rest: a face with its source's emotion must
+        not count as a real face of the target's."""
         shown = F.one_hot(batch.emotion, len(self.emotions)).float()
         return {"cls": F.binary_cross_entropy_with_logits(self.D(batch.x), shown)}
 
@@ -181,27 +185,27 @@ class StarGANv2(Method):
     def d_penalty(
         self, batch: Batch, target: Target, x_fake: Tensor, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        def score(x: Tensor) -> Tensor:  # not `D(x)`: it may be compiled
+        def score(x: Tensor) -> Tensor:  # `forward`, since `D(x)` may be compiled
             return pick(self.D.forward(x), batch.emotion)[:, None]
 
         return self.adversarial.penalty(self.config, score, batch.x, x_fake, generator)
 
     @property
     def diversity(self) -> float:
-        """lambda_ds now: linear to zero over the training."""
+        """The current lambda_ds: linear to zero over the training."""
         return self.config.lambda_ds * max(1 - self.progress, 0.0)
 
     def g_loss(self, batch: Batch, target: Target, x_fake: Tensor) -> dict[str, Tensor]:
         c, n = self.config, target.latent.shape[1]
-        missed = self.read(x_fake, target.label, n) - self.code(target)
-        x_rec = self.G(x_fake, self.read(batch.x, batch.emotion, n))
+        error = self.encode_style(x_fake, target.label, n) - self.code(target)
+        x_rec = self.G(x_fake, self.encode_style(batch.x, batch.emotion, n))
         with torch.no_grad():
-            twin = self.G(batch.x, self.code(target, 1))
+            second = self.G(batch.x, self.code(target, 1))
         score = pick(self.D(x_fake), target.label)
         return {
             "adv": c.lambda_adv * self.adversarial.generator(score),
-            "sty": c.lambda_sty * missed.abs().mean(),  # eq. 2
-            "ds": -self.diversity * (x_fake - twin).abs().mean(),  # eq. 3
+            "sty": c.lambda_sty * error.abs().mean(),  # eq. 2
+            "ds": -self.diversity * (x_fake - second).abs().mean(),  # eq. 3
             "cyc": c.lambda_cyc * cycle_loss(batch.x, x_rec),  # eq. 4
         }
 
@@ -210,7 +214,7 @@ class StarGANv2(Method):
         return {"lambda_ds": self.diversity}
 
 
-def frozen(network: nn.Module, *inputs: Tensor) -> Tensor:
-    """network(*inputs), with gradients to the inputs alone."""
+def call_detached(network: nn.Module, *inputs: Tensor) -> Tensor:
+    """network(*inputs) with gradients to the inputs, but not to the parameters."""
     fixed = {name: p.detach() for name, p in network.named_parameters()}
     return functional_call(network, fixed, inputs)

@@ -1,1 +1,1 @@
-"""Networks that methods share."""
+"""Networks and settings that several methods share."""

@@ -1,4 +1,4 @@
-"""The regressor of action units that ships with DefGAN and EF-GAN."""
+"""The regressor of action units in the weights of DefGAN and EF-GAN."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ from torch import Tensor, nn
 
 
 class ActionUnitRegressor(nn.Module):
-    """Estimates the code of a face, B x 3 x S x S -> B x dim, float32: four strided convolutions
-    and a linear layer. Needs a size that 16 divides.
+    """Estimates the code of a face, B x 3 x S x S -> B x dim, float32: strided convolutions and a
+    linear layer. Raises ValueError for a size that is no multiple of 2^layers (16).
 
-    It ships with generators that need the units of the source, which are unknown at inference. It
-    is trained by regression beside the generator; no other loss reaches it.
+    Some generators need the units of the source, which are unknown at inference. The regressor is
+    trained beside such a generator and is part of its weights; no other loss has gradients to it.
     """
 
     def __init__(self, size: int, dim: int, widths: tuple[int, ...] = (16, 32, 64, 128)):
         super().__init__()
         side = size >> len(widths)
         if side << len(widths) != size or side == 0:
-            raise ValueError(f"needs a size that {1 << len(widths)} divides, got {size}")
+            raise ValueError(
+                f"the regressor needs a size that {1 << len(widths)} divides, got {size}"
+            )
         self.layers = nn.ModuleList(
             nn.Conv2d(a, b, 4, 2, 1) for a, b in zip([3, *widths], widths, strict=False)
         )

@@ -14,8 +14,8 @@ def setting(default: Any, help: str) -> Any:
 
 @dataclass(frozen=True)
 class Settings:
-    """Base of all settings. Subclasses list the values of fields with choices in `ALLOWED` and the
-    fields in 0..1 in `SHARES`; a value outside raises ValueError."""
+    """Base of all settings. `ALLOWED` lists the values of fields with choices and `SHARES` the
+    fields in 0..1; another value raises ValueError."""
 
     ALLOWED: ClassVar[dict[str, tuple[str, ...]]] = {}
     SHARES: ClassVar[tuple[str, ...]] = ()
@@ -46,7 +46,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class NetworkConfig(Settings):
-    """Sizes of generator and discriminator, and what the generator's output means."""
+    """Sizes of generator and discriminator, and the form of the generator's output."""
 
     width: int = setting(64, "channels of the generator's first layer (StarGAN: 64)")
     blocks: int = setting(6, "residual blocks of the generator (StarGAN: 6)")
@@ -55,14 +55,14 @@ class NetworkConfig(Settings):
     d_max_channels: int = setting(2048, "channels of the discriminator's widest layer")
     output: str = setting(
         "tanh",
-        "tanh (published); residual: source plus change, which keeps the person from the first "
-        "step; warp_residual (StarGAN's generator): source under a flow, plus change",
+        "tanh (published); residual: source plus change, which preserves identity from the first "
+        "step; warp_residual (StarGAN's generator): warped source plus change",
     )
 
     ALLOWED: ClassVar = {"output": ("tanh", "residual")}
 
     def scaled(self, share: float) -> Self:
-        """These settings for a network with a share of `width`, at least 4."""
+        """These settings with a share of `width`, at least 4 channels."""
         return dataclasses.replace(self, width=max(4, round(self.width * share)))
 
 

@@ -1,8 +1,8 @@
-"""The networks of EF-GAN: a branch for the whole face and one for each part, a refiner, critics of
-rectangles, and the interpolator of units.
+"""The networks of EF-GAN: a generator branch for the whole face and one for each part, a refiner,
+discriminators of the branches, and the interpolator of units.
 
-Layer widths stand only in a figure of the paper; every branch is StarGAN's trunk with GANimation's
-two heads.
+The paper gives layer widths only in a figure. Here every branch is StarGAN's trunk with
+GANimation's two heads.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ganmut.networks.stargan import MatmulConv2d, PatchDiscriminator, Trunk, smo
 class CascadeConfig(TrunkConfig):
     """Settings of the networks of EF-GAN."""
 
-    stages: int = setting(1, "EF-GANs in a row")
+    stages: int = setting(1, "number of stages")
     local_share: float = setting(1.0, "width of the local branches, as a share of width")
     refiner_share: float = setting(1.0, "width of the refiner, as a share of width")
     spectral: bool = setting(True, "spectral norm on all but the output layers (supplement)")
@@ -39,32 +39,33 @@ class CascadeConfig(TrunkConfig):
 
 
 def boxes(size: int) -> dict[str, Box]:
-    """What the four branches see: the whole crop, then its parts."""
+    """The input boxes of the four branches in a crop of `size` px: the whole crop, then its
+    parts."""
     return {"face": Box(0, 0, size, size), **region_boxes(size)}
 
 
 def feather(box: Box, size: int) -> Tensor:
-    """1 x height x width in 0..1: 1 inside a box, falling towards its rim over 4 px of 128."""
+    """1 x height x width in 0..1: 1 inside a box, falling to its border over 4 px of 128."""
     depth = max(size // 32, 1)
 
     def ramp(side: int) -> Tensor:
-        place = torch.arange(side) + 0.5
-        return (torch.minimum(place, side - place) / depth).clamp(max=1)
+        position = torch.arange(side) + 0.5
+        return (torch.minimum(position, side - position) / depth).clamp(max=1)
 
     return (ramp(box.height)[:, None] * ramp(box.width))[None]
 
 
 def paste(whole: Tensor, patch: Tensor, box: Box, feather: Tensor) -> Tensor:
-    """B x C x S x S with a patch, B x C x height x width, blended in; one that is not changed
-    leaves every bit as it was."""
+    """B x C x S x S with a patch (B x C x height x width) blended in; an unchanged patch leaves it
+    bit for bit."""
     change = feather * (patch - box.crop(whole))
     right, below = (whole.shape[-1] - box.left - box.width, whole.shape[-2] - box.top - box.height)
     return whole + F.pad(change, (box.left, right, box.top, below))
 
 
 class StageOutput(NamedTuple):
-    """What one stage made: image, the final picture, B x 3 x S x S; pictures, colours and masks of
-    the four branches, in the order of `boxes`; changed B x 1 x S x S, the masks pasted."""
+    """image: the refined image, B x 3 x S x S. parts, colours, masks: outputs of the four branches
+    in the order of `boxes`. changed: B x 1 x S x S, the masks pasted together."""
 
     image: Tensor
     parts: tuple[Tensor, ...]
@@ -74,11 +75,11 @@ class StageOutput(NamedTuple):
 
 
 class Stage(nn.Module):
-    """One EF-GAN: four branches that paint and mask (1 = new pixels), their patches pasted back
-    into the face, and a refiner that removes the seams.
+    """One EF-GAN: four attention branches (mask 1 = new pixels), whose patches are pasted into the
+    face, and a refiner that removes the seams.
 
-    The branches share no weights. The refiner sees the face's branch and the pasted picture, and
-    adds to the latter, without knowing the code.
+    The branches share no weights. The refiner's input is the image of the face's branch and the
+    pasted image, without the code; its output is added to the pasted image.
     """
 
     def __init__(self, config: CascadeConfig, code_dim: int, size: int):
@@ -97,27 +98,28 @@ class Stage(nn.Module):
         self.smooth = config.output == "residual"
         heads = [branch.trunk.head for branch in self.branches.values()]
         orthogonal_spectral_init(self, (*heads, self.refiner.head), config.spectral)
-        nn.init.zeros_(self.refiner.head.weight)  # it begins by adding nothing
+        nn.init.zeros_(self.refiner.head.weight)  # the refiner initially adds nothing
 
     def encode(self, x: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
-        """What does not depend on the code, a pair a branch."""
+        """Source and features of every branch, which do not depend on the code."""
         return tuple(self.branches[part].encode(box.crop(x)) for part, box in self.boxes.items())
 
     def decode(self, features: tuple[tuple[Tensor, Tensor], ...], code: Tensor) -> StageOutput:
-        painted = [
-            branch.decode(seen, code)
-            for branch, seen in zip(self.branches.values(), features, strict=True)
+        """The stage's output for encoded faces under B x dim codes."""
+        outputs = [
+            branch.decode(encoded, code)
+            for branch, encoded in zip(self.branches.values(), features, strict=True)
         ]
-        face, *local = painted
+        face, *local = outputs
         pasted, changed = face.images, face.mask
         for (part, box), patch in zip(list(self.boxes.items())[1:], local, strict=True):
-            rim = getattr(self, f"feather_{part}")
-            pasted = paste(pasted, patch.images, box, rim)
-            changed = paste(changed, patch.mask, box, rim)
-        seams = self.refiner.encode(torch.cat([face.images, pasted], 1))
-        (head,) = self.refiner.decode(seams, code[:, :0])
+            alpha = getattr(self, f"feather_{part}")
+            pasted = paste(pasted, patch.images, box, alpha)
+            changed = paste(changed, patch.mask, box, alpha)
+        encoded = self.refiner.encode(torch.cat([face.images, pasted], 1))
+        (head,) = self.refiner.decode(encoded, code[:, :0])
         refined = pasted + torch.tanh(smooth_residual(head) if self.smooth else head)
-        parts, colours, masks, _ = (tuple(field) for field in zip(*painted, strict=True))
+        parts, colours, masks, _ = (tuple(field) for field in zip(*outputs, strict=True))
         return StageOutput(refined, parts, colours, masks, changed)
 
     def forward(self, x: Tensor, code: Tensor) -> StageOutput:
@@ -125,10 +127,11 @@ class Stage(nn.Module):
 
 
 class Interpolator(nn.Module):
-    """The units reached from y by a residual r, both B x n: y + r, bent onto what faces can show.
+    """The units on the way from y by a residual r, both B x n, corrected to units that faces show.
 
-    (y, r) -> y + r + f(y, r) - f(y, 0), in 0..1. The paper's network maps (y, r) to units; written
-    so, no residual is no change, and it starts as the straight line that it is taught.
+    (y, r) -> y + r + f(y, r) - f(y, 0), in 0..1. The paper's network maps (y, r) to units directly.
+    In this form r = 0 changes nothing, and the initial network is the straight line, which is also
+    its pseudo target.
     """
 
     def __init__(self, units: int, width: int = 64):
@@ -137,20 +140,21 @@ class Interpolator(nn.Module):
         self.outer = nn.Linear(width, units, bias=False)  # a bias would cancel
         nn.init.zeros_(self.outer.weight)
 
-    def bend(self, y: Tensor, r: Tensor) -> Tensor:
+    def correction(self, y: Tensor, r: Tensor) -> Tensor:
+        """f(y, r), B x n."""
         h = torch.cat([y, r], 1)
         for layer in self.inner:
             h = F.leaky_relu(layer(h), 0.01)
         return self.outer(h).float()
 
     def forward(self, y: Tensor, r: Tensor) -> Tensor:
-        bend = self.bend(y, r) - self.bend(y, torch.zeros_like(r))
-        return (y + r + bend).clamp(0, 1)
+        curve = self.correction(y, r) - self.correction(y, torch.zeros_like(r))
+        return (y + r + curve).clamp(0, 1)
 
 
 class CascadeGenerator(nn.Module):
-    """All that is shipped: the stages; the interpolator, which tells the targets of the stages
-    before the last; the reader, which tells the interpolator what a face shows."""
+    """The content of a weight: the stages; the interpolator, which computes the targets of all but
+    the last stage; and `reader`, the regressor of the source's units, the interpolator's input."""
 
     def __init__(self, config: CascadeConfig, code_dim: int, size: int):
         super().__init__()
@@ -161,30 +165,31 @@ class CascadeGenerator(nn.Module):
 
     @torch.no_grad()
     def targets(self, source: Tensor, target: Tensor) -> Tensor:
-        """B x stages x n: what every stage is to show, on the way from source to target, B x n. The
-        last is the target itself. No loss of the pictures steers the interpolator: it would learn
-        to ask for what is easy."""
+        """B x stages x n: target units of the stages on the way from source to target, both B x n;
+        the last is the target itself.
+
+        Without gradients: the losses of the images would teach the interpolator easy targets.
+        """
         m = len(self.stages)
         steps = [self.interp(source, (target - source) * (k / m)) for k in range(1, m)]
         return torch.stack([*steps, target], 1)
 
     def forward(self, x: Tensor, codes: Tensor, first: int = 0) -> list[StageOutput]:
-        """What each stage made, from stage `first` on, for B x stages x n codes; every stage edits
-        the picture of the one before."""
-        made: list[StageOutput] = []
+        """Outputs of the stages from `first` on under B x stages x n codes; every stage edits the
+        image of the one before."""
+        outputs: list[StageOutput] = []
         for k, code in enumerate(codes.unbind(1), first):
-            made.append(self.stages[k](made[-1].image if made else x, code))
-        return made
+            outputs.append(self.stages[k](outputs[-1].image if outputs else x, code))
+        return outputs
 
 
 class RegionDiscriminator(nn.Module):
-    """Strided 4 x 4 convolutions: B x 3 x any sides -> B x 1 x h x w patch scores; no head."""
+    """Strided 4 x 4 convolutions, B x 3 x H x W -> B x 1 x h x w patch scores, without a head."""
 
     def __init__(self, config: CascadeConfig, box: Box, layers: int):
         super().__init__()
-        conv = (
-            MatmulConv2d if box.width == box.height else nn.Conv2d
-        )  # MatmulConv2d needs square maps
+        # MatmulConv2d needs square maps.
+        conv = MatmulConv2d if box.width == box.height else nn.Conv2d
         widths = [min(config.d_width << i, config.d_max_channels) for i in range(layers)]
         self.layers = nn.ModuleList(
             conv(a, b, 4, 2, 1) for a, b in zip([3, *widths], widths, strict=False)
@@ -198,8 +203,8 @@ class RegionDiscriminator(nn.Module):
 
 
 class ActionUnitDiscriminator(nn.Module):
-    """How real a vector of units is: B x n x 1 x 1 -> B x 1 x 1 x 1 (a picture of one pixel, so
-    that the penalties of losses.py apply)."""
+    """Scores of unit vectors, B x n x 1 x 1 -> B x 1 x 1 x 1: images of one pixel, so that the
+    penalties of training/losses.py apply."""
 
     def __init__(self, units: int, width: int = 64):
         super().__init__()
@@ -214,8 +219,8 @@ class ActionUnitDiscriminator(nn.Module):
 
 
 class EFGANDiscriminator(PatchDiscriminator):
-    """Five critics and that of the interpolator: itself judges final pictures and tells their
-    units, `regions` judge what the branches made, without a head.
+    """The six discriminators: a PatchDiscriminator of the final images with a head for units,
+    `regions` for the outputs of the four branches, and `units` for those of the interpolator.
 
     The supplement's five and three bottleneck layers follow a first one: d_layers (6) for the
     face, two fewer for the parts.
@@ -232,5 +237,5 @@ class EFGANDiscriminator(PatchDiscriminator):
             }
         )
         self.units = ActionUnitDiscriminator(units)
-        outputs = (self.src, self.cls, *(critic.src for critic in self.regions.values()))
+        outputs = (self.src, self.cls, *(region.src for region in self.regions.values()))
         orthogonal_spectral_init(self, outputs, config.spectral)

@@ -1,4 +1,4 @@
-"""Spectral norm and orthogonal weights for every convolution of a network but its output layers."""
+"""Spectral norm and orthogonal initialisation of the convolutions of a network."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch.nn.utils import parametrize
 
 
 class SpectralNorm(nn.Module):
-    """weight / its largest singular value, by one step of power iteration a training pass (Miyato
-    et al. 2018, algorithm 1).
+    """Divides a weight by its largest singular value, with one step of power iteration per training
+    pass (Miyato et al. 2018, algorithm 1). rows: the axis of the output channels.
 
-    Only passes that train the weight move the iteration: an edit is the same whatever mode the
-    network is in. rows: the axis of the output channels.
+    Unlike torch.nn.utils.parametrizations.spectral_norm, passes without gradients do not change the
+    iteration, so that an edit does not depend on `train()` and `eval()`.
     """
 
     u: Tensor
@@ -27,22 +27,23 @@ class SpectralNorm(nn.Module):
             self.u.copy_(self.step(self.matrix(weight.detach()), self.u)[0])
 
     def matrix(self, weight: Tensor) -> Tensor:
+        """The weight as output channels x all other axes, float32."""
         return weight.float().transpose(0, self.rows).flatten(1)
 
     @staticmethod
     def step(matrix: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-        """The next left and right singular vector."""
+        """The next estimates of the left and right singular vectors, of length 1."""
         v = F.normalize(matrix.T @ u.float(), dim=0)
         return F.normalize(matrix @ v, dim=0), v
 
     def forward(self, weight: Tensor) -> Tensor:
-        moves = self.training and weight.requires_grad and torch.is_grad_enabled()
-        # float32 also where the pass is not: the norm divides every weight
+        update = self.training and weight.requires_grad and torch.is_grad_enabled()
+        # float32 also under autocast: an error of the norm would scale every weight.
         with torch.autocast(weight.device.type, enabled=False):
             matrix = self.matrix(weight)
             with torch.no_grad():
                 u, v = self.step(matrix, self.u)
-                if moves:
+                if update:
                     self.u.copy_(u)
             return (weight.float() / (u @ matrix @ v)).to(weight.dtype)
 
@@ -50,8 +51,8 @@ class SpectralNorm(nn.Module):
 def orthogonal_spectral_init(
     network: nn.Module, outputs: tuple[nn.Module, ...], spectral: bool
 ) -> None:
-    """Orthogonal weights, and spectral norm where asked for, on all convolutions of a network but
-    its output layers (supplement, implementation details)."""
+    """Initialises all convolutions of a network but `outputs` with orthogonal weights, with
+    spectral norm if `spectral` (EF-GAN, supplement, implementation details)."""
     for layer in list(network.modules()):
         if not isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)) or layer in outputs:
             continue
@@ -59,5 +60,5 @@ def orthogonal_spectral_init(
         if spectral:
             rows = int(isinstance(layer, nn.ConvTranspose2d))
             norm = SpectralNorm(layer.weight, rows)
-            # unsafe: without a first pass to check shapes, which a network without data cannot make
+            # unsafe: the shape check would need a forward pass, here without an input.
             parametrize.register_parametrization(layer, "weight", norm, unsafe=True)

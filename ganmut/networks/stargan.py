@@ -1,8 +1,7 @@
-"""The generator trunk and the patch critic that StarGAN introduced and GANmut, GGANmut and
-GANimation share.
+"""StarGAN's generator trunk and patch discriminator, which most methods share.
 
-Zero padding throughout: a code that comes as constant planes passes the first instance norm only
-through the frame that zero padding draws, and with reflect padding it does not pass at all.
+All convolutions pad with zeros. An instance norm removes constant planes, such as those of a code,
+except for their contrast with zeros at the border; with reflect padding they would be lost.
 """
 
 from __future__ import annotations
@@ -19,31 +18,28 @@ from ganmut.networks.warp import residual_flow, warp
 
 
 def instance_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
-    """F.instance_norm; for one picture as the batch norm it then is, which keeps channels last."""
+    """F.instance_norm of B x C x H x W. For one image it is a batch norm, whose kernel keeps the
+    channels_last format."""
     if len(x) == 1:
         return F.batch_norm(x, None, None, weight, bias, training=True)
     return F.instance_norm(x, weight=weight, bias=bias)
 
 
 def modulate(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """x without its own mean and variance (each picture and channel, over H x W, eps 1e-5), times
-    weight, plus bias; these are B x C x 1 x 1 or C x 1 x 1 (AdaIN, Huang and Belongie 2017, eq.
-    8)."""
+    """Instance norm of x (per image and channel over H x W, eps 1e-5), times weight, plus bias;
+    both B x C x 1 x 1 or C x 1 x 1 (AdaIN, Huang and Belongie 2017, eq. 8)."""
     if not torch.compiler.is_compiling():
         return instance_norm(x) * weight + bias
-    # Spelled out, the compiler fuses it with its neighbours; it makes instance_norm's own backward
-    # six times slower than this.
+    # In this form torch.compile fuses the norm with its neighbours. The compiled backward of
+    # F.instance_norm is six times slower.
     var, mean = torch.var_mean(x.float(), dim=(2, 3), correction=0, keepdim=True)
     scale = weight * (var + 1e-5).rsqrt()
     return (x.float() * scale + (bias - mean * scale)).to(x.dtype)
 
 
 class Norm(nn.Module):
-    """Instance norm, affine, without running statistics; gain and offset may be steered by a code
-    (adaptive).
-
-    Built on group_norm or instance_norm semantics: per image and channel mean and variance over H x
-    W, eps 1e-5.
+    """Affine instance norm without running statistics: mean and variance per image and channel over
+    H x W, eps 1e-5. With code_dim > 0 a linear layer adds the code's gain and offset (AdaIN).
     """
 
     def __init__(self, channels: int, code_dim: int = 0):
@@ -66,8 +62,8 @@ class Norm(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """x + IN(C3(ReLU(IN(C3(x))))), no activation after the sum; the norms follow the code where
-    `code_dim` > 0."""
+    """x + IN(C3(ReLU(IN(C3(x))))), no activation after the sum; with `code_dim` > 0 the norms are
+    adaptive."""
 
     def __init__(self, channels: int, code_dim: int = 0):
         super().__init__()
@@ -85,9 +81,10 @@ class Trunk(nn.Module):
     """StarGAN's generator: 7 x 7 stem, two strided convolutions, residual blocks, two transposed
     ones, heads.
 
-    encode(x) -> what does not depend on the code; decode(features, code) -> list of head outputs,
-    float32, B x o x S x S before any activation. heads: output channels of each head. channels:
-    input channels besides the code.
+    encode(x) -> features, which do not depend on the code; decode(features, code) -> list of head
+    outputs, float32, B x o x S x S before any activation. heads: output channels of each head.
+    channels: input channels besides the code. Raises ValueError for condition "concat" without stem
+    "conv7".
     """
 
     def __init__(
@@ -95,7 +92,9 @@ class Trunk(nn.Module):
     ):
         super().__init__()
         if config.condition == "concat" and config.stem != "conv7":
-            raise ValueError("code planes enter at the 7 x 7 stem: use stem conv7 with planes")
+            raise ValueError(
+                "condition concat adds code planes to the 7 x 7 stem: set stem to conv7"
+            )
         w, self.heads_out, self.planes = config.width, heads, config.condition == "concat"
         steer = 0 if self.planes else code_dim
         if config.stem == "conv7":
@@ -104,7 +103,7 @@ class Trunk(nn.Module):
             self.down1 = nn.ModuleList([nn.Conv2d(w, 2 * w, 4, 2, 1, bias=False), Norm(2 * w)])
             self.up2 = nn.ModuleList([nn.ConvTranspose2d(2 * w, w, 4, 2, 1, bias=False), Norm(w)])
             self.head = nn.Conv2d(w, sum(heads), 7, 1, 3, bias=False)
-        else:  # full resolution is where a CPU spends its time: space-to-depth halves it
+        else:  # most of a CPU's time goes to full resolution, which space-to-depth avoids
             self.stem = nn.ModuleList()
             self.down1 = nn.ModuleList(
                 [nn.Conv2d(4 * channels, 2 * w, 5, 1, 2, bias=False), Norm(2 * w)]
@@ -122,15 +121,15 @@ class Trunk(nn.Module):
         return F.relu(stage[1](stage[0](x))) if len(stage) else x
 
     def encode(self, x: Tensor) -> Tensor:
-        """B x channels x S x S -> features; with code planes nothing can be done before the code is
-        known."""
+        """B x channels x S x S -> features; with code planes the input itself, since the first
+        layer already depends on the code."""
         if self.planes:
             return x
         h = self._stage(self.stem, x) if len(self.stem) else F.pixel_unshuffle(x, 2)
         return self._stage(self.down2, self._stage(self.down1, h))
 
     def body(self, features: Tensor, code: Tensor) -> Tensor:
-        """B x 4 width x S/4 x S/4: what the residual blocks make of features under a code."""
+        """B x 4 width x S/4 x S/4: output of the residual blocks for features and code."""
         h = features
         if self.planes:
             planes = code[:, :, None, None].to(h.dtype).expand(-1, -1, *h.shape[2:])
@@ -141,10 +140,11 @@ class Trunk(nn.Module):
         return h
 
     def decode(self, features: Tensor, code: Tensor) -> list[Tensor]:
+        """Outputs of the heads for features and code, each B x o x S x S, float32."""
         return self.apply_heads(self.body(features, code))
 
     def apply_heads(self, body: Tensor) -> list[Tensor]:
-        """The heads' outputs of what the residual blocks made."""
+        """Outputs of the heads for the output of the residual blocks."""
         h = self._stage(self.up2, self._stage(self.up1, body))
         out = self.head(h).float()
         if not len(self.stem):
@@ -152,26 +152,26 @@ class Trunk(nn.Module):
         return list(out.split(self.heads_out, 1))
 
 
-CHROMA = 0.25  # of a change: colour follows expression only a little
-PAINT = 0.25  # of a change where a flow bends first: what bending can do is not painted
+CHROMA = 0.25  # share of the chroma of a change: expressions hardly change colour
+PAINT = 0.25  # factor on a change after a warp, so that the warp does most of the edit
 
 
 def smooth_residual(head: Tensor) -> Tensor:
-    """B x 3 x S x S, what a head adds to a picture: mostly luminance, and nothing finer than two
-    pixels. A binomial filter takes the checkerboard of transposed convolutions out."""
+    """B x 3 x S x S: the change that a head's output adds to an image, with reduced chroma and
+    smoothed by a binomial filter, which removes the checkerboard of transposed convolutions."""
     light = head.mean(1, keepdim=True)
     kernel = head.new_tensor([[1, 2, 1], [2, 4, 2], [1, 2, 1]]).expand(3, 1, 3, 3) / 16
     return F.conv2d(torch.lerp(light, head, CHROMA), kernel, padding=1, groups=3)
 
 
 class Generator(nn.Module):
-    """A trunk with one colour head: x_fake = tanh(head), as published, or source plus change
-    ("residual"), or the source bent by a flow of at most 5 px at 128 px, plus change
+    """A trunk with one colour head: x_fake = tanh(head), as published; source plus change
+    ("residual"); or the source warped by a flow of at most 5 px at 128 px, plus change
     ("warp_residual").
 
-    A bent face keeps its own skin and features, which a short training on photographs cannot draw,
-    and the flow serves the photograph at its full resolution. The flow is read from the residual
-    blocks, at a quarter of the size.
+    A warped face keeps its skin and features, which a short training on photographs cannot draw,
+    and the flow applies to the photograph at full resolution. The flow is computed from the
+    residual blocks, at a quarter of the size.
     """
 
     OUTPUTS: ClassVar = {"output": ("tanh", "residual", "warp_residual")}
@@ -185,11 +185,13 @@ class Generator(nn.Module):
             nn.init.zeros_(self.offsets.weight)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The source and its features, which do not depend on the code."""
         return x, self.trunk.encode(x)
 
-    def make(self, features: tuple[Tensor, Tensor], code: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Edited pictures B x 3 x S x S, and the flow B x 2 x S x S in pixels where there is
-        one."""
+    def edit_and_flow(
+        self, features: tuple[Tensor, Tensor], code: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """Edited images B x 3 x S x S, and the flow B x 2 x S x S in pixels or None."""
         x, encoded = features
         body = self.trunk.body(encoded, code)
         (head,) = self.trunk.apply_heads(body)
@@ -201,20 +203,20 @@ class Generator(nn.Module):
         return warp(x, flow) + PAINT * smooth_residual(head), flow
 
     def decode(self, features: tuple[Tensor, Tensor], code: Tensor) -> Edit:
-        images, flow = self.make(features, code)
+        images, flow = self.edit_and_flow(features, code)
         return Edit(images, flow=flow)
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
         """B x 3 x S x S in [-1, 1] under B x dim codes; "residual" and "warp_residual" may leave
         the range by a little in training."""
-        return self.make(self.encode(x), code)[0]
+        return self.edit_and_flow(self.encode(x), code)[0]
 
 
 class MatmulConv2d(nn.Conv2d):
-    """nn.Conv2d for square kernels, worked out as one matrix product on maps of at most 4 x 4.
+    """nn.Conv2d for square kernels, computed as one matrix product on maps of at most 4 x 4.
 
-    There a convolution has few positions to share its millions of weights among, and on a CPU it
-    spends four fifths of its time on rearranging them.
+    On such maps a convolution uses its millions of weights at few positions, and on a CPU it spends
+    four fifths of the time on reordering them.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -226,10 +228,11 @@ class MatmulConv2d(nn.Conv2d):
         patches = F.unfold(x, k, padding=p, stride=s)  # B x (channels, k, k) x side^2
         if weight.is_contiguous():
             patches = patches.transpose(1, 2)
-        else:  # channels last: the same product, its terms in the order in which the weights lie
+        else:  # channels_last: the same product with its terms in the memory order of the weights
             patches = patches.unflatten(1, (-1, k * k)).permute(0, 3, 2, 1).flatten(2)
             weight = weight.permute(0, 2, 3, 1)
-        # two-dimensional, or a product without gradients repeats the weights for every picture
+        # Flattened to two dimensions: a batched product without gradients copies the weights for
+        # every image.
         out = F.linear(patches.flatten(0, 1), weight.flatten(1), self.bias)
         return out.unflatten(0, (-1, side, side)).permute(0, 3, 1, 2)
 
@@ -246,7 +249,8 @@ class PatchDiscriminator(nn.Module):
         layers, side = config.d_layers, size >> config.d_layers
         if side << layers != size or side == 0:
             raise ValueError(
-                f"a critic of {layers} layers needs a size that {2**layers} divides, got {size}"
+                f"a discriminator of {layers} layers needs a size that "
+                f"{2**layers} divides, got {size}"
             )
         widths = [min(config.d_width << i, config.d_max_channels) for i in range(layers)]
         self.layers = nn.ModuleList(
@@ -261,5 +265,5 @@ class PatchDiscriminator(nn.Module):
         return self.src(x).float(), self.cls(x).flatten(1).float()
 
     def score(self, x: Tensor) -> Tensor:
-        """The patch scores alone: what a gradient penalty differentiates."""
-        return self.forward(x)[0]  # not `self(x)`: a compiled call cannot be differentiated twice
+        """The patch scores alone, the input of a gradient penalty."""
+        return self.forward(x)[0]  # not `self(x)`: a compiled call has no second derivatives

@@ -1,5 +1,6 @@
 """The networks of StarGAN v2 (Choi et al., CVPR 2020, appendix): a residual generator whose decoder
-follows a style, the mapping network and the style encoder that make styles, the discriminator.
+has adaptive norms, the mapping network and the style encoder, which compute styles, and the
+discriminator.
 """
 
 from __future__ import annotations
@@ -17,16 +18,18 @@ from ganmut.networks.config import NetworkConfig, setting
 from ganmut.networks.edit import Edit
 from ganmut.networks.stargan import MatmulConv2d, Norm, modulate, smooth_residual
 
-SLOPE = 0.2  # of every leaky ReLU
+SLOPE = 0.2  # of all leaky ReLUs
 
 
 @dataclass(frozen=True)
 class StyleConfig(NetworkConfig):
     """Settings of the networks of StarGAN v2."""
 
-    width: int = setting(128, "channels of the generator's first layer (paper: 2^14 / size)")
+    width: int = setting(128, "channels of the generator's first layer (published: 2^14 / size)")
     max_channels: int = setting(512, "channels of the generator's widest layer")
-    blocks: int = setting(2, "residual blocks at the smallest size, on either side of the style")
+    blocks: int = setting(
+        2, "residual blocks at the smallest size, in the encoder and in the decoder"
+    )
     d_width: int = setting(128, "channels of the first layer of discriminator and style encoder")
     d_layers: int = setting(5, "halvings in discriminator and style encoder")
     d_max_channels: int = setting(
@@ -44,11 +47,11 @@ class StyleConfig(NetworkConfig):
 
 
 class Block(nn.Module):
-    """Pre-activated residual block, (shortcut + residual) / sqrt 2; a pooling ("average" or "max")
+    """Pre-activation residual block, (shortcut + residual) / sqrt 2; pool ("average" or "max")
     halves the sides.
 
-    It comes before the shortcut's 1 x 1 convolution: average pooling commutes with that, and so it
-    costs a quarter.
+    The shortcut is pooled before its 1 x 1 convolution. Average pooling commutes with it, and the
+    convolution costs a quarter.
     """
 
     def __init__(self, inputs: int, outputs: int, norm: bool = False, pool: str = ""):
@@ -81,8 +84,8 @@ class StyledNorm(nn.Module):
 
 
 class StyledBlock(nn.Module):
-    """The decoder's residual block; "up" doubles the sides, after the shortcut's convolution, with
-    which it commutes."""
+    """The decoder's residual block; `up` doubles the sides, on the shortcut after its 1 x 1
+    convolution, with which upsampling commutes."""
 
     def __init__(self, inputs: int, outputs: int, style: int, up: bool = False):
         super().__init__()
@@ -113,7 +116,7 @@ class PerEmotionLinear(nn.Module):
 
 
 class MappingNetwork(nn.Module):
-    """forward(latent n x latent) -> n x emotions x style: four shared layers, then four for each
+    """forward(latent n x latent) -> n x emotions x style: four shared layers, then four per
     emotion."""
 
     def __init__(self, config: StyleConfig, kinds: int):
@@ -134,8 +137,9 @@ class MappingNetwork(nn.Module):
 
 
 class DownsamplingTrunk(nn.Module):
-    """What discriminator and style encoder share: residual blocks down to a small map, and one
-    convolution over all of it. forward(x) -> n x `outputs`."""
+    """The trunk of discriminator and style encoder: residual blocks down to a small map, and one
+    convolution over the whole map. forward(x B x 3 x S x S) -> B x `outputs`. Raises ValueError for
+    a size that 2^d_layers does not divide."""
 
     def __init__(self, config: StyleConfig, size: int):
         super().__init__()
@@ -154,7 +158,7 @@ class DownsamplingTrunk(nn.Module):
 
 
 class StyleEncoder(nn.Module):
-    """forward(x B x 3 x S x S, label int64 B) -> B x style: the style of a picture as one of an
+    """forward(x B x 3 x S x S, label int64 B) -> B x style: the style of an image for an
     emotion."""
 
     def __init__(self, config: StyleConfig, size: int, kinds: int):
@@ -167,7 +171,7 @@ class StyleEncoder(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """forward(x) -> B x emotions: for every emotion, whether x is a real face that shows it."""
+    """forward(x B x 3 x S x S) -> B x emotions: one real-or-fake score per emotion."""
 
     def __init__(self, config: StyleConfig, size: int, kinds: int):
         super().__init__()
@@ -179,9 +183,10 @@ class Discriminator(nn.Module):
 
 
 class StarGANv2Generator(nn.Module):
-    """The generator, with the mapping network and the style encoder that make its styles.
+    """The generator, with the mapping network and the style encoder that compute its styles.
 
-    Sides are halved until they are between 16 and 31, by a block each.
+    A block halves the sides until they are between 16 and 31. Raises ValueError for a size that
+    cannot be halved so often.
     """
 
     def __init__(self, config: StyleConfig, size: int, kinds: int):
@@ -204,13 +209,14 @@ class StarGANv2Generator(nn.Module):
         self.encoder = StyleEncoder(config, size, kinds)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The source and its features, which do not depend on the style."""
         return x, self.down(self.stem(x))
 
     def decode(self, features: tuple[Tensor, Tensor], style: Tensor) -> Edit:
-        return Edit(self.make(features, style))
+        return Edit(self.edit_features(features, style))
 
-    def make(self, features: tuple[Tensor, Tensor], style: Tensor) -> Tensor:
-        """B x 3 x S x S: the edit of encoded faces."""
+    def edit_features(self, features: tuple[Tensor, Tensor], style: Tensor) -> Tensor:
+        """B x 3 x S x S: the edit of encoded faces under B x style styles."""
         x, h = features
         for block in self.up:
             h = block(h, style)
@@ -219,16 +225,16 @@ class StarGANv2Generator(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """B x 3 x S x S under B x style styles; not bounded, as published."""
-        return self.make(self.encode(x), style)
+        return self.edit_features(self.encode(x), style)
 
 
 def pick(each: Tensor, label: Tensor) -> Tensor:
-    """The row of the label: n x emotions (x values), int64 n -> n (x values)."""
+    """Selects by label: n x emotions (x values), int64 n -> n (x values)."""
     return each[torch.arange(len(label), device=label.device), label]
 
 
 def he_normal(layer: nn.Module) -> None:
-    """He's normal initialisation by fan-in, biases at zero."""
+    """Initialises a convolution or linear layer: He's normal by fan-in, biases zero."""
     if isinstance(layer, (nn.Conv2d, nn.Linear)):
         nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
         if layer.bias is not None:

@@ -1,5 +1,7 @@
-"""Bending pictures by a flow: B x 2 x H x W in pixels, (right, down). The pixel at p shows what was
-at p + flow(p). Zero is the identity; enlarged with its picture, a flow grows in numbers too.
+"""Warps of images by a flow: B x 2 x H x W in pixels, (right, down).
+
+The output at p is the input at p + flow(p), so a zero flow is the identity. The flow of an enlarged
+image is enlarged by the same factor and multiplied by it.
 """
 
 from __future__ import annotations
@@ -8,21 +10,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-REACH = 5.0  # px: the largest offset at 128 px (DefGAN), or step between neighbours
+REACH = 5.0  # px at 128 px: the largest offset, or step between neighbours (DefGAN)
 
 
 def residual_flow(raw: Tensor) -> Tensor:
-    """B x 2 x S/4 x S/4 -> flow at S: REACH * tanh, in pixels at 128 px, enlarged bilinearly."""
+    """B x 2 x S/4 x S/4 -> B x 2 x S x S flow in pixels: REACH * tanh, enlarged bilinearly."""
     reach = REACH * 4 * raw.shape[-1] / 128
     return F.interpolate(reach * raw.tanh(), scale_factor=4, mode="bilinear", align_corners=False)
 
 
 def warp(x: Tensor, flow: Tensor) -> Tensor:
-    """B x C x H x W float32: x bent by a flow, bilinear; beyond the frame its border goes on."""
+    """B x C x H x W float32: x warped by a flow, bilinear, with the border repeated outside."""
     height, width = x.shape[-2:]
     flow = flow.float()
-    # Pixel centres lie at odd multiples of 1 / width (align_corners=False): exact in float32 for
-    # sides that are powers of two, so that the identity returns the very picture.
+    # Pixel centres are odd multiples of 1 / width (align_corners=False). For sides that are powers
+    # of two they are exact in float32, so that a zero flow returns x bit for bit.
     across = torch.arange(width, device=x.device) * 2 + 1 - width
     down = torch.arange(height, device=x.device) * 2 + 1 - height
     grid = torch.stack(
@@ -32,16 +34,16 @@ def warp(x: Tensor, flow: Tensor) -> Tensor:
 
 
 def compose(first: Tensor, then: Tensor) -> Tensor:
-    """The one flow that bends as `first` and then `then` do: warp(warp(x, first), then).
+    """The flow that is equivalent to two warps: warp(warp(x, first), then).
 
-    A pixel of the result looks at p + then(p), where the first flow has to be read: it is sampled
-    like a picture. The order matters, and the other one is wrong by little.
+    A pixel p of the result samples at p + then(p), so `first` is evaluated there, by a warp. The
+    order matters: warps do not commute.
     """
     return then + warp(first, then)
 
 
 def folded(flow: Tensor) -> Tensor:
-    """Share of the pixels at which a flow turns the picture over: negative Jacobian determinant."""
+    """Share of the pixels where a flow folds the image: the Jacobian determinant is negative."""
     flow = flow.float()
     along = flow[..., :-1, 1:] - flow[..., :-1, :-1]
     down = flow[..., 1:, :-1] - flow[..., :-1, :-1]

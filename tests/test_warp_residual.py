@@ -13,7 +13,7 @@ from ganmut.emotions import EMOTIONS
 from ganmut.methods.base import METHODS
 from ganmut.networks.warp import REACH, warp
 
-BENDING = ("stargan", "ganmut", "gganmut")
+WARPING = ("stargan", "ganmut", "gganmut")
 
 
 def small(name: str, output: str = "warp_residual", training: bool = False):
@@ -36,7 +36,7 @@ def loosened(method):
     return method
 
 
-@pytest.mark.parametrize("name", BENDING)
+@pytest.mark.parametrize("name", WARPING)
 def test_it_starts_unbent(name, people):
     editor = Editor(small(name), {})
     made = editor.edit_details(editor.prepare(people), editor.space.of("happy"))
@@ -46,12 +46,16 @@ def test_it_starts_unbent(name, people):
 def test_the_edit_is_the_source_under_the_flow_plus_a_change(people):
     method = loosened(small("ganmut"))
     x = images.to_float(people)
-    edited, flow = method.G.make(method.G.encode(x), torch.tensor([[0.5, 0.2]]).expand(3, 2))
+    edited, flow = method.G.edit_and_flow(
+        method.G.encode(x), torch.tensor([[0.5, 0.2]]).expand(3, 2)
+    )
     assert 0.1 < flow.abs().max() <= REACH * 32 / 128
     added = edited - warp(x, flow)
     assert 0 < added.abs().mean() < (edited - x).abs().mean()
     torch.nn.init.zeros_(method.G.trunk.head.weight)
-    plain, flow = method.G.make(method.G.encode(x), torch.tensor([[0.5, 0.2]]).expand(3, 2))
+    plain, flow = method.G.edit_and_flow(
+        method.G.encode(x), torch.tensor([[0.5, 0.2]]).expand(3, 2)
+    )
     torch.testing.assert_close(plain, warp(x, flow))
 
 
@@ -72,8 +76,8 @@ def test_gradients_reach_the_flow(people):
 def test_only_these_methods_bend():
     for name in METHODS:
         allowed = METHODS[name].Config.choices()["output"]
-        assert ("warp_residual" in allowed) == (name in BENDING)
-        if name not in BENDING:
+        assert ("warp_residual" in allowed) == (name in WARPING)
+        if name not in WARPING:
             with pytest.raises(ValueError, match="output must be one of"):
                 dataclasses.replace(METHODS[name].PAPER, output="warp_residual")
 
