@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from toys import BENCH_METHODS, TINY, TOY, ToySource, world
+from toys import BENCH_METHODS, TINY, TOY, ToySource, random_batch, world
 
 from bench import figures, protocol, resolve, results, run, systems
 from bench.figures import canvas
@@ -47,9 +47,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture
 def batch() -> Batch:
     """16 random 32 px faces, every emotion among them."""
-    generator = torch.Generator().manual_seed(0)
-    x = torch.rand(16, 3, 32, 32, generator=generator) * 2 - 1
-    return Batch(x, torch.arange(16) % 7, torch.rand(16, 17, generator=generator))
+    return random_batch()
 
 
 @pytest.fixture(scope="module")

@@ -119,7 +119,7 @@ def test_paper_grids():
     assert torch.isclose(SPACES["plane"].grid()[:, 0].unique().diff(), torch.tensor(0.1)).all()
 
 
-def test_named_codes_that_leave_something_to_chance_keep_the_emotion(space):
+def test_sample_emotion_gives_valid_reproducible_codes(space):
     for emotion in space.emotions:
         several = space.sample_emotion(emotion, 40, seeded(0))
         assert several.shape == (40, space.dim)
@@ -130,7 +130,7 @@ def test_named_codes_that_leave_something_to_chance_keep_the_emotion(space):
             assert torch.equal(several[0], space.of(emotion))
 
 
-def test_styles_are_made_of_an_emotion_and_a_latent():
+def test_styles_depend_on_emotion_and_latent():
     space = SPACES["styles"]
     assert space.dim == 12
     torch.testing.assert_close(
@@ -153,7 +153,7 @@ def test_units_are_drawn_from_real_faces():
     assert len(drawn.unique(dim=0)) > 150
 
 
-def test_disc_samples_are_uniform_in_radius_not_in_area():
+def test_disc_samples_are_uniform_in_radius():
     radius = SPACES["disc"].sample(20000, torch.Generator().manual_seed(0)).norm(dim=1)
     assert abs(float((radius < 0.5).float().mean()) - 0.5) < 0.02
 

@@ -155,7 +155,7 @@ def flip(x: torch.Tensor) -> torch.Tensor:
     return x.flip(1)
 
 
-def test_ganmut_s_linear_model_sees_blue_first(tmp_path):
+def test_linear_model_of_ganmut_is_bgr(tmp_path):
     rng = Rng()
     axes = rng.normal(6, 2)
     theirs = {"axes.weight": axes, "axes.bias": rng.normal(6), **sequential(3 + 2, rng)}
@@ -169,7 +169,7 @@ def test_ganmut_s_linear_model_sees_blue_first(tmp_path):
     assert method.name == "ganmut" and method.emotions == EMOTIONS
 
 
-def test_ganmut_s_gaussian_model_keeps_its_modes_and_densities(tmp_path):
+def test_gaussian_model_keeps_modes_and_densities(tmp_path):
     rng = Rng()
     theirs = {
         "covariance_angles.weight": 3 * rng.normal(1, 7),
@@ -309,11 +309,16 @@ def stargan_v2(rng: Rng, head_first: bool = True, of: Sizes = SMALL) -> dict:
         reader |= resblock(rng, f"down.{i + 1}", a, b, normed=False)
     after = len(of.reader) + 2  # an activation stands between
     reader |= conv(rng, f"down.{after}", of.high, of.high, 4)
-    critic = dict(reader) | conv(rng, f"down.{after + 2}", of.high, of.kinds, 1)
+    discriminator = dict(reader) | conv(rng, f"down.{after + 2}", of.high, of.kinds, 1)
     for k in range(of.kinds):
         reader |= lin(rng, f"heads.{k}", of.high, of.style)
     generator = {**stem, **head, **body} if head_first else {**stem, **body, **head}
-    return {"generator": generator, "critic": critic, "mapping": mapping, "styles": reader}
+    return {
+        "generator": generator,
+        "discriminator": discriminator,
+        "mapping": mapping,
+        "styles": reader,
+    }
 
 
 def act(x):
@@ -388,8 +393,8 @@ def test_stargan_v2(tmp_path, head_first):
         made = method.map_latent(torch.full((3,), ours), latent).detach()
         assert torch.allclose(made, styles(theirs["mapping"], latent, kind), atol=1e-5)
         with torch.no_grad():
-            seen = method.G.encoder(faces(), torch.full((3,), ours))
-        assert torch.allclose(seen, read_style(theirs["styles"], faces(), kind), atol=1e-5)
+            encoded = method.G.encoder(faces(), torch.full((3,), ours))
+        assert torch.allclose(encoded, read_style(theirs["styles"], faces(), kind), atol=1e-5)
 
 
 def test_stargan_v2_with_a_landmark_network_is_refused(tmp_path):
@@ -460,10 +465,10 @@ def test_stargan_v2_as_released():
         "generator": 33_632_003,
         "mapping": 6_542_272,
         "styles": 20_963_904,
-        "critic": 20_737_671,
+        "discriminator": 20_737_671,
     }
     flat = {f"{name}.{key}": v for name, network in theirs.items() for key, v in network.items()}
-    checkpoint = Checkpoint(Path("theirs.ckpt"), flat)
+    checkpoint = Checkpoint(Path(r"theirs\.ckpt"), flat)
     method = FORMATS["stargan_v2"]().method(checkpoint, EMOTIONS, 128).eval()
     checkpoint.finish()
     assert method.size == 128
@@ -471,8 +476,8 @@ def test_stargan_v2_as_released():
     want = generate(theirs["generator"], x, style, RELEASED)
     assert torch.allclose(edit(method, x, style), want, atol=1e-5)
     with torch.no_grad():
-        seen = method.G.encoder(x, torch.tensor([3]))
-    assert torch.allclose(seen, read_style(theirs["styles"], x, 3, RELEASED), atol=1e-5)
+        encoded = method.G.encoder(x, torch.tensor([3]))
+    assert torch.allclose(encoded, read_style(theirs["styles"], x, 3, RELEASED), atol=1e-5)
 
 
 # What can be wrong --------------------------------------------------------------------------------
@@ -490,7 +495,7 @@ class Harm:
 def test_a_checkpoint_with_code_is_not_read(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save({"main.0.weight": torch.zeros(1), "more": Harm()}, "bad.ckpt")
-    with pytest.raises(BadWeights, match="holds more than tensors, which could be code: it is not"):
+    with pytest.raises(BadWeights, match=r"bad\.ckpt"):
         convert("bad.ckpt", "stargan", "out")
     assert not (tmp_path / "harm").exists() and not (tmp_path / "out").exists()
 
@@ -502,7 +507,7 @@ WRONG = [
     ("ganmut", lambda t: None, r"codes of 7 values, not 2"),
     ("ganimation", lambda t: None, r"theirs\.ckpt has no conv7 of shape 1"),
     ("stargan_v2", lambda t: None, "holds no generator of StarGAN v2"),
-    ("stargan", lambda t: t.clear() or t.update(note=torch.tensor(3)), "no tensors by name"),
+    ("stargan", lambda t: t.clear() or t.update(note=torch.tensor(3)), r"theirs\.ckpt"),
 ]
 
 
@@ -515,9 +520,9 @@ def test_another_network_is_refused_by_name(tmp_path, format, alter, message):
     assert not (tmp_path / "ours").exists()
 
 
-def test_labels_are_asked_for_where_the_file_has_other_than_seven(tmp_path):
+def test_labels_are_required_unless_seven(tmp_path):
     theirs = sequential(3 + 5, Rng())
-    with pytest.raises(BadWeights, match=r"5 labels: .*not in the fil"):
+    with pytest.raises(BadWeights, match="5 labels"):
         converted(tmp_path, theirs, "stargan")
     with pytest.raises(BadWeights, match="neutral"):
         converted(tmp_path, theirs, "stargan", labels=("happy", "sad"))
@@ -529,7 +534,7 @@ def test_labels_are_asked_for_where_the_file_has_other_than_seven(tmp_path):
         converted(tmp_path, theirs, "stargam")
 
 
-def test_the_command_writes_a_weight_that_says_where_it_is_from(tmp_path, capsys):
+def test_command_writes_a_weight_with_its_origin(tmp_path, capsys):
     torch.save(sequential(3 + 7, Rng()), tmp_path / "200000-G.ckpt")
     out = str(tmp_path / "out")
     asked = ["convert", str(tmp_path / "200000-G.ckpt"), "--from", "stargan", "--out", out]
@@ -538,6 +543,6 @@ def test_the_command_writes_a_weight_that_says_where_it_is_from(tmp_path, capsys
     assert config["converted_from"].startswith("200000-G.ckpt, sha256 ")
     assert config["crop"] == "the authors' own" and config["licence"] == "other"
     assert weights.load(out, "cpu").size == SIZE
-    assert "their licence of it applies" in (tmp_path / "out" / "README.md").read_text()
+    assert config["note"] in (tmp_path / "out" / "README.md").read_text()
     assert main(["convert", str(tmp_path / "no.ckpt"), "--from", "stargan", "--out", out]) == 2
-    assert "there is no such checkpoint" in capsys.readouterr().err
+    assert str(tmp_path / "no.ckpt") in capsys.readouterr().err

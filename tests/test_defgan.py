@@ -49,7 +49,7 @@ def drawn(method, batch):
 
 
 def wake(method) -> None:
-    """The flow begins at nothing: weights that bend."""
+    """The initial flow is zero: sets weights that warp."""
     head = method.G.deformer.head.weight
     head.data.copy_(0.1 * torch.randn(head.shape, generator=rng()))
 
@@ -58,19 +58,19 @@ def wake(method) -> None:
 
 
 @pytest.mark.parametrize("sides", [(64, 64), (40, 92)])
-def test_no_flow_is_the_picture(sides):
+def test_zero_flow_is_the_identity(sides):
     x = torch.rand(2, 3, *sides, generator=rng()) * 2 - 1
     assert (warp(x, torch.zeros(2, 2, *sides)) - x).abs().max() < 1e-5
 
 
-def test_a_flow_is_in_pixels_right_and_down_and_the_border_goes_on():
+def test_flows_are_pixels_with_repeated_border():
     x = torch.rand(1, 1, 8, 8, generator=rng())
     warped = warp(x, shift(2, -1, 8))
     assert torch.allclose(warped[..., 1:, :6], x[..., :7, 2:], atol=1e-6)
     assert torch.allclose(warped[..., 1:, 6:], x[..., :7, 7:].expand(-1, -1, -1, 2), atol=1e-6)
 
 
-def test_a_flow_fits_every_size_when_it_grows_with_it():
+def test_scaled_flow_fits_the_scaled_image():
     flow = swell(64)
     large = warp(smooth(128), 2 * pictures.resize(flow, 128))
     apart = (pictures.resize(large, 64) - warp(smooth(64), flow)).abs()
@@ -86,7 +86,7 @@ def test_composing_with_the_inverse_returns_the_picture():
     assert apart[..., :56].mean() < 0.01
 
 
-def test_the_order_of_composition_is_that_of_bending():
+def test_compose_follows_the_order_of_warps():
     first, then = swell(), shift(6, 0)
     twice, core = warp(warp(smooth(), first), then), (..., slice(None), slice(0, 50))
     assert (warp(smooth(), compose(first, then)) - twice)[core].abs().max() < 0.05
@@ -106,7 +106,7 @@ def test_folding_is_counted():
 # ---- the two kinds of flow
 
 
-def test_residual_offsets_have_a_reach_that_grows_with_the_picture():
+def test_residual_offsets_scale_with_the_size():
     for side, reach in ((64, 2.5), (128, 5.0)):
         raw = torch.full((1, 2, side // 4, side // 4), 1e3)
         assert torch.allclose(residual_flow(raw), torch.tensor(reach))
@@ -125,7 +125,7 @@ def test_integral_flows_keep_the_order_of_the_pixels():
 
 
 @pytest.mark.parametrize("flow", ["residual", "integral"])
-def test_it_starts_unbent_and_edits_all_the_same(batch, flow):
+def test_initial_flow_is_zero(batch, flow):
     method = toy("defgan", flow=flow)
     edit = method.edit(method.encode(batch.x), method.space().of("happy").expand(16, -1))
     assert edit.flow.shape == (16, 2, 32, 32) and edit.flow.abs().max() < 1e-4
@@ -137,7 +137,7 @@ def test_it_starts_unbent_and_edits_all_the_same(batch, flow):
         toy("defgan", flow="spline")
 
 
-def test_the_flow_depends_on_what_is_shown_and_what_is_wanted(method, batch):
+def test_flow_depends_on_source_and_target(method, batch):
     wake(method)
     shown = method.G(batch.x, batch.units, batch.units).flow
     assert (method.G(batch.x, 1 - batch.units, batch.units).flow - shown).abs().mean() > 1e-3
@@ -147,7 +147,7 @@ def test_the_flow_depends_on_what_is_shown_and_what_is_wanted(method, batch):
 # ---- editing
 
 
-def test_the_edit_is_texture_over_the_bent_source(method, batch):
+def test_edit_is_texture_over_warped_source(method, batch):
     wake(method)
     features = method.encode(batch.x)
     edit = method.edit(features, batch.units)
@@ -162,7 +162,7 @@ def test_the_edit_is_texture_over_the_bent_source(method, batch):
     assert torch.allclose(between, edit.images, atol=1e-5)
 
 
-def test_editing_asks_the_reader_what_the_source_shows(method, batch):
+def test_encode_estimates_the_source_units(method, batch):
     wake(method)
     read = method.encode(batch.x)[2]
     assert torch.equal(read, method.G.reader(batch.x).clamp(0, 1))
@@ -171,7 +171,7 @@ def test_editing_asks_the_reader_what_the_source_shows(method, batch):
     assert (method.edit(method.encode(batch.x), batch.units).flow - before).abs().mean() > 1e-3
 
 
-def test_only_its_own_loss_teaches_the_reader(method, batch):
+def test_reader_has_gradients_from_its_loss_only(method, batch):
     _, terms, _ = drawn(method, batch)
     reader = list(method.G.reader.parameters())
     own = torch.autograd.grad(terms["read"], reader, retain_graph=True)
@@ -186,7 +186,7 @@ def test_only_its_own_loss_teaches_the_reader(method, batch):
 # ---- the losses
 
 
-def test_penalties_ask_for_less(method, batch):
+def test_penalties_have_positive_gradients(method, batch):
     wake(method)
     _, terms, made = drawn(method, batch)
     for name, field in (("eye_M", made.mask), ("eye_G", made.flow)):
@@ -198,8 +198,8 @@ def test_penalties_ask_for_less(method, batch):
         assert (slope * rough).sum() > 0, name
 
 
-def made_of(x: torch.Tensor, flow: torch.Tensor) -> DefGANOutput:
-    """What a generator would have made that bends by `flow` and paints nothing."""
+def output_of(x: torch.Tensor, flow: torch.Tensor) -> DefGANOutput:
+    """The output of a generator that warps by `flow` and adds no texture."""
     flow = flow.expand(len(x), -1, -1, -1)
     warped = warp(x, flow)
     return DefGANOutput(warped, warped, torch.zeros_like(x[:, :1]), warped, flow)
@@ -208,7 +208,7 @@ def made_of(x: torch.Tensor, flow: torch.Tensor) -> DefGANOutput:
 def test_flows_are_weighed_in_pixels_at_128(method, batch, monkeypatch):
     side, target = TOY["size"], method.sample_targets(batch, rng())
     quarter = side / 128
-    monkeypatch.setattr(method.G, "forward", lambda x, *_: made_of(x, shift(quarter, 0, side)))
+    monkeypatch.setattr(method.G, "forward", lambda x, *_: output_of(x, shift(quarter, 0, side)))
     terms = method.g_loss(batch, target, method.fake(batch, target))
     assert float(terms["eye_G"]) == pytest.approx(method.config.lambda_eye_G)  # 1 px at 128 px
     assert float(terms["TV_G"]) == 0
@@ -216,11 +216,11 @@ def test_flows_are_weighed_in_pixels_at_128(method, batch, monkeypatch):
     assert float(terms["comp"]) == pytest.approx(twice, rel=1e-5)
 
 
-def test_the_way_back_is_sampled_where_it_leads(method, batch, monkeypatch):
+def test_backward_flow_is_composed_in_order(method, batch, monkeypatch):
     """comp is the length of flow(p + back(p)) + back(p): the other order gives another number."""
     side, target = TOY["size"], method.sample_targets(batch, rng())
     there, back = swell(side, 0.2), shift(3, 1, side)
-    made = iter([made_of(batch.x, there), made_of(batch.x, back)])
+    made = iter([output_of(batch.x, there), output_of(batch.x, back)])
     monkeypatch.setattr(method.G, "forward", lambda *_: next(made))
     comp = float(method.g_loss(batch, target, method.fake(batch, target))["comp"])
 
@@ -231,21 +231,21 @@ def test_the_way_back_is_sampled_where_it_leads(method, batch, monkeypatch):
     assert abs(comp - length(back, there)) > 1
 
 
-def test_the_way_back_runs_from_the_target_to_the_source(method, batch, monkeypatch):
+def test_cycle_swaps_source_and_target(method, batch, monkeypatch):
     calls, forward = [], method.G.forward
     monkeypatch.setattr(method.G, "forward", lambda *a: calls.append(a) or forward(*a))
     target = method.sample_targets(batch, rng())
     x_fake = method.fake(batch, target)
     method.g_loss(batch, target, x_fake)
-    (_, shown, wanted), (x, shown_back, wanted_back) = calls
-    assert x is x_fake and torch.equal(shown, batch.units) and torch.equal(wanted, target)
-    assert torch.equal(shown_back, target) and torch.equal(wanted_back, batch.units)
+    (_, shown, target_code), (x, shown_back, target_back) = calls
+    assert x is x_fake and torch.equal(shown, batch.units) and torch.equal(target_code, target)
+    assert torch.equal(shown_back, target) and torch.equal(target_back, batch.units)
 
 
 # ---- identity of the warped face
 
 
-def test_the_face_embedder_is_no_part_of_what_is_trained_or_saved(method, batch):
+def test_embedder_is_neither_trained_nor_saved(method, batch):
     names = set(method.state_dict())
     _, terms, made = drawn(method, batch)
     assert (
@@ -272,18 +272,18 @@ def test_without_an_embedder_there_is_no_such_term(batch, monkeypatch):
     editor.edit(editor.encode(batch.x), batch.units)
 
 
-def test_the_log_tells_a_flow_that_sleeps_from_one_that_bends(method, batch):
+def test_log_metrics_describe_flow_and_mask(method, batch):
     assert method.log_metrics() == {}
     drawn(method, batch)
     assert method.log_metrics()["max_offset"] == method.log_metrics()["folded"] == 0
     wake(method)
     _, _, made = drawn(method, batch)
-    seen = method.log_metrics()
-    assert 0 < seen["mean_offset"] < seen["max_offset"] <= 5 * math.sqrt(2) / 4 + 1e-6
-    assert seen["mean_M"] == pytest.approx(float(made.mask.detach().mean()))
+    metrics = method.log_metrics()
+    assert 0 < metrics["mean_offset"] < metrics["max_offset"] <= 5 * math.sqrt(2) / 4 + 1e-6
+    assert metrics["mean_M"] == pytest.approx(float(made.mask.detach().mean()))
 
 
-def test_labels_do_instead_of_units(batch):
+def test_labels_instead_of_units(batch):
     method = toy("defgan", code_type="labels")
     _, terms, _ = drawn(method, type(batch)(batch.x, batch.emotion))
     assert all(term.isfinite() for term in terms.values())

@@ -63,7 +63,7 @@ def test_pasting_what_has_not_changed_changes_nothing(x):
         assert torch.equal(efgan.paste(x, box.crop(x).clone(), box, rim), x)
 
 
-def test_a_patch_is_pasted_where_it_was_cut_and_fades_at_its_rim():
+def test_patches_are_pasted_in_place_and_feathered():
     box = region_boxes(128)["mouth"]
     rim = efgan.feather(box, 128)
     whole = efgan.paste(torch.zeros(1, 3, 128, 128), torch.ones(1, 3, *box[2:]), box, rim)
@@ -88,7 +88,7 @@ def test_masks_at_their_extremes_keep_or_replace(x, code):
             assert torch.equal(made.image, x)
 
 
-def test_the_sparsity_loss_is_smaller_where_less_is_edited():
+def test_rms_of_constant_masks():
     open_, shut = torch.full((3, 1, 8, 12), 0.9), torch.full((3, 1, 8, 12), 0.1)
     assert float(rms(open_)) == pytest.approx(0.9) and float(rms(shut)) == pytest.approx(0.1)
 
@@ -104,7 +104,7 @@ def test_the_sparsity_loss_counts_every_branch(batch):
         assert float(attn.detach()) == pytest.approx(opened * weight, abs=1e-6)
 
 
-def test_a_cascade_of_one_stage_is_the_single_network(x, code):
+def test_cascade_of_one_stage_equals_efgan(x, code):
     single, cascade = toy("efgan"), toy("efgan_cascade", stages=1)
     moved(single.G)
     cascade.init_from(single)
@@ -114,17 +114,17 @@ def test_a_cascade_of_one_stage_is_the_single_network(x, code):
     assert not torch.equal(ours.images, x)
 
 
-def test_a_cascade_starts_with_the_single_network_in_every_stage(x, code):
+def test_cascade_loads_the_single_network_per_stage(x, code):
     single, cascade = toy("efgan"), toy("efgan_cascade")
     moved(single.G)
     bank = cascade.G.bank.clone()
     cascade.init_from(single)
-    wanted = single.G.stages[0].state_dict()
+    expected = single.G.stages[0].state_dict()
     assert len(cascade.G.stages) == 3 and len(single.G.stages) == 1
     for stage in cascade.G.stages:
         found = stage.state_dict()
-        assert found.keys() == wanted.keys()
-        assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[name], expected[name]) for name in expected)
     pointers = {p.data_ptr() for p in cascade.G.parameters()}
     assert len(pointers) == len(list(cascade.G.parameters()))  # copies, each with its own future
     assert torch.equal(cascade.G.bank, bank)
@@ -140,7 +140,7 @@ def test_a_cascade_starts_with_the_single_network_in_every_stage(x, code):
 @pytest.mark.parametrize(
     "donor", [("ganmut", {}), ("efgan", {"width": 12}), ("efgan_cascade", {"stages": 2})]
 )
-def test_a_start_that_does_not_fit_says_what_would(donor):
+def test_init_from_refuses_other_networks(donor):
     name, settings = donor
     with pytest.raises(ValueError, match=f"cannot start from this {name}: give an efgan"):
         toy("efgan_cascade").init_from(toy(name, **settings))
@@ -167,7 +167,7 @@ def test_no_residual_is_no_change(code):
     assert (interp(code, code.flip(1) - code) - code.flip(1)).abs().max() > 0.01
 
 
-def test_stages_edit_one_after_the_other_and_share_the_critics(batch):
+def test_stages_are_sequential_and_share_discriminators(batch):
     method = toy("efgan_cascade")
     moved(method.G)
     target = method.sample_targets(batch, rng())
@@ -184,7 +184,7 @@ def test_stages_edit_one_after_the_other_and_share_the_critics(batch):
 
 
 @pytest.mark.parametrize("preset", ["paper", "cpu"])
-def test_every_critic_has_its_penalty(preset, batch):
+def test_every_discriminator_has_a_penalty(preset, batch):
     method = toy("efgan_cascade", preset)
     target = method.sample_targets(batch, rng())
     terms = method.d_penalty(batch, target, method.fake(batch, target).detach(), rng())
@@ -195,7 +195,7 @@ def test_every_critic_has_its_penalty(preset, batch):
     assert all(float(layer.weight.grad.abs().sum()) > 0 for layer in scores)
 
 
-def test_losses_want_what_the_same_step_made(batch):
+def test_losses_need_a_fake_of_the_step(batch):
     method = toy("efgan")
     with pytest.raises(ValueError, match="call it first"):
         method.g_loss(batch, method.sample_targets(batch, rng()), batch.x)

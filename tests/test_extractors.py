@@ -82,39 +82,40 @@ def test_the_registry_knows_the_three_networks():
 def test_networks_are_small_and_have_128_features(name):
     network = extractors.EXTRACTORS[name]()
     assert sum(p.numel() for p in network.parameters()) <= 1_500_000
-    seen = network(torch.randint(0, 256, (2, 3, 70, 70)).to(torch.uint8))
-    assert seen.features.shape == (2, 128) and seen.features.dtype == torch.float32
+    extraction = network(torch.randint(0, 256, (2, 3, 70, 70)).to(torch.uint8))
+    assert extraction.features.shape == (2, 128) and extraction.features.dtype == torch.float32
 
 
 def test_the_emotion_classifier_learns(trained):
     found = scores(trained["emotion"])
     assert found["accuracy"] > 0.9 and set(found["per_emotion"]) == set(EMOTIONS)
     assert found["faces"] == len(TEST) == sum(map(sum, found["confusion"]))
-    seen = extractors.load(trained["emotion"], "cpu")(TEST.faces())
-    assert torch.allclose(seen.outputs.sum(1), torch.ones(len(TEST)))
-    told = (seen.outputs.argmax(1) == TEST.emotion).float()
+    extraction = extractors.load(trained["emotion"], "cpu")(TEST.faces())
+    assert torch.allclose(extraction.outputs.sum(1), torch.ones(len(TEST)))
+    correct = (extraction.outputs.argmax(1) == TEST.emotion).float()
     for i, name in enumerate(EMOTIONS):  # what the card says is what the loaded network does
-        assert found["per_emotion"][name] == pytest.approx(float(told[TEST.emotion == i].mean()))
+        assert found["per_emotion"][name] == pytest.approx(float(correct[TEST.emotion == i].mean()))
 
 
 def test_the_unit_regressor_learns_the_unit_that_varies(trained):
     found = scores(trained["units"])
     assert list(found["correlation_per_unit"]) == ["12"] and found["correlation"] > 0.7
-    seen = extractors.load(trained["units"], "cpu")(TEST.faces())
-    apart = (seen.outputs - TEST.units).abs().mean(0)
+    extraction = extractors.load(trained["units"], "cpu")(TEST.faces())
+    apart = (extraction.outputs - TEST.units).abs().mean(0)
     assert found["mae_per_unit"]["12"] == pytest.approx(float(apart[UNITS.index(12)]), abs=1e-5)
     assert (
-        seen.outputs.shape == (len(TEST), 17) and 0 <= seen.outputs.min() <= seen.outputs.max() <= 1
+        extraction.outputs.shape == (len(TEST), 17)
+        and 0 <= extraction.outputs.min() <= extraction.outputs.max() <= 1
     )
 
 
-def test_the_identity_embedder_tells_unknown_people_apart(trained):
+def test_identity_embedder_separates_new_people(trained):
     found = scores(trained["identity"])
     assert found["auc"] > 0.85 and found["people"] == 12
     assert found["cosine_same_person"] > found["cosine_other_person"] + 0.2
-    seen = extractors.load(trained["identity"], "cpu")(TEST.faces())
-    assert torch.allclose(seen.features.norm(dim=1), torch.ones(len(TEST)), atol=1e-5)
-    assert torch.equal(seen.features, seen.outputs)
+    extraction = extractors.load(trained["identity"], "cpu")(TEST.faces())
+    assert torch.allclose(extraction.features.norm(dim=1), torch.ones(len(TEST)), atol=1e-5)
+    assert torch.equal(extraction.features, extraction.outputs)
 
 
 def test_people_with_one_face_are_not_learned_from():
@@ -198,7 +199,7 @@ def without(faces: FaceSet, **changes) -> FaceSet:
 
 WRONG = [
     ("units", without(TRAIN, units=None), "toy has no action units"),
-    ("identity", without(TRAIN, person=None), "toy does not know who is who"),
+    ("identity", without(TRAIN, person=None), "person"),
     ("identity", without(TRAIN, person=torch.arange(len(TRAIN))), "0 of 240 people have two faces"),
     ("emotion", without(TRAIN, emotion=TRAIN.emotion % 2), "no face is angry"),
     ("emotion", without(TRAIN, person=TEST.person[:1].repeat(240)), "6 test faces show people"),
@@ -207,7 +208,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("name", "faces", "message"), WRONG)
-def test_data_that_cannot_teach_is_refused(tmp_path, name, faces, message):
+def test_unusable_training_data_is_refused(tmp_path, name, faces, message):
     with pytest.raises(BadData, match=message):
         train_extractor(name, faces, TEST, out=tmp_path / "x", steps=1, **QUICK)
     assert not (tmp_path / "x").exists()
@@ -279,14 +280,17 @@ def test_an_onnx_embedder_sees_arcface_s_own_crop(tmp_path):
     faces = torch.full((2, 3, 128, 128), 127, dtype=torch.uint8)
     faces[0, 0, 25:57] = 255  # after the move: the second of the four rows of tiles, red
     faces[1, 2, 57:89] = 255  # the third, blue
-    seen = network(faces).features.reshape(2, 3, 4, 4)
-    assert seen[0].argmax() // 4 == 1 and seen[1].argmax() // 4 == 2 * 4 + 2
-    assert seen[0, 0, 1].min() > 0.4 and seen[0].abs().sum() - seen[0, 0, 1].sum() < 0.3
+    extraction = network(faces).features.reshape(2, 3, 4, 4)
+    assert extraction[0].argmax() // 4 == 1 and extraction[1].argmax() // 4 == 2 * 4 + 2
+    assert (
+        extraction[0, 0, 1].min() > 0.4
+        and extraction[0].abs().sum() - extraction[0, 0, 1].sum() < 0.3
+    )
     assert network.sha256 == storage.sha256(tmp_path / "tiles.onnx")
 
 
 def test_files_that_are_no_embedder_are_refused(tmp_path):
-    with pytest.raises(BadWeights, match="there is no such ONNX file"):
+    with pytest.raises(BadWeights, match="ONNX"):
         extractors.load(f"onnx:{tmp_path / 'none.onnx'}")
     (tmp_path / "noise.onnx").write_bytes(b"noise")
     with pytest.raises(BadWeights, match=r"noise\.onnx is not a usable ONNX file"):
@@ -315,17 +319,20 @@ def classifier(path, classes: int):
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
 
 
-def test_an_onnx_classifier_gives_its_last_features_and_the_project_s_order(tmp_path):
+def test_onnx_classifier_gives_features_in_project_order(tmp_path):
     classifier(tmp_path / "bars.onnx", 4)
     network = extractors.load(f"onnx:{tmp_path / 'bars.onnx'}:Anger,neutral,surprise,happiness")
     assert network.emotions == ("neutral", "happy", "surprised", "angry")
     faces = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
     faces[0, :, :, 24:] = 255  # the last column: happiness
     faces[1, :, :, :8] = 255  # the first: anger
-    seen = network(faces)
-    assert seen.outputs.argmax(1).tolist() == [1, 3]
-    assert torch.allclose(seen.outputs.sum(1), torch.ones(2))
-    assert seen.features.shape == (2, 12)  # three channels of four columns enter the last layer
+    extraction = network(faces)
+    assert extraction.outputs.argmax(1).tolist() == [1, 3]
+    assert torch.allclose(extraction.outputs.sum(1), torch.ones(2))
+    assert extraction.features.shape == (
+        2,
+        12,
+    )  # three channels of four columns enter the last layer
     assert network.sha256 == storage.sha256(tmp_path / "bars.onnx")
     with pytest.raises(BadWeights, match="4 outputs, 2 emotions"):
         extractors.load(f"onnx:{tmp_path / 'bars.onnx'}:neutral,happy")(faces)
@@ -333,28 +340,28 @@ def test_an_onnx_classifier_gives_its_last_features_and_the_project_s_order(tmp_
         extractors.load(f"onnx:{tmp_path / 'bars.onnx'}:happy,sad,angry,fearful")
 
 
-def test_a_judge_of_grey_faces_sees_luminance_alone(tmp_path):
+def test_extractor_of_grey_faces_uses_luma(tmp_path):
     grey = toy("train", 12)
     grey = dataclasses.replace(grey, images=grey.images[:, :1].expand(-1, 3, -1, -1))
     folder = train_extractor("emotion", grey, TEST, out=tmp_path / "e", steps=2, **QUICK)
-    judge, faces = extractors.load(folder, "cpu"), TEST.faces()[:4]
+    extractor, faces = extractors.load(folder, "cpu"), TEST.faces()[:4]
     light = images.luma(faces.float()).round().clamp(0, 255).to(torch.uint8).expand_as(faces)
     assert verify(folder) < 1e-5
-    assert torch.allclose(judge(faces).outputs, judge(light).outputs, atol=5e-3)
+    assert torch.allclose(extractor(faces).outputs, extractor(light).outputs, atol=5e-3)
     card = (folder / "README.md").read_text()
     assert "that editors are trained on, too" in card
 
 
-def test_a_handful_of_faces_does_not_outweigh_the_others(trained):
-    judge = extractors.load(trained["emotion"], "cpu")
+def test_weight_of_rare_emotions_is_limited(trained):
+    extractor = extractors.load(trained["emotion"], "cpu")
     labels = torch.tensor([0] * 60 + [1] * 60 + [2])
     faces = dataclasses.replace(
         TRAIN, images=TRAIN.images[:121], emotion=labels, units=None, person=None
     )
-    loss, features = judge.training_task(faces, torch.Generator()).loss, torch.randn(2, 128)
+    loss, features = extractor.training_task(faces, torch.Generator()).loss, torch.randn(2, 128)
     rare, common = torch.tensor([0, 2]), torch.tensor([0, 1])
     with torch.no_grad():
-        each = torch.nn.functional.cross_entropy(judge.logits(features), rare, reduction="none")
+        each = torch.nn.functional.cross_entropy(extractor.logits(features), rare, reduction="none")
         # A mean weighted 4 to 121 / 180, not 121 / 3 to 121 / 180.
         share = 4 / (4 + 121 / 180)
         expected = share * each[1] + (1 - share) * each[0]

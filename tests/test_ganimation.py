@@ -52,7 +52,7 @@ def of_toy_faces(**overrides):
 # ---- the attention generator
 
 
-def test_masks_at_their_ends_return_the_source_or_the_colours(batch):
+def test_compose_at_zero_and_one(batch):
     source, colours = batch.x, batch.x.flip(0)
     for value, keep, expected in (
         (1, True, source),
@@ -65,7 +65,7 @@ def test_masks_at_their_ends_return_the_source_or_the_colours(batch):
 
 
 @pytest.mark.parametrize("keep", [True, False])
-def test_a_mask_that_keeps_all_keeps_the_picture_and_says_that_nothing_is_new(batch, keep):
+def test_saturated_masks_return_source_or_colours(batch, keep):
     generator = AttentionGenerator(SMALL, 17, keep_mask=keep)
     generator.mask_bias.data.fill_(200.0 if keep else -200.0)
     painted = generator(batch.x, batch.units)
@@ -75,7 +75,7 @@ def test_a_mask_that_keeps_all_keeps_the_picture_and_says_that_nothing_is_new(ba
     assert torch.equal(painted.images, painted.colours) and painted.changed.min() == 1
 
 
-def test_residual_colours_begin_near_the_person_and_reach_every_colour(batch):
+def test_residual_colours_start_at_source_and_are_bounded(batch):
     generator = AttentionGenerator(SMALL, 17, keep_mask=True)
     generator.trunk.head.weight.data *= 1e6
     change = generator(batch.x, batch.units).colours - batch.x
@@ -110,7 +110,7 @@ def test_the_editor_shows_what_is_new(method, batch):
     assert torch.allclose(edit.mask, 1 - painted.mask) and torch.equal(edit.images, painted.images)
 
 
-def test_its_attention_penalty_asks_for_edits_and_its_outline_for_calm(method, batch):
+def test_attention_penalties_open_and_smooth_the_mask(method, batch):
     method.progress = 0.5
     method.began.fill_(0.0)  # lambda_A has risen
     target = method.sample_targets(batch, rng())
@@ -127,13 +127,13 @@ def test_its_attention_penalty_asks_for_edits_and_its_outline_for_calm(method, b
 
 def test_lambda_A_rises_from_nothing(method):
     assert method.config.attention_rise == pytest.approx(0.1)
-    seen = []
-    for method.progress in (0.2, 0.25, 0.3, 0.9):  # the game began after the warm-ups
-        seen.append(float(method.update_lambda_A(mask(0.5))))
-    assert seen == pytest.approx([0, 0.05, 0.1, 0.1])
+    values = []
+    for method.progress in (0.2, 0.25, 0.3, 0.9):  # the adversarial phase began after the warm-ups
+        values.append(float(method.update_lambda_A(mask(0.5))))
+    assert values == pytest.approx([0, 0.05, 0.1, 0.1])
 
 
-def test_a_saturated_attention_raises_lambda_A_up_to_its_cap(batch):
+def test_saturated_attention_raises_lambda_A(batch):
     method = toy("ganimation", lambda_A=0.1, attention_patience=3, attention_rise=0.0)
     steps = [float(method.update_lambda_A(mask(0.97))) for _ in range(7)]
     assert steps == pytest.approx([0.1, 0.1, 0.15, 0.15, 0.15, 0.225, 0.225])
@@ -146,14 +146,14 @@ def test_a_saturated_attention_raises_lambda_A_up_to_its_cap(batch):
     assert highest == pytest.approx(MAX_LAMBDA_A) and method.growth < 2 * MAX_LAMBDA_A / 0.1
 
 
-def test_the_published_lambda_A_stays_what_it_is():
+def test_published_lambda_A_is_constant():
     method = toy("ganimation", "paper")
     assert [float(method.update_lambda_A(mask(1.0))) for _ in range(50)] == pytest.approx(
         [0.1] * 50
     )
 
 
-def test_what_lambda_A_has_become_survives_a_resume(batch):
+def test_lambda_A_survives_a_resume(batch):
     recipe, config = resolve_settings(
         "ganimation", "stable", "cpu", **TOY, attention_patience=2, d_warmup_kimg=0, g_warmup_kimg=0
     )
@@ -180,7 +180,7 @@ def test_what_lambda_A_has_become_survives_a_resume(batch):
     assert again.method.growth == pytest.approx(1.5**2)
 
 
-def test_the_log_says_how_much_is_kept(method, batch):
+def test_log_metrics_describe_the_attention(method, batch):
     assert method.log_metrics() == {}
     method.G.trunk.head.weight.data[3:] = 0
     method.G.mask_bias.data.fill_(2.0)
@@ -200,7 +200,7 @@ def test_the_autoencoder_leaves_the_mask_alone(method, batch):
 # ---- units and labels
 
 
-def test_prime_learns_what_emotions_mean_and_a_bank_of_real_faces(faces):
+def test_setup_data_sets_prototypes_and_bank(faces):
     method, other = of_toy_faces(), of_toy_faces()
     assert isinstance(method.space(), ActionUnitSpace)  # before, too: the textbook's
     assert torch.equal(method.space().of("happy"), torch.tensor(prototype_units("happy")))
@@ -215,7 +215,7 @@ def test_prime_learns_what_emotions_mean_and_a_bank_of_real_faces(faces):
     assert torch.equal(other.G.bank, method.G.bank)
 
 
-def test_faces_decide_which_variant_of_an_emotion_is_meant():
+def test_faces_choose_the_prototype_variant():
     closed, lowered = prototype_units("angry"), VARIANTS["sad"][0]
     assert nearest_prototype("angry", closed) == closed
     assert nearest_prototype("sad", prototype_units("sad")) == prototype_units("sad")
@@ -245,9 +245,9 @@ def test_rendered_faces_keep_the_textbook_s_prototypes():
         assert torch.equal(method.space().of(emotion), torch.tensor(prototype_units(emotion)))
 
 
-def test_faces_without_units_are_refused_unless_labels_are_wanted(faces):
+def test_faces_without_units_need_labels(faces):
     bare = dataclasses.replace(faces, units=None)
-    with pytest.raises(BadData, match="--code-type labels"):
+    with pytest.raises(BadData, match="code_type"):
         of_toy_faces().setup_data(bare)
     of_toy_faces(code_type="labels").setup_data(bare)
     nobody = dataclasses.replace(faces, emotion=torch.zeros(40, dtype=torch.int64))
@@ -272,7 +272,7 @@ def test_labels_are_one_hot_and_need_no_units(batch):
     assert edit.images.shape == batch.x.shape
 
 
-def test_targets_are_other_faces_units_give_or_take_a_tenth(batch):
+def test_targets_are_units_of_others_plus_noise(batch):
     method = toy("ganimation", "paper")
     target = method.sample_targets(batch, rng())
     order = torch.cdist(target, batch.units).argmin(1)
@@ -296,12 +296,12 @@ def test_a_share_of_the_targets_are_named_emotions(batch):
 
 
 def test_classify_names_the_emotion_whose_units_are_nearest(method, monkeypatch):
-    seen = method.G.prototypes + 0.02
-    monkeypatch.setattr(method, "discriminate", lambda x: (None, seen))
+    values = method.G.prototypes + 0.02
+    monkeypatch.setattr(method, "discriminate", lambda x: (None, values))
     assert method.classify(torch.zeros(7, 3, 32, 32)).argmax(1).tolist() == list(range(7))
 
 
-def test_a_training_that_starts_from_a_weight_keeps_the_units_of_its_own_faces(faces):
+def test_init_from_keeps_the_units_of_own_faces(faces):
     donor, method = of_toy_faces(), of_toy_faces()
     method.setup_data(faces)
     donor.G.mask_bias.data.fill_(3.0)

@@ -15,7 +15,7 @@ W = torch.randn(3 * 8 * 8, generator=torch.Generator().manual_seed(0))
 
 
 def linear(x: torch.Tensor, patches: int = 4) -> torch.Tensor:
-    """A critic whose summed patches are w . x, split over a square map."""
+    """A discriminator whose summed patches are w . x, split over a square map."""
     side = math.isqrt(patches)
     return (x.flatten(1) @ W / patches)[:, None, None, None].expand(-1, 1, side, side)
 
@@ -35,7 +35,7 @@ def test_r1_of_a_linear_critic():
     torch.testing.assert_close(found, (W / 4).square().sum() / 2)
 
 
-def test_games():
+def test_adversarial_losses_by_hand():
     real, fake = torch.tensor([1.0, 3.0]), torch.tensor([-1.0, 1.0])
     wgan, soft = losses.ADVERSARIAL["wgan_gp"], losses.ADVERSARIAL["nonsaturating"]
     assert float(wgan.discriminator(real, fake)) == -2

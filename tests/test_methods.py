@@ -50,7 +50,7 @@ def test_edits_are_pictures_of_the_same_shape(editor, faces):
         assert edited.shape == faces.shape and edited.dtype == torch.uint8
 
 
-def test_the_code_changes_the_centre_of_the_picture_at_initialisation(method, faces):
+def test_initial_edits_depend_on_the_code(method, faces):
     # Instance norm all but erases a constant code plane: this is the trap that makes a method learn
     # nothing.
     x = images.to_float(faces)
@@ -86,7 +86,7 @@ def test_gradients_reach_every_parameter_of_the_right_network(method, batch):
     assert all(p.grad is None for p in method.G.parameters())
 
 
-def test_modes_and_covariances_keep_pace_with_a_short_training():
+def test_lr_scale_of_modes_in_short_schedule():
     rates = {}
     for preset in ("paper", "cpu"):
         recipe, config = resolve_settings("gganmut", **PRESETS[preset], **TOY)
@@ -103,19 +103,19 @@ def test_modes_and_covariances_keep_pace_with_a_short_training():
 
 
 def test_terms_are_scalars_and_the_adversarial_signs_oppose(method, batch):
-    method.eval()  # spectral norm moves in training: here every call must see the same critic
+    method.eval()  # spectral norm moves in training: here every call must see the same discriminator
     target = method.sample_targets(batch, rng())
     x_fake = method.fake(batch, target)
     g, d = method.g_loss(batch, target, x_fake), method.d_loss(batch, target, x_fake.detach())
     assert all(v.dim() == 0 and v.isfinite() for v in [*g.values(), *d.values()])
-    # Edits that please the critic more must please the generator and hurt the critic.
+    # Edits that please the discriminator more must please the generator and hurt the discriminator.
     (slope,) = torch.autograd.grad(g["adv"], x_fake)
     better = (x_fake - 0.02 * slope / slope.abs().max()).detach()
     assert method.g_loss(batch, target, better)["adv"] < g["adv"]
     assert method.d_loss(batch, target, better)["adv"] > d["adv"]
 
 
-def test_changing_a_picture_may_have_a_price(method, batch):
+def test_lambda_pix_penalises_changed_pixels(method, batch):
     x_fake = method.fake(batch, method.sample_targets(batch, rng()))
     method.config = dataclasses.replace(method.config, lambda_pix=0.0)
     assert method.pixel_loss(batch, x_fake) == {} and type(method).PAPER.lambda_pix == 0
@@ -125,7 +125,7 @@ def test_changing_a_picture_may_have_a_price(method, batch):
 
 
 @pytest.mark.parametrize("name", ["stargan", "ganmut", "gganmut"])
-def test_a_wary_critic_learns_that_edits_show_what_the_face_showed(name, batch):
+def test_lambda_cls_fake_classifies_edits_as_source(name, batch):
     blind, wary = toy(name, lambda_cls_fake=0.0), toy(name, lambda_cls_fake=0.5)
     target = blind.sample_targets(batch, rng())
     x_fake = blind.fake(batch, target).detach()
@@ -136,7 +136,7 @@ def test_a_wary_critic_learns_that_edits_show_what_the_face_showed(name, batch):
     weight = before["cls"].item() / real
     assert after["cls"].item() == pytest.approx(weight * (real + 0.5 * fake), rel=1e-4)
     assert torch.equal(after["adv"], before["adv"])
-    # The generator is told nothing of it.
+    # The generator's terms are the same.
     one, other = (m.g_loss(batch, target, x_fake) for m in (blind, wary))
     assert all(torch.equal(one[term], other[term]) for term in one)
     assert type(wary).PAPER.lambda_cls_fake == 0
@@ -171,7 +171,7 @@ def test_pairs_are_edits_without_preparing_again(editor, faces):
     assert (paired.int() - plain.int()).abs().max() <= 4
 
 
-def test_the_editor_refuses_what_is_not_a_face_tensor(editor, faces):
+def test_editor_refuses_bad_images_and_codes(editor, faces):
     with pytest.raises(ValueError, match="uint8"):
         editor.prepare(images.to_float(faces))
     with pytest.raises(ValueError, match="one code"):
@@ -180,7 +180,7 @@ def test_the_editor_refuses_what_is_not_a_face_tensor(editor, faces):
         editor.edit(editor.prepare(faces), torch.full((editor.space.dim,), float("nan")))
 
 
-def test_a_grey_editor_keeps_the_chroma_of_the_skin_it_moves(method, faces):
+def test_grey_editor_keeps_the_chroma(method, faces):
     editor = Editor(method, {"grey": True})
     made = editor.edit_details(editor.prepare(faces), editor.space.of("happy"))
     ground = images.to_float(faces)
@@ -205,7 +205,7 @@ def test_the_published_networks_have_the_published_sizes():
         "ganmut": (8_421_132, 44_794_816),
         "gganmut": (8_421_155, 44_794_816),
         "ganimation": (8_471_296 + 1, 44_860_352),  # a bias of the mask more than published
-        # four branches (a bias each), refiner, interpolator, reader; critics of final, face, three
+        # four branches (a bias each), refiner, interpolator, reader; discriminators of final, face, three
         # parts and units
         "efgan": (4 * 8_471_297 + 8_424_256 + 7_488 + 312_321, 97_864_896 + 5_377),
         "defgan": (7_860_928 + 8_471_297 + 312_321, 44_860_352),  # flow, texture, reader
@@ -227,7 +227,7 @@ def test_the_published_networks_have_the_published_sizes():
         assert count == {"G": g, "D": d}, name
 
 
-def test_the_veil_is_grey_and_moves_what_only_the_heads_see():
+def test_head_input_is_grey_and_augmented():
     x = torch.rand(2, 3, TOY["size"], TOY["size"], generator=torch.manual_seed(1)) * 2 - 1
     plain, moved = toy("ganmut", head_noise=1e-6), toy("ganmut", head_noise=0.0, head_augment=2.0)
     for method in (plain, moved):
@@ -247,7 +247,7 @@ def test_the_veil_is_grey_and_moves_what_only_the_heads_see():
     assert x.grad.abs().sum() > 0
 
 
-def test_what_is_erased_the_heads_do_not_see():
+def test_head_cutout_hides_a_random_square():
     x = torch.rand(64, 3, TOY["size"], TOY["size"], generator=torch.manual_seed(1)) * 2 - 1
     method = toy("ganmut", head_noise=0.0, head_cutout=0.5)
     assert torch.equal(method.augment_head_input(x), x)  # outside training

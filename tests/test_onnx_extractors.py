@@ -95,26 +95,26 @@ def release(tmp_path, monkeypatch):
     thread.join()
 
 
-def test_a_pack_is_fetched_once_after_its_licence_was_told(release, tmp_path, capsys):
+def test_pack_is_downloaded_once_after_its_licence(release, tmp_path, capsys):
     faces = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
     one = extractors.load("onnx:toy_l")
     assert release == ["/toy_l.zip"]
-    told = capsys.readouterr().err
-    assert "model pack 'toy_l' will be downloaded" in told
-    assert "non-commercial research only" in told
+    printed = capsys.readouterr().err
+    assert "model pack 'toy_l' will be downloaded" in printed
+    assert "non-commercial research only" in printed
     assert one.sha256 == sha256(tmp_path / "pack" / "w_recogniser.onnx")
     same = extractors.load("onnx:toy_l")
     assert release == ["/toy_l.zip"] and "will be downloaded" not in capsys.readouterr().err
     assert torch.equal(one(faces).features, same(faces).features)
-    with pytest.raises(BadWeights, match=r"no pack 'bufalo_l' for you \(.*bufalo_l\.zip\): give"):
+    with pytest.raises(BadWeights, match="bufalo_l"):
         extractors.load("onnx:bufalo_l")
 
 
-def test_a_pack_without_a_recogniser_is_refused(release, tmp_path):
+def test_pack_without_recognition_network_is_refused(release, tmp_path):
     tiles(tmp_path / "home" / ".insightface" / "models" / "half" / "det.onnx", 640)
     with pytest.raises(BadWeights, match="holds no face recognition network of 112 x 112 px"):
         extractors.load("onnx:half")
-    with pytest.raises(BadWeights, match=r"gone\.onnx: there is no such ONNX file"):
+    with pytest.raises(BadWeights, match=r"gone\.onnx"):
         extractors.load("onnx:gone.onnx")
     assert release == []
 
@@ -126,9 +126,9 @@ def test_mobilefacenet_knows_a_person_under_another_expression():
         torch.as_tensor(render(with_expression(people, emotion), 112))
         for emotion in ("neutral", "happy")
     )
-    judge = extractors.load(f"onnx:{MOBILEFACENET}")
-    alike = judge(calm).outputs @ judge(glad).outputs.T
-    assert torch.allclose(judge(calm).outputs.norm(dim=1), torch.ones(6))
+    extractor = extractors.load(f"onnx:{MOBILEFACENET}")
+    alike = extractor(calm).outputs @ extractor(glad).outputs.T
+    assert torch.allclose(extractor(calm).outputs.norm(dim=1), torch.ones(6))
     others = alike[~torch.eye(6, dtype=bool)]
     assert alike.diagonal().min() > others.mean() and alike.diagonal().mean() > others.max()
 
@@ -146,27 +146,31 @@ LABELS = ["Anger", "Neutral", "Happiness"]
 def test_a_sidecar_names_the_outputs_in_their_order(tmp_path):
     path = tint(tmp_path / "tint.onnx")
     sidecar(path, labels=LABELS)
-    judge = extractors.load(f"onnx:{path}:")
-    assert judge.emotions == ("neutral", "happy", "angry")
-    seen = judge(flat((200, 0, 0), (0, 200, 0), (0, 0, 200)))
-    assert seen.outputs.argmax(1).tolist() == [2, 0, 1]  # red: anger, green: neutral, blue: happy
-    assert torch.allclose(seen.features[0], torch.tensor([200.0, 0, 0]))
+    extractor = extractors.load(f"onnx:{path}:")
+    assert extractor.emotions == ("neutral", "happy", "angry")
+    extraction = extractor(flat((200, 0, 0), (0, 200, 0), (0, 0, 200)))
+    assert extraction.outputs.argmax(1).tolist() == [
+        2,
+        0,
+        1,
+    ]  # red: anger, green: neutral, blue: happy
+    assert torch.allclose(extraction.features[0], torch.tensor([200.0, 0, 0]))
 
 
 def test_a_sidecar_says_how_pictures_enter(tmp_path):
     path = tint(tmp_path / "tint.onnx")
     scale = {"mean": [0.5, 0.25, 0.0], "std": [0.5, 0.5, 0.25]}
     sidecar(path, labels=LABELS, **scale, licence="somebody's", note="as in their paper")
-    seen = extractors.load(f"onnx:{path}:")(flat((255, 51, 0)))
-    assert torch.allclose(seen.features[0], torch.tensor([1.0, -0.1, 0.0]), atol=1e-6)
-    probabilities = torch.softmax(seen.features[0], 0)[[1, 2, 0]]  # logits leave this file
-    assert torch.allclose(seen.outputs[0], probabilities)
+    extraction = extractors.load(f"onnx:{path}:")(flat((255, 51, 0)))
+    assert torch.allclose(extraction.features[0], torch.tensor([1.0, -0.1, 0.0]), atol=1e-6)
+    probabilities = torch.softmax(extraction.features[0], 0)[[1, 2, 0]]  # logits leave this file
+    assert torch.allclose(extraction.outputs[0], probabilities)
     sidecar(path, labels=LABELS, **scale, channels="bgr")
     blue = extractors.load(f"onnx:{path}:")(flat((255, 51, 0)))
     assert torch.allclose(blue.features[0], torch.tensor([0.0, -0.1, 1.0]), atol=1e-6)
 
 
-def test_what_the_sidecar_says_is_part_of_the_judge(tmp_path):
+def test_sidecar_is_part_of_the_hash(tmp_path):
     path = tint(tmp_path / "tint.onnx")
     sums = set()
     for labels in (LABELS, LABELS[::-1]):
@@ -175,29 +179,32 @@ def test_what_the_sidecar_says_is_part_of_the_judge(tmp_path):
     assert len(sums | {sha256(path)}) == 3
 
 
-def test_a_file_of_a_fixed_batch_is_filled_up(tmp_path):
+def test_fixed_batch_size_is_padded(tmp_path):
     colours = flat(*((i * 40, 200 - i * 40, 9) for i in range(5)))
-    seen = []
+    extractions = []
     for batch in ("n", 2):
         path = tint(tmp_path / f"{batch}.onnx", batch)
         sidecar(path, labels=LABELS)
-        seen.append(extractors.load(f"onnx:{path}:")(colours))
-    assert torch.equal(seen[0].outputs, seen[1].outputs) and len(seen[1].features) == 5
+        extractions.append(extractors.load(f"onnx:{path}:")(colours))
+    assert (
+        torch.equal(extractions[0].outputs, extractions[1].outputs)
+        and len(extractions[1].features) == 5
+    )
 
 
 @pytest.mark.parametrize(
     ("said", "why"),
     [
-        (None, r"does not say what its outputs mean: write tint\.json beside it, \{\"labels\""),
-        ("[", r"tint\.json should be like"),
-        ('{"lables": ["anger"]}', "should be like"),
-        ('{"labels": ["anger"], "mean": [0, 0, 0]}', "mean and std both with three numbers"),
-        ('{"labels": ["anger"], "mean": [0, 0, 0], "std": [1, 0, 1]}', "no std 0"),
-        ('{"labels": ["anger"], "channels": "YUV"}', "channels RGB or BGR"),
-        ('{"labels": ["anger", "happy", "sad"]}', "neutral among them"),
+        (None, r"tint\.json"),
+        ("[", r"tint\.json"),
+        ('{"lables": ["anger"]}', "labels"),
+        ('{"labels": ["anger"], "mean": [0, 0, 0]}', "mean"),
+        ('{"labels": ["anger"], "mean": [0, 0, 0], "std": [1, 0, 1]}', "std 0"),
+        ('{"labels": ["anger"], "channels": "YUV"}', "BGR"),
+        ('{"labels": ["anger", "happy", "sad"]}', "neutral"),
     ],
 )
-def test_a_sidecar_that_does_not_do_has_its_sentence(tmp_path, said, why):
+def test_bad_sidecar_is_refused(tmp_path, said, why):
     path = tint(tmp_path / "tint.onnx")
     if said is not None:
         path.with_suffix(".json").write_text(said)
@@ -226,8 +233,8 @@ def test_the_bench_takes_both(bench_run, tmp_path):
     made = {r["metric"]: r for r in records if r["kind"] == "score" and r["row"] == "ganmut"}
     assert made["identity_distance"]["extractors"] == {"identity": sha256(face)}
     assert 0 < made["identity_distance"]["value"] <= 2 and made["accuracy"]["status"] == "ok"
-    judge = extractors.load(f"onnx:{emotion}:")
-    assert made["accuracy"]["extractors"] == {"emotion": judge.sha256}
+    extractor = extractors.load(f"onnx:{emotion}:")
+    assert made["accuracy"]["extractors"] == {"emotion": extractor.sha256}
 
 
 def test_two_extractors_for_one_role_are_refused(bench_run, tmp_path, capsys):

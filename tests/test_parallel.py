@@ -38,7 +38,7 @@ recipe, config = presets.resolve_settings("ganimation", "stable", "cpu", **OPTIO
 torch.manual_seed(0)
 trainer = Trainer(METHODS["ganimation"](config, EMOTIONS, 32), recipe, device, processes)
 rng = torch.Generator().manual_seed(processes.rank)
-for _ in range(8):  # both warm-ups and the game
+for _ in range(8):  # both warm-ups and the adversarial phase
     x = torch.rand(8, 3, 32, 32, generator=rng) * 2 - 1
     emotion = torch.randint(7, (8,), generator=rng)
     trainer.train_step(Batch(x, emotion, torch.rand(8, 17, generator=rng)))
@@ -60,13 +60,13 @@ def torchrun(*words: str) -> subprocess.CompletedProcess:
     return done
 
 
-def test_processes_hold_the_same_networks_and_random_numbers_of_their_own(tmp_path):
+def test_processes_share_networks_not_random_numbers(tmp_path):
     script = tmp_path / "same.py"
     script.write_text(SAME.replace("**OPTIONS", f"**{SHORT!r}"))
     assert "the same" in torchrun(str(script)).stdout
 
 
-def test_two_processes_train_into_one_run_which_resumes_bit_for_bit(tmp_path):
+def test_two_processes_resume_bit_for_bit(tmp_path):
     train = ["-m", "ganmut", "train"]
     done = torchrun(*train, "ganmut", *SHORT_OPTIONS, "--device=cpu", f"--out={tmp_path}")
     (run,) = tmp_path.iterdir()

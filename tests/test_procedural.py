@@ -43,7 +43,7 @@ def only(truth, **units):
     return with_expression(truth, units=values)
 
 
-def test_bytes_do_not_depend_on_batch_order_or_neighbours(truth):
+def test_bytes_do_not_depend_on_the_batch(truth):
     whole = render(truth, 64)
     assert whole.shape == (8, 3, 64, 64) and whole.dtype == torch.uint8
     order = torch.tensor([5, 0, 3])
@@ -52,12 +52,12 @@ def test_bytes_do_not_depend_on_batch_order_or_neighbours(truth):
     assert torch.equal(render(alone, 64)[0], whole[6])
 
 
-def test_a_batched_pass_as_on_an_accelerator_gives_the_same_faces(truth):
+def test_batched_rendering_gives_the_same_faces(truth):
     batched = _render_batch(truth, 32, "cpu")
     assert (batched.int() - render(truth, 32)).abs().max() <= 2
 
 
-def test_truth_does_not_depend_on_batch_or_order(truth):
+def test_ground_truth_does_not_depend_on_batch(truth):
     again = sample_parameters(0, "test", [7, 2, 2])
     for field in fields(truth):
         column = getattr(truth, field.name)
@@ -80,7 +80,7 @@ def test_people_are_in_one_split_only():
     assert len(one.person.unique()) == 1 and len(one.identity.unique(dim=0)) == 1
 
 
-def test_express_changes_the_expression_and_nothing_else(truth):
+def test_with_expression_changes_only_the_expression(truth):
     happy = with_expression(truth, "happy")
     assert all(torch.equal(getattr(happy, name), getattr(truth, name)) for name in UNCHANGED)
     assert (happy.emotion == EMOTIONS.index("happy")).all()
@@ -93,7 +93,7 @@ def test_express_changes_the_expression_and_nothing_else(truth):
     assert (each.units.sum(1).diff() > 0).all()
 
 
-def test_mixtures_units_and_labels_follow_the_promise():
+def test_mixtures_units_and_labels_are_consistent():
     train = sample_parameters(3, "train", range(2800))
     torch.testing.assert_close(train.mixture.sum(1), torch.ones(2800))
     assert ((train.units >= 0) & (train.units <= 1)).all()
@@ -106,7 +106,7 @@ def test_mixtures_units_and_labels_follow_the_promise():
     assert 0.5 < (train.mixture.argmax(1) == train.emotion).float().mean() < 0.95
 
 
-def test_landmarks_are_in_the_picture_and_eyes_on_the_template():
+def test_landmarks_are_inside_and_eyes_on_template():
     people = with_expression(sample_parameters(1, "train", range(0, 350, 7)), "neutral")
     points = landmarks(people, 128)
     assert points.shape == (50, 68, 2) and points.dtype == torch.float32
@@ -137,7 +137,7 @@ def test_a_unit_changes_its_own_region(truth, unit, rows):
     assert rows_changed[rows].sum() > 0.75 * rows_changed.sum()
 
 
-def test_nonsense_is_refused(truth):
+def test_bad_arguments_are_refused(truth):
     with pytest.raises(ValueError, match="0 to 1"):
         only(truth, au12=1.5)
     with pytest.raises(ValueError, match="0 to 1"):
@@ -156,7 +156,7 @@ def test_nonsense_is_refused(truth):
         sample_parameters(0, "test", [-1])
 
 
-def test_the_source_delivers_faces_and_answers(tmp_path, monkeypatch):
+def test_source_gives_faces_and_ground_truth(tmp_path, monkeypatch):
     monkeypatch.setenv("GANMUT_CACHE", str(tmp_path))
     faces = open_source("procedural").load("extractor", 32, 8, seed=2, progress=False)
     assert (len(faces), faces.size, faces.source, faces.split) == (8, 32, "procedural", "extractor")

@@ -91,7 +91,7 @@ def test_the_command_line_overrides_both_dataclasses(capsys):
         (["trian"], "train"),
     ],
 )
-def test_bad_words_exit_with_2_and_say_what_exists(words, says, capsys):
+def test_bad_arguments_exit_with_2(words, says, capsys):
     try:
         code = main(words)
     except SystemExit as stop:
@@ -100,7 +100,7 @@ def test_bad_words_exit_with_2_and_say_what_exists(words, says, capsys):
     assert says in capsys.readouterr().err
 
 
-def test_a_critic_that_does_not_fit_the_size():
+def test_discriminator_needs_a_divisible_size():
     _, config = presets.resolve_settings("stargan", "paper")
     with pytest.raises(ValueError, match="64 divides, got 96"):
         METHODS["stargan"](config, ("neutral", "happy"), 96)

@@ -1,4 +1,4 @@
-"""SMIT: the mask's sense and price, the frozen embedding, noise, the critic's scales."""
+"""SMIT: the meaning and the penalty of the mask, the frozen embedding, noise, the discriminator's scales."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def held(method, sense: float) -> None:
 
 
 @pytest.mark.parametrize("preset", ["paper", "cpu"])
-def test_the_mask_at_its_ends_gives_the_source_or_the_new_texture(batch, preset):
+def test_saturated_masks_return_source_or_colours(batch, preset):
     method = toy("smit", preset)
     code = method.space().of("happy").expand(16, -1)
     held(method, 1)
@@ -41,7 +41,7 @@ def test_the_mask_at_its_ends_gives_the_source_or_the_new_texture(batch, preset)
     assert (new.images - batch.x).abs().mean() > 0.05
 
 
-def test_keeping_is_what_costs(batch):
+def test_mask_loss_penalises_kept_pixels(batch):
     method = toy("smit", "paper")
     terms = {}
     for sense in (1, -1):
@@ -56,7 +56,7 @@ def test_keeping_is_what_costs(batch):
     assert method.log_metrics()["mean_M"] == pytest.approx(0, abs=1e-6)
 
 
-def test_the_outline_is_a_length_whatever_the_size_and_the_batch():
+def test_mask_perimeter_is_independent_of_size():
     lengths = []
     for size, n in ((32, 1), (64, 5)):
         mask = torch.zeros(n, 1, size, size)
@@ -66,7 +66,7 @@ def test_the_outline_is_a_length_whatever_the_size_and_the_batch():
     assert float(mask_perimeter(torch.rand(2, 1, 8, 8).round() * 0 + 0.7)) == 0
 
 
-def test_the_embedding_is_never_trained_and_travels_with_the_weights(batch, tmp_path):
+def test_embedding_is_frozen_and_saved(batch, tmp_path):
     recipe, config = presets.resolve_settings(
         "smit", "stable", "cpu", **TOY, weight_decay=0.1, lr_g=1e-2
     )
@@ -113,7 +113,7 @@ def test_layer_norm_by_hand():
     assert flat.grad.isfinite().all()  # a root's slope at 0
 
 
-def test_noise_alone_changes_an_edit_and_label_alone_too(batch):
+def test_noise_and_label_each_change_the_edit(batch):
     method = toy("smit")
     space = method.space()
     assert space.dim == 7 + 20
@@ -124,8 +124,8 @@ def test_noise_alone_changes_an_edit_and_label_alone_too(batch):
     assert (method.edit(method.encode(x), many).images.std(0)).mean() > 1e-3
 
 
-def test_the_way_back_and_the_identity_have_noise_of_their_own(batch):
-    method = toy("smit").eval()  # the critic's spectral norm stands still
+def test_cycle_and_identity_have_own_noise(batch):
+    method = toy("smit").eval()  # the discriminator's spectral norm is constant
     target = method.sample_targets(batch, rng())
     assert target.noise.shape == (3, 16, 20)
     assert sorted(target.label.tolist()) == sorted(batch.emotion.tolist())
@@ -140,7 +140,7 @@ def test_the_way_back_and_the_identity_have_noise_of_their_own(batch):
 
 
 @pytest.mark.parametrize("size, layers", [(32, 4), (64, 5), (64, 4)])
-def test_a_critic_looks_at_three_scales(size, layers):
+def test_discriminator_has_three_scales(size, layers):
     method = METHODS["smit"](toy("smit", d_layers=layers).config, EMOTIONS, size)
     method.eval()
     x = torch.rand(2, 3, size, size, generator=rng()) * 2 - 1
@@ -157,16 +157,16 @@ def test_a_critic_looks_at_three_scales(size, layers):
         METHODS["smit"](toy("smit", d_layers=layers).config, EMOTIONS, size + 8)
 
 
-def test_the_critic_is_under_spectral_norm_but_for_its_heads(batch):
+def test_discriminator_has_spectral_norm_except_heads(batch):
     method = toy("smit", spectral=True)
     for _ in range(30):
         method.D(batch.x)  # a pass that could train moves the power iteration
-    for critic in method.D.scales:
-        for layer in critic.layers:
+    for discriminator in method.D.scales:
+        for layer in discriminator.layers:
             largest = torch.linalg.matrix_norm(layer.weight.detach().flatten(1), 2)
             assert float(largest) == pytest.approx(1, abs=0.03)
-        assert not hasattr(critic.src, "parametrizations")
-        assert not hasattr(critic.cls, "parametrizations")
+        assert not hasattr(discriminator.src, "parametrizations")
+        assert not hasattr(discriminator.cls, "parametrizations")
 
 
 def test_relativistic_average_hinge_by_hand():
@@ -185,18 +185,18 @@ def test_relativistic_average_hinge_by_hand():
     assert adversarial.penalty(None, None, real, fake, rng()) == {}
 
 
-def test_the_game_is_smit_s_alone():
+def test_relativistic_hinge_is_only_in_smit():
     assert presets.resolve_settings("smit")[1].adversarial == "relativistic_hinge"
     with pytest.raises(ValueError, match="adversarial must be one of wgan_gp, nonsaturating"):
         presets.resolve_settings("stargan", "stable", "cpu", adversarial="relativistic_hinge")
 
 
-def test_without_spectral_norm_a_critic_may_grow():
-    critic = toy("smit", spectral=False).D.scales[0]
-    assert not any(hasattr(layer, "parametrizations") for layer in critic.layers)
+def test_without_spectral_norm_weights_are_free():
+    discriminator = toy("smit", spectral=False).D.scales[0]
+    assert not any(hasattr(layer, "parametrizations") for layer in discriminator.layers)
 
 
-def test_a_step_without_a_penalty_and_a_start_as_an_autoencoder(batch):
+def test_warm_up_without_mask_and_penalty(batch):
     own = {"spectral": True, "adversarial": "relativistic_hinge"}
     recipe, config = presets.resolve_settings(
         "smit", "stable", "cpu", **TOY, **own, d_warmup_kimg=0.0, g_warmup_kimg=0.016

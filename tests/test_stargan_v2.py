@@ -63,9 +63,7 @@ def test_mapping_and_encoder_learn_from_random_styles_alone(method, batch, part)
     assert grads(method.G.down) > 0 and grads(method.G.up) > 0
 
 
-def test_the_style_of_a_reference_edit_reaches_the_generator_through_the_frozen_encoder(
-    method, batch
-):
+def test_reference_styles_have_gradients_to_the_generator(method, batch):
     target, batch = only(method.sample_targets(batch, rng()), batch, "reference")
     x_fake = method.fake(batch, target)
     (slope,) = torch.autograd.grad(method.g_loss(batch, target, x_fake)["sty"], x_fake)
@@ -73,7 +71,7 @@ def test_the_style_of_a_reference_edit_reaches_the_generator_through_the_frozen_
     assert all(p.requires_grad for p in method.G.encoder.parameters())
 
 
-def test_a_draw_is_half_random_half_of_references_with_their_own_labels(method, batch):
+def test_targets_are_half_random_half_references(method, batch):
     target = method.sample_targets(batch, rng())
     assert target.latent.shape == (2, 8, 16) and target.reference.shape == (2, 8, 3, 32, 32)
     assert sorted(target.label.tolist()) == sorted(batch.emotion.tolist())
@@ -96,7 +94,7 @@ def test_a_batch_of_one(method, batch):
 
 
 @pytest.mark.parametrize("preset", ["paper", "cpu"])
-def test_diversity_is_rewarded_less_and_less_and_not_at_all_at_the_end(batch, preset):
+def test_diversity_weight_falls_to_zero(batch, preset):
     method = toy("stargan_v2", preset)
     target = method.sample_targets(batch, rng())
     x_fake = method.fake(batch, target)
@@ -110,14 +108,14 @@ def test_diversity_is_rewarded_less_and_less_and_not_at_all_at_the_end(batch, pr
     assert method.log_metrics() == {"lambda_ds": 0}
 
 
-def test_progress_is_the_loop_s_so_a_resumed_run_goes_on_where_it_was(batch):
+def test_diversity_follows_the_progress_of_the_trainer(batch):
     recipe, config = presets.resolve_settings("stargan_v2", "stable", "cpu", **TOY, kimg=1.6)
     trainer = Trainer(METHODS["stargan_v2"](config, EMOTIONS, 32), recipe, torch.device("cpu"))
-    seen = []
+    values = []
     for trainer.step in (0, 50, 100):
         trainer.schedule()
-        seen.append(trainer.method.diversity)
-    assert seen == pytest.approx([1, 0.5, 0])
+        values.append(trainer.method.diversity)
+    assert values == pytest.approx([1, 0.5, 0])
 
 
 def test_the_mapping_network_learns_a_hundred_times_slower():
@@ -135,7 +133,7 @@ def test_the_mapping_network_learns_a_hundred_times_slower():
     )
 
 
-def test_r1_and_the_game_look_at_the_selected_score_alone(method, batch):
+def test_losses_use_the_selected_score_only(method, batch):
     target = method.sample_targets(batch, rng())
     x_fake = method.fake(batch, target).detach()
     shown = Batch(batch.x, torch.full((16,), 2))
@@ -158,7 +156,7 @@ def test_scores_are_picked_by_label():
     assert pick(each, torch.tensor([2, 0])).tolist() == [2, 3]
 
 
-def test_the_warm_up_makes_every_score_answer_for_its_emotion(method, batch):
+def test_warm_up_trains_one_score_per_emotion(method, batch):
     scores = torch.nn.Parameter(torch.zeros(16, 7))
     method.D.forward = lambda x: scores
     method.d_warmup_loss(batch)["cls"].backward()
@@ -173,9 +171,7 @@ def marked(method) -> None:
             norm.steer.weight.data *= 3
 
 
-def test_an_edit_is_recognised_as_its_source_and_as_its_reference_no_more_than_by_chance(
-    method, people
-):
+def test_edits_keep_the_identity_of_the_source(method, people):
     """The person must come from the source. Everybody is edited under the style of everybody, and
     the nearest of the original people is looked up for every edit. Were source and reference
     swapped, or were the reference's picture to pass through the style, it would be the reference.
@@ -217,7 +213,7 @@ def test_an_editor_edits_under_a_reference(method, people):
     assert not torch.equal(edited, editor.edit(faces, editor.space.of("surprised")))
 
 
-def test_named_emotions_are_means_of_their_styles_and_differ_from_the_start(method):
+def test_named_emotions_are_mean_styles(method):
     space = method.space()
     named = torch.stack([space.of(e) for e in EMOTIONS])
     assert torch.pdist(named).min() > 0.1

@@ -30,21 +30,21 @@ def people():
     return images.to_uint8(images.resize(coarse, 32) * 2 - 1)
 
 
-def loosened(method):
-    """The method with a head that bends."""
+def with_flow(method):
+    """The method with weights that warp."""
     torch.nn.init.normal_(method.G.offsets.weight, std=0.3)
     return method
 
 
 @pytest.mark.parametrize("name", WARPING)
-def test_it_starts_unbent(name, people):
+def test_initial_flow_is_zero(name, people):
     editor = Editor(small(name), {})
     made = editor.edit_details(editor.prepare(people), editor.space.of("happy"))
     assert made.flow.shape == (3, 2, 32, 32) and made.flow.abs().max() == 0
 
 
-def test_the_edit_is_the_source_under_the_flow_plus_a_change(people):
-    method = loosened(small("ganmut"))
+def test_edit_is_warped_source_plus_change(people):
+    method = with_flow(small("ganmut"))
     x = images.to_float(people)
     edited, flow = method.G.edit_and_flow(
         method.G.encode(x), torch.tensor([[0.5, 0.2]]).expand(3, 2)
@@ -60,7 +60,7 @@ def test_the_edit_is_the_source_under_the_flow_plus_a_change(people):
 
 
 def test_the_code_decides_the_flow(people):
-    editor = Editor(loosened(small("stargan")), {})
+    editor = Editor(with_flow(small("stargan")), {})
     ready = editor.prepare(people)
     happy, sad = (editor.edit_details(ready, editor.space.of(e)).flow for e in ("happy", "sad"))
     assert (happy - sad).abs().max() > 0.01
@@ -73,7 +73,7 @@ def test_gradients_reach_the_flow(people):
     assert method.G.offsets.weight.grad.abs().max() > 0
 
 
-def test_only_these_methods_bend():
+def test_only_these_methods_warp():
     for name in METHODS:
         allowed = METHODS[name].Config.choices()["output"]
         assert ("warp_residual" in allowed) == (name in WARPING)
@@ -82,6 +82,6 @@ def test_only_these_methods_bend():
                 dataclasses.replace(METHODS[name].PAPER, output="warp_residual")
 
 
-def test_it_does_not_start_from_another_output():
+def test_init_from_refuses_another_output():
     with pytest.raises(ValueError, match="networks differ"):
         small("ganmut").init_from(small("ganmut", "residual"))

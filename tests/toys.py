@@ -18,6 +18,7 @@ from bench.protocol import Protocol
 from bench.systems import System
 from ganmut.codes import ActionUnitSpace, LabelSpace
 from ganmut.datasets import FaceSet
+from ganmut.datasets.base import Batch
 from ganmut.emotions import EMOTIONS, prototype_units
 from ganmut.methods.base import METHODS
 from ganmut.training.presets import resolve_settings
@@ -49,6 +50,13 @@ def toy(name: str, preset: str = "cpu", **overrides: object):
     _, config = resolve_settings(name, **PRESETS[preset], **(TOY | overrides))
     torch.manual_seed(0)
     return METHODS[name](config, EMOTIONS, TOY["size"])
+
+
+def random_batch(n: int = 16, emotions: int = 7, size: int = TOY["size"]) -> Batch:
+    """n random images in [-1, 1] with the emotions in turn and random units, from seed 0."""
+    rng = torch.Generator().manual_seed(0)
+    x = torch.rand(n, 3, size, size, generator=rng) * 2 - 1
+    return Batch(x, torch.arange(n) % emotions, torch.rand(n, 17, generator=rng))
 
 
 # A world of 8 x 8 pictures ------------------------------------------------------------------------

@@ -1,1 +1,1 @@
-"""Action units of photographs: estimators (ONE FILE = ONE PROVIDER), and files that list them."""
+"""Action units of images: estimators (ONE FILE = ONE PROVIDER) and metadata files with units."""

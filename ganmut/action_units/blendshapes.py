@@ -1,14 +1,14 @@
-"""The 52 face blendshapes of ARKit, as MediaPipe gives them, read as action units.
+"""Conversion of MediaPipe's 52 face blendshapes (those of ARKit) to action units.
 
-They are proxies: an animator's controls, not intensities that a FACS coder would write. TABLE is
-the one place that says which control stands for which unit, and how far it goes.
+Blendshapes are controls for animation, not intensities of a FACS coder, so the units are proxies.
+TABLE defines the blendshape and its range for every unit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-# MediaPipe's order; left and right are the person's own.
+# MediaPipe's order; left and right as seen by the person.
 BLENDSHAPES = (
     "_neutral", "browDownLeft", "browDownRight", "browInnerUp", "browOuterUpLeft",
     "browOuterUpRight", "cheekPuff", "cheekSquintLeft", "cheekSquintRight", "eyeBlinkLeft",
@@ -23,15 +23,15 @@ BLENDSHAPES = (
     "noseSneerLeft", "noseSneerRight",
 )  # fmt: skip
 
-Read = Callable[[str], float]  # the value of a control, the mean of its two sides where it has two
+Read = Callable[[str], float]  # value of a blendshape, the mean of left and right if it has sides
 
-# Unit -> (its control, the control's value at rest, its value where the unit is taken for full).
-# At rest: the median of MediaPipe's answers on 6,787 neutral press photographs; full: the 99th
-# percentile on all 13,281 of them. Without this, lids would be half tight on every face (.38) and
-# never raised (.11 at most on 99 of 100).
-# No counterpart: 6 has cheekSquint, which MediaPipe leaves at 0, so a squint that comes with a
-# smile stands in; 9 has noseSneer, which MediaPipe leaves at 0, and nothing stands in; 23 has none,
-# mouthPress (which is AU24) stands in; 25 is what parts the lips: the jaw, or either lip alone.
+# Unit -> (function of the blendshapes, its value for a neutral face, its value for a full unit).
+# Neutral: the median of MediaPipe's outputs on 6,787 neutral press photographs; full: the 99th
+# percentile on all 13,281. Without this scaling every face would have lids tightened by .38 and
+# 99 of 100 faces lids raised by at most .11.
+# Units without an equivalent: for 6, MediaPipe leaves cheekSquint at 0, so a squint with a smile
+# replaces it; for 9, MediaPipe leaves noseSneer at 0 and nothing replaces it; 23 uses mouthPress
+# (AU24); 25 is parted lips, by the jaw or by either lip.
 TABLE: dict[int, tuple[Callable[[Read], float], float, float]] = {
     1: (lambda v: v("browInnerUp"), 0.01, 0.82),
     2: (lambda v: v("browOuterUp"), 0.02, 0.68),
@@ -74,6 +74,6 @@ def units(blendshapes: Sequence[float] | Mapping[str, float]) -> tuple[float, ..
         return sum(float(blendshapes[side]) for side in sides) / len(sides)
 
     return tuple(
-        min(max((control(read) - rest) / (full - rest), 0.0), 1.0)
-        for control, rest, full in TABLE.values()
+        min(max((value(read) - rest) / (full - rest), 0.0), 1.0)
+        for value, rest, full in TABLE.values()
     )

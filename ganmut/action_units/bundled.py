@@ -1,4 +1,4 @@
-"""The project's own extractor of action units."""
+"""Provider "bundled": the project's own extractor of action units."""
 
 from __future__ import annotations
 
@@ -16,26 +16,27 @@ RENDERED = "procedural/units"
 
 @PROVIDERS.register("bundled")
 class Bundled:
-    """`model` is the spec of a units extractor: the bundled one, a folder, hub:OWNER/NAME@REV.
+    """model: the spec of a units extractor: "" (bundled), a folder, or hub:OWNER/NAME@REV.
 
-    The bundled one has only seen rendered faces, and says so: on photographs its numbers are rough.
+    The bundled one was trained on rendered faces; a warning on stderr says that its units of
+    photographs are rough. Raises ProviderUnavailable for an extractor of another kind.
     """
 
     def __init__(self, model: str = ""):
         self.extractor = load(model or RENDERED)
         if self.extractor.name != "units":
             raise ProviderUnavailable(
-                f"{model} is the extractor {self.extractor.name!r}; give one that "
-                "`python -m ganmut train-extractor units` wrote"
+                f"{model} is the extractor {self.extractor.name!r}; give a units extractor, as "
+                "`python -m ganmut train-extractor units` writes"
             )
         if str(self.extractor.config.get("data", "")).startswith("procedural"):
             print(
-                "this extractor was trained on rendered faces: rough on photographs",
+                "this extractor was trained on rendered faces: units of photographs are rough",
                 file=sys.stderr,
             )
 
     def estimate_units(self, images: list[np.ndarray]) -> list[tuple[float, ...] | None]:
-        """The units of aligned faces (it looks for none: every picture is one)."""
-        faces = [crop_square(picture, self.extractor.size) for picture in images]
+        """Units of aligned faces; every image counts as a face."""
+        faces = [crop_square(image, self.extractor.size) for image in images]
         outputs = self.extractor(torch.from_numpy(np.stack(faces))).outputs
         return [tuple(row) for row in outputs.clamp(0, 1).tolist()]

@@ -1,4 +1,4 @@
-"""Action units written into a folder's metadata, where every data source looks for them."""
+"""Writing of action units into the metadata of a folder, from which data sources read them."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from ganmut.datasets.folder import METADATA, metadata_of, read_rows, read_table
 from ganmut.datasets.records import RowFilter
 from ganmut.images import BadImage, read_image, write_atomic
 
-BATCH, SAVE = 32, 1024  # pictures read at once, and between two saves
+BATCH, SAVE = 32, 1024  # images per batch, and images between two saves
 
 
 @dataclass
 class Report:
-    """What became of a folder: the file written, pictures done now and before, reasons by name."""
+    """The metadata file, the number of images with new and with earlier units, and the reasons of
+    failures by file name."""
 
     file: Path
     done: int = 0
@@ -41,32 +42,32 @@ def write_units(
     again: bool = False,
     progress: bool = True,
 ) -> Report:
-    """Writes a `units` column into metadata.csv or .jsonl of a folder (made if there is none).
+    """Writes a column `units` into metadata.csv or .jsonl of a folder, created if it is missing.
 
-    Every row gets 17 numbers and `units_by`, the provider's name; an empty list where the picture
-    cannot be read or shows no face. Rows that this provider has already done are passed over unless
-    `again`; the file is replaced as a whole, now and then and at the end, so a run may be broken
-    off. Raises BadData for a folder without pictures, UnknownNameError, ProviderUnavailable.
+    Every row gets 17 units in 0..1, or an empty list where the image cannot be read or shows no
+    face, and `units_by`, the provider's name. Rows of this provider are skipped unless `again`. The
+    file is replaced atomically every SAVE images, so that an interrupted run can continue. Raises
+    BadData for a folder without images, UnknownNameError, ProviderUnavailable.
     """
     root = Path(folder).expanduser()
     if not root.is_dir():
-        raise BadData(f"{folder}: there is no such folder")
-    metadata, rows = described(root)
-    teller = PROVIDERS[provider](model)
+        raise BadData(f"{folder}: no such folder")
+    metadata, rows = read_metadata(root)
+    estimator = PROVIDERS[provider](model)
     report = Report(metadata)
     todo = [row for row in rows if again or row.get("units_by") != provider]
     report.before = len(rows) - len(todo)
-    bar = tqdm(total=len(todo), unit="picture", disable=not progress, file=sys.stderr)
+    bar = tqdm(total=len(todo), unit="image", disable=not progress, file=sys.stderr)
     try:
         for start in range(0, len(todo), BATCH):
             batch = todo[start : start + BATCH]
-            shown = {i: pixels for i, pixels in _open(root, batch, report)}
-            told = teller.estimate_units(list(shown.values())) if shown else []
-            found = dict(zip(shown, told, strict=True))
+            images = dict(_read_images(root, batch, report))
+            estimated = estimator.estimate_units(list(images.values())) if images else []
+            units = dict(zip(images, estimated, strict=True))
             for i, row in enumerate(batch):
-                if i in found and found[i] is None:
-                    report.failed[row["file_name"]] = "no face was seen"
-                row["units"] = [round(float(value), 4) for value in found.get(i) or ()]
+                if i in units and units[i] is None:
+                    report.failed[row["file_name"]] = "no face found"
+                row["units"] = [round(float(value), 4) for value in units.get(i) or ()]
                 row["units_by"] = provider
                 report.done += bool(row["units"])
             bar.update(len(batch))
@@ -79,16 +80,16 @@ def write_units(
     return report
 
 
-def described(root: Path) -> tuple[Path, list[dict[str, Any]]]:
-    """The metadata file of a folder and its rows, made of class folders or bare pictures where
-    there is no file yet."""
+def read_metadata(root: Path) -> tuple[Path, list[dict[str, Any]]]:
+    """The metadata file of a folder and its rows; without a file, rows from its class folders or
+    images. Raises BadData for a folder without images and rows without a file name."""
     if metadata := metadata_of(root):
         rows = [columns for _, columns in read_table(metadata)]
         if any(not row.get("file_name") for row in rows):
             raise BadData(f"{metadata} has rows without a file_name")
         return metadata, rows
     if inner := [part.name for part in root.iterdir() if part.is_dir() and metadata_of(part)]:
-        raise BadData(f"{root} has its metadata in {', '.join(sorted(inner))}; name these instead")
+        raise BadData(f"{root} has its metadata in {', '.join(sorted(inner))}; give these folders")
     bare = [path.relative_to(root).as_posix() for path in list_images(root)]
     known = {row.key: row for row in read_rows(root, RowFilter(root.name, "skip"))}
     rows = [{"file_name": name} for name in bare]
@@ -96,12 +97,12 @@ def described(root: Path) -> tuple[Path, list[dict[str, Any]]]:
         row |= {"emotion": known[row["file_name"]].label}
         row |= {"split": known[row["file_name"]].split} if known[row["file_name"]].split else {}
     if not rows:
-        raise BadData(f"{root} holds no pictures")
+        raise BadData(f"{root} holds no images")
     return root / METADATA[1], rows
 
 
 def save(path: Path, rows: list[dict[str, Any]]) -> Path:
-    """Writes the rows as csv (lists as JSON) or json lines, whole or not at all."""
+    """Writes rows as CSV (lists as JSON) or JSON lines, atomically; returns the path."""
     if path.suffix != ".csv":
         lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         return write_atomic(path, "".join(lines))
@@ -116,7 +117,10 @@ def save(path: Path, rows: list[dict[str, Any]]) -> Path:
     return write_atomic(path, buffer.getvalue())
 
 
-def _open(root: Path, rows: list[dict[str, Any]], report: Report) -> Iterator[tuple[int, Any]]:
+def _read_images(
+    root: Path, rows: list[dict[str, Any]], report: Report
+) -> Iterator[tuple[int, Any]]:
+    """(index, image) of the rows whose image can be read; failures go to the report."""
     for i, row in enumerate(rows):
         try:
             yield i, read_image(root / row["file_name"])

@@ -1,4 +1,5 @@
-"""MediaPipe's face landmarker (Apache-2.0): 52 blendshapes, read as units by ganmut.blendshapes."""
+"""Provider "mediapipe": MediaPipe's face landmarker (Apache-2.0), whose 52 blendshapes are
+converted to units."""
 
 from __future__ import annotations
 
@@ -12,13 +13,13 @@ from ganmut.action_units.base import PROVIDERS, ProviderUnavailable
 
 MODEL = "face_landmarker.task"
 PAGE = "https://ai.google.dev/edge/mediapipe/solutions/vision/face_landmarker"
-# Its detector wants a head with air around it; an aligned crop has none.
-AIR, LEAST = 0.25, 256
+# The detector needs a margin around the head, which an aligned crop does not have.
+MARGIN, MIN_SIDE = 0.25, 256  # share of the longer side; pixels
 
 
 @PROVIDERS.register("mediapipe")
 class MediaPipe:
-    """`model` is the path of Google's face_landmarker.task, which users fetch themselves.
+    """model: the path of Google's face_landmarker.task, which users download themselves.
 
     Raises ProviderUnavailable without the package or the file.
     """
@@ -33,9 +34,9 @@ class MediaPipe:
             ) from None
         path = Path(model).expanduser()
         if not model or not path.is_file():
-            told = f"there is no file {model!r}" if model else "mediapipe needs its model"
+            reason = f"no file {model!r}" if model else "mediapipe needs its model"
             raise ProviderUnavailable(
-                f"{told}: download {MODEL} from {PAGE} and pass its path as model"
+                f"{reason}: download {MODEL} from {PAGE} and pass its path as model"
             )
         options = vision.FaceLandmarkerOptions(
             base_options=BaseOptions(model_asset_path=str(path)),
@@ -46,28 +47,33 @@ class MediaPipe:
             self.landmarker = vision.FaceLandmarker.create_from_options(options)
         except (RuntimeError, ValueError, OSError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise ProviderUnavailable(f"{path} is no face landmarker ({reason})") from None
-        self.picture = mediapipe.Image
-        self.form = mediapipe.ImageFormat.SRGB
+            raise ProviderUnavailable(f"{path} is not a face landmarker ({reason})") from None
+        self.image_class = mediapipe.Image
+        self.image_format = mediapipe.ImageFormat.SRGB
 
     def estimate_units(self, images: list[np.ndarray]) -> list[tuple[float, ...] | None]:
-        """The units of the face in each picture, None where MediaPipe finds no face."""
-        return [self._one(aired(picture)) for picture in images]
+        """Units of the face in each image; None where MediaPipe finds no face."""
+        return [self._units(pad_image(image)) for image in images]
 
-    def _one(self, picture: np.ndarray) -> tuple[float, ...] | None:
-        found = self.landmarker.detect(self.picture(image_format=self.form, data=picture))
-        if not found.face_blendshapes:
+    def _units(self, image: np.ndarray) -> tuple[float, ...] | None:
+        result = self.landmarker.detect(
+            self.image_class(image_format=self.image_format, data=image)
+        )
+        if not result.face_blendshapes:
             return None
-        named = {one.category_name: min(max(one.score, 0), 1) for one in found.face_blendshapes[0]}
-        return blendshapes.units(named)
+        scores = {b.category_name: min(max(b.score, 0), 1) for b in result.face_blendshapes[0]}
+        return blendshapes.units(scores)
 
 
-def aired(picture: np.ndarray) -> np.ndarray:
-    """The picture with its border repeated outwards, enlarged to at least 256 px."""
-    margin = round(AIR * max(picture.shape[:2]))
-    wide = np.pad(picture, ((margin, margin), (margin, margin), (0, 0)), mode="edge")
-    scale = LEAST / min(wide.shape[:2])
+def pad_image(image: np.ndarray) -> np.ndarray:
+    """The uint8 H x W x 3 image with its border repeated outwards by MARGIN, enlarged to at least
+    MIN_SIDE px."""
+    margin = round(MARGIN * max(image.shape[:2]))
+    padded = np.pad(image, ((margin, margin), (margin, margin), (0, 0)), mode="edge")
+    scale = MIN_SIDE / min(padded.shape[:2])
     if scale > 1:
-        size = [round(side * scale) for side in wide.shape[1::-1]]
-        wide = np.asarray(Image.fromarray(wide).resize(size, Image.Resampling.BICUBIC))
-    return np.ascontiguousarray(wide)
+        width, height = (round(side * scale) for side in padded.shape[1::-1])
+        padded = np.asarray(
+            Image.fromarray(padded).resize((width, height), Image.Resampling.BICUBIC)
+        )
+    return np.ascontiguousarray(padded)

@@ -9,9 +9,10 @@ HELP = "train a method; resume a run"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from ganmut.cli.setting_options import add_options
     from ganmut.methods.base import METHODS
-    from ganmut.training import config as recipes
     from ganmut.training import presets
+    from ganmut.training.config import Recipe
 
     methods = parser.add_subparsers(dest="method", metavar="METHOD", required=True)
     for name in METHODS:
@@ -31,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             "--explain", action="store_true", help="print every value and its origin, and stop"
         )
         _add_hardware_options(sub)
-        recipes.add_options(sub, recipes.Recipe, skip=("method",))
-        recipes.add_options(sub, METHODS[name].Config)
+        add_options(sub, Recipe, skip=("method",))
+        add_options(sub, METHODS[name].Config)
     resume = methods.add_parser("resume", help="continue a run")
     resume.add_argument("folder", type=Path, help="the run directory")
     _add_hardware_options(resume)
@@ -68,6 +69,6 @@ def run(args: argparse.Namespace) -> int:
             return 0
         place = {"out": args.out}
     folder = train(recipe, config, device=args.device, compiled=args.compile, **place)
-    if folder:  # None in all processes but the first
+    if folder:  # None in all processes but the main one
         print(f"weights in {folder / 'weights'}")
     return 0

@@ -1,4 +1,4 @@
-"""`train-extractor NAME`: trains a frozen network that judges edits."""
+"""`train-extractor NAME`: trains a frozen network that measures edits."""
 
 from __future__ import annotations
 

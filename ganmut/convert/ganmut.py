@@ -1,10 +1,10 @@
 """GANmut's generators (`learned_generators/*.ckpt` of stefanodapolito/GANmut): the linear model
-and the Gaussian one (GGANmut), told apart by what they learned besides the trunk.
+and the Gaussian one (GGANmut), distinguished by their tensors beside the trunk.
 
-Both were trained on pictures as OpenCV reads them, blue first: the channels are swapped where they
-enter and leave. The linear model's `axes` are directions of any length, their bias is unused. The
-Gaussian model's `mu` passes through tanh wherever it is a code (our modes always do), and the
-magnitudes of `covariance_axes` are variances.
+Both were trained on BGR images, as OpenCV reads them; the conversion swaps the channels of the
+first and the last layer. The linear model's `axes` are directions of any length with an unused
+bias. The Gaussian model's `mu` passes through tanh wherever it is a code, as modes always do here,
+and the magnitudes of `covariance_axes` are variances.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ import torch
 from torch import Tensor
 
 from ganmut.convert import stargan_trunk
-from ganmut.convert.base import FORMATS, Checkpoint, Format, ordered
+from ganmut.convert.base import FORMATS, Checkpoint, Format, order_emotions
 from ganmut.methods.base import METHODS, Method
 from ganmut.weights.storage import BadWeights
 
 
 @FORMATS.register("ganmut")
 class GANmut(Format):
-    """Two-dimensional models, with the labels of AffectNet unless others are named."""
+    """Two-dimensional models; the labels of AffectNet by default."""
 
     licence = "other"
     terms = (
         "Converted from a checkpoint of GANmut's authors, whose licence allows non-commercial "
-        "research only. It was trained on faces detected and cropped their way."
+        "research only. It was trained on faces detected and cropped by the authors' method."
     )
 
     def method(self, checkpoint: Checkpoint, labels: tuple[str, ...], size: int) -> Method:
-        if (values := stargan_trunk.planes(checkpoint)) != 2:
+        if (values := stargan_trunk.code_dim(checkpoint)) != 2:
             raise BadWeights(
-                f"{checkpoint.path} has codes of {values} values, not 2: only the two-dimensional "
+                f"{checkpoint.path} has codes of {values} values, not 2; only the two-dimensional "
                 "models can be converted"
             )
         if "mu.weight" in checkpoint.tensors:
@@ -39,31 +39,31 @@ class GANmut(Format):
         return self.linear(checkpoint, labels, size)
 
     def linear(self, checkpoint: Checkpoint, labels: tuple[str, ...], size: int) -> Method:
-        axes = checkpoint.take("axes.weight")
-        checkpoint.take("axes.bias")
-        emotions, order = ordered(labels, len(axes) + 1, checkpoint.path)
-        if order[0] != 0:  # neutral has no direction, and is the label before the first
-            raise BadWeights(f"{checkpoint.path} has neutral first: name it first in labels")
+        axes = checkpoint.pop("axes.weight")
+        checkpoint.pop("axes.bias")
+        emotions, order = order_emotions(labels, len(axes) + 1, checkpoint.path)
+        if order[0] != 0:  # neutral has no direction and is the first label of the file
+            raise BadWeights(f"{checkpoint.path} has neutral first; name it first in labels")
         own = {"directions": axes}
         return stargan_trunk.build("ganmut", checkpoint, emotions, size, own, bgr=True)
 
     def gaussian(self, checkpoint: Checkpoint, labels: tuple[str, ...], size: int) -> Method:
-        modes = checkpoint.take("mu.weight")
-        emotions, order = ordered(labels, len(modes), checkpoint.path)
+        modes = checkpoint.pop("mu.weight")
+        emotions, order = order_emotions(labels, len(modes), checkpoint.path)
         own = {
             "raw_modes": modes[order],
-            "rotation": checkpoint.take("covariance_angles.weight", 1, len(modes))[0][order],
-            "raw_variances": checkpoint.take("covariance_axes.weight", len(modes), 2)[order],
+            "rotation": checkpoint.pop("covariance_angles.weight", 1, len(modes))[0][order],
+            "raw_variances": checkpoint.pop("covariance_axes.weight", len(modes), 2)[order],
         }
         method = stargan_trunk.build("gganmut", checkpoint, emotions, size, own, bgr=True)
         with torch.no_grad():
             variances = method.G.raw_variances.abs()
-            method.G.raw_variances.copy_(raw(variances, floor()))
+            method.G.raw_variances.copy_(softplus_inverse(variances, variance_floor()))
         return method
 
 
-def floor() -> float:
-    """The smallest variance that our Gaussian model can have: at a raw value of minus infinity."""
+def variance_floor() -> float:
+    """The smallest variance of the Gaussian model here: the limit for a raw value of -infinity."""
     kind = METHODS["gganmut"]
     probe = kind(kind.Config(width=4, blocks=0), ("neutral", "happy"), 32, training=False)
     with torch.no_grad():
@@ -71,7 +71,8 @@ def floor() -> float:
         return float(probe.G.covariances()[0, 0, 0])
 
 
-def raw(variances: Tensor, floor: float) -> Tensor:
-    """What softplus, with the floor, makes these variances of; a variance below it is raised."""
+def softplus_inverse(variances: Tensor, floor: float) -> Tensor:
+    """Raw values with softplus(raw) + floor = variances; variances below the floor are raised to
+    it."""
     above = (variances.double() - floor).clamp(min=1e-9)
     return (above + torch.log(-torch.expm1(-above))).float()

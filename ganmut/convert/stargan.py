@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from ganmut.convert import stargan_trunk
-from ganmut.convert.base import FORMATS, Checkpoint, Format, ordered
+from ganmut.convert.base import FORMATS, Checkpoint, Format, order_emotions
 from ganmut.methods.base import Method
 
 
 @FORMATS.register("stargan")
 class StarGAN(Format):
-    """Trained on emotions alone: neither attributes of CelebA nor two sets of labels at once."""
+    """Models of emotions only, not of CelebA's attributes nor of two label sets at once."""
 
     licence = "other"
-    terms = "Converted from a checkpoint of StarGAN's authors; their licence of it applies."
+    terms = "Converted from a checkpoint of StarGAN's authors, whose licence applies."
 
     def method(self, checkpoint: Checkpoint, labels: tuple[str, ...], size: int) -> Method:
-        emotions, order = ordered(labels, stargan_trunk.planes(checkpoint), checkpoint.path)
+        emotions, order = order_emotions(
+            labels, stargan_trunk.code_dim(checkpoint), checkpoint.path
+        )
         return stargan_trunk.build("stargan", checkpoint, emotions, size, {}, order)

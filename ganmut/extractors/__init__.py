@@ -1,4 +1,4 @@
-"""The frozen networks that look at faces: one file is one network."""
+"""Frozen networks that measure faces (emotion, identity, action units): one file is one network."""
 
 from ganmut.extractors.base import EXTRACTORS, Extraction, Extractor
 from ganmut.extractors.loading import load

@@ -1,4 +1,4 @@
-"""Faces varied while an extractor learns, so that it tolerates what cameras and editors do."""
+"""Augmentation of the training faces of extractors, for robustness to cameras and editors."""
 
 from __future__ import annotations
 
@@ -8,31 +8,32 @@ from torch import Tensor
 
 
 def augment(x: Tensor, generator: torch.Generator) -> Tensor:
-    """N x 3 x S x S in [-1, 1] -> the faces as another camera or an editor might give them.
+    """Randomly augmented faces, N x 3 x S x S in [-1, 1].
 
-    Mirrored, moved (6 %), scaled (8 %), turned (6 degrees); light, contrast and tint changed;
-    half of them softened; a little noise. The generator lives on the device of x.
+    Half are mirrored; shift up to 6 % of the side, scale up to 8 %, rotation up to 6 degrees;
+    brightness, contrast and tint; half are blurred; noise. The generator is on the device of x.
     """
-    x = _moved(x, generator)
+    x = _transform(x, generator)
     n = len(x)
     x = x * _uniform(generator, 0.8, 1.2, n, 1, 1, 1) + _uniform(generator, -0.2, 0.2, n, 1, 1, 1)
     x = x + _uniform(generator, -0.06, 0.06, n, 3, 1, 1)
-    # Softened by mixing with a 5 x 5 average of itself: a small generator's faces are soft.
-    soft = _uniform(generator, -0.8, 0.8, n, 1, 1, 1).clamp(min=0)
-    x = torch.lerp(x, F.avg_pool2d(x, 5, 1, 2, count_include_pad=False), soft)
+    # Blur by mixing with a 5 x 5 average: the faces of a small generator are soft.
+    blur = _uniform(generator, -0.8, 0.8, n, 1, 1, 1).clamp(min=0)
+    x = torch.lerp(x, F.avg_pool2d(x, 5, 1, 2, count_include_pad=False), blur)
     noise = torch.randn(x.shape, generator=generator, device=x.device)
     return (x + noise * _uniform(generator, 0, 0.05, n, 1, 1, 1)).clamp(-1, 1)
 
 
-def _moved(x: Tensor, generator: torch.Generator) -> Tensor:
+def _transform(x: Tensor, generator: torch.Generator) -> Tensor:
+    """x mirrored, rotated, scaled and shifted at random."""
     n = len(x)
     mirror = _uniform(generator, -1, 1, n).sign()
     angle, scale = _uniform(generator, -0.105, 0.105, n), _uniform(generator, 0.92, 1.08, n)
     cos, sin = angle.cos() * scale, angle.sin() * scale
-    shift = _uniform(generator, -0.12, 0.12, n, 2)  # the side is 2 long here
+    shift = _uniform(generator, -0.12, 0.12, n, 2)  # affine_grid coordinates: the side is 2
     rows = [cos * mirror, -sin, shift[:, 0], sin * mirror, cos, shift[:, 1]]
-    where = F.affine_grid(torch.stack(rows, 1).reshape(n, 2, 3), list(x.shape), align_corners=False)
-    return F.grid_sample(x, where, padding_mode="border", align_corners=False)
+    grid = F.affine_grid(torch.stack(rows, 1).reshape(n, 2, 3), list(x.shape), align_corners=False)
+    return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
 
 
 def _uniform(generator: torch.Generator, low: float, high: float, *shape: int) -> Tensor:

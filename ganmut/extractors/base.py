@@ -1,7 +1,7 @@
-"""Extractor: a frozen network that tells what it sees in a face; the bench measures with them.
+"""Extractor: a frozen network that computes features and outputs of faces, for the metrics.
 
-Extractors learn from people whom no editor ever sees (the split "extractor") and are examined on
-the test split; what they scored there stands in their config.json and their card.
+Extractors are trained on people that no editor is trained on (the split "extractor") and evaluated
+on the test split. The scores are in their config.json and their card.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from ganmut.emotions import EMOTIONS
 from ganmut.registry import Registry
 
 EXTRACTORS = Registry("extractor", "ganmut.extractors")
-BATCH_SIZE = 256  # faces that go through a network at once
-# Twice as fast here as the default layout, on the CPU too (.5 -> .2 s a step of 64 faces).
+BATCH_SIZE = 256  # faces per pass
+# More than twice as fast as the contiguous format, also on the CPU (.5 -> .2 s a step of 64 faces).
 MEMORY_FORMAT = torch.channels_last
 
 
 @dataclass(frozen=True)
 class Extraction:
-    """What a network saw in N faces, float32 on the CPU: features N x d, outputs N x k."""
+    """Features N x d and outputs N x k of N faces, float32 on the CPU."""
 
     features: Tensor
     outputs: Tensor
@@ -35,10 +35,10 @@ class Extraction:
 
 @dataclass(frozen=True)
 class TrainingTask:
-    """What an extractor learns from a FaceSet: which rows, their targets, and the loss.
+    """The training of an extractor on a FaceSet: int64 rows, their targets, and the loss.
 
-    loss(features, targets, progress 0..1); extra: parameters that only training needs, such as one
-    direction a person.
+    loss(features, targets, progress in 0..1) -> scalar; extra: parameters that only training needs,
+    such as one direction per person.
     """
 
     rows: Tensor
@@ -48,10 +48,10 @@ class TrainingTask:
 
 
 class Extractor(nn.Module, ABC):
-    """A frozen network: uint8 N x 3 x H x W in, Extraction out; the same input, the same output.
+    """A frozen network: uint8 N x 3 x H x W -> Extraction, deterministic.
 
-    name, version: of the definition; sha256: of the weights; emotions: of the data it learned from;
-    size: input side in pixels; outputs: what `Extraction.outputs` holds, in words.
+    name, version: of the definition; sha256: of the weights; emotions: of the training data; size:
+    input side in pixels; outputs: meaning of `Extraction.outputs`, for the card.
     """
 
     name: ClassVar[str]
@@ -76,15 +76,15 @@ class Extractor(nn.Module, ABC):
 
     @abstractmethod
     def training_task(self, faces: FaceSet, generator: torch.Generator) -> TrainingTask:
-        """What to learn from these faces; raises BadData where they lack what it needs."""
+        """The training on these faces; raises BadData where they lack the labels."""
 
     @abstractmethod
-    def evaluate(self, faces: FaceSet, seen: Extraction) -> dict[str, Any]:
-        """How well it did on faces that it was not trained on: named numbers for the card."""
+    def evaluate(self, faces: FaceSet, extraction: Extraction) -> dict[str, Any]:
+        """Scores by name, for the card, from the extraction of faces it was not trained on."""
 
     def preprocess(self, images: Tensor, device: torch.device) -> Tensor:
-        """uint8 N x 3 x H x W -> float in [-1, 1], antialiased to the input side, on the device;
-        without colour for one that has learned from grey faces."""
+        """uint8 N x 3 x H x W -> float in [-1, 1] on the device, resized to the input side with
+        antialiasing; luma in all channels where the training faces were grey."""
         x = pictures.resize(pictures.to_float(images.to(device)), self.size)
         if self.config.get("grey"):
             x = pictures.luma(x).expand_as(x)
@@ -92,34 +92,36 @@ class Extractor(nn.Module, ABC):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Extraction:
-        """The Extraction of uint8 N x 3 x H x W; float32 throughout, whatever the device."""
+        """The Extraction of uint8 N x 3 x H x W, computed in float32 on every device. Raises
+        ValueError for another dtype or shape."""
         if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1] != 3:
-            found = f"{images.dtype} {tuple(images.shape)}"
-            raise ValueError(f"expected uint8 N x 3 x H x W, got {found}")
+            given = f"{images.dtype} {tuple(images.shape)}"
+            raise ValueError(f"expected uint8 N x 3 x H x W, got {given}")
         self.eval()
         device = next(self.parameters()).device
-        seen: list[tuple[Tensor, Tensor]] = []
-        # TF32 would make the features depend on the kind of GPU.
+        chunks: list[tuple[Tensor, Tensor]] = []
+        # With TF32 the features would depend on the kind of GPU.
         with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
             for chunk in images.split(BATCH_SIZE):
                 features = self.embed(self.preprocess(chunk, device))
-                seen.append((features.cpu(), self.predict(features).cpu()))
-        features, outputs = zip(*seen, strict=True)
+                chunks.append((features.cpu(), self.predict(features).cpu()))
+        features, outputs = zip(*chunks, strict=True)
         return Extraction(torch.cat(features), torch.cat(outputs))
 
 
 def vgg(widths: tuple[int, ...], size: int, features: int) -> nn.Sequential:
-    """N x 3 x size x size -> N x features: per width two 3 x 3 convolutions, halved; then linear.
+    """VGG with batch norm (Simonyan and Zisserman, arXiv 1409.1556): N x 3 x size x size -> N x
+    features. Each width has two 3 x 3 convolutions and a max pooling; a linear layer follows.
 
-    VGG (Simonyan and Zisserman, arXiv 1409.1556) with batch norm; with the widths used here
-    .07 billion multiply-adds a face at 64 px.
+    .07 billion multiply-adds per face with the widths used here at 64 px. Raises ValueError for a
+    size too small to be halved so often.
     """
     layers: list[nn.Module] = []
     before = 3
     for width in widths:
-        for inward in (before, width):
+        for inputs in (before, width):
             layers += [
-                nn.Conv2d(inward, width, 3, padding=1, bias=False),
+                nn.Conv2d(inputs, width, 3, padding=1, bias=False),
                 nn.BatchNorm2d(width),
                 nn.ReLU(),
             ]

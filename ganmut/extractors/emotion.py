@@ -1,4 +1,4 @@
-"""The emotion classifier: FED, ERE, smoothness and accuracy are measured with it."""
+"""The emotion classifier, the extractor of FED, ERE, smoothness and accuracy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ganmut.datasets.base import BadData, FaceSet
 from ganmut.emotions import EMOTIONS
 from ganmut.extractors.base import EXTRACTORS, Extraction, Extractor, TrainingTask, vgg
 
-MOST = 4.0
+MAX_WEIGHT = 4.0  # largest weight of a rare emotion's faces in the training loss
 
 
 @EXTRACTORS.register("emotion")
@@ -40,34 +40,35 @@ class Emotion(Extractor):
         return self.logits(features).softmax(-1)
 
     def training_task(self, faces: FaceSet, generator: torch.Generator) -> TrainingTask:
-        """Cross-entropy with every emotion weighing the same, as in the test set; of a rare one a
-        face weighs at most MOST times what it would, or a handful is learned by heart."""
+        """Cross-entropy in which every emotion has the same total weight, as in the test set. The
+        weight of a face is at most MAX_WEIGHT, since few faces with a large weight are
+        overfitted."""
         counts = torch.bincount(faces.emotion, minlength=len(self.emotions)).float()
         if (counts == 0).any():
             none = [self.emotions[i] for i in (counts == 0).nonzero().flatten()]
             raise BadData(
-                f"{faces.source}: no face is {', '.join(none)}; give some of each emotion"
+                f"{faces.source}: no face is {', '.join(none)}; every emotion needs faces"
             )
-        weight = (counts.sum() / (len(counts) * counts)).clamp(max=MOST)
+        weight = (counts.sum() / (len(counts) * counts)).clamp(max=MAX_WEIGHT)
 
         def loss(features: Tensor, targets: Tensor, progress: float) -> Tensor:
             return F.cross_entropy(self.logits(features), targets, weight.to(features.device))
 
         return TrainingTask(torch.arange(len(faces)), faces.emotion, loss)
 
-    def evaluate(self, faces: FaceSet, seen: Extraction) -> dict[str, Any]:
-        """Share of right answers: per emotion, their mean (`accuracy`), over all faces; confusion.
+    def evaluate(self, faces: FaceSet, extraction: Extraction) -> dict[str, Any]:
+        """Accuracy per emotion, their mean (`accuracy`) and over all faces; confusion matrix.
 
-        confusion[i][j]: faces of emotion i that were told to be j.
+        confusion[i][j]: number of faces of emotion i classified as j.
         """
-        truth, told = faces.emotion.cpu(), seen.outputs.argmax(1)
+        truth, predicted = faces.emotion.cpu(), extraction.outputs.argmax(1)
         k = len(self.emotions)
-        confusion = torch.bincount(truth * k + told, minlength=k * k).reshape(k, k)
+        confusion = torch.bincount(truth * k + predicted, minlength=k * k).reshape(k, k)
         share = confusion.diag() / confusion.sum(1).clamp(min=1)
         present = confusion.sum(1) > 0
         return {
             "accuracy": float(share[present].mean()),
-            "accuracy_all": float((truth == told).float().mean()),
+            "accuracy_all": float((truth == predicted).float().mean()),
             "per_emotion": {e: float(share[i]) for i, e in enumerate(self.emotions) if present[i]},
             "confusion": confusion.tolist(),
             "faces": len(faces),

@@ -1,4 +1,4 @@
-"""The identity embedder: how far an edit takes a face from its person is measured with it."""
+"""The identity embedder, the extractor of the identity distance between source and edit."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from ganmut.emotions import EMOTIONS
 from ganmut.extractors.base import EXTRACTORS, Extraction, Extractor, TrainingTask, vgg
 
 SCALE, MARGIN = 24.0, 0.25  # of the cosine-margin softmax
-PAIRS = 3000  # faces whose pairs are examined: 4.5 million pairs
+PAIRS = 3000  # faces of the verification: 4.5 million pairs
 
 
 @EXTRACTORS.register("identity")
 class Identity(Extractor):
-    """VGG-style; 128 values of length 1: the cosine of two faces tells if they are one person."""
+    """VGG-style embedding of 128 values with length 1; the cosine of two faces of one person is
+    high."""
 
     title = "Identity embedder"
     outputs = "the embedding, of length 1"
@@ -34,10 +35,11 @@ class Identity(Extractor):
         return features
 
     def training_task(self, faces: FaceSet, generator: torch.Generator) -> TrainingTask:
-        """Tells apart the people with two faces or more, by a softmax over cosines with a margin.
+        """Classification of the people with at least two faces, by a softmax over cosines with a
+        margin (CosFace, arXiv 1801.09414, eq. 4).
 
-        CosFace, arXiv 1801.09414, equation 4. The margin grows over the first third of training:
-        the whole margin at once can keep an untrained network from learning anything.
+        The margin grows over the first third of training; from the start it can prevent an
+        untrained network from learning.
         """
         people, person, counts = _people(faces).unique(return_inverse=True, return_counts=True)
         known = (counts > 1).nonzero().flatten()
@@ -58,13 +60,15 @@ class Identity(Extractor):
         targets = torch.searchsorted(known, person[rows])
         return TrainingTask(rows, targets, loss, (directions,))
 
-    def evaluate(self, faces: FaceSet, seen: Extraction) -> dict[str, Any]:
-        """AUC of "the same person?" over pairs of faces, and the mean cosine of both kinds."""
-        return verification(_people(faces), seen.features)
+    def evaluate(self, faces: FaceSet, extraction: Extraction) -> dict[str, Any]:
+        """AUC of verification over pairs of faces, and mean cosines of the same and of other
+        people."""
+        return verification(_people(faces), extraction.features)
 
 
 def verification(person: Tensor, features: Tensor) -> dict[str, Any]:
-    """AUC, mean cosines and counts over all pairs of PAIRS faces; features N x d of length 1."""
+    """AUC, mean cosines and counts over all pairs of the first PAIRS faces. person: int64 N;
+    features: N x d of length 1. Raises BadData without pairs of both kinds."""
     person, features = person[:PAIRS], features[:PAIRS].double()
     a, b = torch.triu_indices(len(person), len(person), 1)
     cosine = (features @ features.T)[a, b]
@@ -88,5 +92,5 @@ def verification(person: Tensor, features: Tensor) -> dict[str, Any]:
 
 def _people(faces: FaceSet) -> Tensor:
     if faces.person is None:
-        raise BadData(f"{faces.source} does not know who is who; give a `person` column")
+        raise BadData(f"{faces.source} has no identities; give a `person` column")
     return faces.person.cpu()

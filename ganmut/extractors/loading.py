@@ -15,21 +15,22 @@ from ganmut.weights import storage
 
 
 def build(config: dict[str, Any]) -> Extractor:
-    """An extractor of a config.json, its tensors not yet filled in."""
+    """The extractor of a config.json, with initial parameters; raises BadWeights for missing
+    keys."""
     missing = [name for name in ("extractor", "emotions", "size") if name not in config]
     if missing:
         raise storage.BadWeights(f"config.json lacks {', '.join(missing)}; {storage.REMEDY}")
     kind = EXTRACTORS[config["extractor"]]
-    with torch.random.fork_rng([]):  # the caller's random state stays as it is
+    with torch.random.fork_rng([]):  # keeps the caller's random state
         return kind(tuple(config["emotions"]), config["size"])
 
 
 def load(spec: str | Path, device: torch.device | str | None = None) -> Extractor:
     """The frozen extractor of a spec: bundled "procedural/emotion", a folder, "hub:OWNER/NAME@REV".
 
-    "onnx:PATH" is a face recognition model, through insightface, "onnx:buffalo_l" that of one of
-    its packs; "onnx:PATH:" an expression classifier with its labels in a sidecar, and
-    "onnx:PATH:happy,neutral,..." with its outputs in this order. Raises UnknownNameError or
+    "onnx:PATH": a face recognition network for insightface; "onnx:buffalo_l": that of one of its
+    packs; "onnx:PATH:": an expression classifier with its labels in a sidecar; and
+    "onnx:PATH:happy,neutral,...": with its outputs in this order. Raises UnknownNameError or
     BadWeights.
     """
     if str(spec).startswith("onnx:"):
@@ -38,7 +39,7 @@ def load(spec: str | Path, device: torch.device | str | None = None) -> Extracto
 
 
 def restore(written: storage.Weights, device: torch.device | str | None = None) -> Extractor:
-    """The frozen extractor of a weight folder that was read."""
+    """The frozen extractor of a weight folder; raises BadWeights for another version."""
     extractor = build(written.config)
     if (version := written.config.get("version")) != extractor.version:
         raise storage.BadWeights(
@@ -52,8 +53,8 @@ def restore(written: storage.Weights, device: torch.device | str | None = None) 
 
 
 def verify(folder: str | Path) -> float:
-    """Largest difference between the golden features and outputs and those made here on the CPU."""
-    known = storage.read_golden(folder)
-    here = restore(storage.read(folder, "extractor"), "cpu")(known["faces"])
-    pairs = ((here.features, known["features"]), (here.outputs, known["outputs"]))
-    return max(float((mine - theirs).abs().max()) for mine, theirs in pairs)
+    """Largest difference between the golden features and outputs and those computed on the CPU."""
+    golden = storage.read_golden(folder)
+    computed = restore(storage.read(folder, "extractor"), "cpu")(golden["faces"])
+    pairs = ((computed.features, golden["features"]), (computed.outputs, golden["outputs"]))
+    return max(float((a - b).abs().max()) for a, b in pairs)

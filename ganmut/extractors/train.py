@@ -1,4 +1,5 @@
-"""Trains an extractor: a plain supervised loop, then an examination on people it has never seen."""
+"""Training of extractors: a supervised loop, and the evaluation on people not in the training
+set."""
 
 from __future__ import annotations
 
@@ -32,7 +33,7 @@ GOLDEN = 4  # faces in the golden test of an extractor
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How long and with what an extractor is trained; steps overrides epochs."""
+    """Length and settings of the training of an extractor; steps overrides epochs."""
 
     epochs: float
     steps: int | None
@@ -58,23 +59,28 @@ def train_extractor(
     progress: bool = True,
     meta: dict[str, Any] | None = None,
 ) -> Path:
-    """Trains extractor `name`, examines it on `test`, writes the weight folder `out`, returns it.
+    """Trains extractor `name`, evaluates it on `test`, writes the weight folder `out`, returns it.
 
-    train: the split "extractor"; test: other people. size: the input side. steps overrides epochs.
-    meta: facts for the config ("set", "licence", "commit"). On the CPU some 2,000 steps of batch 64
-    are sensible. Raises UnknownNameError, BadData, FloatingPointError (a loss that is not finite).
+    train: the split "extractor"; test: other people. size: the input side in pixels. steps
+    overrides epochs. meta: entries for config.json ("set", "licence", "commit"). On the CPU about
+    2,000 steps of batch 64 are enough. Raises UnknownNameError, BadData (labels or people),
+    FloatingPointError (a loss that is not finite).
     """
     kind = EXTRACTORS[name]
-    _check(train, test)
-    began, target = time.monotonic(), hardware.select_device(device)
-    schooling = TrainConfig(epochs, steps, batch, dtype, seed, progress)
-    # Initialisation and dropout know only PyTorch's global generator: seeded, and put back after.
+    _check_splits(train, test)
+    start, target = time.monotonic(), hardware.select_device(device)
+    settings = TrainConfig(epochs, steps, batch, dtype, seed, progress)
+
+    # ---- training Initialisation and dropout use PyTorch's global generator: it is seeded here and
+    # restored after.
     with torch.random.fork_rng([target] if target.type == "cuda" else []):
         torch.manual_seed(seed)
         extractor: Extractor = kind(train.emotions, size).to(target, memory_format=MEMORY_FORMAT)
         task = extractor.training_task(train, hardware.generator(seed))
-        total = _learn(extractor, task, train, schooling)
-    _round(extractor)
+        total = _train(extractor, task, train, settings)
+
+    # ---- evaluation of the weights as stored
+    _round_weights(extractor)
     scores = extractor.evaluate(test, extractor(test.faces()))
     config = {
         "extractor": name,
@@ -93,46 +99,51 @@ def train_extractor(
         "batch": batch,
         "seed": seed,
         "hardware": hardware.device_name(target),
-        "minutes": (time.monotonic() - began) / 60,
+        "minutes": (time.monotonic() - start) / 60,
         **(meta or {}),
     }
-    # Rendered faces, whatever it was trained on: a weight must not carry anybody's photograph.
+
+    # ---- weight folder, with golden features of rendered faces: weights must not hold photographs
     faces = open_source("procedural").load("test", size, GOLDEN, progress=False).faces()
 
     def golden(written: storage.Weights) -> dict[str, Tensor]:
-        seen = restore(written, "cpu")(faces)
-        return {"faces": faces, "features": seen.features, "outputs": seen.outputs}
+        extraction = restore(written, "cpu")(faces)
+        return {
+            "faces": faces,
+            "features": extraction.features,
+            "outputs": extraction.outputs,
+        }
 
     card = extractor_card(config, extractor, Path(out).name)
     return storage.write(out, "extractor", extractor.state_dict(), config, golden, card)
 
 
-def _check(train: FaceSet, test: FaceSet) -> None:
+def _check_splits(train: FaceSet, test: FaceSet) -> None:
     if train.emotions != test.emotions:
         raise BadData(f"the training faces have {train.emotions}, the test faces {test.emotions}")
     if train.person is not None and test.person is not None:
         shared = int(torch.isin(test.person.cpu(), train.person.cpu()).sum())
         if shared:
-            raise BadData(f"{shared} test faces show people whom the extractor is trained on")
+            raise BadData(f"{shared} test faces show people of the training set")
 
 
-def _round(extractor: Extractor) -> None:
-    """Rounds the weights to what goes to disk, so that the scores are those of the shipped file."""
+def _round_weights(extractor: Extractor) -> None:
+    """Rounds the weights to their stored precision, so that the scores are those of the file."""
     state = extractor.state_dict()
-    shipped = {
+    stored = {
         name: storage.to_storage(name, value).to(value.dtype) for name, value in state.items()
     }
-    extractor.load_state_dict(shipped)
+    extractor.load_state_dict(stored)
 
 
-def _learn(extractor: Extractor, task: TrainingTask, faces: FaceSet, how: TrainConfig) -> int:
+def _train(extractor: Extractor, task: TrainingTask, faces: FaceSet, settings: TrainConfig) -> int:
     """Trains in place (AdamW, one cycle) and returns the number of steps."""
     device = next(extractor.parameters()).device
-    small = shrunk(faces, task.rows, extractor.size).to(device)
+    small = resize_faces(faces, task.rows, extractor.size).to(device)
     targets = task.targets.to(device)
-    batch = min(how.batch, len(small))
-    total = how.steps or max(round(how.epochs * len(small) / batch), 1)
-    for parameter in task.extra:  # in place: the loss holds these very parameters
+    batch = min(settings.batch, len(small))
+    total = settings.steps or max(round(settings.epochs * len(small) / batch), 1)
+    for parameter in task.extra:  # in place: the loss refers to these parameters
         parameter.data = parameter.data.to(device)
     optimiser = torch.optim.AdamW(
         [{"params": extractor.parameters()}, {"params": task.extra, "weight_decay": 0.0}],
@@ -140,15 +151,15 @@ def _learn(extractor: Extractor, task: TrainingTask, faces: FaceSet, how: TrainC
         weight_decay=0.02,
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, extractor.lr, total, pct_start=0.1)
-    generator = hardware.generator(how.seed, device)
-    bar = tqdm(range(total), desc=extractor.title, disable=not how.progress, unit="step")
+    generator = hardware.generator(settings.seed, device)
+    bar = tqdm(range(total), desc=extractor.title, disable=not settings.progress, unit="step")
     extractor.train()
     for step in bar:
         rows = torch.randint(len(small), (batch,), generator=generator, device=device)
         x = augment(pictures.to_float(small[rows]), generator).contiguous(
             memory_format=MEMORY_FORMAT
         )
-        with hardware.autocast(device, how.dtype):
+        with hardware.autocast(device, settings.dtype):
             features = extractor.embed(x)
         loss = task.loss(features.float(), targets[rows], step / total)
         optimiser.zero_grad(set_to_none=True)
@@ -156,19 +167,20 @@ def _learn(extractor: Extractor, task: TrainingTask, faces: FaceSet, how: TrainC
         optimiser.step()
         schedule.step()
         if step % 50 == 0 or step == total - 1:  # reading the loss waits for the device
-            bar.set_postfix(loss=f"{_finite(loss, extractor, step):.3f}")
+            bar.set_postfix(loss=f"{_finite_loss(loss, extractor, step):.3f}")
     return total
 
 
-def _finite(loss: Tensor, extractor: Extractor, step: int) -> float:
+def _finite_loss(loss: Tensor, extractor: Extractor, step: int) -> float:
     value = float(loss.detach())
     if not math.isfinite(value):
         raise FloatingPointError(f"{extractor.name}: the loss is {value} at step {step}")
     return value
 
 
-def shrunk(faces: FaceSet, rows: Tensor, size: int) -> Tensor:
-    """uint8 n x 3 x size x size of some faces, on the CPU; in chunks, since a set may be a file."""
+def resize_faces(faces: FaceSet, rows: Tensor, size: int) -> Tensor:
+    """uint8 n x 3 x size x size of the faces of int64 `rows`, on the CPU; in chunks, since the
+    faces may be in a file larger than the memory."""
     parts = []
     for chunk in rows.split(BATCH_SIZE):
         small = pictures.resize(faces.faces(chunk).float(), size)

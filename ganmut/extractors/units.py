@@ -1,4 +1,4 @@
-"""The action-unit regressor: AU error is measured with it."""
+"""The action-unit regressor, the extractor of the AU error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ganmut.extractors.base import EXTRACTORS, Extraction, Extractor, TrainingTa
 
 @EXTRACTORS.register("units")
 class Units(Extractor):
-    """VGG-style; seventeen intensities in 0..1 in the order of ganmut.emotions.UNITS."""
+    """VGG-style regressor of seventeen intensities in 0..1, order of ganmut.emotions.UNITS."""
 
     title = "Action-unit regressor"
     outputs = "intensities of the action units " + " ".join(map(str, UNITS))
@@ -33,16 +33,17 @@ class Units(Extractor):
 
     def training_task(self, faces: FaceSet, generator: torch.Generator) -> TrainingTask:
         def loss(features: Tensor, targets: Tensor, progress: float) -> Tensor:
-            # Linear for large errors: a noisy label does not steer the mean.
+            # Linear for large errors, so that outliers among the labels have little effect.
             return F.smooth_l1_loss(self.predict(features), targets, beta=0.1)
 
         return TrainingTask(torch.arange(len(faces)), _units(faces), loss)
 
-    def evaluate(self, faces: FaceSet, seen: Extraction) -> dict[str, Any]:
-        """Mean absolute error (beside that of always telling the mean), correlation; each unit."""
-        truth, told = _units(faces).double(), seen.outputs.double()
-        error = (told - truth).abs().mean(0)
-        centred = [values - values.mean(0) for values in (truth, told)]
+    def evaluate(self, faces: FaceSet, extraction: Extraction) -> dict[str, Any]:
+        """Mean absolute error, that of predicting the mean, and correlation; over all units and per
+        unit."""
+        truth, predicted = _units(faces).double(), extraction.outputs.double()
+        error = (predicted - truth).abs().mean(0)
+        centred = [values - values.mean(0) for values in (truth, predicted)]
         spread = centred[0].norm(dim=0) * centred[1].norm(dim=0)
         correlation = (centred[0] * centred[1]).sum(0) / spread.clamp(min=1e-12)
         varies = truth.std(0) > 1e-6

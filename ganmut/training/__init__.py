@@ -1,1 +1,1 @@
-"""How editors are trained: the loop, its state, its settings."""
+"""Training of editors: settings, loop, trainer, losses and run directories."""

@@ -1,12 +1,10 @@
-"""Recipe: how to train. Recipe and the method's Config become options and recipe.json."""
+"""Recipe: the settings of a training that all methods share, and its file recipe.json."""
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import hashlib
 import json
-import typing
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -17,8 +15,8 @@ from ganmut.networks.config import Settings, setting
 
 @dataclass(frozen=True)
 class Recipe(Settings):
-    """How to train, the same for all methods. kimg counts thousands of real images shown to the
-    discriminator, warm-ups included."""
+    """Settings of a training that all methods share. kimg counts thousands of real images shown to
+    the discriminator, including warm-ups."""
 
     method: str
     data: str = setting("procedural", "data source: a spec such as procedural or folder:PATH")
@@ -52,7 +50,7 @@ class Recipe(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        METHODS[self.method]  # raises UnknownNameError with what is near
+        METHODS[self.method]  # raises UnknownNameError
         for name in ("size", "batch", "kimg", "kimg_per_tick", "lr_g", "lr_d"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
@@ -63,13 +61,13 @@ class Recipe(Settings):
 
 
 def to_json(recipe: Recipe, config: Config) -> str:
-    """recipe.json: it alone repeats a run."""
+    """The text of recipe.json, which is all that is needed to repeat a run."""
     both = {"recipe": dataclasses.asdict(recipe), "config": dataclasses.asdict(config)}
     return json.dumps(both, indent=2) + "\n"
 
 
 def from_json(text: str) -> tuple[Recipe, Config]:
-    """The inverse of `to_json`; raises ValueError for anything else."""
+    """The inverse of `to_json`, also for files with old names; raises ValueError for other text."""
     try:
         both = json.loads(text)
         settings = legacy.read("recipe", both["recipe"])
@@ -81,23 +79,5 @@ def from_json(text: str) -> tuple[Recipe, Config]:
 
 
 def settings_hash(recipe: Recipe, config: Config) -> str:
-    """16 hex digits that change with any setting."""
+    """16 hex digits of a hash over all settings."""
     return hashlib.sha256(to_json(recipe, config).encode()).hexdigest()[:16]
-
-
-def add_options(parser: argparse.ArgumentParser, cls: type, skip: tuple[str, ...] = ()) -> None:
-    """Adds an option --kebab-case with its help for every field of a dataclass. An option that is
-    not given is absent from the namespace."""
-    group = parser.add_argument_group(f"{cls.__module__}.{cls.__name__}")
-    hints = typing.get_type_hints(cls)
-    for field in dataclasses.fields(cls):
-        if field.name in skip:
-            continue
-        kind, name = hints[field.name], f"--{field.name.replace('_', '-')}"
-        # argparse formats help with %, so a percent sign must be doubled.
-        text = field.metadata.get("help", "").replace("%", "%%")
-        common = {"dest": field.name, "default": argparse.SUPPRESS, "help": text}
-        if kind is bool:
-            group.add_argument(name, action=argparse.BooleanOptionalAction, **common)
-        else:
-            group.add_argument(name, type=kind, metavar=kind.__name__.upper(), **common)

@@ -1,8 +1,8 @@
-"""Several processes at one training: `torchrun` starts them, PyTorch's distributed package averages
-their gradients (gloo on the CPU, NCCL on GPUs).
+"""Training in several processes, started by `torchrun`: torch.distributed averages the gradients
+(gloo on the CPU, NCCL on GPUs).
 
-Every process trains on its share of the recipe's batch with random numbers of its own; what they
-learn is averaged at every step, so all hold the same networks. The first one alone writes.
+Every process has a share of the recipe's batch and random numbers of its own. Gradients are
+averaged at every step, so that all processes hold the same networks. Only the main process writes.
 """
 
 from __future__ import annotations
@@ -15,61 +15,67 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from ganmut.errors import ParameterError
+
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """The processes of a training, and which of them this one is."""
+    """The number of processes of a training and the rank of this one."""
 
     rank: int = 0
     size: int = 1
 
     @property
     def is_main(self) -> bool:
+        """Whether this process writes files and reports."""
         return self.rank == 0
 
     def local_batch(self, batch: int) -> int:
-        """How much of a batch is this process's; raises ValueError where it cannot be divided."""
+        """The share of a batch of this process; raises ParameterError for a batch that the number
+        of processes does not divide."""
         if batch % self.size:
-            raise ValueError(
-                f"a batch of {batch} cannot be divided among {self.size} processes; "
-                "choose another --batch or --nproc-per-node"
+            raise ParameterError(
+                "batch", f"a batch of {batch} cannot be divided among {self.size} processes"
             )
         return batch // self.size
 
     def all_reduce_mean(self, tensors: Iterable[Tensor | None]) -> None:
-        """Replaces tensors by their means over the processes; all must give the same shapes."""
-        there = [t for t in tensors if t is not None]
-        if self.size == 1 or not there:
+        """Replaces tensors by their means over the processes; shapes must agree, None is
+        skipped."""
+        # One call for all tensors: the latency of many small ones would dominate.
+        present = [t for t in tensors if t is not None]
+        if self.size == 1 or not present:
             return
-        flat = torch.cat([t.flatten().float() for t in there])
+        flat = torch.cat([t.flatten().float() for t in present])
         dist.all_reduce(flat)
-        parts = (flat / self.size).split([t.numel() for t in there])
-        torch._foreach_copy_(there, [p.view_as(t) for p, t in zip(parts, there, strict=True)])
+        parts = (flat / self.size).split([t.numel() for t in present])
+        torch._foreach_copy_(present, [p.view_as(t) for p, t in zip(parts, present, strict=True)])
 
     def all_reduce_min(self, value: Tensor) -> Tensor:
-        """The smallest value that any process has."""
+        """The minimum of a value over the processes."""
         if self.size > 1:
             value = value.clone()
             dist.all_reduce(value, dist.ReduceOp.MIN)
         return value
 
     def all_gather(self, tensor: Tensor) -> list[Tensor]:
-        """Every process's tensor (same shape and kind), in their order."""
+        """The tensors of all processes by rank, same shape and dtype."""
         if self.size == 1:
             return [tensor]
         device = "cuda" if dist.get_backend() == "nccl" else "cpu"
         own = tensor.to(device)
-        everyone = [torch.empty_like(own) for _ in range(self.size)]
-        dist.all_gather(everyone, own)
-        return [t.to(tensor.device) for t in everyone]
+        gathered = [torch.empty_like(own) for _ in range(self.size)]
+        dist.all_gather(gathered, own)
+        return [t.to(tensor.device) for t in gathered]
 
     def barrier(self) -> None:
-        """Until all are here."""
+        """Waits until all processes have called it."""
         if self.size > 1:
             dist.barrier()
 
     def close(self) -> None:
-        """Ends the work together; else gloo's threads may outlive the interpreter, and abort."""
+        """Leaves the group after all processes have called it. Otherwise threads of gloo may
+        outlive the interpreter and abort it."""
         if self.size > 1:
             dist.barrier()
             dist.destroy_process_group()
@@ -79,8 +85,8 @@ SINGLE_PROCESS = ProcessGroup()
 
 
 def init_process_group(device: torch.device) -> tuple[ProcessGroup, torch.device]:
-    """The processes that torchrun started (this one alone where it did not), and this one's
-    device: each takes the GPU of its number on this machine."""
+    """The processes that torchrun started, or this single one, and the device of this process: the
+    GPU with its local rank."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return SINGLE_PROCESS, device
     if device.type == "cuda" and device.index is None:

@@ -91,8 +91,8 @@ def train(
 
 
 def prepare(recipe: Recipe, processes: ProcessGroup, progress: bool) -> FaceSet:
-    """Returns the training faces. The main process renders or decodes them first; the others read
-    its cache."""
+    """Returns the training faces. The main process renders or decodes them first, and the others
+    read its cache."""
     if not processes.is_main:
         processes.barrier()
     faces = open_source(recipe.data).load(
@@ -106,6 +106,7 @@ def prepare(recipe: Recipe, processes: ProcessGroup, progress: bool) -> FaceSet:
 def loop(trainer: Trainer, run: RunDir | None, sampler: Sampler, progress: bool) -> None:
     """Takes steps until the recipe's kimg; the main process writes a report, a sample grid and a
     snapshot every tick."""
+    # ---- counters and schedule of reports
     recipe, faces = trainer.recipe, sampler.faces
     shown = sample_grid.choose_faces(faces)
     start, since = time.perf_counter() - trainer.seconds, (time.perf_counter(), trainer.kimg)
@@ -163,8 +164,8 @@ def status(record: dict[str, Any]) -> str:
 
 
 def training_record(trainer: Trainer, faces: FaceSet) -> dict[str, Any]:
-    """Returns what a weight's config.json says of its training. kimg, g_steps and minutes include
-    those of the weight in `init_from`."""
+    """Returns the entries of a weight's config.json about its training. kimg, g_steps and minutes
+    include those of the weight in `init_from`."""
     recipe, config, origin = trainer.recipe, trainer.method.config, trainer.origin
     return {
         "recipe": dataclasses.asdict(recipe),

@@ -1,7 +1,6 @@
-"""Adversarial losses and penalties shared by the methods, each as the papers state it; reductions
-are means.
+"""Adversarial losses and gradient penalties, as in the papers, reduced by means.
 
-A critic's `score` maps B x 3 x S x S to B x 1 x h x w patches.
+`score` is a discriminator: B x 3 x S x S -> patch scores B x 1 x h x w.
 """
 
 from __future__ import annotations
@@ -18,16 +17,17 @@ Score = Callable[[Tensor], Tensor]
 
 
 def gradient_penalty(score: Score, x_real: Tensor, x_fake: Tensor, mix: Tensor) -> Tensor:
-    """WGAN-GP's mean_b (|grad|_2 - 1)^2 at mixtures of real and fake (Gulrajani et al. 2017, eq.
-    3).
+    """WGAN-GP's mean_b (|grad|_2 - 1)^2 at mixtures of real and fake images (Gulrajani et al. 2017,
+    eq. 3).
 
-    mix: B x 1 x 1 x 1 in [0, 1]. The gradient is that of the score summed over P patches divided by
-    P / 4: at StarGAN's 2 x 2 map this is the authors' sum, and other map sizes keep its balance
-    against the other terms.
+    mix: B x 1 x 1 x 1 in [0, 1]. The gradient is that of the score summed over P patches and
+    divided by P / 4. At StarGAN's 2 x 2 map this is the authors' sum; at other sizes the penalty
+    keeps its weight relative to the other terms.
     """
     between = (mix * x_real + (1 - mix) * x_fake).detach().requires_grad_(True)
     patches = score(between)
     scale = 4 / patches[0].numel()
+    # create_graph: the penalty is differentiated again, with respect to the parameters.
     (gradient,) = torch.autograd.grad(patches.sum() * scale, between, create_graph=True)
     return (gradient.flatten(1).norm(dim=1) - 1).square().mean()
 
@@ -36,13 +36,14 @@ def r1_penalty(score: Score, x_real: Tensor) -> Tensor:
     """R1: half the squared gradient norm on real images, mean over the batch (Mescheder et al.
     2018, eq. 9)."""
     x = x_real.detach().requires_grad_(True)
+    # Images are independent, so the gradient of the sum holds the gradients of all images.
     (gradient,) = torch.autograd.grad(score(x).flatten(1).mean(1).sum(), x, create_graph=True)
     return gradient.square().flatten(1).sum(1).mean() / 2
 
 
 def multi_scale_noise(x: Tensor, sigma: float, generator: torch.Generator) -> Tensor:
-    """Noise of the shape of x (B x C x S x S), sigma at every scale from one pixel to a quarter of
-    the picture: about as strong at every frequency as photographs themselves are."""
+    """Gaussian noise of the shape of x (B x C x S x S), standard deviation sigma per octave, from
+    one pixel to a quarter of the side. Its spectrum falls about like that of photographs."""
     total, side = torch.zeros_like(x), x.shape[-1]
     while side >= 4:
         shape = (*x.shape[:2], side, side)
@@ -55,15 +56,15 @@ def multi_scale_noise(x: Tensor, sigma: float, generator: torch.Generator) -> Te
 
 
 def cycle_loss(x: Tensor, x_rec: Tensor) -> Tensor:
-    """Mean absolute difference of a picture and its reconstruction (StarGAN, eq. 4)."""
+    """Mean absolute difference of an image and its reconstruction (StarGAN, eq. 4)."""
     return (x - x_rec).abs().mean()
 
 
 @dataclass(frozen=True)
 class Adversarial:
-    """One adversarial loss: discriminator(real, fake) and generator(fake) from patch scores, and
-    its penalty, weighted (no terms where it has none). The generator's loss takes the real scores
-    as well, (fake, real), which only a relativistic game needs."""
+    """An adversarial loss: discriminator(real, fake) and generator(fake, real) of patch scores, and
+    penalty(config, score, x_real, x_fake, rng), the weighted gradient penalty by name ({} without
+    one). Only the relativistic loss of the generator uses the real scores."""
 
     discriminator: Callable[[Tensor, Tensor], Tensor]
     generator: Callable[..., Tensor]
@@ -86,15 +87,15 @@ def _r1_penalty(
     return {"r1": weight * r1_penalty(score, x_real)}
 
 
-def relativistic_hinge(better: Tensor, worse: Tensor) -> Tensor:
-    """The relativistic average hinge loss of scores that should be better than the others' mean by
-    1, and worse ones by 1 below (Jolicoeur-Martineau 2018, section 4): half the sum of both sides.
+def relativistic_hinge(high: Tensor, low: Tensor) -> Tensor:
+    """Relativistic average hinge loss (Jolicoeur-Martineau 2018, section 4): `high` should exceed
+    the mean of `low` by 1, and `low` should be 1 below the mean of `high`; half the sum of both.
 
-    Scores B x scales x h x w: every scale is compared with itself; summed over the scales.
+    Scores: B x scales x h x w. The loss is computed per scale and summed over the scales.
     """
-    over = better - worse.mean((0, 2, 3), keepdim=True)
-    under = worse - better.mean((0, 2, 3), keepdim=True)
-    return (F.relu(1 - over) + F.relu(1 + under)).mean((0, 2, 3)).sum() / 2
+    above = high - low.mean((0, 2, 3), keepdim=True)
+    below = low - high.mean((0, 2, 3), keepdim=True)
+    return (F.relu(1 - above) + F.relu(1 + below)).mean((0, 2, 3)).sum() / 2
 
 
 ADVERSARIAL = {
@@ -110,7 +111,7 @@ ADVERSARIAL = {
     ),
     "relativistic_hinge": Adversarial(
         discriminator=relativistic_hinge,
-        generator=relativistic_hinge,  # the roles are swapped: (fake, real)
+        generator=relativistic_hinge,  # (fake, real): the generator's scores should be higher
         penalty=lambda *_: {},
     ),
 }

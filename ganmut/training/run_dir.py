@@ -1,5 +1,5 @@
-"""A run directory: numbering, recipe.json, stats.jsonl, sample grids and snapshots, each written
-whole or not at all."""
+"""Run directories: numbering, recipe.json, stats.jsonl, sample grids and snapshots, written
+atomically."""
 
 from __future__ import annotations
 
@@ -19,11 +19,16 @@ from ganmut import images, legacy
 from ganmut.methods.base import Config
 from ganmut.training.config import Recipe, from_json, to_json
 
-KEEP = 2  # snapshots kept: the newest, and one more in case the newest was cut short by the machine
+KEEP = 2  # snapshots to keep: the newest, and one more in case the newest is damaged
 
 
 class RunError(ValueError):
-    """A run directory that cannot be made, written or resumed; the message says what to do."""
+    """A run directory that cannot be created, written or resumed. `parameter`: see
+    ganmut.errors.ParameterError; "" where no parameter is at fault."""
+
+    def __init__(self, message: str, parameter: str = ""):
+        super().__init__(message)
+        self.parameter = parameter
 
 
 class RunDir:
@@ -37,20 +42,20 @@ class RunDir:
     def create(
         cls, root: str | Path, recipe: Recipe, config: Config, need_bytes: int = 0
     ) -> RunDir:
-        """A fresh numbered directory; raises RunError before any work if it cannot be written or
-        the disk is too full."""
+        """Creates the next numbered directory. Raises RunError if it cannot be written, or the disk
+        has less than need_bytes free."""
         root = Path(root)
         try:
             root.mkdir(parents=True, exist_ok=True)
-            taken = [int(m[1]) for p in root.iterdir() if (m := re.match(r"(\d{5})-", p.name))]
+            numbers = [int(m[1]) for p in root.iterdir() if (m := re.match(r"(\d{5})-", p.name))]
             source = recipe.data.partition(":")[0]
-            name = f"{max(taken, default=-1) + 1:05d}-{recipe.method}-{source}-{recipe.size}"
+            name = f"{max(numbers, default=-1) + 1:05d}-{recipe.method}-{source}-{recipe.size}"
             run = cls(root / name)
             run.path.mkdir()
             images.write_atomic(run.path / "recipe.json", to_json(recipe, config))
         except OSError as error:
             raise RunError(
-                f"cannot write runs under {root}: {error.strerror}; choose another --out"
+                f"cannot write runs under {root}: {error.strerror}; choose another directory", "out"
             ) from None
         free = shutil.disk_usage(run.path).free
         if free < need_bytes:
@@ -58,18 +63,20 @@ class RunDir:
             raise RunError(
                 f"{root} has {free / 2**20:.0f} MiB free, "
                 f"this run needs about {need_bytes / 2**20:.0f}; "
-                "make room or choose another --out"
+                "free some space or choose another directory",
+                "out",
             )
         return run
 
     @classmethod
     def open(cls, path: str | Path) -> RunDir:
-        """An existing run directory; raises RunError if it is none."""
+        """An existing run directory; raises RunError for a folder without recipe.json."""
         if not (Path(path) / "recipe.json").is_file():
             raise RunError(f"{path} is not a run directory (no recipe.json in it)")
         return cls(Path(path))
 
     def recipe(self) -> tuple[Recipe, Config]:
+        """The settings of the run; raises ValueError for a broken recipe.json."""
         return from_json((self.path / "recipe.json").read_text())
 
     def log(self, record: dict[str, Any]) -> None:
@@ -78,24 +85,24 @@ class RunDir:
             file.write(json.dumps(record) + "\n")
 
     def trim_log(self, kimg: float) -> None:
-        """Drops the lines of stats.jsonl after `kimg`: a resumed run repeats those ticks."""
+        """Removes the lines of stats.jsonl after `kimg`, which a resumed run writes again."""
         path = self.path / "stats.jsonl"
         if path.exists():
             lines = path.read_text().splitlines()
-            kept = [x for x in lines if x.endswith("}") and json.loads(x)["kimg"] <= kimg]
-            images.write_atomic(path, "".join(x + "\n" for x in kept))
+            lines = [x for x in lines if x.endswith("}") and json.loads(x)["kimg"] <= kimg]
+            images.write_atomic(path, "".join(x + "\n" for x in lines))
 
-    def sample(self, kimg: float, sheet: Tensor) -> Path:
+    def sample(self, kimg: float, grid: Tensor) -> Path:
         """Writes a sample grid, 3 x H x W uint8."""
-        return images.write_png(self.path / "samples" / f"{kimg:09.3f}.png", sheet)
+        return images.write_png(self.path / "samples" / f"{kimg:09.3f}.png", grid)
 
     def snapshots(self) -> list[Path]:
         """Snapshots, oldest first."""
         return sorted((self.path / "snapshots").glob("*.safetensors"))
 
     def snapshot(self, step: int, tensors: dict[str, Tensor], meta: dict[str, Any]) -> Path:
-        """Writes all that a resume needs; the older ones beyond KEEP go only once the new one is
-        safe on disk."""
+        """Writes the tensors and meta of a snapshot, and deletes old ones beyond KEEP. Raises
+        RunError where it cannot be written."""
         folder = self.path / "snapshots"
         folder.mkdir(exist_ok=True)
         path, temporary = folder / f"{step:08d}.safetensors", folder / f".{step:08d}.tmp"
@@ -106,11 +113,12 @@ class RunDir:
                 {"meta": json.dumps(meta)},
             )
             with open(temporary, "rb") as file:
+                # On disk before the rename: a power failure leaves the old or the new snapshot.
                 os.fsync(file.fileno())
             os.replace(temporary, path)
         except (OSError, SafetensorError) as error:
             raise RunError(
-                f"cannot write the snapshot {path}: {error}; the one before is whole"
+                f"cannot write the snapshot {path}: {error}; the previous one is intact"
             ) from None
         finally:
             temporary.unlink(missing_ok=True)
@@ -119,8 +127,7 @@ class RunDir:
         return path
 
     def latest(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Tensors and meta of the newest snapshot that is whole, or None where there is none
-        yet."""
+        """Tensors and meta of the newest intact snapshot, or None without one."""
         for path in reversed(self.snapshots()):
             try:
                 with safe_open(path, "pt") as file:
@@ -128,7 +135,7 @@ class RunDir:
                     names = {legacy.read_snapshot_key(k): k for k in file.keys()}  # noqa: SIM118
                     return {name: file.get_tensor(k) for name, k in names.items()}, meta
             except (SafetensorError, KeyError, json.JSONDecodeError):
-                continue  # cut short: the one before it is kept for this
+                continue  # damaged: fall back to the previous one
         return None
 
 
@@ -163,16 +170,16 @@ def restore_module(prefix: str, module: nn.Module, tensors: dict[str, Tensor]) -
     module.load_state_dict({k[start:]: v for k, v in tensors.items() if k.startswith(prefix + ".")})
 
 
-def inherit_discriminator(critics: nn.Module, path: str | Path) -> bool:
-    """Loads a method's critics from the newest snapshot of a run, where `path` is one and its
-    critics are the same networks; whether they were."""
+def inherit_discriminator(discriminator: nn.Module, path: str | Path) -> bool:
+    """Loads a discriminator from the newest snapshot of the run `path`. Returns False, and loads
+    nothing, where `path` is not a run or its discriminator has other tensors."""
     if not (Path(path) / "recipe.json").is_file():
         return False
     tensors, _ = RunDir.open(path).latest() or ({}, {})
     prefix = "method.D."
     given = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
-    own = critics.state_dict()
+    own = discriminator.state_dict()
     if {k: v.shape for k, v in given.items()} != {k: v.shape for k, v in own.items()}:
         return False
-    critics.load_state_dict(given)
+    discriminator.load_state_dict(given)
     return True

@@ -1,4 +1,4 @@
-"""The grid of sample edits that a training shows at every tick."""
+"""The grid of sample edits that a training writes at every tick."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from ganmut.methods.base import Method
 
 
 def choose_faces(faces: FaceSet, n: int = 6) -> Tensor:
-    """uint8 n x 3 x S x S: the faces of the sample grid, neutral ones where there are enough."""
+    """uint8 n x 3 x S x S: the faces of the sample grid, neutral ones if there are n of them."""
     neutral = (faces.emotion == 0).nonzero()[:, 0].cpu()
     rows = neutral[:n] if len(neutral) >= n else torch.arange(min(n, len(faces)))
     return faces.faces(rows).cpu()
 
 
 def render_grid(method: Method, shown: Tensor, grey: bool, device: torch.device) -> Tensor:
-    """3 x H x W uint8: a row per face: the source, then every emotion at full intensity; then mask
-    and flow of the first, where the method has them."""
+    """uint8 3 x H x W: one row per face, the source and every emotion at full intensity; below them
+    mask and flow of the first face, for methods with them."""
     editor = Editor(method, {"grey": grey}, device)
     faces = editor.prepare(shown)
     edits = [editor.edit_details(faces, editor.space.of(e)) for e in editor.emotions]
     rows = torch.stack([shown, *(edit.images for edit in edits)], 1)
-    for field in ("mask", "flow"):  # of the first face, below it: white is new, or far
+    for field in ("mask", "flow"):  # white: new pixels, or a long offset
         if getattr(edits[0], field) is not None:
             marks = torch.stack([to_grey_image(getattr(edit, field)[:1]) for edit in edits], 1)
             rows = torch.cat([rows, torch.cat([shown[:1, None], marks.cpu()], 1)])

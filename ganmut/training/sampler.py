@@ -1,4 +1,4 @@
-"""Batches for training from a FaceSet in memory."""
+"""Sampler: random training batches of a FaceSet."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from ganmut.training.config import Recipe
 
 
 class Sampler:
-    """Batches of a FaceSet for ever: every face, or every emotion (of every source of a mixture),
-    equally likely; mirrored half of the time, and jittered. share: this process's part of the
-    recipe's batch (0 = all of it)."""
+    """Draws batches of a FaceSet with replacement: uniform over faces, or, if the recipe is
+    `balanced`, over emotions (of every source of a concatenation). Mirrors and augments them.
+    share: batch size of this process; 0: the recipe's batch."""
 
     def __init__(self, faces: FaceSet, recipe: Recipe, device: torch.device, share: int = 0):
         self.share = share or recipe.batch
         self.faces = faces.to(device) if device.type == "cuda" else faces
         self.recipe, self.device = recipe, device
+        # Faces sorted by kind (source and emotion), so that a kind is a contiguous range.
         kind = faces.emotion.cpu()
         if faces.source_id is not None:
             kind = kind + len(faces.emotions) * faces.source_id.cpu()
@@ -29,6 +30,7 @@ class Sampler:
         self.present = self.count.nonzero()[:, 0]
 
     def rows(self, rng: torch.Generator) -> Tensor:
+        """int64 rows of the next batch."""
         n = self.share
         if not self.recipe.balanced:
             return torch.randint(len(self.faces), (n,), generator=rng)
@@ -37,6 +39,7 @@ class Sampler:
         return self.order[self.start[kind] + offset]
 
     def batch(self, rng: torch.Generator) -> Batch:
+        """The next batch on the device, images B x 3 x S x S in [-1, 1]."""
         rows = self.rows(rng)
         mirrored = torch.rand(len(rows), generator=rng) < 0.5 if self.recipe.flip else None
         faces, rows = self.faces, rows.to(self.faces.emotion.device)

@@ -46,6 +46,7 @@ class LossMeter:
             known = key in self.sums
             self.sums[key] = self.sums[key] + value if known else value
             self.counts[key] = self.counts.get(key, 0) + 1
+            # The first step that is not finite, kept on the device as well.
             first = torch.where(value.isfinite(), math.inf, float(step))
             self.bad[key] = torch.minimum(self.bad[key], first) if known else first
         return torch.stack([term.float() for term in terms.values()]).sum()
@@ -114,9 +115,11 @@ class Trainer:
 
     @property
     def kimg(self) -> float:
+        """Thousands of real images shown so far, over all processes."""
         return self.step * self.recipe.batch / 1000
 
     def tensors(self) -> dict[str, Tensor]:
+        """The tensors of a snapshot by name. Collective: every process must call it."""
         return (
             module_tensors("method", self.method)
             | module_tensors("ema", self.ema)
@@ -130,6 +133,7 @@ class Trainer:
         return [f"rng{rank or ''}" for rank in range(self.processes.size)]
 
     def meta(self) -> dict[str, Any]:
+        """The numbers of a snapshot besides its tensors."""
         return {
             "step": self.step,
             "g_steps": self.g_steps,
@@ -138,6 +142,7 @@ class Trainer:
         }
 
     def restore(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+        """Loads a snapshot. Raises RunError where another number of processes wrote it."""
         restore_module("method", self.method, tensors)
         restore_module("ema", self.ema, tensors)
         restore_optimizer("opt_g", self.opt_g, tensors)
@@ -145,8 +150,8 @@ class Trainer:
         had = sum(name.startswith("rng") for name in tensors)
         if had != self.processes.size:
             raise RunError(
-                f"{had} processes began this training and {self.processes.size} would go on; "
-                f"use torchrun --nproc-per-node {had}"
+                f"{had} processes began this training, {self.processes.size} cannot resume it; "
+                f"start {had} processes"
             )
         self.rng.set_state(tensors[self.states()[self.processes.rank]])
         self.step, self.g_steps, self.seconds = meta["step"], meta["g_steps"], meta["seconds"]
@@ -167,11 +172,11 @@ class Trainer:
     def optimizer_step(self, optimizer: torch.optim.Optimizer, *losses: Tensor) -> None:
         """Backpropagates the losses and takes one step with gradients averaged over processes."""
         optimizer.zero_grad(set_to_none=True)
-        # One backward pass a loss: a penalty holds a second-order graph, which is freed at once.
+        # One backward pass per loss: a penalty holds a second-order graph, which is freed at once.
         for loss in losses:
             loss.backward()
-        own = [p for group in optimizer.param_groups for p in group["params"]]
-        self.processes.all_reduce_mean(p.grad for p in own)
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        self.processes.all_reduce_mean(p.grad for p in parameters)
         optimizer.step()
 
     def adversarial_step(self, batch: Batch) -> None:
@@ -206,17 +211,24 @@ class Trainer:
         """Takes one discriminator step: losses on real and edited faces, and the gradient penalty
         when due, in one update."""
         method = self.method
+
+        # ---- losses on real and edited faces
         with hardware.autocast(self.device, self.recipe.dtype):
             losses = [self.meter.add("d", method.d_loss(batch, target, x_fake), self.step)]
+
+        # ---- gradient penalty
         if self.step % method.config.penalty_interval == 0:
             # Outside autocast and never compiled: second derivatives in bfloat16 are noise.
             terms = method.d_penalty(batch, target, x_fake, self.rng)
             losses += [self.meter.add("d_penalty", terms, self.step)] if terms else []
+
+        # ---- one update for both
         self.optimizer_step(self.opt_d, *losses)
 
     def warmup_step(self, phase: str, batch: Batch) -> None:
         """Takes one warm-up step: the discriminator as a classifier ("d_warmup"), or the generator
         as an autoencoder ("g_warmup")."""
+        # ---- loss of the phase
         with hardware.autocast(self.device, self.recipe.dtype):
             if phase == "d_warmup":
                 terms = self.method.d_warmup_loss(batch)
@@ -225,6 +237,8 @@ class Trainer:
                     batch, self.method.sample_targets(batch, self.rng)
                 )
         loss = self.meter.add(phase, terms, self.step)
+
+        # ---- update of its network
         self.optimizer_step(self.opt_d if phase == "d_warmup" else self.opt_g, loss)
         if phase == "g_warmup":
             self.update_ema()
@@ -238,18 +252,20 @@ class Trainer:
         may exclude parameters (`not_averaged`).
         """
         self.g_steps += 1
+        # Initial weights vanish within tens of steps: the decay starts at 2 / 11.
         decay = min(self.recipe.ema_decay, (1 + self.g_steps) / (10 + self.g_steps))
-        kept, own = dict(self.ema.named_parameters()), dict(self.method.G.named_parameters())
+        ema, own = dict(self.ema.named_parameters()), dict(self.method.G.named_parameters())
         copied = {n for n in own if n.startswith(self.method.not_averaged)}
         averaged = [n for n in own if n not in copied]
-        torch._foreach_lerp_([kept[n] for n in averaged], [own[n] for n in averaged], 1 - decay)
+        torch._foreach_lerp_([ema[n] for n in averaged], [own[n] for n in averaged], 1 - decay)
         for name in copied:
-            kept[name].copy_(own[name])
+            ema[name].copy_(own[name])
 
     def train_step(self, batch: Batch) -> None:
         """Takes one step of the phase that is due: warm-up of D, warm-up of G, or adversarial."""
         recipe = self.recipe
         self.schedule()
+        # Phases follow each other; kimg counts through all of them.
         if self.kimg < recipe.d_warmup_kimg:
             self.warmup_step("d_warmup", batch)
         elif self.kimg < recipe.d_warmup_kimg + recipe.g_warmup_kimg:
@@ -262,6 +278,6 @@ class Trainer:
         """Returns the method with the averaged generator and no discriminator, float32 on the
         CPU."""
         method = self.method
-        twin = type(method)(method.config, method.emotions, method.size, training=False)
-        twin.G.load_state_dict(self.ema.state_dict())
-        return twin
+        exported = type(method)(method.config, method.emotions, method.size, training=False)
+        exported.G.load_state_dict(self.ema.state_dict())
+        return exported
