@@ -205,8 +205,8 @@ def test_the_published_networks_have_the_published_sizes():
         "ganmut": (8_421_132, 44_794_816),
         "gganmut": (8_421_155, 44_794_816),
         "ganimation": (8_471_296 + 1, 44_860_352),  # a bias of the mask more than published
-        # four branches (a bias each), refiner, interpolator, reader; discriminators of final, face, three
-        # parts and units
+        # four branches (a bias each), refiner, interpolator, reader; discriminators of final, face,
+        # three parts and units
         "efgan": (4 * 8_471_297 + 8_424_256 + 7_488 + 312_321, 97_864_896 + 5_377),
         "defgan": (7_860_928 + 8_471_297 + 312_321, 44_860_352),  # flow, texture, reader
         # generator, mapping network and style encoder

@@ -1,4 +1,5 @@
-"""SMIT: the meaning and the penalty of the mask, the frozen embedding, noise, the discriminator's scales."""
+"""SMIT: the meaning and the penalty of the mask, the frozen embedding, noise, the discriminator's
+scales."""
 
 from __future__ import annotations
 
