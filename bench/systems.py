@@ -81,7 +81,7 @@ class NullSpace(LabelSpace):
         return torch.zeros(1, self.dim)
 
     def clamp(self, code: Tensor) -> Tensor:
-        return torch.zeros_like(self._checked(code))
+        return torch.zeros_like(self._validate(code))
 
 
 class NoEditSystem(System):

@@ -103,7 +103,7 @@ def test_lr_scale_of_modes_in_short_schedule():
 
 
 def test_terms_are_scalars_and_the_adversarial_signs_oppose(method, batch):
-    method.eval()  # spectral norm moves in training: here every call must see the same discriminator
+    method.eval()  # in training mode every call would change the spectral norm
     target = method.sample_targets(batch, rng())
     x_fake = method.fake(batch, target)
     g, d = method.g_loss(batch, target, x_fake), method.d_loss(batch, target, x_fake.detach())
