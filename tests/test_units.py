@@ -63,9 +63,10 @@ def faces(root: Path, form: str, people: int = 12) -> list[str]:
 def test_table_covers_units_and_uses_known_blendshapes():
     assert tuple(TABLE) == UNITS and len(BLENDSHAPES) == len(set(BLENDSHAPES)) == 52
     used = set()
-    for control, rest, full in TABLE.values():
-        control(lambda name: used.add(name) or 0.0)
-        assert 0 <= rest < full <= 1
+    for proxy in TABLE.values():
+        proxy.intensity(lambda name: used.add(name) or 0.0)
+        assert 0 <= proxy.rest < proxy.full <= 1
+        assert all(0 < abs(change) < 1 for change in proxy.changes().values())
     sided = {name for name in used if f"{name}Left" in BLENDSHAPES}
     assert used - sided <= set(BLENDSHAPES) and len(used) == 18
 
