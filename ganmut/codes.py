@@ -34,7 +34,9 @@ class CodeSpace(ABC):
     """
 
     dim: int
-    kind: str  # which controls the page shows: "labels", "gamut", "units" or "styles"
+    # The controls that the page shows: "labels", "gamut", "units", "styles" or "expression".
+    kind: str
+    has_units = False  # whether `units` and `units_of` are there
 
     def __init__(self, emotions: tuple[str, ...]):
         if len(emotions) < 2:
@@ -79,6 +81,17 @@ class CodeSpace(ABC):
     def state(self) -> dict[str, Tensor]:
         """The learned tensors of the space, which a weight file must hold; empty without any."""
         return {}
+
+    def units(self, values: Mapping[int, float], others: Sequence[float] | None = None) -> Tensor:
+        """The code `[dim]` that differs from the code `others` (neutral by default) in the named
+        action units alone: {FACS number: 0..1}. Raises ValueError for a number that is not among
+        UNITS, for a value outside 0..1, and where the space has no units."""
+        raise ValueError(f"codes of {self.kind} are not controlled by action units")
+
+    def units_of(self, code: Tensor) -> Tensor:
+        """The seventeen action units in 0..1 (order of UNITS) of a code `[dim]`; raises ValueError
+        where the space has none."""
+        raise ValueError(f"codes of {self.kind} are not controlled by action units")
 
     def _intensity(self, emotion: str, intensity: float) -> tuple[int, float]:
         value = float(intensity)
@@ -257,6 +270,7 @@ class ActionUnitSpace(CodeSpace):
 
     kind = "units"
     dim = len(UNITS)
+    has_units = True
 
     def __init__(self, emotions: tuple[str, ...], prototypes: Tensor, bank: Tensor):
         super().__init__(emotions)
@@ -283,18 +297,13 @@ class ActionUnitSpace(CodeSpace):
         return self._validate(code).clamp(0, 1)
 
     def units(self, values: Mapping[int, float], others: Sequence[float] | None = None) -> Tensor:
-        """The code `[17]` of units by their FACS number, 0..1 each; those not named are as in
-        `others` (17 values), or neutral. Raises ValueError for a number that is not among UNITS
-        and a value outside 0..1."""
         code = self.prototypes[0].clone() if others is None else self.clamp(torch.tensor(others))
-        for number, value in values.items():
-            if number not in UNITS:
-                known = ", ".join(map(str, UNITS))
-                raise ValueError(f"there is no action unit {number} here; there are {known}")
-            if not 0 <= value <= 1:  # NaN is not either
-                raise ValueError(f"action unit {number} must be between 0 and 1, got {value}")
-            code[UNITS.index(number)] = value
+        for place, value in unit_values(values):
+            code[place] = value
         return code
+
+    def units_of(self, code: Tensor) -> Tensor:
+        return self.clamp(code)
 
 
 class StyleSpace(CodeSpace):
@@ -345,6 +354,18 @@ class StyleSpace(CodeSpace):
 
     def clamp(self, code: Tensor) -> Tensor:
         return self._validate(code)  # every style is valid
+
+
+def unit_values(values: Mapping[int, float]) -> list[tuple[int, float]]:
+    """(place in UNITS, value) of {FACS number: 0..1}; raises ValueError for a number that is not
+    among UNITS and a value outside 0..1."""
+    for number, value in values.items():
+        if number not in UNITS:
+            known = ", ".join(map(str, UNITS))
+            raise ValueError(f"there is no action unit {number} here; there are {known}")
+        if not 0 <= value <= 1:  # NaN is not either
+            raise ValueError(f"action unit {number} must be between 0 and 1, got {value}")
+    return [(UNITS.index(number), float(value)) for number, value in values.items()]
 
 
 def _square_grid(side: int) -> Tensor:

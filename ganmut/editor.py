@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,8 @@ from torch import Tensor
 from ganmut import images as pictures
 from ganmut.codes import CodeSpace
 from ganmut.device import inference, prepare_for_inference
+from ganmut.emotions import UNITS
+from ganmut.errors import ParameterError
 from ganmut.methods.base import Edit, Method
 from ganmut.networks.warp import warp
 
@@ -31,13 +33,16 @@ class PreparedFaces:
     """Faces encoded once, to be edited many times.
 
     x: N x 3 x S x S float in [-1, 1]. features: the output of the method's `encode`. n: N.
-    source_codes: N x dim, the codes that the source faces show, or None where they are unknown.
+    source_codes: N x dim, the codes that the source faces show (as given, or as the method reads
+    them), or None where they are unknown. grey: N bool, faces without colour, whose edits have none
+    either.
     """
 
     x: Tensor
     features: Any
     n: int
     source_codes: Tensor | None = None
+    grey: Tensor | None = None
 
     def __len__(self) -> int:
         return self.n
@@ -81,17 +86,44 @@ class Editor:
         images: uint8 N x 3 x H x W (tensor), or N x H x W x 3 / list of H x W x 3 (arrays); faces
         of another size are resized to the editor's. source_codes: [dim] or [N, dim], what the faces
         show: edits closer to it than FADE_RADIUS fade out. margin: the one that `crop_size`
-        returned for these crops. Raises ValueError for another shape or dtype.
+        returned for these crops. Raises ValueError for another shape or dtype, ParameterError for
+        source_codes of a method that reads them itself.
         """
+        if source_codes is not None and self.method.reads_source:
+            raise ParameterError("source_codes", f"{self.name} reads itself what a face shows")
         x, visible = self._preprocess(images)
         if len(visible) == 1:  # channels_last is faster for one face, and slower for several
             visible = visible.contiguous(memory_format=torch.channels_last)
         with torch.no_grad(), inference(self.device):
             wide = self.method.any_size and margin != 1
             features = self.method.encode(visible, *([margin] if wide else []))
+        if self.method.reads_source:
+            source_codes = self.method.source_codes(features)
         if source_codes is not None:
             source_codes = self._codes(source_codes, len(x))
-        return PreparedFaces(x, features, len(x), source_codes)
+        grey = (x == x[:, :1]).flatten(1).all(1)
+        return PreparedFaces(x, features, len(x), source_codes, grey)
+
+    def code_of_units(self, faces: PreparedFaces, units: Mapping[int, float]) -> Tensor:
+        """float N x dim: the codes of action units {FACS number: 0..1}; units that are not named
+        stay as the faces show them.
+
+        Raises ParameterError where the method has no units, and where units are not named and
+        what the faces show is not known; ValueError for a number that is not among UNITS and for
+        a value outside 0..1.
+        """
+        if not self.space.has_units:
+            raise ParameterError("units", f"{self.name} is not controlled by action units")
+        if faces.source_codes is None and units.keys() < set(UNITS):
+            raise ParameterError(
+                "source_units",
+                f"nothing here can read the action units that a face shows for {self.name}: "
+                f"give them, or name all {len(UNITS)}",
+            )
+        if faces.source_codes is None:
+            return self.space.units(units).expand(len(faces), -1)
+        own = faces.source_codes.float().cpu().tolist()
+        return torch.stack([self.space.units(units, shown) for shown in own])
 
     def encode_reference(self, images: ImageBatch, emotion: str) -> Tensor:
         """float N x dim: codes that show an emotion in the style of aligned reference faces (images
@@ -116,8 +148,11 @@ class Editor:
         if self.grey:  # add the change of luminance to all channels: the chroma stays the source's
             base = faces.x if edit.flow is None else warp(faces.x, edit.flow)
             edited = base + edited.mean(1, keepdim=True) - pictures.luma(base)
+        if faces.grey is not None and faces.grey.any():
+            level = pictures.luma(edited).expand_as(edited)
+            edited = torch.where(faces.grey.view(-1, 1, 1, 1), level, edited)
         mask, flow = edit.mask, edit.flow
-        if faces.source_codes is not None:
+        if faces.source_codes is not None and not self.method.reads_source:
             distance = (code - faces.source_codes).abs().amax(1)
             share = (distance / FADE_RADIUS).clamp(max=1)[:, None, None, None]
             edited = torch.lerp(faces.x, edited, share)
@@ -128,10 +163,9 @@ class Editor:
         """The prepared faces of int64 `rows`, in any order and with repeats, without encoding them
         again: n faces under m codes."""
         rows = rows.to(self.device)
-        codes = None if faces.source_codes is None else faces.source_codes[rows]
-        return PreparedFaces(
-            faces.x[rows], self.method.index_features(faces.features, rows), len(rows), codes
-        )
+        codes, grey = (None if t is None else t[rows] for t in (faces.source_codes, faces.grey))
+        features = self.method.index_features(faces.features, rows)
+        return PreparedFaces(faces.x[rows], features, len(rows), codes, grey)
 
     def _codes(self, code: Tensor | Sequence[float], n: int) -> Tensor:
         """n x dim float32 on the device: one code for all faces, or one per face."""

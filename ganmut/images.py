@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -145,12 +146,26 @@ def make_grid(images: Tensor, columns: int, gap: int = 2) -> Tensor:
     return sheet
 
 
-def write_png(path: str | Path, image: Tensor | np.ndarray) -> Path:
-    """Writes 3 x H x W (tensor) or H x W x 3 (array) uint8 as PNG, whole or not at all."""
+def write_png(path: str | Path, image: Tensor | np.ndarray, source: str = "") -> Path:
+    """Writes 3 x H x W (tensor) or H x W x 3 (array) uint8 as PNG, whole or not at all.
+
+    source: what made the picture, kept in the file (see `read_source`).
+    """
     pixels = to_array(image) if isinstance(image, Tensor) else image
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
+    buffer, notes = io.BytesIO(), PngInfo()
+    if source:
+        notes.add_text("Source", source)
+    Image.fromarray(pixels).save(buffer, "PNG", pnginfo=notes)
     return write_atomic(path, buffer.getvalue())
+
+
+def read_source(path: str | Path) -> str:
+    """What made a picture, as `write_png` kept it; "" where the file does not say."""
+    try:
+        with Image.open(path, formats=("PNG",)) as picture:
+            return str(picture.info.get("Source", ""))
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return ""
 
 
 def write_atomic(path: str | Path, content: bytes | str) -> Path:

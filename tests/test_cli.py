@@ -6,10 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ganmut.cli import COMMANDS, build_parser, describe_error, edit, main
 from ganmut.errors import ParameterError
+from ganmut.images import write_png
 
 ROOT = Path(__file__).parent.parent
 
@@ -60,8 +62,11 @@ def test_errors_are_shown_with_their_options():
 @pytest.mark.parametrize(
     "weights, method, expected",
     [
-        (None, None, ("photos/expression", "")),
-        (None, "defgan", ("procedural", "defgan")),
+        (None, None, ("photos", "expression")),
+        (None, "defgan", ("photos", "defgan")),
+        (None, "stargan", ("procedural", "stargan")),
+        (None, "expression", ("photos", "expression")),
+        (None, "gamut", ("photos", "gamut")),
         (None, "photos/ganmut", ("photos/ganmut", "")),
         ("photos", "defgan", ("photos", "defgan")),
         ("photos", None, ("photos", "ganmut")),
@@ -99,3 +104,16 @@ def test_train_prints_recipe_or_explanation(capsys):
     assert end.value.code == 2
     error = capsys.readouterr().err
     assert "--explain" in error and "--dry-run" in error
+
+    assert edit.parse_spec(args.weights, args.method, args.paths) == expected
+
+
+def test_rendered_pictures_take_weights_of_rendered_faces(tmp_path):
+    folder = tmp_path / "faces"
+    assert main(["faces", "--out", str(folder), "--per-emotion", "1", "--size", "32"]) == 0
+    picture, photo = str(folder / "000_happy.png"), str(tmp_path / "photo.png")
+    write_png(photo, np.zeros((8, 8, 3), np.uint8))
+    assert edit.parse_spec(None, None, [picture, str(folder)]) == ("procedural", "ganmut")
+    assert edit.parse_spec(None, "defgan", [picture]) == ("procedural", "defgan")
+    assert edit.parse_spec(None, "defgan", [picture, photo]) == ("photos", "defgan")
+    assert edit.parse_spec(None, "expression", [picture]) == ("photos", "expression")

@@ -33,12 +33,25 @@ def edited(photo, out, *options) -> np.ndarray:
 
 
 def test_units_by_their_numbers(photo, tmp_path):
-    smile = edited(
-        photo, tmp_path / "smile.png", "--method", "defgan", "--units", "AU12=1", "25=.8"
-    )
-    brows = edited(photo, tmp_path / "brows.png", "--method", "defgan", "--units", "4=1")
+    method = ("--method", "procedural/defgan")
+    smile = edited(photo, tmp_path / "smile.png", *method, "--units", "AU12=1", "25=.8")
+    brows = edited(photo, tmp_path / "brows.png", *method, "--units", "4=1")
     assert smile.shape == read_image(photo).shape and not np.array_equal(smile, brows)
     assert not np.array_equal(smile, read_image(photo))
+
+
+@pytest.mark.parametrize(
+    "options, took",
+    [
+        (["--emotion", "sad"], "photos/expression"),
+        (["--emotion", "sad", "--method", "ganmut"], "photos/ganmut"),
+        (["--emotion", "sad", "--method", "photos/ganmut"], "photos/ganmut"),
+        (["--emotion", "sad", "--method", "gganmut"], "procedural/gganmut"),
+    ],
+)
+def test_the_command_says_which_weight_it_took(photo, tmp_path, capsys, options, took):
+    edited(photo, tmp_path / "out.png", *options)
+    assert f" {took}, " in capsys.readouterr().out
 
 
 def test_a_reference_steers_how_an_emotion_is_shown(photo, tmp_path):
@@ -73,6 +86,9 @@ def test_the_code_itself(photo, tmp_path):
         ("ganmut", ["--code", "3", "4"], ["--code: ", "ganmut", "0.6 0.8"]),
         ("ganmut", ["--code", "nan", "0"], ["NaN"]),
         ("ganmut", ["--units", "12=1"], ["--units: ", "ganmut"]),
+        ("defgan", ["--units", "12=1"], ["--source-units: ", "defgan", "17"]),
+        ("expression", ["--units", "4=1", "--source-units", "12=1"], ["--source-units: ",
+                                                                      "expression"]),
         ("stargan_v2", ["--emotion", "happy", "--intensity", "2"], ["intensity"]),
     ],
 )  # fmt: skip

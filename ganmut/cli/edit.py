@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ganmut.cli.face_options import add_face_options, print_failures
 
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ganmut.editor import Editor
+
 HELP = "edit the faces of images, pasted back at full resolution"
-DEFAULT = "photos/expression"
-SET, METHOD = "procedural", "ganmut"
+# The sets of weights in the order in which a method is looked up, and the default method.
+PHOTOGRAPHS = ("photos", "procedural"), "expression"
+RENDERED = ("procedural", "photos"), "ganmut"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,13 +27,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--method",
         metavar="NAME",
-        help=f"a method of the set, or SET/NAME such as photos/ganmut (default {DEFAULT})",
+        help="a method, or SET/NAME such as photos/ganmut. A method alone comes from the set "
+        "photos where that has it, else from procedural; for pictures that the command `faces` "
+        "rendered it is the other way round. Default: photos/expression, for rendered pictures "
+        "procedural/ganmut",
     )
     parser.add_argument(
         "--weights",
         metavar="SPEC",
         help="a set (procedural, photos, hub), SET/NAME, a folder, or hub:OWNER/NAME@REVISION "
-        f"(with --method: default {SET})",
+        "(with --method: the method of that set)",
     )
     parser.add_argument("--emotion", help="the name of an emotion, see --intensity")
     parser.add_argument(
@@ -37,15 +50,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=parse_unit,
         nargs="+",
         metavar="AU=VALUE",
-        help="action units 0..1, such as 12=1 25=.6; the others are 0",
+        help="action units 0..1, such as 12=1 25=.6; the others stay as the face shows them",
     )
     parser.add_argument(
         "--source-units",
         type=parse_unit,
         nargs="+",
         metavar="AU=VALUE",
-        help="action units that the face shows already: others than --units keep these values, and "
-        "edits within 0.1 of them fade out",
+        help="action units that the face shows already, for methods that do not read them "
+        "(default: read by the extractor `units` of the same set); edits within 0.1 of them fade "
+        "out",
     )
     parser.add_argument(
         "--reference",
@@ -65,8 +79,9 @@ def run(args: argparse.Namespace) -> int:
 
     if args.intensity is not None and args.emotion is None:
         raise ParameterError("intensity", "an intensity requires an emotion; scale the code itself")
-    spec, member = parse_spec(args.weights, args.method)
-    editor = weights.load(spec, args.device, member=member)
+    spec, member = parse_spec(args.weights, args.method, args.paths)
+    folder = weights.resolve(spec, member=member)
+    editor = weights.load(folder, args.device)
     source_units = args.source_units and dict(args.source_units)
     code = make_target_code(
         editor,
@@ -85,29 +100,53 @@ def run(args: argparse.Namespace) -> int:
         args.out,
         detector=args.detector,
         face=args.face,
-        source_code=source_code(editor, source_units),
+        source_code=source_code(editor, source_units)
+        if source_units or not args.units
+        else units_reader(editor, folder),
     )
     failures = [record["error"] for record in records if "error" in record]
     print_failures(failures)
+    took = spec if Path(spec).name == folder.name else f"{spec}/{folder.name}"
     print(
-        f"{len(records) - len(failures)} faces edited with {editor.name}, "
+        f"{len(records) - len(failures)} faces edited with {took}, "
         f"{len(failures)} images skipped: {args.out}"
     )
     return 1 if failures else 0
 
 
-def parse_spec(weights: str | None, method: str | None) -> tuple[str, str]:
-    """(spec, member) of --weights and --method: `--method SET/NAME` alone is a spec, and without
-    either it is the editor that photographs look best with. A set without a method means ganmut."""
-    from ganmut.weights import is_set
+def parse_spec(weights: str | None, method: str | None, paths: Sequence[str]) -> tuple[str, str]:
+    """(spec, member) of --weights and --method: `--method SET/NAME` alone is a spec, a method alone
+    is looked up in the sets for what the pictures are. A set without a method means ganmut."""
+    from ganmut.weights import is_set, list_weights
 
-    if weights is None:
-        if method is None or "/" in method:
-            return method or DEFAULT, ""
-        return SET, method
-    if method is None and is_set(weights):
-        return weights, METHOD
-    return weights, method or ""
+    if weights is not None:
+        return weights, method or (RENDERED[1] if is_set(weights) else "")
+    if method and "/" in method:
+        return method, ""
+    sets, default = RENDERED if all(map(is_rendered, paths)) else PHOTOGRAPHS
+    method = method or default
+    return next((s for s in sets if method in list_weights(s, ablations=True)), sets[0]), method
+
+
+def is_rendered(path: str) -> bool:
+    """Whether a file, or every picture of a folder, was rendered by the command `faces`."""
+    from ganmut.images import SUFFIXES, read_source
+    from ganmut.rendering import SOURCE
+
+    pictures = [f for f in Path(path).rglob("*") if f.suffix.lower() in SUFFIXES]
+    return all(read_source(file) == SOURCE for file in pictures or [Path(path)])
+
+
+def units_reader(editor: Editor, folder: Path) -> Callable[[np.ndarray], list[float]] | None:
+    """What reads the action units of a face for a method that does not read them itself: the
+    extractor `units` of its set, or None where there is none."""
+    from ganmut import extractors
+    from ganmut.extractors.units import read_units
+
+    beside = folder.parent / "units"
+    if editor.method.reads_source or not (beside / "config.json").is_file():
+        return None
+    return partial(read_units, extractors.load(beside, editor.device))
 
 
 def parse_unit(text: str) -> tuple[int, float]:

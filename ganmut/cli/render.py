@@ -23,6 +23,7 @@ def run(args: argparse.Namespace) -> int:
 
     from ganmut import images
     from ganmut.emotions import EMOTIONS
+    from ganmut.rendering import SOURCE
     from ganmut.rendering.sampler import SAMPLES_PER_PERSON, sample_parameters, with_expression
     from ganmut.rendering.shading import render
 
@@ -35,6 +36,6 @@ def run(args: argparse.Namespace) -> int:
     for emotion in tqdm(EMOTIONS, unit="emotion"):
         shown = with_expression(people, emotion, args.intensity)
         for i, face in enumerate(render(shown, args.size)):
-            images.write_png(args.out / f"{i:03d}_{emotion}.png", face)
+            images.write_png(args.out / f"{i:03d}_{emotion}.png", face, SOURCE)
     print(f"{args.per_emotion * len(EMOTIONS)} faces in {args.out}")
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from ganmut.datasets.base import BadData, FaceSet
 from ganmut.emotions import EMOTIONS, UNITS
 from ganmut.extractors.base import EXTRACTORS, Extraction, Extractor, TrainingTask, vgg
+from ganmut.images import to_tensor
 
 
 @EXTRACTORS.register("units")
@@ -57,6 +59,12 @@ class Units(Extractor):
             },
             "faces": len(faces),
         }
+
+
+def read_units(extractor: Extractor, face: np.ndarray) -> list[float]:
+    """17 units, two digits, of an aligned face H x W x 3 uint8."""
+    found = extractor(to_tensor(face[None])).outputs[0]
+    return [round(value, 2) for value in found.tolist()]
 
 
 def _units(faces: FaceSet) -> Tensor:

@@ -13,14 +13,13 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
 from tqdm import tqdm
 
 from ganmut.editor import Editor
 from ganmut.errors import ParameterError
 from ganmut.faces.align import BadPoints
 from ganmut.faces.detectors.base import NoFace
-from ganmut.faces.pipeline import EditedImage, edit_image, open_detector
+from ganmut.faces.pipeline import EditedImage, SourceCode, Target, edit_image, open_detector
 from ganmut.images import SUFFIXES, BadImage, read_image, write_atomic
 
 FORMATS = {
@@ -37,12 +36,12 @@ FORMATS = {
 def edit_files(
     paths: Iterable[str | Path],
     editor: Editor,
-    code: Tensor,
+    code: Target,
     out: str | Path,
     *,
     detector: str = "builtin",
     face: str | int = "largest",
-    source_code: Tensor | None = None,
+    source_code: SourceCode | None = None,
     progress: bool = True,
 ) -> list[dict[str, Any]]:
     """Edits files and all images of folders; returns a record per edited face.

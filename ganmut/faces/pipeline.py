@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -14,6 +15,12 @@ from ganmut.editor import Editor
 from ganmut.faces.align import crop_extent, crop_face
 from ganmut.faces.detectors.base import DETECTORS, Detector, Face, FaceNumberError, NoFace
 from ganmut.faces.paste_back import paste_face
+
+# The code [dim] of an edit, or action units {FACS number: 0..1}: units that are not named stay as
+# each face shows them.
+Target = Tensor | Mapping[int, float]
+# The code [dim] that faces show already, or what reads it from a crop H x W x 3 uint8.
+SourceCode = Tensor | Callable[[np.ndarray], Sequence[float]]
 
 
 @dataclass(frozen=True)
@@ -71,23 +78,27 @@ def select_faces(faces: list[Face], face: str | int = "largest") -> list[int]:
 def edit_image(
     picture: np.ndarray,
     editor: Editor,
-    code: Tensor,
+    code: Target,
     *,
     detector: str | Detector = "builtin",
     face: str | int = "largest",
-    source_code: Tensor | None = None,
+    source_code: SourceCode | None = None,
 ) -> EditedImage:
-    """The photograph (H x W x 3 uint8 RGB) with one face or all faces edited under `code` ([dim]).
+    """The photograph (H x W x 3 uint8 RGB) with one face or all faces edited under `code`: [dim],
+    or {unit: 0..1}, see `Editor.code_of_units`.
 
-    face: "largest", "all" or a number from 1, largest first. source_code: [dim], what the face
-    shows already, see `Editor.prepare`. Raises NoFace where the face is not there.
+    face: "largest", "all" or a number from 1, largest first. source_code: what the face shows
+    already, see `Editor.prepare`. Raises NoFace where the face is not there.
     """
     faces = detect_faces(picture, detector)
     numbers = select_faces(faces, face)
     sources, edits, pixels = [], [], picture
     for number in numbers:
         source, transform, margin = crop_for_editor(picture, faces[number - 1], editor)
-        edit = editor.edit_details(editor.prepare([source], source_code, margin), code)
+        shown = source_code(source) if callable(source_code) else source_code
+        ready = editor.prepare([source], shown, margin)
+        target = code if isinstance(code, Tensor) else editor.code_of_units(ready, code)
+        edit = editor.edit_details(ready, target)
         edited = images.to_array(edit.images)[0]
         flow = None if edit.flow is None else edit.flow[0].float().movedim(0, -1).cpu().numpy()
         pixels = paste_face(pixels, source, edited, transform, flow)

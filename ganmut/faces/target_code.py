@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 
 from ganmut import images
-from ganmut.codes import ActionUnitSpace
 from ganmut.editor import Editor
 from ganmut.errors import ParameterError
 from ganmut.faces.detectors.base import NoFace
-from ganmut.faces.pipeline import encode_reference
+from ganmut.faces.pipeline import Target, encode_reference
 
 
 def make_target_code(
@@ -26,14 +25,15 @@ def make_target_code(
     source_units: Mapping[int, float] | None = None,
     reference: str | Path | None = None,
     detector: str = "builtin",
-) -> Tensor:
-    """The code [dim] of exactly one of: an emotion at an intensity 0..1, a code's numbers, or
-    action units {FACS number: 0..1}.
+) -> Target:
+    """What `edit_image` takes, of exactly one of: an emotion at an intensity 0..1, a code's
+    numbers, or action units {FACS number: 0..1}.
 
     source_units: units that the face shows already; those that `units` does not name keep these
-    values instead of 0. reference: an image whose face sets the style of the emotion. Raises
-    ParameterError for none or several of the three and for what the method's space does not have,
-    BadImage or NoFace for an unusable reference.
+    values. Without them, units stay units: what each face shows is read when it is edited.
+    reference: an image whose face sets the style of the emotion. Raises ParameterError for none or
+    several of the three and for what the method's space does not have, BadImage or NoFace for an
+    unusable reference.
     """
     given = sum(option is not None for option in (emotion, code, units))
     if given != 1:
@@ -46,8 +46,10 @@ def make_target_code(
         return _emotion_code(editor, emotion, intensity, reference, detector)
     if units is not None:
         source = source_code(editor, source_units)
-        space = _unit_space(editor, "units")
-        return space.units(units, None if source is None else source.tolist())
+        if not editor.space.has_units:
+            raise ParameterError("units", f"{editor.name} is not controlled by action units")
+        named = editor.space.units(units, None if source is None else source.tolist())
+        return units if source is None else named
     asked = torch.tensor(code)
     nearest = editor.space.clamp(asked)
     if not torch.allclose(nearest, asked, atol=1e-6):
@@ -61,17 +63,15 @@ def make_target_code(
 def source_code(editor: Editor, source_units: Mapping[int, float] | None) -> Tensor | None:
     """The code [dim] of the action units {FACS number: 0..1} that a face shows, or None for None.
 
-    Raises ParameterError where the method has no action units.
+    Raises ParameterError where the method has no action units, or reads what a face shows itself.
     """
     if not source_units:
         return None
-    return _unit_space(editor, "source_units").units(source_units)
-
-
-def _unit_space(editor: Editor, parameter: str) -> ActionUnitSpace:
-    if not isinstance(editor.space, ActionUnitSpace):
-        raise ParameterError(parameter, f"{editor.name} is not controlled by action units")
-    return editor.space
+    if not editor.space.has_units:
+        raise ParameterError("source_units", f"{editor.name} is not controlled by action units")
+    if editor.method.reads_source:
+        raise ParameterError("source_units", f"{editor.name} reads itself what a face shows")
+    return editor.space.units(source_units)
 
 
 def _emotion_code(

@@ -126,6 +126,9 @@ class Method(nn.Module, ABC):
     # Of such crops: their side over that of the aligned crop.
     margin: ClassVar[float] = 1.0
 
+    # Whether `source_codes` reads what faces show already; an edit under that code is no change.
+    reads_source: ClassVar[bool] = False
+
     def __init__(self, config: Config, emotions: tuple[str, ...], size: int, training: bool = True):
         super().__init__()
         self.config, self.emotions, self.size = config, tuple(emotions), size
@@ -269,6 +272,10 @@ class Method(nn.Module, ABC):
         """The whole inference for encoded faces under N x dim codes, including masks, warps and
         cascades."""
         return self.G.decode(features, code)
+
+    def source_codes(self, features: Any) -> Tensor:
+        """N x dim codes that encoded faces show; raises ValueError where `reads_source` is off."""
+        raise ValueError(f"{self.title} cannot read what a face shows")
 
     def style_of(self, x: Tensor, emotion: str | Tensor) -> Tensor:
         """B x dim codes of reference images for an emotion (a name for all, or int64 B). Raises

@@ -1,1 +1,3 @@
 """The rendered faces: geometry, surface and light."""
+
+SOURCE = "rendered by ganmut"  # what files of rendered faces say of themselves
