@@ -33,7 +33,10 @@ class Api:
 
     def methods(self) -> list[dict[str, Any]]:
         """The methods that can be chosen, what each takes, and where its emotions lie."""
-        takes = {"gamut": "point", "labels": "mix", "styles": "mix and seed", "units": "units"}
+        takes = {
+            "gamut": "point", "labels": "mix", "styles": "mix and seed", "units": "units",
+            "expression": "mix and units",
+        }  # fmt: skip
         return [
             {
                 "name": choice.key, "title": choice.title, "paper": choice.paper,
@@ -41,6 +44,7 @@ class Api:
                 "emotions": list(choice.emotions),
                 "places": {mark.name: [mark.x, mark.y] for mark in choice.marks},
                 "presets": {name: list(units) for name, units in choice.presets.items()},
+                "as_it_is": choice.reads,
             }
             for choice in self.events.choices.values()
         ]  # fmt: skip
@@ -59,7 +63,8 @@ class Api:
         """The photograph at its own resolution with one face edited, and what was done to it.
 
         `/methods` says which of point, mix (with seed) and units a method takes. Units that are not
-        named stay as the face has them.
+        named stay as the face has them; where `as_it_is` is false nothing can read those of a face,
+        and all must be named.
         """
         setting = self.events.setting(method, point, mix, seed, units)
         edited, facts, _ = self.events.whole(self.face(picture, face), setting)
@@ -106,7 +111,7 @@ def build(events: Handlers) -> None:
         picture = Photograph(type="filepath", image_mode=None, format="png", label="picture")
         method = gr.Textbox(first.key, label="method: " + ", ".join(events.choices))
         point = GamutPad({"x": 0.0, "y": 0.0}, label="point")
-        mix = Sliders({first.favourite: START}, label="mix")
+        mix = Sliders({}, label="mix")
         seed = gr.Number(0, label="seed of the style", precision=0)
         units = Sliders({}, label="units")
         face = FacePicker({"number": 1}, label="face")

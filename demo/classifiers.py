@@ -12,6 +12,7 @@ import torch
 
 from ganmut import extractors, images, weights
 from ganmut.extractors import Extractor
+from ganmut.extractors.units import read_units
 
 
 class Classifiers:
@@ -48,11 +49,7 @@ class Classifiers:
     def units(self, face: np.ndarray) -> list[float] | None:
         """The seventeen units, two digits, that one S x S x 3 uint8 face shows."""
         judge = self.by_role.get("units")
-        if judge is None:
-            return None
-        return [
-            round(value, 2) for value in judge(images.to_tensor(face[None])).outputs[0].tolist()
-        ]
+        return None if judge is None else read_units(judge, face)
 
 
 def readings(judges: Classifiers, source: np.ndarray | None, edited: np.ndarray) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
+from PIL import Image
 
 from demo import face_picker, visualize
 from demo.gamut_pad import labels, sheet
@@ -19,7 +20,7 @@ from demo.session import Example, MethodChoice, Spot, units_text
 from demo.settings import SEEDS, Setting, link, number, parse_link, parse_setting, snippet, words
 from demo.sliders import mix_rows, unit_rows
 from demo.visualize import add_mark, jpeg
-from ganmut.emotions import UNITS
+from ganmut.emotions import UNITS, emotion_from_units
 from ganmut.faces import NoFace
 
 START = 0.9  # intensity of the first edit
@@ -29,7 +30,14 @@ NO_FACE = (
 )
 
 
-MOVED = {"gamut": "a point", "labels": "emotions", "styles": "styles", "units": "muscles"}
+MOVED = {
+    "gamut": "a point", "labels": "emotions", "styles": "styles", "units": "muscles",
+    "expression": "emotions and muscles",
+}  # fmt: skip
+# Emotions of the first edit: the first that the method knows and the face does not show already.
+FIRST = ("happy", "surprised")
+RESET = "Reset to this face"
+CANNOT_RESET = "No reset: nothing here can read this face's units"
 LEARNED = {"procedural": "rendered faces", "photos": "photographs"}
 
 
@@ -99,25 +107,21 @@ class Handlers:
             rest = self.shown(face, choice, self.first(face, choice))
             return [face, "", drawn, source, *self.chosen(suited), *rest]
         choice = self.choice(method)
-        own = self._own(face, choice)
-        setting = parse_setting(choice, point, mix, seed, own)
         if choice.kind == "units":  # a new face begins at a clear expression of its own
             setting = self._preset(face, choice, choice.favourite, START)
-            own = {str(unit): value for unit, value in setting.units.items()}
-        edited, readings = self._moved(face, setting)
-        return [face, "", drawn, source, *self._same(face, method, own, edited, readings)]
+        else:
+            setting = parse_setting(choice, point, mix, seed, units)
+        return [face, "", drawn, source, *self._same(face, setting, *self._moved(face, setting))]
 
-    def _same(self, face: str, method: str, own: dict, edited: str, readings: dict) -> list:
+    def _same(self, face: str, setting: Setting, edited: str, readings: dict) -> list:
         """Method, set and controls stay; faces on the buttons, units and the result do not."""
         # An update names every property of its component: what it leaves out is lost.
-        previews = gr.update(items=self.emotion_previews(face, method), named=True)
-        skip = gr.skip()
-        return [
-            *[skip] * 5, previews, *[skip] * 6, own, edited, readings, skip, skip,
-        ]  # fmt: skip
+        previews = gr.update(items=self.emotion_previews(face, setting.method), named=True)
+        skip, units = gr.skip(), gr.update(**self.unit_sliders(face, setting))
+        return [*[skip] * 5, previews, *[skip] * 6, units, skip, edited, readings, skip, skip]
 
     def _nothing(self, method: str, why: str, drawn: dict) -> list:
-        return ["", notice(why), drawn, "", *self._same("", method, {}, "", {})]
+        return ["", notice(why), drawn, "", *self._same("", Setting(method), "", {})]
 
     def chosen(self, method: str) -> list:
         """The buttons of the methods and of the sets, for one method."""
@@ -154,22 +158,20 @@ class Handlers:
     def shown(self, face: str, choice: MethodChoice, setting: Setting) -> list:
         """What the page shows of a setting: the values of the components in `desk.CHOSEN`."""
         edited, readings = self._moved(face, setting) if face else ("", {})
-        units = {str(u): v for u, v in setting.units.items()}
-        mixed = choice.kind in ("labels", "styles")
+        named, intensity = self.pressed(choice, setting)
         return [
             gr.update(visible=choice.kind == "gamut", value=setting.point, **self.pad(choice)),
             gr.update(visible=choice.kind == "gamut"),
             gr.update(visible=choice.kind != "gamut"),
-            gr.update(
-                items=self.emotion_previews(face, choice.key), named=True, value=choice.favourite
-            ),
-            START,
-            gr.update(visible=mixed),
+            gr.update(items=self.emotion_previews(face, choice.key), named=True, value=named),
+            intensity,
+            gr.update(visible=choice.mixes),
             gr.update(value=dict(setting.mix), rows=mix_rows(choice)),
             gr.update(visible=choice.kind == "styles"),
             setting.seed,
-            gr.update(visible=choice.kind == "units"),
-            gr.update(value=units, rows=unit_rows()),
+            gr.update(visible=bool(choice.presets)),
+            gr.update(**self.unit_sliders(face, setting)),
+            gr.update(value=RESET if choice.reads else CANNOT_RESET, interactive=choice.reads),
             edited,
             readings,
             heading(choice),
@@ -177,11 +179,34 @@ class Handlers:
         ]
 
     def first(self, face: str, choice: MethodChoice) -> Setting:
-        """The setting that a method begins with: most of the way to its favourite emotion."""
+        """The setting that a method begins with: most of the way to its favourite emotion, or to
+        another where it can see that the face shows that one already."""
         point = choice.towards(choice.favourite, START)
         if choice.kind == "units":
             return self._preset(face, choice, choice.favourite, START)
-        return Setting(choice.key, point, {choice.favourite: START})
+        emotion = choice.favourite
+        if choice.kind == "expression" and face:
+            shown = emotion_from_units(self.service.units(face, Setting(choice.key)))
+            others = (name for name in FIRST if name in choice.emotions and name != shown)
+            emotion = next(others, emotion)
+        return Setting(choice.key, point, {emotion: START})
+
+    @staticmethod
+    def pressed(choice: MethodChoice, setting: Setting) -> tuple[str, float]:
+        """(name of the emotion button that is pressed or "", intensity) for a setting."""
+        if choice.kind == "expression" and len(setting.mix) != 1:
+            return "", START
+        return next(iter(setting.mix.items()), (choice.favourite, START))
+
+    def unit_sliders(self, face: str, setting: Setting) -> dict[str, Any]:
+        """Value and rows of the sliders of units: those that a setting names, and for the others
+        what its emotions or the face show."""
+        choice = self.choice(setting.method)
+        shown = None
+        if choice.presets and face and (setting.mix or choice.reads):
+            shown = self.service.units(face, replace(setting, units={}))
+        value = {str(unit): value for unit, value in setting.units.items()}
+        return {"value": value, "rows": unit_rows(shown)}
 
     @with_plain_errors
     def preset(self, face: str, method: str, emotion: str, intensity: float, seed: Any) -> list:
@@ -191,7 +216,20 @@ class Handlers:
         setting = self._preset(face, choice, emotion, intensity)
         setting = replace(setting, seed=parse_setting(choice, None, {}, seed, {}).seed)
         edited, readings = self._moved(face, setting) if face else ("", {})
-        return [dict(setting.mix), {str(u): v for u, v in setting.units.items()}, edited, readings]
+        units = gr.update(**self.unit_sliders(face, setting))
+        mix = gr.update(value=dict(setting.mix), rows=mix_rows(choice))
+        return [mix, units, edited, readings]
+
+    @with_plain_errors
+    def mixed(self, face: str, *controls: Any) -> list:
+        """Another mix of emotions: the units that it stands for, and the edit."""
+        if not face:
+            raise ValueError("give a face first")
+        setting = self.setting(*controls)
+        if setting.mix:
+            setting = replace(setting, units={})
+        units = gr.update(**self.unit_sliders(face, setting))
+        return [units, *self._moved(face, setting)]
 
     def _preset(self, face: str, choice: MethodChoice, emotion: str, intensity: float) -> Setting:
         if choice.kind != "units":
@@ -209,13 +247,14 @@ class Handlers:
 
     @with_plain_errors
     def reset(self, face: str, method: str) -> list:
-        """The face's own units: nothing is asked for, nothing changes."""
-        choice = self.choice(method)
-        own = self._own(face, choice)
-        edited, readings = (
-            self._moved(face, parse_setting(choice, None, {}, 0, own)) if face else ("", {})
-        )
-        return [own, edited, readings]
+        """The face as it is: nothing is asked for, nothing changes."""
+        choice, setting = self.choice(method), Setting(method)
+        edited, readings = self._moved(face, setting) if face else ("", {})
+        previews = gr.update(items=self.emotion_previews(face, method), named=True, value="")
+        mix = gr.update(value={}, rows=mix_rows(choice))
+        return [
+            previews, mix, gr.update(**self.unit_sliders(face, setting)), edited, readings,
+        ]  # fmt: skip
 
     @with_plain_errors
     def move(self, face: str, *controls: Any) -> list:
@@ -247,9 +286,11 @@ class Handlers:
         choice, code = self.choice(setting.method), self.service.code(setting, face)
         facts = self.service.facts(face, setting.method, code)
         facts |= {"setting": words(setting, choice), "link": link(setting, choice)}
-        own = self.service.units(face, setting.method) if choice.kind == "units" else None
+        own = self.service.own_code(face, setting.method) if choice.kind == "units" else None
         facts["python"] = snippet(choice, code, facts["face"], own)
         pixels, readings, made = self.service.edit(face, setting.method, code)
+        if np.array_equal(pixels, self.service.visit(face).picture):
+            return Image.fromarray(pixels), facts | readings, made  # nothing was edited
         return add_mark(pixels), facts | readings, made
 
     def ground(self, face: str, method: str) -> Iterator[dict[str, Any]]:
@@ -292,7 +333,7 @@ class Handlers:
     def _own(self, face: str, choice: MethodChoice) -> dict[str, float]:
         if choice.kind != "units" or not face:
             return {}
-        own = self.service.units(face, choice.key) or choice.presets[choice.emotions[0]]
+        own = self.service.own_code(face, choice.key) or choice.presets[choice.emotions[0]]
         return {str(unit): round(value, 2) for unit, value in zip(UNITS, own, strict=True)}
 
     def pad(self, choice: MethodChoice) -> dict[str, Any]:
@@ -322,6 +363,7 @@ def heading(choice: MethodChoice) -> str:
     what = {
         "gamut": "Move the point <span>drag, click or use the arrow keys</span>",
         "units": "Move the muscles <span>17 action units of the face</span>",
+        "expression": "Choose an emotion, move the muscles <span>17 action units</span>",
     }.get(choice.kind, "Choose an emotion <span>how much, and mixed with what</span>")
     return f"<h2>{what}</h2>"
 
@@ -334,6 +376,7 @@ def about(choice: MethodChoice) -> str:
         "labels": "emotions, mixed with each other and with neutral",
         "styles": "every emotion in many styles",
         "units": "each muscle on its own; the face's own expression changes nothing",
+        "expression": "emotions and each muscle on its own, at the photograph's own resolution",
     }[choice.kind]
     source = f"{choice.paper}. Learned from {LEARNED.get(choice.group, choice.group)}"
     return f"<p class='about'>{choice.title}: {how}.<span>{source}, {choice.size} px.</span></p>"

@@ -90,16 +90,17 @@ class Service:
             self.problems[group] = str(error)
             return
         first = not self.judges
+        if names:
+            self.judges[group] = Classifiers(group)
+            self.problems |= self.judges[group].problems
         for name in names:
             key = name if first else f"{group}/{name}"
             try:
                 self.editors[key] = load(f"{group}/{name}", "cpu")
-                self.choices[key] = choice(self.editors[key], key, group)
+                estimator = "units" in self.judges[group].by_role
+                self.choices[key] = choice(self.editors[key], key, group, estimator)
             except ValueError as error:
                 self.problems[key] = str(error)
-        if names:
-            self.judges[group] = Classifiers(group)
-            self.problems |= self.judges[group].problems
 
     def open(self, picture: np.ndarray, spot: Spot = 1, pinned: bool = False) -> str:
         """The id under which a face of an H x W x 3 uint8 picture is now known.
@@ -158,9 +159,8 @@ class Service:
 
     def code(self, setting: Setting, face: str | None = None) -> Tensor:
         """The code `[dim]` of a setting; units that it does not name are the face's own."""
-        space = self._editor(setting.method).space
-        own = self.units(face, setting.method) if face and space.kind == "units" else None
-        return settings.code_of(space, setting, own)
+        own = self.own_code(face, setting.method) if face else None
+        return settings.code_of(self._editor(setting.method).space, setting, own)
 
     def named(self, method: str, emotion: str, intensity: float) -> Tensor:
         """The code `[dim]` of an emotion at an intensity 0..1: the same wish put to any method."""
@@ -178,11 +178,19 @@ class Service:
         ]
         return torch.cat([stops[0][None], *legs])
 
-    def units(self, face: str, method: str) -> list[float] | None:
-        """The seventeen units that the face shows, or None where nothing here can see them."""
+    def own_code(self, face: str, method: str) -> list[float] | None:
+        """The code that the face shows already, or None where nothing here can read it."""
         with self.lock:
-            visit, group = self._visit(face), self.choices[method].group
-            return self._source_units(visit, group, self._crop(visit, method).source)
+            visit = self._visit(face)
+            if not self.choices[method].reads:
+                return None
+            shown = self._crop(visit, method).ready.source_codes
+            return None if shown is None else settings.exact_numbers(shown[0].cpu())
+
+    def units(self, face: str | None, setting: Setting) -> list[float]:
+        """The seventeen units under a setting of a method that has units, two digits."""
+        space = self._editor(setting.method).space
+        return [round(value, 2) for value in space.units_of(self.code(setting, face)).tolist()]
 
     def move(
         self, face: str, method: str, code: Tensor, read: bool = True

@@ -24,7 +24,7 @@ VIEW = 400  # px: the part of the photograph around the face that is shown live
 AROUND = 1.75  # sides of that part in sides of the face's box
 LEAST = 24  # px: sides of a crop that a visitor draws
 # The kinds of code spaces in the order in which a visitor meets them, and what each takes.
-KINDS = ("gamut", "labels", "styles", "units")
+KINDS = ("gamut", "expression", "labels", "styles", "units")
 EXAMPLES = (17, 14, 12, 1, 19)  # people of the rendered test split who stand on the front page
 
 # Where a face is: a number (largest first, from 1), or a square that a visitor drew: x, y, side.
@@ -55,7 +55,8 @@ class MethodChoice:
 
     key: what chooses it, "ganmut", or "set/ganmut" outside the first set. kind: that of its code
     space. shape: "disc" or "square" where it has a gamut, with marks. presets: emotion -> the
-    seventeen units it means, where units are what one moves.
+    seventeen units it means, where units can be moved. reads: whether the units that a face shows
+    can be read.
     """
 
     key: str
@@ -68,6 +69,12 @@ class MethodChoice:
     shape: str | None = None
     marks: tuple[Mark, ...] = ()
     presets: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    reads: bool = False
+
+    @property
+    def mixes(self) -> bool:
+        """Whether emotions can be mixed."""
+        return self.kind in ("labels", "styles", "expression")
 
     @property
     def favourite(self) -> str:
@@ -150,8 +157,11 @@ def encoded_size(ready: Any) -> int:
     return sum(map(encoded_size, ready)) if isinstance(ready, tuple | list) else 0
 
 
-def choice(editor: Editor, key: str, group: str) -> MethodChoice:
-    """What a visitor needs to know of an editor; asks its code space, never which method it is."""
+def choice(editor: Editor, key: str, group: str, estimator: bool = False) -> MethodChoice:
+    """What a visitor needs to know of an editor; asks its code space, never which method it is.
+
+    estimator: whether its set of weights has an estimator of action units.
+    """
     space, method, emotions = editor.space, editor.method, tuple(editor.emotions)
     about = (key, group, method.title, method.paper, editor.size, emotions, space.kind)
     chart = space.chart(3)
@@ -159,9 +169,9 @@ def choice(editor: Editor, key: str, group: str) -> MethodChoice:
         places = ((name, space.of(name).tolist()) for name in emotions)
         shape = "square" if bool(chart.valid.all()) else "disc"
         return MethodChoice(*about, shape, tuple(Mark(name, *place) for name, place in places))
-    if space.kind == "units":
-        presets = {name: tuple(space.of(name).tolist()) for name in emotions}
-        return MethodChoice(*about, presets=presets)
+    if space.has_units:
+        presets = {name: tuple(space.units_of(space.of(name)).tolist()) for name in emotions}
+        return MethodChoice(*about, presets=presets, reads=estimator or method.reads_source)
     return MethodChoice(*about)
 
 

@@ -23,9 +23,9 @@ SEEDS = 9999  # styles that a visitor can ask for by number
 class Setting:
     """What a visitor asks of a method; of point, mix and units it reads what its kind of code is.
 
-    point: x, y of a gamut. mix: emotion -> share, 0..1, of labels and styles. seed: of a style, 0
-    is the one at rest. units: action unit -> 0..1; units that are not named stay as the face has
-    them.
+    point: x, y of a gamut. mix: emotion -> share, 0..1, of labels, styles and expressions. seed: of
+    a style, 0 is the one at rest. units: action unit -> 0..1; units that are not named stay as the
+    mix has them, or, without one, as the face has them.
     """
 
     method: str
@@ -79,24 +79,36 @@ def parse_setting(choice: MethodChoice, point: Any, mix: Any, seed: Any, units: 
     setting = Setting(choice.key)
     if choice.kind == "gamut":
         return replace(setting, point=point)
+    if choice.presets:
+        setting = replace(setting, units=parse_intensities(units))
     if choice.kind == "units":
-        return replace(setting, units=parse_intensities(units))
-    setting = replace(setting, mix=parse_shares(mix, choice.emotions))
+        return setting
+    shares = parse_shares(mix, choice.emotions)
+    if choice.kind == "expression" and mix and not shares:  # without a mix, the face stays
+        shares = {choice.emotions[0]: 1.0}
+    setting = replace(setting, mix=shares)
     if choice.kind == "styles":
         setting = replace(setting, seed=int(number(seed, 0, SEEDS, "seed")))
     return setting
 
 
 def code_of(space: CodeSpace, setting: Setting, own: list[float] | None = None) -> Tensor:
-    """The code `[dim]` of a setting; own: the units that the face shows, neutral's by default."""
+    """The code `[dim]` of a setting; own: the code that the face shows. Raises ValueError where the
+    setting leaves out units that nothing says of the face."""
     if space.kind == "gamut":
         return space.clamp(torch.tensor(setting.point, dtype=torch.float32))
-    if space.kind == "units":
+    if space.kind == "units" or (space.has_units and not setting.mix):
+        if own is None and len(setting.units) < len(UNITS):
+            raise ValueError(
+                f"{setting.method} cannot see which action units this face shows: "
+                f"name all {len(UNITS)} of them"
+            )
         return space.units(setting.units, own)
     code = (1 - sum(setting.mix.values())) * space.of(space.emotions[0])
     for emotion, share in setting.mix.items():
         code = code + share * end(space, emotion, setting.seed)
-    return space.clamp(code)
+    code = space.clamp(code)
+    return space.units(setting.units, code.tolist()) if space.has_units else code
 
 
 def end(space: CodeSpace, emotion: str, seed: int) -> Tensor:
@@ -112,11 +124,13 @@ def words(setting: Setting, choice: MethodChoice) -> str:
         x, y = setting.point
         angle, radius = math.degrees(math.atan2(y, x)) % 360, math.hypot(x, y)
         return f"angle {angle:.0f}°, radius {radius:.2f}"
-    if choice.kind == "units":
-        shown = ((unit, value) for unit, value in sorted(setting.units.items()) if value >= 0.1)
+    mixed = [f"{name} {share:.2f}" for name, share in setting.mix.items()]
+    if choice.presets:
+        least = 0.1 if choice.kind == "units" else 0.0  # all of them may be named there
+        shown = ((unit, value) for unit, value in sorted(setting.units.items()) if value >= least)
         moved = [f"AU{unit} {value:.2f}" for unit, value in shown]
-        return ", ".join(moved) or "as it is"
-    mixed = [f"{name} {share:.2f}" for name, share in setting.mix.items()] or [choice.emotions[0]]
+        return ", ".join(mixed + moved) or "as it is"
+    mixed = mixed or [choice.emotions[0]]
     return ", ".join(mixed) + (f", style {setting.seed}" if setting.seed else "")
 
 
@@ -125,10 +139,9 @@ def link(setting: Setting, choice: MethodChoice) -> str:
     terms: dict[str, Any] = {"method": setting.method}
     if choice.kind == "gamut":
         terms |= {axis: f"{v:.3f}" for axis, v in zip("xy", setting.point, strict=True)}
-    elif choice.kind == "units":
-        terms |= {f"au{unit}": f"{value:.2f}" for unit, value in setting.units.items()}
     else:
         terms |= {name: f"{share:.2f}" for name, share in setting.mix.items()}
+        terms |= {f"au{unit}": f"{value:.2f}" for unit, value in setting.units.items()}
         terms |= {"seed": setting.seed} if setting.seed else {}
     return "?" + urlencode(terms)
 
@@ -166,7 +179,7 @@ def snippet(
 ) -> str:
     """Python that makes the same edit of a photograph, byte for byte.
 
-    own: the units that the face shows, see `Editor.prepare`.
+    own: the code that the face shows where the method does not read it, see `Editor.prepare`.
     """
     numbers = ", ".join(map(str, exact_numbers(code)))
     face = f", face={number_of_face}" if number_of_face > 1 else ""

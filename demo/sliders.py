@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from demo.components import STATIC, JsonHTML, NoStubMeta
@@ -19,8 +20,8 @@ HINTS = {
 
 
 class Sliders(JsonHTML, metaclass=NoStubMeta):
-    """Sliders 0..1; the value is {key: number}. `input` fires while one moves, `release` when it
-    rests. rows: [[key, name, hint]]."""
+    """Sliders 0..1; the value is {key: number} of those that were moved. `input` fires while one
+    moves, `release` when it rests. rows: [[key, name, hint, where it stands unmoved]]."""
 
     schema = {  # noqa: RUF012
         "type": "object", "additionalProperties": {"type": "number", "minimum": 0, "maximum": 1},
@@ -30,11 +31,11 @@ class Sliders(JsonHTML, metaclass=NoStubMeta):
         self, value: dict[str, float] | None = None, *, rows: list | None = None, **options: Any
     ):
         row = (
-            "<div class='sliders'>${rows.map(r => `<label title='${r[2]}'><span>${r[1]}</span>"
+            "<div class='sliders'>${rows.map(r => [...r.slice(0, 3), value[r[0]] ?? r[3]]).map("
+            "r => `<label title='${r[2]}'><span>${r[1]}</span>"
             "<input type='range' min='0' max='1' step='0.01' data-key='${r[0]}' "
-            "value='${value[r[0]] || 0}' style='--v:${value[r[0]] || 0}' "
-            "aria-label='${r[2]}'>"
-            "<b>${(value[r[0]] || 0).toFixed(2)}</b></label>`).join('')}</div>"
+            "value='${r[3]}' style='--v:${r[3]}' aria-label='${r[2]}'>"
+            "<b>${r[3].toFixed(2)}</b></label>`).join('')}</div>"
         )
         super().__init__(
             value or {}, html_template=row, rows=rows or [],
@@ -42,13 +43,14 @@ class Sliders(JsonHTML, metaclass=NoStubMeta):
         )  # fmt: skip
 
 
-def unit_rows() -> list[list[str]]:
-    """The seventeen action units with their FACS names and what they do."""
+def unit_rows(shown: Sequence[float] | None = None) -> list[list]:
+    """The seventeen action units with their FACS names, what they do, and where they stand."""
     return [
-        [str(u), f"<em>AU{u}</em> {UNIT_NAMES[u]}", HINTS[u].replace("'", "&#39;")] for u in UNITS
+        [str(u), f"<em>AU{u}</em> {UNIT_NAMES[u]}", HINTS[u].replace("'", "&#39;"), value]
+        for u, value in zip(UNITS, shown or [0.0] * len(UNITS), strict=True)
     ]
 
 
-def mix_rows(choice: MethodChoice) -> list[list[str]]:
+def mix_rows(choice: MethodChoice) -> list[list]:
     """The emotions of a mix; neutral is what they leave."""
-    return [[name, name, f"share of {name}"] for name in choice.emotions[1:]]
+    return [[name, name, f"share of {name}", 0.0] for name in choice.emotions[1:]]

@@ -23,10 +23,10 @@ from demo.components import (
 )
 from demo.face_picker import FacePicker
 from demo.gamut_pad import GamutPad, PadBackground, data_uri
-from demo.handlers import START, Handlers, about, heading
+from demo.handlers import CANNOT_RESET, RESET, START, Handlers, about, heading
 from demo.session import MethodChoice
 from demo.settings import SEEDS
-from demo.sliders import Sliders, mix_rows, unit_rows
+from demo.sliders import Sliders, mix_rows
 
 HINT = (
     "<p class='hint'>Faces are found on their own. JPEG, PNG or WebP up to 20 MB; "
@@ -108,8 +108,8 @@ def begin(events: Handlers) -> Start:
     choice = next(iter([*gamuts, *events.choices.values()]))
     known = events.service.open(events.shelf[0].picture, pinned=True)
     setting = events.first(known, choice)
-    units = {str(u): v for u, v in setting.units.items()}
-    controls = [choice.key, setting.point, dict(setting.mix), setting.seed, units]
+    units = events.unit_sliders(known, setting)
+    controls = [choice.key, setting.point, dict(setting.mix), setting.seed, units["value"]]
     edited, readings = events.move(known, *controls)
     whole, facts, views = events.rest(known, *controls)
     return Start(known, choice, {
@@ -146,7 +146,7 @@ def steer(events: Handlers, start: Start) -> Controls:
     several = bool(events.sets())
     learned = Methods(choice.group, groups=events.sets(), visible=several, elem_id="learned")
     method = Methods(choice.key, groups=events.groups(choice.group), elem_id="method")
-    gamut, mixed = choice.kind == "gamut", choice.kind in ("labels", "styles")
+    gamut = choice.kind == "gamut"
     pad = GamutPad(
         dict(zip("xy", setting.point, strict=True)), visible=gamut, elem_id="pad",
         **events.pad(choice),
@@ -157,14 +157,17 @@ def steer(events: Handlers, start: Start) -> Controls:
             choice.favourite, items=start.values["cast"], named=True, elem_id="emotion"
         )
         intensity = gr.Slider(0, 1, START, step=0.01, label="Intensity", elem_id="intensity")
-    with gr.Accordion("Mix emotions", open=False, visible=mixed, elem_id="mixing") as mixing:
+    with gr.Accordion("Mix emotions", open=False, visible=choice.mixes, elem_id="mixing") as mixing:
         mix = Sliders(dict(setting.mix), rows=mix_rows(choice), elem_id="mix")
     with gr.Row(visible=choice.kind == "styles", elem_classes="styling") as styling:
         seed = gr.Number(0, label="Style", minimum=0, maximum=SEEDS, precision=0, elem_id="seed")
         another = gr.Button("Another style", size="sm", elem_id="another")
-    with gr.Column(visible=choice.kind == "units", elem_classes="moving") as moving:
-        units = Sliders(start.values["units"], rows=unit_rows(), elem_id="units")
-        reset = gr.Button("Reset to this face", size="sm", elem_id="reset")
+    with gr.Column(visible=bool(choice.presets), elem_classes="moving") as moving:
+        units = Sliders(**start.values["units"], elem_id="units")
+        reset = gr.Button(
+            RESET if choice.reads else CANNOT_RESET, size="sm", interactive=choice.reads,
+            elem_id="reset",
+        )  # fmt: skip
     description = gr.HTML(about(choice), apply_default_css=False)
     return Controls(
         learned, method, pad, ground, named, emotion, intensity, mixing, mix, styling, seed,
@@ -209,7 +212,7 @@ def wire(page: gr.Blocks, events: Handlers, face: Face, do: Controls, out: Resul
     slow = NET | PAGE | {"show_progress": "minimal", "show_progress_on": [out.after]}
     chosen = [
         do.pad, do.ground, do.named, do.emotion, do.intensity, do.mixing, do.mix, do.styling,
-        do.seed, do.moving, do.units, out.after, out.readings, do.heading, do.about,
+        do.seed, do.moving, do.units, do.reset, out.after, out.readings, do.heading, do.about,
     ]  # fmt: skip
     switched = [do.method, do.learned, *chosen]
     shown = [known, face.said, face.spots, out.before, *switched]
@@ -235,9 +238,12 @@ def wire(page: gr.Blocks, events: Handlers, face: Face, do: Controls, out: Resul
     for event in opened:
         event.then(**rest).then(**draw)
     gr.on(
-        [do.pad.input, do.mix.input, do.units.input, do.seed.input],
+        [do.pad.input, do.units.input, do.seed.input],
         events.move, [known, *do.setting], live, api_name="move", **LIVE | PAGE,
     )  # fmt: skip
+    do.mix.input(
+        events.mixed, [known, *do.setting], [do.units, *live], api_name="mixed", **LIVE | PAGE
+    )
     buttons = [
         gr.on(
             [do.emotion.input, do.intensity.input], events.preset,
@@ -249,7 +255,8 @@ def wire(page: gr.Blocks, events: Handlers, face: Face, do: Controls, out: Resul
             **LIVE | PAGE,
         ),
         do.reset.click(
-            events.reset, [known, do.method], [do.units, *live], api_name="reset", **LIVE | PAGE
+            events.reset, [known, do.method], [do.emotion, do.mix, do.units, *live],
+            api_name="reset", **LIVE | PAGE,
         ),
     ]  # fmt: skip
     for event in buttons:
