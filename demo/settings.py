@@ -104,18 +104,18 @@ def code_of(space: CodeSpace, setting: Setting, own: list[float] | None = None) 
                 f"name all {len(UNITS)} of them"
             )
         return space.units(setting.units, own)
-    code = (1 - sum(setting.mix.values())) * space.of(space.emotions[0])
-    for emotion, share in setting.mix.items():
-        code = code + share * end(space, emotion, setting.seed)
-    code = space.clamp(code)
+    if space.kind == "styles" and setting.seed:
+        return styled_mix(space, setting.mix, setting.seed)
+    code = space.mix(setting.mix)
     return space.units(setting.units, code.tolist()) if space.has_units else code
 
 
-def end(space: CodeSpace, emotion: str, seed: int) -> Tensor:
-    """The code of an emotion at full intensity, in the style of a seed; 0 is the one at rest."""
-    if space.kind != "styles" or not seed:
-        return space.of(emotion)
-    return space.sample_emotion(emotion, 1, generator(seed))[0]
+def styled_mix(space: CodeSpace, mix: Mapping[str, float], seed: int) -> Tensor:
+    """The code of a mix, each emotion in the style of a seed."""
+    code = (1 - sum(mix.values())) * space.of(space.emotions[0])
+    for emotion, share in mix.items():
+        code = code + share * space.sample_emotion(emotion, 1, generator(seed))[0]
+    return space.clamp(code)
 
 
 def words(setting: Setting, choice: MethodChoice) -> str:

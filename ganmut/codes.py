@@ -68,6 +68,14 @@ class CodeSpace(ABC):
         t = torch.linspace(0, 1, steps, dtype=a.dtype, device=a.device)[:, None]
         return (1 - t) * a + t * b
 
+    def mix(self, shares: Mapping[str, float]) -> Tensor:
+        """The code `[dim]` of emotions mixed by shares 0..1, at most 1 together; neutral is what
+        they leave. One emotion alone is `of`."""
+        code = (1 - sum(shares.values())) * self.of(self.emotions[0])
+        for emotion, share in shares.items():
+            code = code + share * self.of(emotion)
+        return self.clamp(code)
+
     def sample_emotion(self, emotion: str, n: int, generator: torch.Generator) -> Tensor:
         """`[n, dim]` codes of a named emotion at full intensity; random parts of a code (style
         noise) are sampled for each row."""

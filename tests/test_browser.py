@@ -15,9 +15,11 @@ from shutil import which
 import numpy as np
 import pytest
 from PIL import Image
+from skimage import data as samples
 from space_server import PATIENCE, running
 
 from demo.session import examples
+from ganmut.emotions import UNITS
 
 api = pytest.importorskip("playwright.sync_api", reason="no playwright: run `make browser`")
 CHROMIUM = next(filter(None, map(which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -275,6 +277,33 @@ def test_a_muscle_moves_and_the_reset_changes_nothing(visit):
     page.get_by_role("button", name="Reset to this face").click()
     source = page.locator("#before img").get_attribute("src")
     expect(page.locator("#after img")).to_have_attribute("src", source)
+
+
+def test_units_of_a_photograph_start_where_the_face_is(visit):
+    page = visit()
+    before = shown(page)
+    upload(page, samples.astronaut())
+    expect(page.locator("#method button[aria-pressed=true]")).to_have_attribute(
+        "data-name", "photos/expression"
+    )
+    now = changes(page, before)
+    page.locator("#reset").click()
+    source = page.locator("#before img").get_attribute("src")
+    expect(page.locator("#after img")).to_have_attribute("src", source)
+    values = page.locator("#units label b")
+    own = values.all_inner_texts()
+    assert float(own[UNITS.index(12)]) > 0.5 > float(own[UNITS.index(4)])  # she smiles
+    page.locator("#units input[data-key='4']").focus()
+    page.keyboard.press("End")
+    now = changes(page, source)
+    assert values.all_inner_texts() == [*own[:2], "1.00", *own[3:]]
+    expect(page.locator("#facts .facts")).to_contain_text("AU4 1.00")
+    page.locator("#emotion button[data-name='angry']").click()
+    now = changes(page, now)
+    expect(values.nth(UNITS.index(26))).not_to_have_text(own[UNITS.index(26)])
+    page.locator("#method button[data-name='photos/defgan']").click()
+    changes(page, now)
+    expect(page.locator("#reset")).to_be_disabled()
 
 
 def test_emotion_buttons_and_shares_edit(visit):

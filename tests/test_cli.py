@@ -78,7 +78,7 @@ def test_method_and_weights_make_one_spec(weights, method, expected):
     argv += ["--weights", weights] if weights else []
     argv += ["--method", method] if method else []
     args = build_parser("edit").parse_args(argv)
-    assert edit.parse_spec(args.weights, args.method) == expected
+    assert edit.parse_spec(args.weights, args.method, args.paths) == expected
 
 
 @pytest.mark.parametrize(
@@ -104,8 +104,6 @@ def test_train_prints_recipe_or_explanation(capsys):
     assert end.value.code == 2
     error = capsys.readouterr().err
     assert "--explain" in error and "--dry-run" in error
-
-    assert edit.parse_spec(args.weights, args.method, args.paths) == expected
 
 
 def test_rendered_pictures_take_weights_of_rendered_faces(tmp_path):

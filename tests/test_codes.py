@@ -7,8 +7,11 @@ import math
 import pytest
 import torch
 
+from ganmut.action_units.blendshapes import TABLE
 from ganmut.codes import ActionUnitSpace, DiscSpace, LabelSpace, PlaneSpace, StyleSpace
-from ganmut.emotions import EMOTIONS
+from ganmut.emotions import EMOTIONS, UNITS
+from ganmut.expression.model import ExpressionModel
+from ganmut.expression.space import ExpressionSpace
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -20,6 +23,20 @@ def curved_style(which: torch.Tensor, latent: torch.Tensor) -> torch.Tensor:
     into = torch.randn(5, 12, generator=seeded(4))
     of = torch.randn(9, 12, generator=seeded(5))
     return torch.tanh((latent @ into + of[which]) / 4)
+
+
+def expression_model() -> ExpressionModel:
+    """An expression model with made-up recipes and real expressions, no shape and no light."""
+    model = ExpressionModel(EMOTIONS[1:])
+    for proxy in TABLE.values():
+        if proxy.control in model.controls:
+            model.rest[model.controls.index(proxy.control)] = proxy.rest
+    model.highest.copy_(0.5 + 0.7 * torch.rand(model.rest.shape, generator=seeded(8)))
+    model.centre.fill_(0.4)
+    factor = torch.randn(model.precision.shape, generator=seeded(9)) / 60
+    model.precision.copy_(torch.linalg.inv(factor @ factor.T + 1e-4 * torch.eye(len(factor))))
+    model.recipes.copy_(0.5 * torch.randn(model.recipes.shape, generator=seeded(10)))
+    return model
 
 
 SPACES = {
@@ -35,6 +52,7 @@ SPACES = {
         torch.rand(7, 17, generator=seeded(3)),
         torch.rand(500, 17, generator=seeded(6)),
     ),
+    "expressions": ExpressionSpace(EMOTIONS, expression_model()),
     "styles": StyleSpace(EMOTIONS, 5, curved_style),
     "two emotions": LabelSpace(("neutral", "happy")),
     "two styles": StyleSpace(("neutral", "happy"), 5, curved_style),
@@ -172,3 +190,55 @@ def test_modes_are_where_their_density_peaks():
     apart = PlaneSpace(EMOTIONS, torch.tensor([*modes, [0, 0]]), narrow)
     assert apart.density(apart.modes).argmax(1).tolist() == list(range(7))
     torch.testing.assert_close(apart.density(apart.modes).sum(1), torch.ones(7))
+
+
+def test_expressions_are_drawn_as_real_ones():
+    model = expression_model()
+    model.highest.fill_(9.0)
+    drawn = ExpressionSpace(EMOTIONS, model).sample(20000, seeded(0))
+    assert (drawn.mean(0) - model.centre).abs().max() < 0.01
+    torch.testing.assert_close(torch.cov(drawn.T), model.precision.inverse(), atol=5e-4, rtol=0)
+
+
+def test_no_named_unit_leaves_every_control():
+    space = SPACES["expressions"]
+    for own in space.sample(20, seeded(0)):
+        assert torch.equal(space.units({}, own.tolist()), own)
+        shown = dict(zip(UNITS, space.units_of(own).tolist(), strict=True))
+        assert torch.equal(space.units(shown, own.tolist()), own)  # what it shows already
+
+
+@pytest.mark.parametrize("unit, controls", [
+    (1, {"browInnerUp"}), (4, {"browDown"}), (5, {"eyeWide", "eyeBlink"}), (6, {"eyeSquint"}),
+    (9, {"mouthUpperUp", "browDown"}), (23, {"mouthPress"}), (25, {"mouthLowerDown"}),
+])  # fmt: skip
+def test_a_unit_moves_its_controls_alone(unit, controls):
+    space = SPACES["expressions"]
+    for own in space.sample(20, seeded(0)):
+        moved = space.units({unit: 1.0}, own.tolist()) != own
+        assert {space.controls[i] for i in moved.nonzero().flatten().tolist()} <= controls
+    changed = space.units({unit: 1.0}) != space.rest
+    assert {space.controls[i] for i in changed.nonzero().flatten().tolist()} == controls
+
+
+@pytest.mark.parametrize("unit", [unit for unit in UNITS if unit not in (6, 9)])
+def test_units_of_a_neutral_face_come_back(unit):
+    space = SPACES["expressions"]
+    back = space.units_of(space.units({unit: 0.5}))
+    assert abs(float(back[UNITS.index(unit)]) - 0.5) < 0.01
+
+
+@pytest.mark.parametrize("values, words", [({13: 1.0}, "13"), ({12: 1.5}, "1.5")])
+def test_bad_units_are_refused(values, words):
+    for name in ("units", "expressions"):
+        with pytest.raises(ValueError, match=words):
+            SPACES[name].units(values)
+    with pytest.raises(ValueError, match="labels"):
+        SPACES["labels"].units({12: 1.0})
+
+
+def test_one_emotion_alone_is_no_mix(space):
+    for emotion in space.emotions:
+        for share in (0.0, 0.7, 1.0):
+            torch.testing.assert_close(space.mix({emotion: share}), space.of(emotion, share))
+    torch.testing.assert_close(space.mix({}), space.of("neutral"))

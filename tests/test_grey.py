@@ -12,8 +12,6 @@ from ganmut.faces import edit_image
 
 SETS = ("photos", "procedural")
 EDITORS = [f"{group}/{name}" for group in SETS for name in weights.list_weights(group)]
-    f"{group}/{n}" for group in ("photos", "procedural") for n in weights.list_weights(group)
-]
 PICTURE = samples.astronaut()[:300, 60:400]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gradio as gr
 import numpy as np
 import pytest
 import torch
@@ -15,12 +16,13 @@ from demo.service import Service
 from ganmut.cli import main
 from ganmut.editor import FADE_RADIUS
 from ganmut.emotions import UNITS
+from ganmut.faces import edit_image
 from ganmut.images import read_image
 
 
 @pytest.fixture(scope="module")
 def handlers():
-    return Handlers(Service(groups=("procedural",)), [])
+    return Handlers(Service(groups=("procedural", "photos")), [])
 
 
 @pytest.fixture
@@ -44,22 +46,28 @@ def run_command(photo, *options) -> np.ndarray:
     return read_image(out)
 
 
-SETTINGS = {  # point, mix, seed, units
-    "ganmut": ((0.4, -0.3), {}, 0, {}),
-    "stargan": ((0, 0), {"happy": 0.7}, 0, {}),
-    "defgan": ((0, 0), {}, 0, {"12": 0.8, "25": 0.3}),
+EXPRESSION = "photos/expression"
+SETTINGS = {  # method, point, mix, seed, units
+    "ganmut": ("ganmut", (0.4, -0.3), {}, 0, {}),
+    "stargan": ("stargan", (0, 0), {"happy": 0.7}, 0, {}),
+    "defgan": ("defgan", (0, 0), {}, 0, {"12": 0.8, "25": 0.3}),
+    "expression units": (EXPRESSION, (0, 0), {}, 0, {"4": 1.0, "12": 0.2}),
+    "expression emotion": (EXPRESSION, (0, 0), {"surprised": 0.7}, 0, {}),
+    "expression both": (EXPRESSION, (0, 0), {"surprised": 0.7}, 0, {"4": 1.0}),
 }
 
 
-@pytest.mark.parametrize("method", SETTINGS)
-def test_four_ways_give_the_same_bytes(method, handlers, photo, monkeypatch):
-    setting = SETTINGS[method]
+@pytest.mark.parametrize("name", SETTINGS)
+def test_four_ways_give_the_same_bytes(name, handlers, photo, monkeypatch):
+    setting = SETTINGS[name]
     face = handlers.service.open(read_image(photo))
-    page, facts, _ = handlers.rest(face, method, *setting)
-    api, _ = Api(handlers).edit(str(photo), method, *setting, 1)
+    page, facts, _ = handlers.rest(face, *setting)
+    api, _ = Api(handlers).edit(str(photo), *setting, 1)
     python = run_snippet(facts["python"], photo, monkeypatch)
+    method = f"{facts['weights']}/{setting[0].rpartition('/')[2]}"
     options = ["--method", method, "--code", *map(str, facts["code"])]
-    if own := handlers.service.units(face, method) if method == "defgan" else None:
+    if name == "defgan":
+        own = handlers.service.own_code(face, "defgan")
         options += ["--source-units", *(f"{u}={v}" for u, v in zip(UNITS, own, strict=True))]
     command = run_command(photo, *options)
     page, api = np.asarray(page), np.asarray(api)
@@ -69,13 +77,52 @@ def test_four_ways_give_the_same_bytes(method, handlers, photo, monkeypatch):
     assert np.array_equal(page, command)
 
 
-def test_named_units_and_their_code_agree(handlers, photo):
+@pytest.mark.parametrize(
+    "name, options",
+    [
+        # What the face shows is read by the extractor of the set.
+        ("defgan", ["--method", "procedural/defgan", "--units", "12=0.8", "25=0.3"]),
+        ("expression units", ["--units", "4=1", "12=0.2"]),
+        ("expression emotion", ["--emotion", "surprised", "--intensity", "0.7"]),
+    ],
+)
+def test_names_and_their_code_agree(name, options, handlers, photo):
     face = handlers.service.open(read_image(photo))
-    own = handlers.service.units(face, "defgan")
-    source = ["--source-units", *(f"{u}={v}" for u, v in zip(UNITS, own, strict=True))]
-    named = run_command(photo, "--method", "defgan", "--units", "12=0.8", "25=0.3", *source)
-    page, _, _ = handlers.rest(face, "defgan", *SETTINGS["defgan"])
-    assert np.array_equal(named, np.asarray(page))
+    page, _, _ = handlers.rest(face, *SETTINGS[name])
+    assert np.array_equal(run_command(photo, *options), np.asarray(page))
+
+
+def test_an_edit_that_names_nothing_changes_nothing(handlers, photo, monkeypatch):
+    monkeypatch.setenv("GANMUT_MARK", "1")
+    for method in (EXPRESSION, "defgan"):
+        api, facts = Api(handlers).edit(str(photo), method, (0, 0), {}, 0, {}, 1)
+        assert np.array_equal(np.asarray(api), read_image(photo))  # not even a mark
+        assert facts["setting"] == "as it is"
+        python = run_snippet(facts["python"], photo, monkeypatch)
+        assert np.array_equal(python, read_image(photo))
+
+
+def test_units_that_nothing_can_read_must_be_named(handlers, photo):
+    assert not handlers.choices["photos/defgan"].reads
+    method = ("photos/defgan", (0, 0), {}, 0)
+    with pytest.raises(gr.Error, match="cannot see"):
+        Api(handlers).edit(str(photo), *method, {"12": 0.8}, 1)
+    everything = {str(unit): 0.3 for unit in UNITS}
+    api, _ = Api(handlers).edit(str(photo), *method, everything, 1)
+    assert not np.array_equal(np.asarray(api), read_image(photo))
+    units = ["12=0.8"]
+    out = str(photo.with_name("refused.png"))
+    assert main(["edit", str(photo), "--out", out, "--method", "defgan", "--units", *units]) == 2
+
+
+def test_python_takes_units_for_every_face(photo):
+    editor, picture = ganmut.load(EXPRESSION, "cpu"), read_image(photo)
+    smile = edit_image(picture, editor, {12: 0.0, 25: 0.0}).pixels
+    brows = edit_image(picture, editor, {4: 1.0}).pixels
+    upper, lower = slice(60, 110), slice(125, 175)  # the brows, the mouth
+    for pixels, here, there in ((smile, lower, upper), (brows, upper, lower)):
+        change = np.abs(pixels.astype(int) - picture)
+        assert change[here].mean() > 1.3 * change[there].mean()
 
 
 def test_edits_near_the_source_code_fade():

@@ -134,7 +134,8 @@ def is_rendered(path: str) -> bool:
     from ganmut.rendering import SOURCE
 
     pictures = [f for f in Path(path).rglob("*") if f.suffix.lower() in SUFFIXES]
-    return all(read_source(file) == SOURCE for file in pictures or [Path(path)])
+    files = pictures or [Path(path)]
+    return all(file.is_file() and read_source(file) == SOURCE for file in files)
 
 
 def units_reader(editor: Editor, folder: Path) -> Callable[[np.ndarray], list[float]] | None:

@@ -1,4 +1,4 @@
-"""The expression model behind an Editor: emotions mixed by shares, drawn at any resolution."""
+"""The expression model behind an Editor: target expressions, drawn at any resolution."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganmut.codes import LabelSpace
 from ganmut.expression.face_basis import FaceBasis
 from ganmut.expression.landmark_data import SIZE
 from ganmut.expression.landmark_net import find_landmarks, load_landmark_net
 from ganmut.expression.model import ExpressionModel
+from ganmut.expression.space import ExpressionSpace
 from ganmut.images import luma
 from ganmut.methods.base import Edit
 
@@ -20,8 +20,8 @@ from ganmut.methods.base import Edit
 class ExpressionMethod(nn.Module):
     """What an Editor needs of a method, without a training: `encode`, `edit` and a code space.
 
-    A code is a share for each emotion (LabelSpace). The target is the mean neutral expression plus
-    the shares of the emotions' recipes; the source's own expression is read from its landmarks.
+    A code is the expression after the edit (ExpressionSpace); the source's own is read from its
+    landmarks, and its code changes nothing.
     """
 
     name = "expression"
@@ -30,17 +30,15 @@ class ExpressionMethod(nn.Module):
         "Cootes et al. 1998 (active appearance models), Liu et al. 2001 (expression ratio images)"
     )
     any_size = True  # crops keep the photograph's resolution
-    recipes: Tensor
+    reads_source = True
     margin = 2.0  # an open jaw leaves the aligned crop, whose lower border is the chin
 
     def __init__(self, model: ExpressionModel, emotions: tuple[str, ...]):
         super().__init__()
         self.model, self.emotions, self.size = model, emotions, SIZE
-        order = [model.emotions.index(emotion) for emotion in emotions[1:]]
-        self.register_buffer("recipes", model.recipes[order].clone())
 
-    def space(self) -> LabelSpace:
-        return LabelSpace(self.emotions)
+    def space(self) -> ExpressionSpace:
+        return ExpressionSpace(self.emotions, self.model)
 
     def encode(self, x: Tensor, margin: float = 1.0) -> tuple[FaceBasis, ...]:
         """The basis of each face; x N x 3 x S x S in [-1, 1], whose middle S / margin pixels a
@@ -57,14 +55,18 @@ class ExpressionMethod(nn.Module):
             return tuple(self.model.basis(*face) for face in faces)
 
     def edit(self, features: tuple[FaceBasis, ...], code: Tensor) -> Edit:
-        """Edited crops N x 3 x S x S in [-1, 1] of N bases under N x emotions shares."""
+        """Edited crops N x 3 x S x S in [-1, 1] of N bases under N x K target expressions."""
         with torch.autocast(code.device.type, enabled=False):
-            target = self.model.rest + code[:, 1:].float() @ self.recipes
             edited = [
-                self.model.render(basis, wanted - basis.expression)[0]
-                for basis, wanted in zip(features, target, strict=True)
+                self.model.render(basis, target - basis.expression)[0]
+                for basis, target in zip(features, code.float(), strict=True)
             ]
         return Edit(torch.stack(edited) * 2 - 1)
+
+    @staticmethod
+    def source_codes(features: tuple[FaceBasis, ...]) -> Tensor:
+        """N x K expressions that the faces show."""
+        return torch.stack([basis.expression for basis in features])
 
     @staticmethod
     def index_features(features: tuple[FaceBasis, ...], rows: Tensor) -> tuple[FaceBasis, ...]:
