@@ -17,12 +17,22 @@ from ganmut.networks.warp import warp
 from ganmut.training.presets import resolve_settings
 from ganmut.training.trainer import Trainer
 
+# Every method under its default preset; one method of labels and one of action units under all
+# presets. `make slow` runs the others.
+EVERY_PRESET = ("stargan", "defgan")
 SETTINGS = [
-    (m, p) for m in METHODS for p in PRESETS if p != "photographs" or METHODS[m].PHOTOGRAPHS
+    pytest.param(
+        (m, p),
+        id=f"{m}-{p}",
+        marks=() if p == "cpu" or m in EVERY_PRESET else pytest.mark.slow,
+    )
+    for m in METHODS
+    for p in PRESETS
+    if p != "photographs" or METHODS[m].PHOTOGRAPHS
 ]
 
 
-@pytest.fixture(params=SETTINGS, ids=lambda v: f"{v[0]}-{v[1]}")
+@pytest.fixture(params=SETTINGS)
 def method(request):
     return toy(*request.param)
 
