@@ -25,7 +25,8 @@ from ganmut.images import BadImage
 POINT, FACE = {"x": 0.3, "y": -0.4}, {"number": 1}
 META = {"meta": {"_type": "gradio.FileData"}}
 BUSY = max(1.0, PATIENCE / 60)  # how much slower than a quiet one the machine may be
-SLOW = 5.0 * BUSY  # seconds that no hostile call may take
+SLOW = 5.0 * BUSY  # seconds that no refused call may take
+WAIT = 3.0 * BUSY  # seconds that a visitor's edit may take beside 300 calls of another
 DEVICES = ("/dev/ptmx", "/dev/zero", "/dev/stdin")
 # A name for a file, in every form that a client can give it.
 SHAPES: dict[str, Callable[[str], Any]] = {
@@ -154,6 +155,7 @@ def attack(space: Space, case: Case) -> str:
         start = time.monotonic()
         status, answer, session = join(space, entry["id"], data)
     said = finish(space, session) if status == 200 else answer
+    said = said.replace(name, "") if len(name) > 4 else said  # a message may quote the visitor
     where = (entry["name"], place, name[:60], shape)
     assert time.monotonic() - start < SLOW, where
     assert "Traceback" not in said and "root:" not in said and str(ROOT) not in said, where
@@ -279,5 +281,6 @@ def test_three_hundred_calls_leave_a_visitor_time(space, portrait):
             space.hear("edit", event)
     grown = space.memory() - rest
     print(f"\na visitor waited {waited:.2f} s, usually {min(usual):.2f}; memory {grown:+.0f} MB")
-    assert waited < 3 * BUSY and grown < 300
+    # On a machine with other work an edit alone takes seconds: then a few edits' time is allowed.
+    assert waited < max(WAIT, 6 * min(usual)) and grown < 300
     assert_well(space, portrait)
