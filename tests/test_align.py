@@ -53,7 +53,7 @@ def test_the_crop_is_the_one_that_editors_know(tmp_path, astronaut):
     assert row["origin"] == "a.png" and row["fill"] == 1 and "emotion" not in row
 
 
-def test_fill_says_how_much_of_the_crop_the_picture_covers():
+def test_fill_is_the_covered_share_of_a_crop():
     whole = np.zeros((128, 128, 3), np.uint8)
     for points, share in ((template(128), 1.0), (template(128) - [64, 0], 0.5)):
         _, transform = faces.crop_face(whole, points, 128)

@@ -56,7 +56,7 @@ def test_an_editor_tells_how_it_was_trained(folder):
         assert getattr(kind.PAPER, younger) == 0, younger
 
 
-def test_the_methods_of_one_set_had_the_same_terms():
+def test_methods_of_a_set_share_their_terms():
     """Same data, crop, size and steps of the generator within 10 %: else no leaderboard."""
     configs = [weights.read_config(f) for f in EDITORS if f.parent.name == "procedural"]
     for fact in ("data_fingerprint", "crop", "size"):
@@ -65,7 +65,7 @@ def test_the_methods_of_one_set_had_the_same_terms():
     assert not steps or max(steps) <= 1.1 * min(steps)
 
 
-def test_the_weights_know_the_faces_that_the_renderer_draws():
+def test_bundled_weights_match_the_current_renderer():
     """A change of the renderer's seeds makes the bundled weights strangers to it."""
     configs = [weights.read_config(f) for f in EDITORS if f.parent.name == "procedural"]
     for config in configs[:1]:

@@ -186,7 +186,7 @@ def shown(source, key: str):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_layout_is_read_as_it_is_handed_out(tmp_path, layout):
+def test_published_layout_is_read(tmp_path, layout):
     name, build, kinds, aside = LAYOUTS[layout]
     count = build(tmp_path / "data")
     source = open_source(f"{name}:{tmp_path / 'data'}")
@@ -216,7 +216,7 @@ def test_an_unreadable_picture_is_refused_or_skipped(tmp_path, layout):
 
 
 @pytest.mark.parametrize("name", sorted({name for name, *_ in LAYOUTS.values()}))
-def test_what_is_no_such_dataset_is_refused_with_its_layout(tmp_path, name):
+def test_wrong_folder_error_shows_the_layout(tmp_path, name):
     for spec in (name, f"{name}:{tmp_path / 'gone'}", f"{name}:{tmp_path}"):
         with pytest.raises(BadData, match=r"expected|no OpenFace output"):
             open_source(spec)
@@ -292,7 +292,7 @@ def test_rafd_names(tmp_path, capsys):
     assert "left out 1 rows" in capsys.readouterr().out
 
 
-def test_cfeed_compounds_get_their_names_from_the_owners_sheet(tmp_path):
+def test_cfeed_compounds_are_named_by_names_csv(tmp_path):
     cfeed(tmp_path)
     sheet = "id,name\n1,Neutral\n2,Happy\n7,Disgusted\n8,Happily surprised\n23,Awed\n"
     write(tmp_path / "CFEE_Database_230/names.csv", sheet)
@@ -369,7 +369,7 @@ def test_openface_units_join_any_layout(tmp_path):
         open_source(f"rafd:{tmp_path / 'data'}?openface={one}")
 
 
-def test_celebahq_splits_are_those_of_celeba_and_emotions_those_of_the_units(tmp_path):
+def test_celebahq_splits_and_emotions(tmp_path):
     celebahq(tmp_path)
     source = open_source(f"celebahq:{tmp_path}")
     assert shown(source, "/33.jpg").split in ("train", "extractor")

@@ -124,7 +124,7 @@ def test_metadata_with_people_splits_and_units(tmp_path, form):
     assert torch.equal(test.units, torch.full((12, 17), 0.5))
 
 
-def test_units_as_a_list_or_from_zero_to_one(tmp_path):
+def test_units_are_a_list_or_columns(tmp_path):
     listed = people(8, units=[round(i / 20, 2) for i in range(17)])
     faces = open_source(f"folder:{described(tmp_path / 'a', listed)}").load(
         "train", 8, progress=False
@@ -140,7 +140,7 @@ def test_units_as_a_list_or_from_zero_to_one(tmp_path):
 # Splits and people
 
 
-def test_no_person_is_in_two_splits_and_the_carving_is_stable(tmp_path):
+def test_splits_share_no_person_and_are_stable(tmp_path):
     folder = described(tmp_path / "a", people(60))
     found = everything(open_source(f"folder:{folder}"))
     persons = {split: set(rows) for split, rows in found.items()}
@@ -155,7 +155,7 @@ def test_no_person_is_in_two_splits_and_the_carving_is_stable(tmp_path):
     }
 
 
-def test_an_unknown_person_is_a_person_of_its_own(tmp_path):
+def test_unknown_persons_are_distinct(tmp_path):
     rows = people(30)
     for row in rows[::2]:
         row["person"] = ""
@@ -218,7 +218,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("spoil", "reason"), BAD)
-def test_bad_rows_are_refused_by_name_or_skipped_and_counted(tmp_path, capsys, spoil, reason):
+def test_bad_rows_are_refused_or_counted(tmp_path, capsys, spoil, reason):
     rows = people(20)
     described(tmp_path, rows)
     spoil(tmp_path, rows)
@@ -289,7 +289,7 @@ FOLDERS = [
 
 
 @pytest.mark.parametrize(("make", "message"), FOLDERS)
-def test_a_folder_that_is_no_data_says_what_was_expected(tmp_path, make, message):
+def test_folder_without_data_is_refused(tmp_path, make, message):
     make(tmp_path / "data")
     with pytest.raises(BadData, match=message):
         open_source(f"folder:{tmp_path / 'data'}")
@@ -341,7 +341,7 @@ def test_pictures_are_cut_square_never_stretched():
     assert (picture_cache.crop_square(wide, 8) == 255).all()
 
 
-def test_a_memory_mapped_set_behaves_like_one_in_memory(tmp_path):
+def test_memory_mapped_set_equals_one_in_memory(tmp_path):
     faces = open_source(f"folder:{described(tmp_path, people(30))}").load(
         "train", 8, progress=False
     )

@@ -76,7 +76,7 @@ def centres(picture: np.ndarray, near: np.ndarray, reach: float) -> np.ndarray:
 # The crop
 
 
-def test_the_template_is_the_one_that_the_data_names():
+def test_template_matches_the_data():
     assert CROP == "arcface128_up7"
     assert np.allclose(template(128)[0], [38.2946 * 128 / 112, 51.6963 * 128 / 112 - 7])
     # pixel centres: a crop of half the size is the whole crop averaged over 2 x 2
@@ -131,7 +131,7 @@ def test_a_shift_by_whole_pixels_copies_them(astronaut):
     assert np.array_equal(view, astronaut[50:178, 100:228])
 
 
-def test_the_crop_of_a_large_photograph_does_not_alias():
+def test_crop_of_large_photograph_has_no_aliasing():
     chess = (np.indices((1400, 1400)).sum(0) % 2 * 255).astype(np.uint8)
     chess = np.repeat(chess[..., None], 3, 2)
     view, _ = faces.crop_face(chess, template(128) * 9.5 + 60, 128)
@@ -147,13 +147,13 @@ def test_beyond_the_picture_the_border_is_repeated(astronaut):
 # Pasting back
 
 
-def test_no_change_gives_the_photograph_back_bit_for_bit(astronaut):
+def test_unchanged_crop_returns_the_same_bytes(astronaut):
     for scale in (0.5, 1.7):
         view, transform = faces.crop_face(astronaut, template(128) * scale + 40.3, 64)
         assert np.array_equal(faces.paste_face(astronaut, view, view, transform), astronaut)
 
 
-def test_the_change_is_feathered_and_stays_inside_the_crop():
+def test_change_is_feathered_inside_the_crop():
     picture = np.full((700, 800, 3), 90, np.uint8)
     points = SimilarityTransform(rotation=0.3, scale=3, translation=(250, 60))(template(128))
     view, transform = faces.crop_face(picture, points, 64)
@@ -187,7 +187,7 @@ def test_a_small_face_gets_the_change_too():
     assert 100 < result.mean() < 150 and result.max() == 150 and result[0, 0, 0] == 100
 
 
-def test_the_mask_is_one_over_the_face_and_zero_at_the_border():
+def test_feather_mask_is_one_inside_zero_at_border():
     whole = feather_mask(np.eye(3), 64, 64, 64)
     points = template(64).round().astype(int)
     assert whole[points[:, 1], points[:, 0]].min() > 0.95
@@ -223,7 +223,7 @@ def test_the_builtin_detector_finds_the_astronaut(astronaut):
 ASTRONAUT = [[204.0, 103.8], [247.7, 106.5], [223.1, 129.3], [201.7, 143.6], [239.9, 146.1]]
 
 
-def test_a_mirrored_or_enlarged_picture_has_the_same_face(astronaut):
+def test_mirrored_and_enlarged_pictures_keep_their_face(astronaut):
     (face,) = faces.detect_faces(astronaut)
     (mirrored,) = faces.detect_faces(np.ascontiguousarray(astronaut[:, ::-1]))
     back = (mirrored.points * [-1, 1] + [astronaut.shape[1] - 1, 0])[[1, 0, 2, 4, 3]]
@@ -253,7 +253,7 @@ def test_what_is_no_picture_is_refused(picture):
         faces.detect_faces(picture)
 
 
-def test_of_overlapping_faces_the_surest_stays_and_the_largest_comes_first():
+def test_overlapping_faces_are_suppressed_and_sorted():
     def face(x, side, score):
         return Face(template(side) + np.array([x, 0]), (x, 0, side, side), score)
 
@@ -376,7 +376,7 @@ def test_insightface_without_a_detector_is_refused(tmp_path):
 # The five-point network
 
 
-def test_the_bundled_network_answers_as_when_it_was_written():
+def test_bundled_network_gives_its_golden_output():
     folder = bundled_root() / WEIGHT
     golden, network = storage.read_golden(folder), load_network()
     with torch.no_grad():
@@ -502,7 +502,7 @@ def save_variants(folder: Path, astronaut: np.ndarray) -> list[Path]:
     return sorted(file for file in folder.iterdir() if file.is_file())
 
 
-def test_every_kind_of_file_is_edited_and_bad_ones_are_left_out(tmp_path, astronaut, editor, code):
+def test_all_file_types_are_edited_bad_ones_skipped(tmp_path, astronaut, editor, code):
     source, out = tmp_path / "in", tmp_path / "out"
     (source / "sub").mkdir(parents=True)
     good = save_variants(source, astronaut)
@@ -538,7 +538,7 @@ def test_one_picture_may_go_to_one_file(tmp_path, astronaut, editor, code):
     assert (tmp_path / "folder" / "photo.png").is_file()
 
 
-def test_what_cannot_be_done_is_said_before_the_work(tmp_path, astronaut, editor, code):
+def test_bad_arguments_fail_before_the_work(tmp_path, astronaut, editor, code):
     photo, twin = tmp_path / "photo.png", tmp_path / "photo.bmp"
     Image.fromarray(astronaut).save(photo)
     Image.fromarray(astronaut).save(twin)

@@ -62,7 +62,7 @@ def test_each_gives_a_face_or_one_sentence(album, editor, tmp_path, name):
     assert edited.shape == images.read_image(album / name).shape
 
 
-def test_a_folder_of_them_is_edited_to_its_end(album, editor, tmp_path):
+def test_hostile_folder_is_edited_to_its_end(album, editor, tmp_path):
     records = faces.edit_files(
         [album], editor, editor.space.of("happy"), tmp_path / "out", progress=False
     )
@@ -71,7 +71,7 @@ def test_a_folder_of_them_is_edited_to_its_end(album, editor, tmp_path):
     assert [json.loads(line) for line in noted] == records
 
 
-def test_a_folder_of_them_is_aligned_to_its_end(album, tmp_path):
+def test_hostile_folder_is_aligned_to_its_end(album, tmp_path):
     report = faces.align_files(album, tmp_path / "out", progress=False)
     rows = [json.loads(x) for x in (tmp_path / "out" / "metadata.jsonl").read_text().splitlines()]
     check(rows, {row["origin"]: None for row in rows} | report.skipped)

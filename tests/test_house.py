@@ -190,3 +190,14 @@ def test_no_test_imports_a_test():
     tests = sorted((ROOT / "tests").glob("*.py"))
     names = [path.stem for path in tests if path.stem.startswith("test_")]
     assert names and offenders(tests, "conftest", *names) == []
+
+
+def test_test_names_have_at_most_eight_words():
+    names = {
+        f"{path.name}::{node.name}"
+        for path in sorted((ROOT / "tests").glob("test_*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    }
+    assert len(names) > 500
+    assert [name for name in names if len(name.split("::test_")[1].split("_")) > 8] == []

@@ -118,14 +118,14 @@ def test_a_weight_is_fetched_once_and_damage_reported(weight, model, tmp_path):
     assert "HF_HUB_OFFLINE" in told[1]
 
 
-def test_a_server_that_says_nothing_and_a_name_that_leads_nowhere_are_quick_to_tell(tmp_path):
+def test_silent_server_and_unknown_host_fail_quickly(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
         told = ask(LOAD, endpoint, tmp_path, f"hub:me/editor@{A}")
     assert endpoint in told and "SLOW" not in told
 
 
-def test_a_private_weight_needs_a_token_and_a_gated_one_consent(weight, tmp_path):
+def test_private_and_gated_weights_are_explained(weight, tmp_path):
     repositories = {("models", "me/editor"): {A: weight}, ("models", "you/shy"): {A: weight}}
     specs = [f"hub:me/editor@{A}", f"hub:you/shy@{A}"]
     with serve(repositories, private=("me/editor",), gated=("you/shy",)) as endpoint:
@@ -162,7 +162,7 @@ def test_a_weight_in_parts_is_fetched_whole(tmp_path, monkeypatch):
     assert first in told[1]
 
 
-def test_a_damaged_cache_is_fetched_again_and_a_whole_one_never(weight, model, tmp_path):
+def test_only_a_damaged_cache_is_fetched_again(weight, model, tmp_path):
     spec, log = f"hub:me/editor@{A}", []
     with serve(model, log=log) as endpoint:
         ask(LOAD, endpoint, tmp_path, spec)
@@ -188,7 +188,7 @@ print(weights.resolve("procedural/second") == weights.resolve("hub/procedural/se
 """
 
 
-def test_a_repository_of_sets_is_what_names_mean_where_ganmut_hub_says_so(weight, tmp_path):
+def test_ganmut_hub_redirects_names_to_a_repository(weight, tmp_path):
     for name in ("procedural/ganmut", "procedural/second", "mine/ganmut"):
         copy(weight, tmp_path / "all" / name)
     repositories = {("models", "me/all"): {A: tmp_path / "all"}}

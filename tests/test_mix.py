@@ -30,7 +30,7 @@ def mixture(tmp_path, monkeypatch):
     return f"{few} + {many}"
 
 
-def test_emotions_are_joined_and_rare_ones_left_to_the_other_source(mixture):
+def test_concat_joins_emotions_and_drops_rare_ones(mixture):
     faces = open_source(mixture).load("train", SIZE, progress=False)
     assert sorted(faces.emotions) == ["bored", "happy", "neutral", "sad"]
     assert faces.emotions[0] == "neutral"
@@ -48,7 +48,7 @@ def test_colour_stays_where_all_have_it(tmp_path):
     assert not faces.grey and faces.source_id.bincount().min() > 15
 
 
-def test_balanced_training_shows_every_emotion_of_every_source_equally_often(mixture):
+def test_balanced_sampling_is_even_over_sources(mixture):
     faces = open_source(mixture).load("train", SIZE, progress=False)
     settings = {"batch": 500, "size": SIZE, "balanced": True}
     sampler = Sampler(
@@ -61,7 +61,7 @@ def test_balanced_training_shows_every_emotion_of_every_source_equally_often(mix
     assert cells[cells > 0].min() > 70 and (cells > 0).sum() == 5
 
 
-def test_rendered_faces_join_a_folder_of_a_few_emotions(tmp_path):
+def test_rendered_faces_join_a_folder(tmp_path):
     spec = folder(tmp_path, {"neutral": 40, "happy": 40}) + " + procedural"
     faces = open_source(spec).load("train", SIZE, 400, progress=False)
     assert faces.emotions[0] == "neutral" and len(faces.emotions) == 7
@@ -78,7 +78,7 @@ def test_what_is_no_mixture_is_refused(tmp_path, spec, words):
         open_source(spec.format(source)).load("train", SIZE, progress=False)
 
 
-def test_jitter_moves_and_lights_a_little_and_the_same_for_the_same_seed():
+def test_jitter_is_small_and_repeatable():
     ramp = torch.linspace(-0.8, 0.8, SIZE).expand(6, 3, SIZE, SIZE).contiguous()
     again = [images.jitter(ramp, 1.0, torch.Generator().manual_seed(3)) for _ in range(2)]
     assert torch.equal(*again)

@@ -84,7 +84,7 @@ def text_of(items: list[publish.Item], path: str) -> str:
     return next(item.content for item in items if item.path == path).decode()
 
 
-def test_a_plan_is_the_weight_and_a_card_with_what_was_measured_of_it(bundled, results):
+def test_upload_has_weight_and_card_with_scores(bundled, results):
     from huggingface_hub import ModelCard
 
     items = publish.plan_upload(bundled / "procedural" / "ganmut", "me/editor", results)
@@ -106,7 +106,7 @@ def test_a_plan_is_the_weight_and_a_card_with_what_was_measured_of_it(bundled, r
     assert "somewhere" not in str(card)
 
 
-def test_a_weight_that_nobody_measured_has_a_card_without_numbers(bundled, results):
+def test_unmeasured_weight_has_card_without_scores(bundled, results):
     items = publish.plan_upload(bundled / "procedural" / "stargan", "me/editor", results)
     card = text_of(items, "README.md")
     assert "model-index" not in card and "Measured" not in card
@@ -118,7 +118,7 @@ def test_what_is_not_ours_is_not_published(tmp_path):
         publish.plan_upload(theirs, "me/editor", tmp_path)
 
 
-def test_damage_and_wrong_names_are_found_before_anything_is_sent(bundled, tmp_path):
+def test_damage_and_wrong_names_stop_the_upload(bundled, tmp_path):
     folder = make(tmp_path / "w")
     with pytest.raises(ParameterError, match="editor"):
         publish.plan_upload(folder, "editor", tmp_path)
@@ -132,7 +132,7 @@ def test_damage_and_wrong_names_are_found_before_anything_is_sent(bundled, tmp_p
         publish.plan_upload(folder, "me/editor", tmp_path)
 
 
-def test_a_dry_run_prints_what_would_go_and_asks_nobody(bundled, results, capsys):
+def test_dry_run_prints_the_upload_offline(bundled, results, capsys):
     asked = ["push", str(bundled), "--to", "me/all", "--results", str(results), "--dry-run"]
     assert main(asked) == 0
     told = capsys.readouterr().out
@@ -242,7 +242,7 @@ def test_nothing_is_uploaded_without_token_or_network(bundled, tmp_path):
     assert list((tmp_path / "store").iterdir()) == []
 
 
-def test_what_was_published_is_the_default_from_one_command_on(bundled, results, tmp_path):
+def test_push_default_changes_what_names_mean(bundled, results, tmp_path):
     """--default leaves one line among the bundled weights; an empty GANMUT_HUB passes it over."""
     ours = shutil.copytree(bundled, tmp_path / "weights")
     common = ["push", str(ours), "--to", "me/all", "--default"]
@@ -278,7 +278,7 @@ def test_a_run_is_published_by_its_folder(bundled, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_bundled_sets_go_to_the_hub_and_come_back(tmp_path):
+def test_bundled_sets_survive_the_hub(tmp_path):
     """All of them, as they lie here: every hash is checked when they are loaded again."""
     with serve({}, store=tmp_path / "store") as endpoint:
         told = ask(

@@ -20,7 +20,7 @@ def made(n: int, smile: float) -> torch.Tensor:
     return units
 
 
-def test_a_smile_among_neutral_faces_is_found_and_nothing_else_changes():
+def test_relabel_finds_a_smile_and_changes_nothing_else():
     units = torch.cat([made(380, 0.02), made(20, 0.8), made(30, 0.8), made(5, 0.02)])
     emotion = torch.tensor([0] * 400 + [1] * 35)
     shares = predict_emotions(units, emotion, emotions=3)

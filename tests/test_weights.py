@@ -105,7 +105,7 @@ def tensors(folder: Path) -> dict[str, torch.Tensor]:
     return weights.read(folder).tensors
 
 
-def test_a_folder_holds_four_files_and_says_what_it_is(folder):
+def test_weight_folder_holds_four_files(folder):
     assert {p.name for p in folder.iterdir()} == {
         "generator.safetensors",
         "config.json",
@@ -132,7 +132,7 @@ def test_save_then_load_edits_to_the_same_bytes(tmp_path):
     assert not torch.equal(edited, loaded.edit(loaded.prepare(faces()), -code))
 
 
-def test_half_precision_keeps_small_tensors_and_the_golden_edit(folder):
+def test_half_precision_keeps_the_golden_edit(folder):
     stored = tensors(folder)
     assert stored["directions"].dtype == stored["inner.weight"].dtype == torch.float32
     wide = weights.save(folder.parent / "wide", make(64), {}, faces())
@@ -152,7 +152,7 @@ def split(tmp_path, monkeypatch) -> Path:
     return weights.save(tmp_path / "split", make(), {}, faces())
 
 
-def test_a_large_weight_lies_in_parts_that_are_the_same_weight(folder, split):
+def test_large_weight_is_split_without_change(folder, split):
     config = weights.read(split).config
     names = [part["file"] for part in config["parts"]]
     assert len(names) > 1 and names[0] == f"generator-00001-of-{len(names):05}.safetensors"
@@ -222,7 +222,7 @@ def test_verify_sees_a_changed_weight(folder):
     assert weights.verify(folder) > 5
 
 
-def test_saving_again_replaces_and_a_failure_leaves_the_old_one(folder):
+def test_failed_save_keeps_the_old_weight(folder):
     before = weights.sha256(folder / "generator.safetensors")
     broken = make()
     broken.G.inner.weight.data[0] = float("nan")
