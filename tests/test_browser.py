@@ -279,7 +279,7 @@ def test_a_muscle_moves_and_the_reset_changes_nothing(visit):
     expect(page.locator("#after img")).to_have_attribute("src", source)
 
 
-def test_units_of_a_photograph_start_where_the_face_is(visit):
+def test_photograph_units_start_at_the_face(visit):
     page = visit()
     before = shown(page)
     upload(page, samples.astronaut())
