@@ -20,7 +20,7 @@ from ganmut.expression.point_set import PointSet
 # and exactly zero from the second on; light likewise.
 FLOW_REACH = (1.35, 1.6)
 LIGHT_REACH = (0.80, 1.08)
-FLOW_STEP, LIGHT_STEP = 2.5, 1.2  # px of the mean face between nodes
+FLOW_STEP, LIGHT_STEP = 3.5, 1.2  # px of the mean face between nodes
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def make_basis(
     offset = spline_flow(
         landmarks[None, control], (mean_shape - landmarks)[None, control],
         fixed.new_empty(0, 2), places,
-    )[0].T.unflatten(1, grid.shape[1:])  # fmt: skip
+    )[0].unflatten(1, grid.shape[1:])  # fmt: skip
     mean_places = F.interpolate(
         (grid + offset)[None], size=fine.shape[1:], mode="bilinear", align_corners=True
     )

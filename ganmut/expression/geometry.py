@@ -127,7 +127,7 @@ class Solve(torch.autograd.Function):
 
 
 def spline_flow(points: Tensor, moves: Tensor, fixed: Tensor, places: Tensor) -> Tensor:
-    """N x G x 2 values at G places (G x 2) of the splines that pass through `moves` N x P x 2 at
+    """N x 2 x G values at G places (G x 2) of the splines that pass through `moves` N x P x 2 at
     points N x P x 2 and through zero at the F x 2 fixed points."""
     n = len(points)
     nodes = torch.cat([points, fixed.expand(n, -1, -1)], 1)
@@ -144,8 +144,11 @@ def spline_flow(points: Tensor, moves: Tensor, fixed: Tensor, places: Tensor) ->
     )
     right = torch.cat([moves, torch.zeros(n, count + 3 - moves.shape[1], 2)], 1)
     weights = Solve.apply(system.double(), right.double()).float()
-    flat = torch.cat([torch.ones(len(places), 1), places / 64], 1) @ weights[:, count:]
-    return flat - torch.cdist(places.expand(n, -1, -1), nodes) @ weights[:, :count]
+    # Nodes by places, and the weights on the left: several times faster than places by nodes.
+    basis = torch.cat([torch.ones(len(places), 1), places / 64], 1).T
+    weights = weights.transpose(1, 2)
+    distances = torch.cdist(nodes, places.expand(n, -1, -1))
+    return torch.baddbmm(weights[..., count:] @ basis, weights[..., :count], distances, alpha=-1)
 
 
 def gradient(field: Tensor, step: Tensor) -> Tensor:

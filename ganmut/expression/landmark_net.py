@@ -81,7 +81,7 @@ class LandmarkNet(nn.Module):
         whole = self.neck(self.trunk(near))
         first = self.mean_shape + 8 * self.guess(whole).unflatten(1, (POINTS, 2))
         # Where a sampled point lies is not learned through the sampling: its gradient is noise.
-        at = first.detach()[:, self.sampled, None] * (2 / SIZE) + (1 / SIZE - 1)
+        at = first.detach()[:, self.sampled, None] * (2 / SIZE) - 1
         under = F.grid_sample(near, at, padding_mode="border", align_corners=False)
         seen = self.local(torch.cat([under.flatten(1), whole], 1))
         points = first + 4 * self.correct(seen).unflatten(1, (POINTS, 2))

@@ -56,7 +56,7 @@ class MeanShapeWarp:
         unit = torch.eye(len(control)).unsqueeze(2).expand(-1, -1, 2)
         nodes = self.shape.expand(len(control), -1, -1)
         self.operator = torch.cat([
-            spline_flow(nodes[:32][: len(part)], part, border_points(), self.grid)[..., 0].T
+            spline_flow(nodes[:32][: len(part)], part, border_points(), self.grid)[:, 0].T
             for part in unit.split(32)
         ], 1)  # fmt: skip
 

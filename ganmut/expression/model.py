@@ -178,3 +178,10 @@ class ExpressionModel(nn.Module):
         """N: px that the jaw has moved down from rest under expressions N x K."""
         chin = self.shape[:, self.points.chin] @ basis.matrix.T
         return ((expression - self.rest) @ chin)[:, 1]
+
+    def jaw_opening(self, basis: FaceBasis, expression: Tensor) -> Tensor:
+        """N: px that the jaw alone opens under expressions N x K. A broad smile moves the chin too,
+        but parts no teeth: only the control that moves the chin most counts."""
+        chin = self.shape[:, self.points.chin] @ basis.matrix.T
+        jaw = chin[:, 1].argmax()
+        return (expression[:, jaw] - self.rest[jaw]) * chin[jaw, 1]

@@ -53,7 +53,7 @@ def backward_flow(model: ExpressionModel, basis: FaceBasis, moved: Displacement)
             for values in (moved.points, moved.moves)
         )
         sheets = spline_flow(nodes, -moves, basis.fixed, places)
-        sheets = sheets.transpose(1, 2).unflatten(2, basis.grid.shape[1:]) * basis.reach
+        sheets = sheets.unflatten(2, basis.grid.shape[1:]) * basis.reach
         curves = edge_curves(points, moved.points, torch.cat([columns, basis.columns]))
         coarse, curves = curves[: len(columns)], curves[len(columns) :]
         share = lower_share(points, basis.landmarks, columns, rows, coarse.middle, float(step[0]))
@@ -212,12 +212,12 @@ def draw_lips(
         after = basis.expression + change
         edges = teeth_edges(model, basis, after, lips)
         inside = draw_mouth(x, y, new_up, new_down, edges, basis.colours, scale, basis.pixel)
-        fallen = model.jaw_drop(basis, basis.expression[None])
-        drop = model.jaw_drop(basis, after) - fallen
+        drop = model.jaw_drop(basis, after) - model.jaw_drop(basis, basis.expression[None])
         # The lower lip hugs the row that a falling jaw takes along.
         fall = lips[:, 1] - basis.landmarks[mouth.lower[middle], 1]
         drop = torch.minimum(fall, 2 * drop).clamp(min=0)
-        own, own_share = own_mouth(basis, new, old, edges, x, y, fallen, drop)
+        opened = model.jaw_opening(basis, basis.expression[None])
+        own, own_share = own_mouth(basis, new, old, edges, x, y, opened, drop)
         if own is not None and own_share is not None:
             inside = torch.lerp(inside, own, own_share)
         window = torch.lerp(window, inside, between(new_up, new_down, y, basis.pixel))
@@ -257,10 +257,10 @@ def teeth_edges(
 
 def own_mouth(
     basis: FaceBasis, new: EdgeCurves, old: EdgeCurves, edges: Tensor, x: Tensor, y: Tensor,
-    fallen: Tensor, drop: Tensor,
+    opened: Tensor, drop: Tensor,
 ) -> tuple[Tensor | None, Tensor | None]:  # fmt: skip
     """The source's own teeth, N x C x H x W, and the share (0..1) that they have of each pixel;
-    None where the source's mouth is closed. fallen: 1, px that the source's jaw has dropped.
+    None where the source's mouth is closed. opened: 1, px that the source's jaw is open.
 
     What hangs from the skull stays, what rests on the jaw moves down by `drop` (N, px); between
     them a gap opens. Where lips uncover more than the source shows, either row is stretched, by
@@ -273,9 +273,9 @@ def own_mouth(
     known = smooth((gap - 0.8 * scale) / (1.6 * scale))  # a thin gap shows nothing worth keeping
     if not bool((known > 0).any()):
         return None, None
-    # The upper row ends at its biting edge; under a jaw that has not fallen it fills the mouth.
+    # The upper row ends at its biting edge; over a closed jaw it fills the mouth.
     seam = torch.minimum(torch.maximum(edges[:, 1].view(-1, 1, 1), up + 0.5 * gap), down)
-    seam = torch.lerp(down, seam, smooth((fallen.view(-1, 1, 1) / scale - 1.5) / 2.5))
+    seam = torch.lerp(down, seam, smooth((opened.view(-1, 1, 1) / scale - 1.5) / 2.5))
     margin = (0.2 * gap).clamp(max=0.6 * scale)
 
     def stretched(shown: Tensor, asked: Tensor) -> Tensor:
