@@ -1,4 +1,4 @@
-"""Errors that name the parameter at fault."""
+"""Errors that name the parameter at fault, and the first line of other errors."""
 
 from __future__ import annotations
 
@@ -14,3 +14,8 @@ class ParameterError(ValueError):
     def __init__(self, parameter: str, message: str):
         super().__init__(message)
         self.parameter = parameter
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, or the name of its class where it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

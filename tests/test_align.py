@@ -49,7 +49,7 @@ def test_the_crop_is_the_one_that_editors_know(tmp_path, astronaut):
     (face,) = faces.detect_faces(astronaut)
     expected, _ = faces.crop_face(images.read_image(photo), face, 64)
     assert np.array_equal(images.read_image(tmp_path / "out" / row["file_name"]), expected)
-    assert (report.faces, report.before, report.skipped) == (1, 0, {})
+    assert (report.faces, report.existing, report.skipped) == (1, 0, {})
     assert row["origin"] == "a.png" and row["fill"] == 1 and "emotion" not in row
 
 
@@ -57,7 +57,7 @@ def test_fill_is_the_covered_share_of_a_crop():
     whole = np.zeros((128, 128, 3), np.uint8)
     for points, share in ((template(128), 1.0), (template(128) - [64, 0], 0.5)):
         _, transform = faces.crop_face(whole, points, 128)
-        assert align_dataset.covered(whole, transform, 128) == pytest.approx(share, abs=0.01)
+        assert align_dataset.crop_fill(whole, transform, 128) == pytest.approx(share, abs=0.01)
 
 
 def test_what_a_source_knows_goes_along(tmp_path, astronaut):
@@ -134,19 +134,19 @@ def test_a_run_goes_on_where_it_stopped(tmp_path, astronaut, monkeypatch):
     with open(out / "align.jsonl", "a") as log:
         log.write('{"key": "2.png", "fac')  # as a kill leaves it
     report = align(tmp_path / "in", out)
-    assert (report.before, report.faces, len(looked)) == (2, 2, 5)
+    assert (report.existing, report.faces, len(looked)) == (2, 2, 5)
     assert [row["origin"] for row in lines(out / "metadata.jsonl")] == [
         f"{i}.png" for i in range(4)
     ]
     written = {path: path.read_bytes() for path in out.iterdir()}
-    assert align(tmp_path / "in", out).before == 4 and len(looked) == 5
+    assert align(tmp_path / "in", out).existing == 4 and len(looked) == 5
     assert {path: path.read_bytes() for path in out.iterdir()} == written
     # A crop that was lost and a picture that changed are made again, and new ones are found.
     (out / "0.png").unlink()
     save(tmp_path / "in" / "1.png", samples.coffee())
     save(tmp_path / "in" / "9.png", astronaut)
     report = align(tmp_path / "in", out)
-    assert (report.before, report.faces, set(report.skipped)) == (2, 2, {"1.png"})
+    assert (report.existing, report.faces, set(report.skipped)) == (2, 2, {"1.png"})
     assert not list(out.glob(".*"))
 
 
@@ -154,7 +154,7 @@ def test_results_are_not_aligned_again(tmp_path, astronaut):
     save(tmp_path / "a.png", astronaut)
     for _ in range(2):
         report = align(tmp_path, tmp_path / "out")
-    assert (report.images, report.before) == (1, 1)
+    assert (report.images, report.existing) == (1, 1)
 
 
 def test_bad_arguments_fail_before_the_work(tmp_path, astronaut):

@@ -442,7 +442,14 @@ def test_training_runs_and_writes_a_weight_that_loads(tmp_path):
         )
     (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
     facts = train_points(
-        tmp_path, tmp_path / "out", steps=3, batch=4, width=4, plain=8, hard=4, progress=False
+        tmp_path,
+        tmp_path / "out",
+        steps=3,
+        batch=4,
+        width=4,
+        random_negatives=8,
+        hard_negatives=4,
+        progress=False,
     )
     assert facts["faces"] == 3 and np.isfinite(facts["test"]["error_far"])
     assert load_network(tmp_path / "out").width == 4

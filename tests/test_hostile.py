@@ -78,7 +78,7 @@ def test_hostile_folder_is_aligned_to_its_end(album, tmp_path):
     assert all(images.read_image(tmp_path / "out" / row["file_name"]).shape == (128,) * 2 + (3,)
                for row in rows)  # fmt: skip
     again = faces.align_files(album, tmp_path / "out", progress=False)
-    assert (again.faces, again.before, again.skipped) == (0, report.faces, report.skipped)
+    assert (again.faces, again.existing, again.skipped) == (0, report.faces, report.skipped)
 
 
 def check(rows: list, reasons: dict[str, str | None]) -> None:

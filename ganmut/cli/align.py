@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     )
     print_failures([f"{name}: {reason}" for name, reason in report.skipped.items()])
     print(
-        f"{report.faces} faces of {report.images} images written, {report.before} written before, "
-        f"{len(report.skipped)} images skipped: {report.out}"
+        f"{report.faces} faces of {report.images} images written, {report.existing} written "
+        f"before, {len(report.skipped)} images skipped: {report.out}"
     )
     return 1 if report.skipped else 0

@@ -1,7 +1,7 @@
-"""Faces in photographs: find them, cut the aligned crop, edit it and paste the change back.
+"""Faces in photographs: detection, alignment, editing and pasting back.
 
-`detect_faces` -> `crop_face` -> an Editor -> `paste_face`; `edit_image` does all four, `edit_files`
-does them for files and folders. `align_files` makes training data: it detects and crops.
+`detect_faces` -> `crop_face` -> an Editor -> `paste_face`; `edit_image` runs all four steps and
+`edit_files` runs them on files and folders. `align_files` detects and crops, for training data.
 """
 
 from ganmut.faces.align import BadPoints, crop_face

@@ -1,4 +1,4 @@
-"""The crop: five points, one similarity, one antialiased square; the same for every editor."""
+"""Alignment: five points to a similarity transform, and the antialiased square crop."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from skimage.transform import SimilarityTransform
 
 from ganmut.faces.detectors.base import Face
 
-# ArcFace's five points in a 112 px crop (left eye, right eye, nose, mouth corners), scaled to 128
-# px and moved 7 px up: the crop that `ganmut.datasets.base.CROP` names.
+# ArcFace's five-point template (left eye, right eye, nose, left and right mouth corner) in a crop
+# of 112 px (Deng et al. 2019). TEMPLATE scales it to 128 px and moves it 7 px up: the crop with the
+# name `ganmut.datasets.base.CROP`.
 ARCFACE = np.array(
     [
         [38.2946, 51.6963],
@@ -27,26 +28,26 @@ TEMPLATE = ARCFACE * (SIDE / 112) - [0, 7]
 
 
 class BadPoints(ValueError):
-    """Five points from which no face can be aligned."""
+    """Five points that define no alignment."""
 
 
 def template(size: int = SIDE) -> np.ndarray:
-    """5 x 2 float: where the points lie in a crop of `size` pixels; pixel centres are kept."""
+    """5 x 2 float: the template in pixels of a crop of `size` px."""
+    # Pixel centres are at integers, so the outer edge of a crop is at -0.5 at any size.
     return (TEMPLATE + 0.5) * (size / SIDE) - 0.5
 
 
 def similarity(points: np.ndarray, size: int = SIDE) -> SimilarityTransform:
-    """The least-squares similarity from picture to crop pixels (Umeyama 1991).
+    """The least-squares similarity from picture to crop pixels (Umeyama 1991) of 5 x 2 points.
 
-    Raises BadPoints where the points are not five, not finite, or too close together to define one.
+    Raises BadPoints for another shape, for points that are not finite, and for points that are too
+    close together.
     """
     points = np.asarray(points, np.float64)
     if points.shape != (5, 2) or not np.isfinite(points).all():
         raise BadPoints(f"alignment needs 5 finite points (5 x 2), got shape {points.shape}")
     if np.ptp(points, axis=0).max() < 1:
-        raise BadPoints(
-            "the five points of the face lie within one pixel; there is nothing to align"
-        )
+        raise BadPoints("the five points of the face lie within one pixel and define no alignment")
     found = SimilarityTransform.from_estimate(points, template(size))
     if (
         not isinstance(found, SimilarityTransform)
@@ -64,9 +65,9 @@ def crop_face(
 ) -> tuple[np.ndarray, SimilarityTransform]:
     """(aligned size x size x 3 uint8, picture -> crop transform) of an H x W x 3 uint8 picture.
 
-    face: a Face, or its five points. margin: how many times the aligned crop's side the result
-    shows, about the same middle. Beyond the picture its border is repeated. Raises BadPoints for
-    points that define no alignment in this picture.
+    face: a Face, or its five points (5 x 2). margin: side of the region that the result shows, in
+    sides of the aligned crop, about the same centre. The border of the picture is repeated outside
+    it. Raises BadPoints for points that define no alignment in this picture.
     """
     points = face.points if isinstance(face, Face) else face
     transform = similarity(points, size)
@@ -79,21 +80,21 @@ def crop_face(
 
 
 def crop_extent(face: Face | np.ndarray) -> float:
-    """Side in pixels of the picture that a face's aligned crop covers; raises BadPoints."""
+    """Side of a face's aligned crop in pixels of its picture. Raises BadPoints."""
     return SIDE / similarity(face.points if isinstance(face, Face) else face).scale
 
 
 def resample(pixels: np.ndarray, matrix: np.ndarray, height: int, width: int) -> np.ndarray:
-    """float32 height x width x C: pixel (x, y) shows `pixels` (H x W x C) at matrix @ (x, y, 1).
+    """float32 height x width x C: pixel (x, y) is `pixels` (H x W x C) at matrix @ (x, y, 1).
 
-    `matrix`: 3 x 3 similarity from output to input pixels. Bicubic; where it shrinks, the region
-    needed is shrunk with an antialiasing filter first, so that a large photograph does not alias;
-    beyond the input its border is repeated.
+    matrix: 3 x 3 similarity from output to input pixels. Interpolation is bicubic; the border of
+    the input is repeated outside it. Raises BadPoints where the output shows nothing of the input.
     """
-    left, top, region = _needed(pixels, matrix, height, width)
+    left, top, region = _source_region(pixels, matrix, height, width)
     x = torch.from_numpy(region.astype(np.float32)).permute(2, 0, 1)[None]
     step = math.hypot(matrix[0, 0], matrix[1, 0])  # input pixels per output pixel
     if step > 1:
+        # grid_sample has no antialiasing: the region is reduced to the output's resolution first.
         small = [max(1, round(side / step)) for side in x.shape[-2:]]
         x = F.interpolate(x, small, mode="bicubic", antialias=True, align_corners=False)
     rows, columns = np.mgrid[:height, :width]
@@ -105,30 +106,13 @@ def resample(pixels: np.ndarray, matrix: np.ndarray, height: int, width: int) ->
     return found[0].permute(1, 2, 0).numpy()
 
 
-def bend(pixels: np.ndarray, flow: np.ndarray, corner: tuple[int, int] = (0, 0)) -> np.ndarray:
-    """float32 h x w x C: the part of `pixels` (H x W x C) at `corner` (top, left) bent by a flow.
-
-    flow: float32 h x w x 2 in pixels, right and down; a pixel shows what was at its place plus its
-    flow, bilinear; beyond the picture its border goes on. A flow of zero changes nothing.
-    """
-    height, width = flow.shape[:2]
-    rows, columns = np.mgrid[:height, :width]
-    x = (columns + corner[1] + flow[..., 0]).clip(0, pixels.shape[1] - 1)
-    y = (rows + corner[0] + flow[..., 1]).clip(0, pixels.shape[0] - 1)
-    left, top = np.floor(x).astype(int), np.floor(y).astype(int)
-    right, down = (x - left).astype(np.float32), (y - top).astype(np.float32)
-    after = np.minimum(left + 1, pixels.shape[1] - 1)
-    below = np.minimum(top + 1, pixels.shape[0] - 1)
-    right, down = right[..., None], down[..., None]
-    upper = pixels[top, left] * (1 - right) + pixels[top, after] * right
-    lower = pixels[below, left] * (1 - right) + pixels[below, after] * right
-    return (upper * (1 - down) + lower * down).astype(np.float32)
-
-
-def _needed(
+def _source_region(
     pixels: np.ndarray, matrix: np.ndarray, height: int, width: int
 ) -> tuple[int, int, np.ndarray]:
-    """Left, top and the part of `pixels` that the output can see, with a margin for the filters."""
+    """(left, top, region): the part of `pixels` that the output depends on.
+
+    Its margin covers the support of the antialiasing and bicubic filters.
+    """
     corners = (
         np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]]) @ matrix[:2].T
     )

@@ -1,4 +1,4 @@
-"""Aligned training data from any images: a folder that the source "folder:DIR" reads."""
+"""Writes the aligned faces of images to a folder, as training data for the source "folder:DIR"."""
 
 from __future__ import annotations
 
@@ -22,28 +22,33 @@ from ganmut.datasets.records import Row, RowFilter, TableSource
 from ganmut.errors import ParameterError
 from ganmut.faces.align import SIDE, BadPoints, crop_face
 from ganmut.faces.detectors.base import NoFace
-from ganmut.faces.image_files import png_names
+from ganmut.faces.image_files import png_names, write_json_lines
 from ganmut.faces.pipeline import detect_faces, open_detector, select_faces
 
 LOG, LEFT_OUT = "align.jsonl", "left_out.jsonl"
 
 
 class Job(NamedTuple):
-    """One picture: what is known of it, how to read it, and where its crop goes."""
+    """An image to align.
+
+    row: its labels. read: returns H x W x 3 uint8. output: the path of its crop, below the output
+    folder.
+    """
 
     row: Row
     read: Callable[[], np.ndarray]
-    target: Path
+    output: Path
 
 
 @dataclass
 class Report:
-    """What became of the pictures: faces written now and before, reasons by picture."""
+    """Counts of a run. images: images found. faces, existing: faces written by this run and by
+    earlier ones. skipped: image -> why it has no face."""
 
     out: Path
     images: int = 0
     faces: int = 0
-    before: int = 0
+    existing: int = 0
     skipped: dict[str, str] = field(default_factory=dict)
 
 
@@ -58,95 +63,104 @@ def align_files(
 ) -> Report:
     """Writes the aligned faces of a folder, or of a data source ("rafd:PATH"), as PNG below `out`.
 
-    `metadata.jsonl` there carries what the source or the folder says of each picture (emotion,
-    split, person, units) and `fill`, score and origin; `left_out.jsonl` lists what gave no face. A
-    run may be broken off: `align.jsonl` remembers each picture, and the next run with the same
-    settings goes on after it; a picture that changed is done again. Raises BadData for what holds
-    no pictures, ParameterError where `out` cannot be used.
+    face: "largest", "all" or a number from 1, largest first. size: side of the crop in pixels.
+    out/metadata.jsonl holds the labels of each image (emotion, split, person, units), the
+    detector's score, `fill` and the path of the image; out/left_out.jsonl lists images without a
+    face. out/align.jsonl is a log: after an interruption the next run with the same settings
+    continues from it, and aligns changed images again. Raises BadData where there are no images,
+    ParameterError for a size below 16 and for an `out` that cannot be used.
     """
     out = Path(out).expanduser()
     if size < 16:
         raise ParameterError("size", f"must be at least 16, got {size}")
     settings = {"crop": CROP, "size": size, "detector": detector, "face": str(face)}
-    jobs, left = listing(str(what), out)
-    open_detector(detector)  # fails here, before any work, where it is not installed
-    done = resume(out, settings)
-    report = Report(out, len(jobs), skipped=left)
+    jobs, rejected = list_jobs(str(what), out)
+    open_detector(detector)  # a missing detector fails before any work
+    done = open_log(out, settings)
+    report = Report(out, len(jobs), skipped=rejected)
     with open(out / LOG, "a", encoding="utf-8") as log:
         for job in tqdm(jobs, unit="picture", disable=not progress, file=sys.stderr):
             entry = done.get(job.row.key)
-            if entry and still(entry, job, out):
-                report.before += len(entry["faces"])
+            if entry and is_current(entry, job, out):
+                report.existing += len(entry["faces"])
                 continue
             entry = done[job.row.key] = {
                 "key": job.row.key,
                 "stamp": [job.row.bytes, job.row.stamp],
-                **cut(job, out, detector, face, size),
+                **write_crops(job, out, detector, face, size),
             }
             report.faces += len(entry["faces"])
             log.write(json.dumps(entry, ensure_ascii=False) + "\n")
             log.flush()
     entries = [(job, done[job.row.key]) for job in jobs]
     report.skipped |= {job.row.key: entry["error"] for job, entry in entries if "error" in entry}
-    write_lines(out / "metadata.jsonl", (row for pair in entries for row in described(*pair)))
-    write_lines(out / LEFT_OUT, ({"file": key, "error": v} for key, v in report.skipped.items()))
+    rows = (row for job, entry in entries for row in metadata_rows(job, entry))
+    write_json_lines(out / "metadata.jsonl", rows)
+    failures = ({"file": key, "error": why} for key, why in report.skipped.items())
+    write_json_lines(out / LEFT_OUT, failures)
     return report
 
 
-def listing(what: str, out: Path) -> tuple[list[Job], dict[str, str]]:
-    """The pictures of a folder or of a source's spec, and the rows that cannot be used; what lies
-    in `out` is left aside, so that a second run does not align the results of the first."""
-    name, left = what.partition(":")[0], {}
+def list_jobs(what: str, out: Path) -> tuple[list[Job], dict[str, str]]:
+    """(jobs, rejected: image -> reason) of a folder or of a data source's spec.
+
+    Images below `out` are excluded: they are the results of earlier runs. Raises BadData where
+    there are no images or a path leads out of the folder, ParameterError where `out` is the folder.
+    """
+    name, rejected = what.partition(":")[0], {}
     if not Path(what).is_dir() and name in SOURCES:
+        # The spec's own on_error takes precedence.
         options = {"on_error": "skip"} if issubclass(SOURCES[name], TableSource) else {}
-        source = open_source(what, **options)  # "skip" unless the spec says otherwise
+        source = open_source(what, **options)
         if not isinstance(source, TableSource):
-            raise BadData(f"{what} has no pictures to align; give a folder or a source of files")
-        root, rows, picture = getattr(source, "root", None), source.rows, source.read_image
-        left.update(source.row_filter.rejected)
+            raise BadData(f"{what} has no image files to align; give a folder or a source of files")
+        root, rows, read_row = getattr(source, "root", None), source.rows, source.read_image
+        rejected.update(source.row_filter.rejected)
     else:
         root = Path(what).expanduser()
         if not root.is_dir():
             raise BadData(f"{what}: there is no such folder, and no such data source")
         if root.resolve() == out.resolve():
             raise ParameterError("out", f"{out} is the folder of the input images")
-        rows = rows_of(root, left)
+        rows = folder_rows(root, rejected)
 
-        def picture(row: Row) -> np.ndarray:
+        def read_row(row: Row) -> np.ndarray:
             return images.read_image(root / row.key)
 
     if root and out.resolve().is_relative_to(root.resolve()):
         own = out.resolve().relative_to(root.resolve())
         rows = [row for row in rows if not Path(row.key).is_relative_to(own)]
-        left = {key: why for key, why in left.items() if not Path(key).is_relative_to(own)}
+        rejected = {key: why for key, why in rejected.items() if not Path(key).is_relative_to(own)}
     for row in rows:
         if ".." in Path(row.key).parts or Path(row.key).is_absolute():
-            raise BadData(f"{row.key} leads out of {what}; name pictures by their path below it")
+            raise BadData(f"{row.key} leads out of {what}; give image paths below that folder")
     if not rows:
-        raise BadData(f"{what} holds no pictures; known are {', '.join(images.SUFFIXES)}")
-    targets = png_names([Path(row.key) for row in rows])
-    jobs = [
-        Job(row, partial(picture, row), target) for row, target in zip(rows, targets, strict=True)
-    ]
-    return jobs, left
+        raise BadData(f"{what} has no images; known formats are {', '.join(images.SUFFIXES)}")
+    names = png_names([Path(row.key) for row in rows])
+    return [
+        Job(r, partial(read_row, r), name) for r, name in zip(rows, names, strict=True)
+    ], rejected
 
 
-def rows_of(root: Path, left: dict[str, str]) -> list[Row]:
-    """The rows of a folder, with labels where its layout says any: metadata or class folders."""
+def folder_rows(root: Path, rejected: dict[str, str]) -> list[Row]:
+    """The rows of a folder, with the labels of its metadata file or class folders, if any.
+
+    Adds rows that cannot be used to `rejected` (image -> reason).
+    """
     row_filter = RowFilter(root.name, "skip")
     rows = list(read_rows(root, row_filter))
-    bare = [path.relative_to(root).as_posix() for path in list_images(root)]
-    accounted = {row.key for row in rows} | {key for key, _ in row_filter.rejected}
-    if not metadata_of(root) and not set(bare) <= accounted:  # pictures outside any class folder
-        rows = [row for key in bare for row in file_row(root, key, row_filter, "")]
-    left.update(row_filter.rejected)
+    keys = [path.relative_to(root).as_posix() for path in list_images(root)]
+    listed = {row.key for row in rows} | {key for key, _ in row_filter.rejected}
+    if not metadata_of(root) and not set(keys) <= listed:  # images outside the class folders
+        rows = [row for key in keys for row in file_row(root, key, row_filter, "")]
+    rejected.update(row_filter.rejected)
     return rows
 
 
-def resume(out: Path, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """What an earlier run noted, by picture; starts the log where there is none.
+def open_log(out: Path, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The log entries of earlier runs by image; creates the log where there is none.
 
-    Raises ParameterError where the folder holds a run with other settings, or something else.
+    Raises ParameterError where the folder holds a run with other settings or other files.
     """
     path = out / LOG
     if not path.is_file():
@@ -154,87 +168,79 @@ def resume(out: Path, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
             raise ParameterError("out", f"{out} is not empty and holds no earlier run of align")
         images.write_atomic(path, json.dumps(settings) + "\n")
         return {}
-    lines = [entry for line in path.read_text(encoding="utf-8").splitlines() if (entry := of(line))]
-    if not lines or lines[0] != settings:
-        earlier = ", ".join(f"{k} {v}" for k, v in (lines[0] if lines else {}).items())
+    lines = path.read_text(encoding="utf-8").splitlines()
+    entries = [entry for line in lines if (entry := parse_line(line))]
+    if not entries or entries[0] != settings:
+        earlier = ", ".join(f"{k} {v}" for k, v in (entries[0] if entries else {}).items())
         raise ParameterError(
             "out", f"{out} holds a run with other settings: {earlier or 'unknown'}"
         )
-    # The last line of a run that was killed can be incomplete.
-    write_lines(path, lines)
-    return {entry["key"]: entry for entry in lines[1:]}
+    # The last line of a run that was killed can be incomplete: new entries must not follow it.
+    write_json_lines(path, entries)
+    return {entry["key"]: entry for entry in entries[1:]}
 
 
-def of(line: str) -> dict[str, Any] | None:
-    """A line of the log; None for half a line."""
+def parse_line(line: str) -> dict[str, Any] | None:
+    """The entry of a line of the log, or None for an incomplete line."""
     try:
         return json.loads(line)
     except json.JSONDecodeError:
         return None
 
 
-def still(entry: dict[str, Any], job: Job, out: Path) -> bool:
-    """Whether a picture is as it was when it was done, and its crops are there."""
+def is_current(entry: dict[str, Any], job: Job, out: Path) -> bool:
+    """Whether the image is unchanged since its log entry and all its crops exist."""
     same = entry["stamp"] == [job.row.bytes, job.row.stamp]
     return same and all((out / face["file_name"]).is_file() for face in entry["faces"])
 
 
-def cut(job: Job, out: Path, detector: str, face: str | int, size: int) -> dict[str, Any]:
-    """Writes the crops of a picture; what the log says of them, or the reason why there are
-    none."""
+def write_crops(job: Job, out: Path, detector: str, face: str | int, size: int) -> dict[str, Any]:
+    """Writes the crops of an image and returns {"faces": [...]} for the log, or the "error"."""
     try:
         picture = job.read()
         faces = detect_faces(picture, detector)
-        made = []
+        crops = []
         for number in select_faces(faces, face):
-            view, transform = crop_face(picture, faces[number - 1], size)
-            name = job.target if number == 1 or face != "all" else numbered(job.target, number)
-            images.write_png(out / name, view)
-            made.append(
+            crop, transform = crop_face(picture, faces[number - 1], size)
+            name = job.output
+            if number > 1 and face == "all":
+                name = name.with_name(f"{name.stem}.face{number}{name.suffix}")
+            images.write_png(out / name, crop)
+            crops.append(
                 {
                     "file_name": name.as_posix(),
                     "face": number,
                     "of": len(faces),
                     "score": round(faces[number - 1].score, 4),
-                    "fill": round(covered(picture, transform, size), 3),
+                    "fill": round(crop_fill(picture, transform, size), 3),
                 }
             )
-    except images.BadImage as error:  # its message begins with the file's name
+    except images.BadImage as error:  # "file: reason"; the log holds the file already
         return {"faces": [], "error": str(error).partition(": ")[2] or str(error)}
     except (NoFace, BadPoints) as error:
         return {"faces": [], "error": str(error)}
-    return {"faces": made}
+    return {"faces": crops}
 
 
-def numbered(path: Path, number: int) -> Path:
-    return path.with_name(f"{path.stem}.face{number}{path.suffix}")
-
-
-def covered(picture: np.ndarray, transform: SimilarityTransform, size: int) -> float:
-    """Share of the crop, 0..1, that the picture covers; beyond it the border is repeated."""
+def crop_fill(picture: np.ndarray, transform: SimilarityTransform, size: int) -> float:
+    """Share of the crop, 0..1, that lies inside the picture."""
     x, y = transform.inverse(np.indices((size, size)).reshape(2, -1).T[:, ::-1]).T
     height, width = picture.shape[:2]
     return float(((x > -0.5) & (y > -0.5) & (x < width - 0.5) & (y < height - 0.5)).mean())
 
 
-def described(job: Job, entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The metadata rows of a picture's faces; what the source knows, it knows of the first."""
-    known = {
+def metadata_rows(job: Job, entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The metadata rows of an image's faces.
+
+    The labels of the image describe its first face; the other faces have only the split.
+    """
+    labels = {
         "emotion": job.row.label or None,
         "split": job.row.split or None,
         "person": job.row.person,
         "units": job.row.units and list(job.row.units),
     }
     for i, face in enumerate(entry["faces"]):
-        own = {"split": known["split"]} if i else known
-        told = {name: value for name, value in own.items() if value is not None}
-        yield {"file_name": face["file_name"], **told, **face, "origin": job.row.key}
-
-
-def write_lines(path: Path, rows: Iterator[dict[str, Any]] | list[dict[str, Any]]) -> Path:
-    """Writes json lines, whole or not at all; removes the file where there is nothing to say."""
-    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    if text:
-        return images.write_atomic(path, text)
-    path.unlink(missing_ok=True)
-    return path
+        own = {"split": labels["split"]} if i else labels
+        columns = {name: value for name, value in own.items() if value is not None}
+        yield {"file_name": face["file_name"], **columns, **face, "origin": job.row.key}

@@ -1,4 +1,4 @@
-"""Edits image files and folders; writes a JSON line per edited face beside the results."""
+"""Edits image files and folders, and writes a JSON line per edited face beside the results."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def edit_files(
     """
     inputs, out = collect_images(paths, Path(out)), Path(out)
     single = len(inputs) == 1 and not any(Path(path).is_dir() for path in paths)
-    targets, note = plan_outputs(inputs, out, single)
+    targets, records_file = plan_outputs(inputs, out, single)
     open_detector(detector)  # a missing detector fails before any work
     records: list[dict[str, Any]] = []
     hidden = not progress or len(inputs) == 1
@@ -75,22 +75,21 @@ def edit_files(
                     raise
                 message = str(error) if str(path) in str(error) else f"{path}: {error}"
                 records.append({"file": str(path), "error": message})
-                bar.set_postfix_str(f"{sum('error' in r for r in records)} left out")
+                bar.set_postfix_str(f"{sum('error' in r for r in records)} skipped")
                 continue
             write_picture(target, edited.pixels)
             records += _records(path, target, edited, detector)
     finally:  # an interrupted run keeps its records
         if records:
-            lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in records)
-            write_atomic(note, "".join(lines))
+            write_json_lines(records_file, records)
     return records
 
 
 def collect_images(paths: Iterable[str | Path], out: Path) -> list[tuple[Path, Path]]:
-    """(image file, its name below the output) of files and of folders with their subfolders.
+    """(image file, its relative output path) of files, and of folders with their subfolders.
 
-    Files in `out` are ignored, so that a second run does not edit the results of the first. Raises
-    BadImage for a path that does not exist and where there is no image at all.
+    Files below `out` are excluded: they are the results of earlier runs. Raises BadImage for a path
+    that does not exist and where there are no images, ParameterError where a folder is `out`.
     """
     found: list[tuple[Path, Path]] = []
     for path in map(Path, paths):
@@ -109,15 +108,18 @@ def collect_images(paths: Iterable[str | Path], out: Path) -> list[tuple[Path, P
             raise BadImage(f"{path}: there is no such file or folder")
     if not found:
         where = ", ".join(str(path) for path in paths) or "nothing"
-        raise BadImage(f"{where}: no pictures there; known are {', '.join(SUFFIXES)}")
+        raise BadImage(f"{where}: no images; known formats are {', '.join(SUFFIXES)}")
     return found
 
 
 def plan_outputs(
     inputs: list[tuple[Path, Path]], out: Path, single: bool
 ) -> tuple[list[Path], Path]:
-    """(output file of each image, file of the records); raises ParameterError for an `out` that
-    cannot hold them."""
+    """(output file of each image, file of the records).
+
+    Raises ParameterError for an output that has no known format, is not writable, or would
+    overwrite an input.
+    """
     one = single and bool(out.suffix) and not out.is_dir()
     if one and out.suffix.lower() not in FORMATS:
         raise ParameterError(
@@ -137,7 +139,10 @@ def plan_outputs(
 
 
 def png_names(names: list[Path]) -> list[Path]:
-    """Distinct PNG names: a.jpg and a.bmp of one folder become a.jpg.png and a.bmp.png."""
+    """Distinct PNG names: a.jpg and a.bmp of one folder become a.jpg.png and a.bmp.png.
+
+    Raises ValueError where a name occurs twice.
+    """
     plain = Counter(name.with_suffix(".png") for name in names)
     unique = [
         name.with_suffix(".png")
@@ -154,10 +159,19 @@ def png_names(names: list[Path]) -> list[Path]:
 def write_picture(path: Path, pixels: np.ndarray) -> Path:
     """Writes H x W x 3 uint8 in the format of the suffix (JPEG, WebP: quality 95), atomically."""
     buffer = io.BytesIO()
-    form = FORMATS[path.suffix.lower()]
-    options = {"quality": 95} if form in ("JPEG", "WEBP") else {}
-    Image.fromarray(pixels).save(buffer, form, **options)
+    file_format = FORMATS[path.suffix.lower()]
+    options = {"quality": 95} if file_format in ("JPEG", "WEBP") else {}
+    Image.fromarray(pixels).save(buffer, file_format, **options)
     return write_atomic(path, buffer.getvalue())
+
+
+def write_json_lines(path: Path, rows: Iterable[dict[str, Any]]) -> Path:
+    """Writes rows as JSON lines, atomically; removes the file where there are no rows."""
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    if text:
+        return write_atomic(path, text)
+    path.unlink(missing_ok=True)
+    return path
 
 
 def _records(path: Path, target: Path, edited: EditedImage, detector: str) -> list[dict[str, Any]]:

@@ -1,15 +1,17 @@
-"""Pasting back: only the change is enlarged and added; the photograph keeps its own detail."""
+"""Pastes an edited crop back: the change of the crop is enlarged and added to the photograph."""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
+import torch
 from skimage.transform import SimilarityTransform
 
-from ganmut.faces.align import bend, resample
+from ganmut.faces.align import resample
+from ganmut.networks.warp import warp
 
-# Share of the crop, measured from its border, over which the change fades in.
+# Width of the fade at the crop's border, in half sides of the crop.
 FEATHER = 0.25
 
 
@@ -22,54 +24,72 @@ def paste_face(
 ) -> np.ndarray:
     """H x W x 3 uint8: the picture plus the change from `source` to `edited` (S x S x 3 uint8).
 
-    `transform` maps picture to crop pixels, as `crop` returned it. The change (edited minus source)
-    is brought to the picture's resolution and added under a feathered mask: no change gives the
-    same picture, bit for bit, and nothing outside the crop is touched. Where the edit bends the
-    face (`flow`: S x S x 2 float32, crop pixels, right and down, as Edit.flow), the photograph
-    itself is bent by the enlarged flow, so that skin keeps its detail, and the change is what the
-    edit adds to the bent crop. Raises ValueError where the crops differ in shape.
+    transform: picture to crop pixels, as `crop_face` returns it. The change (edited minus source)
+    is resampled to the picture and added under a feathered mask, so an edit without a change
+    returns the same bytes, and pixels outside the crop never change. flow: S x S x 2 float32 in
+    crop pixels (right, down), as `Edit.flow`: the enlarged flow warps the photograph itself, so
+    that skin keeps its detail, and the change is the edited minus the warped crop. Raises
+    ValueError for crops that are not two equal squares.
     """
     if source.shape != edited.shape or source.ndim != 3 or source.shape[0] != source.shape[1]:
         raise ValueError(
             f"the crops must be two equal squares, got {source.shape} and {edited.shape}"
         )
     result = picture.copy()
-    place = _footprint(picture, transform, len(source))
-    if place is None:
+    footprint = _footprint(picture, transform, len(source))
+    if footprint is None:
         return result
-    top, left, height, width = place
+    top, left, height, width = footprint
     to_crop = transform.params @ np.array([[1, 0, left], [0, 1, top], [0, 0, 1.0]])
-    fade = feather_mask(to_crop, len(source), height, width)[..., None]
-    part = result[top : top + height, left : left + width]
-    ground, start = part, source.astype(np.float32)
+    mask = feather_mask(to_crop, len(source), height, width)[..., None]
+    region = result[top : top + height, left : left + width]
+    background, start = region, source.astype(np.float32)
     if flow is not None:
-        start = bend(start, flow)
-        offset = resample(flow, to_crop, height, width) * fade
+        start = _warp(source, flow)
+        # The mask scales the flow too: at the border of the crop the photograph stays in place.
+        picture_flow = resample(flow, to_crop, height, width) * mask
         # From crop to picture pixels: the inverse of the transform's rotation and scale.
-        offset = offset @ np.linalg.inv(transform.params[:2, :2]).T
-        ground = bend(picture, offset.astype(np.float32), (top, left))
-    change = resample(edited.astype(np.float32) - start, to_crop, height, width) * fade
-    part[...] = (ground + change).round().clip(0, 255).astype(np.uint8)
+        picture_flow = picture_flow @ np.linalg.inv(transform.params[:2, :2]).T
+        background = _warp(picture, picture_flow, (top, left))
+    change = resample(edited.astype(np.float32) - start, to_crop, height, width) * mask
+    region[...] = (background + change).round().clip(0, 255).astype(np.uint8)
     return result
 
 
 def feather_mask(to_crop: np.ndarray, size: int, height: int, width: int) -> np.ndarray:
-    """float64 height x width: 1 over the face, falling smoothly to 0 at the crop's border.
+    """float64 height x width in 0..1: 1 over the face, 0 at the crop's border, smooth in between.
 
-    A rounded square (superellipse of degree 4) evaluated at each pixel, so the fade is smooth at
-    any magnification. `to_crop`: 3 x 3 from pixels of the result to pixels of the crop.
+    The level lines are superellipses |x|^4 + |y|^4 = c, evaluated per pixel of the result.
+    to_crop: 3 x 3, from pixels of the result to pixels of the crop. size: side of the crop.
     """
     rows, columns = np.mgrid[:height, :width]
     at = np.stack([columns, rows, np.ones_like(rows)], -1) @ to_crop.T
     x, y = ((at[..., i] + 0.5) / size * 2 - 1 for i in (0, 1))
-    inside = ((1 - (x**4 + y**4) ** 0.25) / FEATHER).clip(0, 1)
-    return inside * inside * (3 - 2 * inside)
+    ramp = ((1 - (x**4 + y**4) ** 0.25) / FEATHER).clip(0, 1)
+    return ramp * ramp * (3 - 2 * ramp)  # smoothstep: no edge at either end of the ramp
+
+
+def _warp(pixels: np.ndarray, flow: np.ndarray, corner: tuple[int, int] = (0, 0)) -> np.ndarray:
+    """float32 h x w x C: the region of `pixels` (H x W x C) at `corner`, warped by a flow.
+
+    flow: h x w x 2 in pixels. float64 inside: a flow of zero returns integers, also of photographs
+    with thousands of pixels a side, for which float32 coordinates are too coarse.
+    """
+    reach = math.ceil(np.abs(flow).max(initial=0)) + 1
+    (top, left), (height, width) = corner, flow.shape[:2]
+    above, before = max(top - reach, 0), max(left - reach, 0)
+    # Only what the flow can reach is converted: a photograph may have many megapixels.
+    part = pixels[above : top + height + reach, before : left + width + reach]
+    x = torch.from_numpy(part.astype(np.float64)).movedim(-1, 0)[None]
+    field = torch.from_numpy(np.asarray(flow, np.float64)).movedim(-1, 0)[None]
+    warped = warp(x, field, (top - above, left - before))
+    return warped[0].movedim(0, -1).numpy().astype(np.float32)
 
 
 def _footprint(
     picture: np.ndarray, transform: SimilarityTransform, size: int
 ) -> tuple[int, int, int, int] | None:
-    """Top, left, height, width of what the crop covers of the picture; None where nothing."""
+    """(top, left, height, width) of the picture's part under the crop, or None without one."""
     edge = [-0.5, size - 0.5]
     corners = transform.inverse(np.array([[x, y] for x in edge for y in edge]))
     left, top = (max(math.floor(v), 0) for v in corners.min(0))

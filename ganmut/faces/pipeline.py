@@ -1,4 +1,4 @@
-"""Photograph to edited photograph: detect, crop, edit, paste back."""
+"""Edits a photograph: detection, crop, edit, paste-back."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class EditedImage:
     """An edited photograph.
 
     pixels: H x W x 3 uint8, the photograph with the edited faces pasted back. faces: all detected
-    faces, largest first. numbers: those that were edited, from 1. sources, edits: their S x S x 3
-    uint8 crops before and after.
+    faces, largest first. numbers: the edited ones, counted from 1. sources, edits: their crops
+    (S x S x 3 uint8) before and after the edit.
     """
 
     pixels: np.ndarray
@@ -51,7 +51,10 @@ def open_detector(spec: str = "builtin") -> Detector:
 
 
 def detect_faces(picture: np.ndarray, detector: str | Detector = "builtin") -> list[Face]:
-    """The faces of an H x W x 3 uint8 RGB image, largest first; may be empty."""
+    """The faces of an H x W x 3 uint8 RGB image, largest first; may be empty.
+
+    Raises ValueError for another shape or dtype.
+    """
     if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or not picture.size:
         raise ValueError(f"expected H x W x 3 uint8, got {picture.dtype} {picture.shape}")
     engine = open_detector(detector) if isinstance(detector, str) else detector
@@ -59,9 +62,9 @@ def detect_faces(picture: np.ndarray, detector: str | Detector = "builtin") -> l
 
 
 def select_faces(faces: list[Face], face: str | int = "largest") -> list[int]:
-    """Numbers (from 1, largest first) of the faces that `face` means: "largest", "all" or a number.
+    """Numbers of the selected faces, from 1 for the largest. face: "largest", "all" or a number.
 
-    Raises NoFace where there is no face, FaceNumberError where there is none of that number.
+    Raises NoFace without a face, FaceNumberError for a number that does not exist.
     """
     if not faces:
         raise NoFace("no face was found in this image; try another image or another detector")
@@ -84,11 +87,12 @@ def edit_image(
     face: str | int = "largest",
     source_code: SourceCode | None = None,
 ) -> EditedImage:
-    """The photograph (H x W x 3 uint8 RGB) with one face or all faces edited under `code`: [dim],
-    or {unit: 0..1}, see `Editor.code_of_units`.
+    """Edits one face or all faces of a photograph (H x W x 3 uint8 RGB) under `code`: [dim], or
+    {unit: 0..1}, see `Editor.code_of_units`.
 
-    face: "largest", "all" or a number from 1, largest first. source_code: what the face shows
-    already, see `Editor.prepare`. Raises NoFace where the face is not there.
+    face: "largest", "all" or a number from 1, largest first. source_code: the face's present
+    expression, see `Editor.prepare`. Raises NoFace where there is no such face, BadPoints for a
+    face that cannot be aligned.
     """
     faces = detect_faces(picture, detector)
     numbers = select_faces(faces, face)
@@ -110,8 +114,8 @@ def edit_image(
 def crop_for_editor(
     picture: np.ndarray, face: Face, editor: Editor
 ) -> tuple[np.ndarray, SimilarityTransform, float]:
-    """(crop S x S x 3 uint8, picture -> crop transform, margin) of one face, in the size and with
-    the margin that `Editor.prepare` wants of it. Raises BadPoints."""
+    """(crop S x S x 3 uint8, picture -> crop transform, margin) of one face, with the size and
+    margin of `Editor.crop_size`. Raises BadPoints."""
     size, margin = editor.crop_size(crop_extent(face))
     return *crop_face(picture, face, size, margin), margin
 

@@ -19,18 +19,23 @@ def residual_flow(raw: Tensor) -> Tensor:
     return F.interpolate(reach * raw.tanh(), scale_factor=4, mode="bilinear", align_corners=False)
 
 
-def warp(x: Tensor, flow: Tensor) -> Tensor:
-    """B x C x H x W float32: x warped by a flow, bilinear, with the border repeated outside."""
-    height, width = x.shape[-2:]
-    flow = flow.float()
+def warp(x: Tensor, flow: Tensor, corner: tuple[int, int] = (0, 0)) -> Tensor:
+    """B x C x h x w: x (B x C x H x W) warped by a flow (B x 2 x h x w, pixels), bilinear.
+
+    corner: top and left of the flow's region in x; the result shows that region. The border of x is
+    repeated outside it. float64 for float64 x, else float32.
+    """
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    (height, width), (rows, columns) = x.shape[-2:], flow.shape[-2:]
+    flow = flow.to(dtype)
     # Pixel centres are odd multiples of 1 / width (align_corners=False). For sides that are powers
     # of two they are exact in float32, so that a zero flow returns x bit for bit.
-    across = torch.arange(width, device=x.device) * 2 + 1 - width
-    down = torch.arange(height, device=x.device) * 2 + 1 - height
+    across = (torch.arange(columns, device=x.device) + corner[1]) * 2 + 1 - width
+    down = (torch.arange(rows, device=x.device) + corner[0]) * 2 + 1 - height
     grid = torch.stack(
         [(across + 2 * flow[:, 0]) / width, (down[:, None] + 2 * flow[:, 1]) / height], -1
     )
-    return F.grid_sample(x.float(), grid, padding_mode="border", align_corners=False)
+    return F.grid_sample(x.to(dtype), grid, padding_mode="border", align_corners=False)
 
 
 def compose(first: Tensor, then: Tensor) -> Tensor:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ganmut.errors import first_line
+
 CONNECT_TIMEOUT = 8.0  # seconds until the Hub's first answer
 
 
@@ -147,11 +149,6 @@ def explain_status(error: Any, name: str) -> str:
             "https://huggingface.co/settings/tokens, then `hf auth login` or HF_TOKEN"
         )
     return f"the Hub answered {status} for {name} ({first_line(error)}); try again later"
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's message, or the name of its class."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def client_errors() -> tuple[type[Exception], ...]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ganmut import legacy
-from ganmut.errors import ParameterError
+from ganmut.errors import ParameterError, first_line
 from ganmut.extractors.base import EXTRACTORS
 from ganmut.images import write_atomic
 from ganmut.methods.base import METHODS
@@ -270,7 +270,7 @@ def push(items: list[Item], to: str, private: bool = False) -> str:
         raise hub.HubError(hub.explain_status(error, to)) from None
     except hub.client_errors() as error:
         raise hub.HubError(
-            f"the upload to {to} was interrupted ({hub.first_line(error)}); "
+            f"the upload to {to} was interrupted ({first_line(error)}); "
             "the repository is unchanged: try again"
         ) from None
     return done.oid

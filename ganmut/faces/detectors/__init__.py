@@ -1,1 +1,1 @@
-"""Face detectors: ONE FILE = ONE DETECTOR."""
+"""Face detectors: one file is one detector."""

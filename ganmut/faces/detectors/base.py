@@ -1,4 +1,5 @@
-"""Face, the detectors' protocol and their registry: ONE FILE in this folder = ONE DETECTOR."""
+"""Face, the protocol and the registry of detectors. Each other file of this folder is a
+detector."""
 
 from __future__ import annotations
 
@@ -13,11 +14,11 @@ DETECTORS = Registry("detector", "ganmut.faces.detectors")
 
 
 class NoFace(ValueError):
-    """An image without the requested face."""
+    """The image does not show the requested face."""
 
 
 class FaceNumberError(NoFace):
-    """A face number that an image does not have."""
+    """The image does not have a face of this number."""
 
     parameter = "face"  # see ganmut.errors
 
@@ -31,16 +32,16 @@ class FaceNumberError(NoFace):
 
 
 class DetectorMissing(ValueError):
-    """A detector without its package or weights; the message says how to get them."""
+    """A detector lacks its package or weights; the message says how to get them."""
 
 
 @dataclass(frozen=True)
 class Face:
-    """One face, in pixels of its image (x right, y down, 0 = centre of the first pixel).
+    """A face, in pixels of its image (x right, y down, pixel centres at integers).
 
-    points: float64 5 x 2: left eye, right eye, nose, left mouth corner, right mouth corner; left
-    and right are the viewer's. box: (x, y, width, height). score: 0..1, confidence of the detector,
-    not comparable between detectors.
+    points: float64 5 x 2, left eye, right eye, nose, left and right mouth corner, as the viewer
+    sees them. box: (x, y, width, height). score: confidence of the detector in 0..1, not comparable
+    between detectors. Raises ValueError for points of another shape or that are not finite.
     """
 
     points: np.ndarray
@@ -57,11 +58,11 @@ class Face:
 
     @property
     def area(self) -> float:
-        """Area of the box in square pixels; "largest" refers to it."""
+        """Area of the box in square pixels, by which faces are ordered."""
         return self.box[2] * self.box[3]
 
     def rescale(self, scale: float) -> Face:
-        """The same face in an image that is `scale` times as large."""
+        """The same face in its image resized by `scale`."""
         x, y, width, height = self.box
         corner = (np.array([x, y]) + 0.5) * scale - 0.5
         points = (self.points + 0.5) * scale - 0.5
@@ -77,7 +78,7 @@ class Detector(Protocol):
 
 
 def box_overlap(a: Face, b: Face) -> float:
-    """Intersection of two boxes as a share of the smaller box, 0..1."""
+    """Area of the intersection of two boxes divided by that of the smaller box, 0..1."""
     ax, ay, aw, ah = a.box
     bx, by, bw, bh = b.box
     width = min(ax + aw, bx + bw) - max(ax, bx)
@@ -86,9 +87,10 @@ def box_overlap(a: Face, b: Face) -> float:
 
 
 def non_max_suppression(faces: list[Face], limit: float = 0.5) -> list[Face]:
-    """Keeps of faces that overlap by more than `limit` the one of highest score; largest first."""
-    kept: list[Face] = []
+    """The faces, largest first, without those that overlap a face of higher score by more than
+    `limit` (`box_overlap`)."""
+    selected: list[Face] = []
     for face in sorted(faces, key=lambda face: -face.score):
-        if all(box_overlap(face, other) <= limit for other in kept):
-            kept.append(face)
-    return sorted(kept, key=lambda face: -face.area)
+        if all(box_overlap(face, other) <= limit for other in selected):
+            selected.append(face)
+    return sorted(selected, key=lambda face: -face.area)

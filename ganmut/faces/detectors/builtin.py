@@ -1,4 +1,4 @@
-"""The detector on every machine: a cascade proposes, the five-point network disposes."""
+"""The builtin detector: LBP cascade proposals, refined and verified by the five-point network."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ from ganmut.faces.align import BadPoints, similarity, template
 from ganmut.faces.detectors.base import DETECTORS, Face, non_max_suppression
 from ganmut.faces.landmarks.five_points import LUMA, SIZE, load_network, locate_points
 
-# How the cascade's box lies to the aligned crop (measured on photographs): its side in crop sides,
-# and where in the box the centre of the crop is.
+# The cascade's box relative to the aligned crop, measured on photographs: its side in sides of the
+# crop, and the centre of the crop (x, y) in sides of the box.
 BOX_SIDE, CROP_CENTRE = 0.8, np.array([0.5, 0.48])
-# The cascade reads a reduced picture; the points are then found once more at full resolution.
-LONGEST, SCAN = 512, 256
+# Longest side in pixels of the image for the cascade, and for the scan without a cascade. The
+# points are then located once more at full resolution.
+CASCADE_SIDE, SCAN_SIDE = 512, 256
 
 
 @DETECTORS.register("builtin")
 class Builtin:
-    """Needs only the bundled weight; upright faces from about 1/17 of the longer side.
+    """Finds upright faces from about 1/17 of the longer side; needs only the bundled weight.
 
-    The cascade is asked for every window it half believes in; a window counts as a face when the
-    network says so three times and finds the same points twice. Where that leaves nothing, the
-    network itself scans the picture.
+    The cascade runs at a low threshold. A proposal becomes a face if the network classifies it as
+    one in three successive passes and its points converge. Without any, the network scans the image
+    itself in sliding windows.
     """
 
-    sure = 0.95  # least score of a window that the cascade proposed
-    sure_alone = 0.995  # and of one that only the scan found
-    steady = 0.15  # most that the points may still move between two looks, in eye distances
+    min_score = 0.95  # of a face proposed by the cascade
+    min_scan_score = 0.995  # of a face found by the scan, which has more windows to go wrong
+    max_shift = 0.15  # of the points between the last two passes, mean, in eye distances
 
     def __init__(self, argument: str = ""):
         if argument:
@@ -43,79 +44,84 @@ class Builtin:
 
     def detect(self, picture: np.ndarray) -> list[Face]:
         """The faces of an H x W x 3 uint8 RGB picture, largest first."""
-        small, scale = downscale(picture, LONGEST)
-        faces = self._judge(small, self._propose(small), self.sure)
+        small, scale = downscale(picture, CASCADE_SIDE)
+        faces = self._verify(small, self._propose(small), self.min_score)
         if not faces:
-            tiny, ratio = downscale(small, SCAN)
-            faces = self._judge(tiny, self._scan(tiny), self.sure_alone)
+            tiny, ratio = downscale(small, SCAN_SIDE)
+            faces = self._verify(tiny, self._scan(tiny), self.min_scan_score)
             faces = [face.rescale(1 / ratio) for face in faces]
         faces = [face.rescale(1 / scale) for face in faces]
-        return [self._sharpen(picture, face) for face in faces] if scale < 1 else faces
+        return [self._refine(picture, face) for face in faces] if scale < 1 else faces
 
     def _propose(self, picture: np.ndarray) -> np.ndarray:
-        """Guessed points N x 5 x 2 from the cascade's boxes."""
+        """Initial points N x 5 x 2 from the boxes of the cascade: the template in each box."""
         grey = np.asarray(Image.fromarray(picture).convert("L"))
         unit = template(1) / BOX_SIDE + CROP_CENTRE
-        guesses = [unit * side + [x, y] for x, y, side in cascade_boxes(self.cascade, grey)]
-        return np.array(guesses).reshape(-1, 5, 2)
+        points = [unit * side + [x, y] for x, y, side in cascade_boxes(self.cascade, grey)]
+        return np.array(points).reshape(-1, 5, 2)
 
-    def _scan(self, picture: np.ndarray, keep: int = 12) -> np.ndarray:
-        """Points N x 5 x 2 of the windows that the network likes best, at all scales."""
+    def _scan(self, picture: np.ndarray, count: int = 12) -> np.ndarray:
+        """Points count x 5 x 2 of the windows with the highest scores, over all scales."""
         grey = torch.from_numpy(picture @ LUMA)[None, None]
         found, scores = [], []
         side = 1.25 * max(picture.shape[:2])
         while side > 48:
+            # Windows stay at SIZE px: the image is resized so that `side` pixels fill one.
             ratio = SIZE / side
             shape = [max(1, round(length * ratio)) for length in grey.shape[-2:]]
             level = F.interpolate(grey, shape, mode="bilinear", antialias=True, align_corners=False)
             level = F.pad(level, [SIZE // 2] * 4, mode="replicate")
             step = SIZE // 4
-            tiles = level.unfold(2, SIZE, step).unfold(3, SIZE, step)
-            rows, columns = tiles.shape[2:4]
-            points, logits = self.network(tiles.reshape(-1, 1, SIZE, SIZE) / 255)
+            windows = level.unfold(2, SIZE, step).unfold(3, SIZE, step)
+            rows, columns = windows.shape[2:4]
+            points, logits = self.network(windows.reshape(-1, 1, SIZE, SIZE) / 255)
             corner = (
                 torch.cartesian_prod(torch.arange(rows), torch.arange(columns)).flip(1) * step
                 - SIZE // 2
             )
+            # From pixels of the window to pixels of the picture; pixel centres are at integers.
             found.append((points + corner[:, None] + 0.5) / ratio - 0.5)
             scores.append(logits)
             side /= 1.3
         if not found:
             return np.zeros((0, 5, 2))
-        best = torch.cat(scores).argsort(descending=True)[:keep]
+        best = torch.cat(scores).argsort(descending=True)[:count]
         return torch.cat(found)[best].double().numpy()
 
-    def _judge(self, picture: np.ndarray, guesses: np.ndarray, sure: float) -> list[Face]:
-        """The guesses that hold: a face at each look, steady points, upright, one a place."""
-        points, scores = locate_points(self.network, picture, guesses)
+    def _verify(self, picture: np.ndarray, initial: np.ndarray, min_score: float) -> list[Face]:
+        """The faces among initial points N x 5 x 2: scores of at least `min_score`, points that
+        converge, upright, without overlap."""
+        points, scores = locate_points(self.network, picture, initial)
         points, scores = locate_points(self.network, picture, points[scores > 0.1])
-        sure_faces = [
-            _face(five, score) for five, score in zip(points, scores, strict=True) if score >= sure
-        ]
-        firm = non_max_suppression([face for face in sure_faces if face])
-        if not firm:
+        candidates = non_max_suppression(_faces(points, scores, min_score))
+        if not candidates:
             return []
-        points, scores = locate_points(
-            self.network, picture, np.stack([face.points for face in firm])
-        )
-        faces = []
-        for before, five, score in zip(firm, points, scores, strict=True):
-            moved = np.linalg.norm(five - before.points, axis=1).mean()
-            if (
-                score >= sure
-                and moved <= self.steady * eye_distance(five)
-                and (face := _face(five, score))
-            ):
-                faces.append(face)
-        return non_max_suppression(faces)
+        before = np.stack([face.points for face in candidates])
+        points, scores = locate_points(self.network, picture, before)
+        shift = np.linalg.norm(points - before, axis=2).mean(1)
+        # False alarms of the cascade have points that keep moving from pass to pass.
+        steady = [
+            moved <= self.max_shift * eye_distance(five)
+            for moved, five in zip(shift, points, strict=True)
+        ]
+        return non_max_suppression(_faces(points[steady], scores[steady], min_score))
 
-    def _sharpen(self, picture: np.ndarray, face: Face) -> Face:
+    def _refine(self, picture: np.ndarray, face: Face) -> Face:
+        """The face with its points located once more, in the picture at full resolution."""
         points, scores = locate_points(self.network, picture, face.points[None])
         return _face(points[0], scores[0]) or face
 
 
+def _faces(points: np.ndarray, scores: np.ndarray, min_score: float) -> list[Face]:
+    """The upright faces of points N x 5 x 2 with scores of at least `min_score`."""
+    pairs = zip(points, scores, strict=True)
+    found = [_face(five, score) for five, score in pairs if score >= min_score]
+    return [face for face in found if face]
+
+
 def _face(points: np.ndarray, score: float) -> Face | None:
-    """The face of five points, boxed as the cascade does (brow to chin); None where not upright."""
+    """The face of five points, with the cascade's box (brow to chin); None above 60 degrees of
+    roll or without an alignment."""
     try:
         transform = similarity(points, SIZE)
     except BadPoints:
@@ -128,18 +134,18 @@ def _face(points: np.ndarray, score: float) -> Face | None:
 
 
 def open_cascade() -> Cascade:
-    """The frontal-face cascade of local binary patterns that comes with scikit-image."""
+    """scikit-image's frontal-face cascade of local binary patterns."""
     return Cascade(lbp_frontal_face_cascade_filename())
 
 
-def cascade_boxes(cascade: Cascade, grey: np.ndarray, least: int = 30) -> np.ndarray:
-    """float N x 3: x, y, side of the squares of an H x W uint8 picture that may be faces."""
+def cascade_boxes(cascade: Cascade, grey: np.ndarray, min_side: int = 30) -> np.ndarray:
+    """float N x 3: x, y and side of the square proposals in an H x W uint8 picture."""
     height, width = grey.shape
     found = cascade.detect_multi_scale(
         np.ascontiguousarray(grey) / 255.0,
         scale_factor=1.15,
         step_ratio=1.0,
-        min_size=(least, least),
+        min_size=(min_side, min_side),
         max_size=(width, height),
         min_neighbor_number=1,
     )
@@ -147,7 +153,7 @@ def cascade_boxes(cascade: Cascade, grey: np.ndarray, least: int = 30) -> np.nda
 
 
 def downscale(picture: np.ndarray, longest: int) -> tuple[np.ndarray, float]:
-    """The picture with its longer side at most `longest` px, and the scale used (at most 1)."""
+    """(picture with a longer side of at most `longest` px, its scale in 0..1)."""
     scale = min(1.0, longest / max(picture.shape[:2]))
     if scale == 1:
         return picture, 1.0
@@ -156,5 +162,5 @@ def downscale(picture: np.ndarray, longest: int) -> tuple[np.ndarray, float]:
 
 
 def eye_distance(points: np.ndarray) -> float:
-    """Distance between the eyes in pixels."""
+    """Distance between the eyes of points 5 x 2, in pixels."""
     return float(np.linalg.norm(points[1] - points[0]))

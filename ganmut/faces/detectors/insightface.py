@@ -1,4 +1,4 @@
-"""insightface's detectors (SCRFD, RetinaFace): a pack by name, or a folder with the ONNX files."""
+"""insightface's detectors (SCRFD, RetinaFace), from a model pack or a folder of ONNX files."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ganmut.errors import first_line
 from ganmut.faces.detectors.base import DETECTORS, DetectorMissing, Face, non_max_suppression
 
 PACK = "buffalo_sc"
@@ -18,7 +19,7 @@ LICENCE = (
 
 
 def announce(pack: str) -> None:
-    """Prints the licence of a pack's weights where they are not here yet."""
+    """Prints the licence of a pack's weights, unless they are downloaded already."""
     if not (Path("~/.insightface/models") / pack).expanduser().exists():
         print(LICENCE.format(pack=pack), file=sys.stderr)
 
@@ -27,11 +28,11 @@ def announce(pack: str) -> None:
 class InsightFace:
     """`insightface` (the small pack), `insightface:PACK` or `insightface:FOLDER` of ONNX files.
 
-    Prints the licence of the weights before it downloads any. Raises DetectorMissing without the
-    package or a detector.
+    Prints the licence of the weights before a download. Raises DetectorMissing without the package
+    or a detection network.
     """
 
-    least = 0.5
+    min_score = 0.5
 
     def __init__(self, argument: str = ""):
         try:
@@ -55,16 +56,19 @@ class InsightFace:
                 f"{pack} holds no detection network (det_*.onnx); give another pack"
             ) from None
         except Exception as error:  # noqa: BLE001 (its errors share no base class)
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise DetectorMissing(f"insightface could not load {pack!r} ({reason})") from None
-        self.app.prepare(ctx_id=-1, det_thresh=self.least)
+            raise DetectorMissing(
+                f"insightface could not load {pack!r} ({first_line(error)})"
+            ) from None
+        self.app.prepare(ctx_id=-1, det_thresh=self.min_score)
 
     def detect(self, picture: np.ndarray) -> list[Face]:
         """The faces of an H x W x 3 uint8 RGB picture, largest first."""
         found = self.app.get(np.ascontiguousarray(picture[..., ::-1]))  # it expects OpenCV's BGR
-        return non_max_suppression([_face(one) for one in found if one.kps is not None])
+        return non_max_suppression([_face(face) for face in found if face.kps is not None])
 
 
-def _face(one: Any) -> Face:
-    left, top, right, bottom = one.bbox
-    return Face(one.kps, (left, top, right - left, bottom - top), min(float(one.det_score), 1.0))
+def _face(found: Any) -> Face:
+    """A Face of insightface's own, whose box has corners (left, top, right, bottom)."""
+    left, top, right, bottom = found.bbox
+    box = (left, top, right - left, bottom - top)
+    return Face(found.kps, box, min(float(found.det_score), 1.0))

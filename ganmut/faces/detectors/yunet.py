@@ -7,22 +7,24 @@ from pathlib import Path
 
 import numpy as np
 
+from ganmut.errors import first_line
 from ganmut.faces.detectors.base import DETECTORS, DetectorMissing, Face, non_max_suppression
 from ganmut.faces.detectors.builtin import downscale
 
 STRIDES = (8, 16, 32)
 FILE = "face_detection_yunet_2023mar.onnx"
-WANTED = "write yunet:PATH.onnx, or yunet:OWNER/NAME@REVISION (40 hex digits) for a Hub repository"
+USAGE = "write yunet:PATH.onnx, or yunet:OWNER/NAME@REVISION (40 hex digits) for a Hub repository"
 
 
 @DETECTORS.register("yunet")
 class YuNet:
     """`yunet:PATH.onnx`, or `yunet:OWNER/NAME[/FILE.onnx]@REVISION` on the Hub.
 
-    Raises DetectorMissing without onnxruntime, the file, or the outputs that a YuNet has.
+    Raises DetectorMissing without onnxruntime or the file, and for a network without YuNet's
+    outputs.
     """
 
-    least = 0.6  # score: geometric mean of the class and the objectness probability
+    min_score = 0.6  # geometric mean of the class and the objectness probability
 
     def __init__(self, argument: str = ""):
         try:
@@ -37,72 +39,78 @@ class YuNet:
                 str(path), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # noqa: BLE001 (onnxruntime's errors share no other base class)
-            reason = str(error).splitlines()[0]
-            raise DetectorMissing(f"{path} is not a readable ONNX network ({reason})") from None
+            raise DetectorMissing(
+                f"{path} is not a readable ONNX network ({first_line(error)})"
+            ) from None
         self.outputs = [output.name for output in self.session.get_outputs()]
-        wanted = {
+        required = {
             f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in STRIDES
         }
-        if lacking := sorted(wanted - set(self.outputs)):
-            raise DetectorMissing(f"{path} is not a YuNet: it has no output {lacking[0]!r}")
+        if missing := sorted(required - set(self.outputs)):
+            raise DetectorMissing(f"{path} is not a YuNet: it has no output {missing[0]!r}")
         self.input = self.session.get_inputs()[0]
 
     def detect(self, picture: np.ndarray) -> list[Face]:
-        """The faces of an H x W x 3 uint8 RGB picture, largest first; very large ones too."""
+        """The faces of an H x W x 3 uint8 RGB picture, largest first."""
+        # The second pass finds faces that fill the picture and exceed the anchors of the first.
         for longest in (640, 160):
-            if faces := self._look(picture, longest):
+            if faces := self._detect_at(picture, longest):
                 return faces
         return []
 
-    def _look(self, picture: np.ndarray, longest: int) -> list[Face]:
+    def _detect_at(self, picture: np.ndarray, longest: int) -> list[Face]:
+        """The faces of the picture at a longer side of at most `longest` px, zero-padded."""
         fixed = [side for side in self.input.shape[2:] if isinstance(side, int)]
         small, scale = downscale(picture, min([longest, *fixed]))
         height, width = (
             fixed if len(fixed) == 2 else (-(-side // 32) * 32 for side in small.shape[:2])
         )
         x = np.zeros((1, 3, height, width), np.float32)
-        x[0, :, : small.shape[0], : small.shape[1]] = small[..., ::-1].transpose(
-            2, 0, 1
-        )  # BGR, 0..255
-        answers = self.session.run(self.outputs, {self.input.name: x})
-        faces = decode(dict(zip(self.outputs, answers, strict=True)), width, self.least)
+        bgr = small[..., ::-1].transpose(2, 0, 1)  # YuNet's input: BGR, 0..255
+        x[0, :, : small.shape[0], : small.shape[1]] = bgr
+        arrays = self.session.run(self.outputs, {self.input.name: x})
+        faces = decode(dict(zip(self.outputs, arrays, strict=True)), width, self.min_score)
         return [face.rescale(1 / scale) for face in faces]
 
 
-def decode(outputs: dict[str, np.ndarray], width: int, least: float) -> list[Face]:
+def decode(outputs: dict[str, np.ndarray], width: int, min_score: float) -> list[Face]:
     """The faces in YuNet's raw outputs for an input `width` px wide, in input pixels.
 
-    Each stride has one anchor a cell, row by row, at the cell's corner; box centres and points are
-    offsets from it in strides, box sides are exponentials of strides.
+    Each stride has one anchor per cell, row by row, at the cell's corner. Box centres and points
+    are offsets from the anchor in units of the stride; box sides are logarithms of that unit.
     """
     faces = []
     for stride in STRIDES:
-        certainty = outputs[f"cls_{stride}"][0, :, 0] * outputs[f"obj_{stride}"][0, :, 0].clip(0, 1)
-        scores = np.sqrt(certainty.clip(0, 1))
-        for i in np.flatnonzero(scores >= least):
+        product = outputs[f"cls_{stride}"][0, :, 0] * outputs[f"obj_{stride}"][0, :, 0].clip(0, 1)
+        scores = np.sqrt(product.clip(0, 1))
+        for i in np.flatnonzero(scores >= min_score):
             row, column = divmod(int(i), width // stride)
             anchor = np.array([column, row], float)
-            shape = outputs[f"bbox_{stride}"][0, i].astype(float)
-            centre, sides = (anchor + shape[:2]) * stride, np.exp(shape[2:]) * stride
+            box = outputs[f"bbox_{stride}"][0, i].astype(float)
+            centre, sides = (anchor + box[:2]) * stride, np.exp(box[2:]) * stride
             points = (outputs[f"kps_{stride}"][0, i].reshape(5, 2) + anchor) * stride
             faces.append(Face(points, (*(centre - sides / 2), *sides), scores[i]))
     return non_max_suppression(faces)
 
 
 def locate(argument: str) -> Path:
-    """The ONNX file that an argument names, fetched from the Hub at its pinned revision."""
+    """The ONNX file of an argument, downloaded from the Hub at its pinned revision where needed.
+
+    Raises DetectorMissing for an argument that names no file.
+    """
     if not argument:
-        raise DetectorMissing(f"yunet needs its network: {WANTED}")
+        raise DetectorMissing(f"yunet needs its network: {USAGE}")
     if Path(argument).is_file():
         return Path(argument)
     match = re.fullmatch(r"([\w.-]+/[\w.-]+?)(?:/([\w./-]+\.onnx))?@([0-9a-f]{40})", argument)
     if not match:
-        raise DetectorMissing(f"there is no file {argument!r}; {WANTED}")
+        raise DetectorMissing(f"there is no file {argument!r}; {USAGE}")
     from huggingface_hub import errors, hf_hub_download
 
     name, file, revision = match.groups()
     try:
         return Path(hf_hub_download(name, file or FILE, revision=revision))
     except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise DetectorMissing(f"{argument} could not be fetched from the Hub ({reason})") from None
+        raise DetectorMissing(
+            f"{argument} could not be fetched from the Hub ({first_line(error)})"
+        ) from None

@@ -1,1 +1,1 @@
-"""The five-point network: where it looks, how it is trained."""
+"""The five-point network, its training windows and its training."""

@@ -1,4 +1,4 @@
-"""The five-point network: where the points lie in a 64 px grey window, and whether it is a face."""
+"""The five-point network: five landmarks and a face score from a 64 px grey window."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from ganmut.weights.storage import Weights, fill_module, read, write
 
 SIZE = 64
 WEIGHT = "faces/points"
-FLAT = 0.01  # least spread of a window that can show a face, of 0..1
+MIN_STD = 0.01  # of the pixels (0..1) of a window that can show a face
 LUMA = np.array(LUMA_WEIGHTS, np.float32)
 
 
 class FivePoints(nn.Module):
-    """A small residual network; windows are first brought to zero mean and unit spread."""
+    """A small residual network on standardised windows: five points and a face logit."""
 
     def __init__(self, width: int = 16):
         super().__init__()
@@ -40,11 +40,11 @@ class FivePoints(nn.Module):
 
     def forward(self, windows: Tensor) -> tuple[Tensor, Tensor]:
         """Points N x 5 x 2 (pixels) and face logits N of windows N x 1 x 64 x 64 in 0..1."""
-        spread, level = torch.std_mean(windows, (1, 2, 3), keepdim=True)
-        seen = self.neck(self.trunk((windows - level) / (spread + 1e-3)))
-        points = self.mean + self.points(seen).unflatten(1, (5, 2)) * (SIZE / 4)
-        # A window without any contrast is scaled-up rounding noise, and no face.
-        return points, self.face(seen)[:, 0] - 30 * (spread[:, 0, 0, 0] < FLAT)
+        std, mean = torch.std_mean(windows, (1, 2, 3), keepdim=True)
+        features = self.neck(self.trunk((windows - mean) / (std + 1e-3)))
+        points = self.mean + self.points(features).unflatten(1, (5, 2)) * (SIZE / 4)
+        # Standardising a window without contrast amplifies rounding noise: it is never a face.
+        return points, self.face(features)[:, 0] - 30 * (std[:, 0, 0, 0] < MIN_STD)
 
 
 class _Residual(nn.Module):
@@ -65,26 +65,25 @@ def _conv(before: int, after: int, stride: int = 1) -> nn.Sequential:
 
 @torch.no_grad()
 def locate_points(
-    network: FivePoints, picture: np.ndarray, guesses: np.ndarray
+    network: FivePoints, picture: np.ndarray, initial: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One look: points N x 5 x 2 (picture pixels) and scores N (0..1) from guesses N x 5 x 2.
+    """One pass: (points N x 5 x 2 in pixels of the picture, scores N in 0..1).
 
-    The picture is aligned by each guess and the network says where the points really are; looking
-    again from there is more precise. A guess that defines no alignment keeps its points and scores
-    0.
+    initial: N x 5 x 2, the points that align the windows; a second pass from the result is more
+    precise. Points that define no alignment are returned unchanged with score 0.
     """
-    points, scores = np.array(guesses, np.float64), np.zeros(len(guesses))
-    views, rows = [], []
+    points, scores = np.array(initial, np.float64), np.zeros(len(initial))
+    crops, rows = [], []
     for row, five in enumerate(points):
         try:
-            views.append(crop_face(picture, five, SIZE))
+            crops.append(crop_face(picture, five, SIZE))
             rows.append(row)
         except BadPoints:
             continue
     if rows:
-        windows = torch.from_numpy(np.stack([view @ LUMA for view, _ in views]))[:, None]
+        windows = torch.from_numpy(np.stack([crop @ LUMA for crop, _ in crops]))[:, None]
         found, logits = network(windows / 255)
-        for row, five, (_, transform) in zip(rows, found.double().numpy(), views, strict=True):
+        for row, five, (_, transform) in zip(rows, found.double().numpy(), crops, strict=True):
             points[row] = transform.inverse(five)
         scores[rows] = logits.sigmoid().double().numpy()
     return points, scores
@@ -93,21 +92,24 @@ def locate_points(
 def save_network(
     network: FivePoints, folder: str | Path, facts: dict, examples: Tensor, card: str
 ) -> Path:
-    """Writes the network as a weight folder, whole or not at all; `facts` go into its config.json.
+    """Writes the network as a weight folder, atomically; `facts` are added to its config.json.
 
-    examples: uint8 N x 1 x 64 x 64 windows whose answers are kept as golden tensors.
+    examples: uint8 N x 1 x 64 x 64 windows, stored with their outputs as golden tensors.
     """
 
-    def answers(written: Weights) -> dict[str, Tensor]:
+    def make_golden(written: Weights) -> dict[str, Tensor]:
         points, logits = build(written)(examples.float() / 255)
         return {"windows": examples, "points": points, "logits": logits}
 
     config = {"network": "five_points", "width": network.width, "size": SIZE, **facts}
-    return write(folder, "extractor", network.state_dict(), config, answers, card)
+    return write(folder, "extractor", network.state_dict(), config, make_golden, card)
 
 
 def build(weights: Weights) -> FivePoints:
-    """The network of a checked weight, ready to use; raises BadWeights where it does not fit."""
+    """The network of checked weights, frozen and in eval mode.
+
+    Raises BadWeights where its tensors do not fit.
+    """
     network = FivePoints(weights.config["width"])
     fill_module(network, weights)
     return network.eval().requires_grad_(False)
@@ -115,5 +117,5 @@ def build(weights: Weights) -> FivePoints:
 
 @cache
 def load_network(folder: str | Path | None = None) -> FivePoints:
-    """The network of a weight folder (by default the bundled one); raises BadWeights."""
+    """The network of a weight folder, by default the bundled one. Raises BadWeights."""
     return build(read(folder or bundled_root() / WEIGHT, "extractor"))

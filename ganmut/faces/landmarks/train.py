@@ -42,20 +42,20 @@ NOTE = (
 def read_faces(folder: str | Path, split: str, fill: float = 0.8) -> Tensor:
     """uint8 N x 1 x 128 x 128: the aligned faces of one split of a folder with metadata.jsonl.
 
-    Rows that say how much of the crop the picture covers (`fill`) are kept from `fill` on. Raises
-    BadData.
+    fill: least share of the crop inside its picture (column `fill`, 1 where absent). Raises BadData
+    without a metadata file or such rows, and for faces of another size.
     """
-    note = Path(folder) / "metadata.jsonl"
-    if not note.is_file():
+    metadata = Path(folder) / "metadata.jsonl"
+    if not metadata.is_file():
         raise BadData(
-            f"{note} is missing: data must be aligned {SIDE} px faces with a metadata.jsonl"
+            f"{metadata} is missing: data must be aligned {SIDE} px faces with a metadata.jsonl"
         )
-    rows = [json.loads(line) for line in note.read_text().splitlines() if line.strip()]
+    rows = [json.loads(line) for line in metadata.read_text().splitlines() if line.strip()]
     rows = [
         row for row in rows if row.get("split", "train") == split and row.get("fill", 1) >= fill
     ]
     if not rows:
-        raise BadData(f"{note}: no row with split {split!r} and fill >= {fill}")
+        raise BadData(f"{metadata}: no row with split {split!r} and fill >= {fill}")
     faces = torch.stack(
         [to_grey(pictures.read_image(Path(folder) / row["file_name"])) for row in rows]
     )
@@ -72,41 +72,50 @@ def train_points(
     batch: int = 96,
     rate: float = 2e-3,
     width: int = 16,
-    plain: int = 1800,
-    hard: int = 600,
+    random_negatives: int = 1800,
+    hard_negatives: int = 600,
     start: str | Path | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> dict:
-    """Trains on the train split of `data`, tests on its test split, writes the weight `out`.
+    """Trains on the train split of `data`, evaluates on its test split, writes the weight `out`.
 
-    plain, hard: how many faceless windows there are, and how many of those that the cascade takes
-    for faces. start: a weight folder to go on from instead of random weights. 2500 steps are about
-    six minutes on one free core. Returns the facts that go into config.json.
+    random_negatives, hard_negatives: numbers of windows without faces (`sample_negatives`) and of
+    false alarms (`mine_hard_negatives`). start: a weight folder to continue from. 2500 steps take
+    about six minutes on one core. Returns the facts that are added to config.json.
     """
     generator = seeded(seed)
     torch.manual_seed(seed)  # the initial weights
-    faces, views, started = read_faces(data, "train"), load_negative_images(), time.monotonic()
-    negatives = sample_negatives(faces, views, generator, plain)
-    negatives = torch.cat([negatives, mine_hard_negatives(faces, views, generator, hard)])
+    faces, backgrounds, started = (
+        read_faces(data, "train"),
+        load_negative_images(),
+        time.monotonic(),
+    )
+    negatives = torch.cat(
+        [
+            sample_negatives(faces, backgrounds, generator, random_negatives),
+            mine_hard_negatives(faces, backgrounds, generator, hard_negatives),
+        ]
+    )
     network, before = FivePoints(width), {}
     if start:
         network, before = load_network(start), read_config(start)
     network = copy.deepcopy(network).requires_grad_(True).train()
-    average = copy.deepcopy(network).eval().requires_grad_(False)
+    ema = copy.deepcopy(network).eval().requires_grad_(False)
     optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=1e-3)
     bar = trange(steps, unit="step", disable=not progress, file=sys.stderr)
     for step in bar:
+        # Linear warm-up over 100 steps, then cosine decay to 0.
+        decay = min(1, (step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
         for group in optimiser.param_groups:
-            group["lr"] = (
-                rate * min(1, (step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
-            )
+            group["lr"] = rate * decay
         rows = torch.randint(len(faces), (batch,), generator=generator)
         loss = points_loss(network, make_windows(faces[rows], negatives, generator))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        update_ema(average, network, min(0.998, step / (step + 20)))
+        # A growing decay keeps the random initial weights out of the average.
+        update_ema(ema, network, min(0.998, step / (step + 20)))
         if step % 50 == 0:
             bar.set_postfix(loss=f"{loss.item():.4f}")
     facts = {
@@ -118,17 +127,17 @@ def train_points(
         "start": before.get("sha256"),
         "minutes": round((time.monotonic() - started) / 60, 1),
         "seed": seed,
-        "test": evaluate(average, read_faces(data, "test"), negatives),
+        "test": evaluate(ema, read_faces(data, "test"), negatives),
     }
-    save_network(average, out, facts, examples(), card(facts))
+    save_network(ema, out, facts, examples(), card(facts))
     return facts
 
 
 def examples() -> Tensor:
     """uint8 2 x 1 x 64 x 64 golden windows: NASA's portrait of an astronaut, a cup of coffee."""
-    portrait, cup = samples.astronaut()[52:172, 164:284], samples.coffee()[100:220, 200:320]
-    views = [to_grey(portrait), to_grey(cup)]
-    return pictures.resize(torch.stack(views).float(), SIZE).round().clamp(0, 255).to(torch.uint8)
+    crops = samples.astronaut()[52:172, 164:284], samples.coffee()[100:220, 200:320]
+    windows = torch.stack([to_grey(crop) for crop in crops]).float()
+    return pictures.resize(windows, SIZE).round().clamp(0, 255).to(torch.uint8)
 
 
 def card(facts: dict) -> str:
@@ -138,70 +147,74 @@ def card(facts: dict) -> str:
     return f"""{front_matter(["face-alignment", "facial-landmarks"], "keypoint-detection")}
 # Five points of a face
 
-Finds the two eyes, the nose and the mouth corners in a 64 px grey window, and says whether it
-shows a face. The `builtin` detector looks with it at what scikit-image's cascade proposes.
+Locates the two eyes, the nose and the mouth corners in a 64 px grey window, and classifies whether
+it shows a face. The `builtin` detector applies it to the proposals of scikit-image's cascade.
 
 {facts["note"]}
 
 ## Training
 
-Windows are cut at random around aligned faces, so the points are known by construction: they are
-the alignment template's, seen from the window. The network therefore learns where the template
-lies, which is what an alignment needs; a wide-open mouth's own corners can lie elsewhere.
+Windows are sampled at random around aligned faces, so the points are known by construction: they
+are the points of the alignment template. The network therefore predicts the template's position, as
+alignment needs it; the corners of a wide-open mouth can lie elsewhere.
 
 {table(rows)}
 ## Measured on {test["faces"]} held-out faces (no person of the training split)
 
 {table({key: value for key, value in test.items() if key != "faces"})}
-Errors are mean distances in units of the distance between the eyes; `far` are windows placed as
-roughly as the cascade does, `near` as well as a second look does. `face auc`: probability that a
-face scores above a window without one.
+Errors are mean distances in units of the distance between the eyes, for windows placed with the
+error of the cascade (`far`) and of a second pass (`near`). `face auc`: probability that a window
+with a face scores above one without.
 
 ## Limits
 
-Upright faces up to about 35 degrees of roll, near frontal. Trained on adults, mostly of public
-life: expect more misses on children, veiled faces and strong profiles.
+Upright faces up to about 35 degrees of roll, near frontal. Trained mostly on adult public figures:
+expect more misses on children, covered faces and strong profiles.
 """
 
 
-def points_loss(network: FivePoints, shown: Windows) -> Tensor:
-    """Smooth L1 of the points (eye distances, faces only) plus cross-entropy of face or none."""
-    with autocast(shown.x.device):
-        points, logits = network(shown.x)
-    away = (points.float() - shown.points)[shown.face] / template_eye_distance(SIZE)
-    places = F.smooth_l1_loss(away, torch.zeros_like(away), beta=0.05)
-    return 5 * places + 0.5 * F.binary_cross_entropy_with_logits(logits.float(), shown.face.float())
+def points_loss(network: FivePoints, windows: Windows) -> Tensor:
+    """Smooth L1 of the points (in eye distances, faces only) plus cross-entropy of the face
+    score."""
+    with autocast(windows.x.device):
+        points, logits = network(windows.x)
+    error = (points.float() - windows.points)[windows.face] / template_eye_distance(SIZE)
+    regression = F.smooth_l1_loss(error, torch.zeros_like(error), beta=0.05)
+    target = windows.face.float()
+    return 5 * regression + 0.5 * F.binary_cross_entropy_with_logits(logits.float(), target)
 
 
 def template_eye_distance(size: int) -> float:
-    """Distance of the eyes in an aligned crop of `size` pixels."""
+    """Distance between the eyes in an aligned crop of `size` px, in pixels."""
     return float(np.linalg.norm(TEMPLATE[1] - TEMPLATE[0])) * size / SIDE
 
 
 @torch.no_grad()
-def update_ema(average: FivePoints, network: FivePoints, keep: float) -> None:
-    """Moves the averaged network (weights and statistics) a little towards the trained one."""
-    for kept, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
-        if kept.is_floating_point():
-            kept.lerp_(new, 1 - keep)
+def update_ema(ema: FivePoints, network: FivePoints, decay: float) -> None:
+    """Updates the moving average of weights and batch statistics in place."""
+    for mean, new in zip(ema.state_dict().values(), network.state_dict().values(), strict=True):
+        if mean.is_floating_point():
+            mean.lerp_(new, 1 - decay)
 
 
 @torch.no_grad()
 def evaluate(network: FivePoints, faces: Tensor, negatives: Tensor) -> dict[str, float]:
-    """Mean point error in eye distances, placed roughly (far) and well (near), and face AUC."""
+    """Mean point errors in eye distances under the jitters FAR and NEAR, and the face AUC."""
     result: dict[str, float] = {"faces": len(faces)}
-    shown = make_windows(faces, negatives, seeded(1))
-    _, logits = network(shown.x)
-    for name, part in (("far", FAR), ("near", NEAR)):
-        placed = make_windows(faces, negatives, seeded(2), negative_share=0.0, jitter=part)
-        away = (network(placed.x)[0] - placed.points).norm(dim=-1) / template_eye_distance(SIZE)
-        result[f"error_{name}"] = round(float(away.mean()), 4)
-    yes, no = logits[shown.face], logits[~shown.face]
-    result["face_auc"] = round(float((yes[:, None] > no[None]).float().mean()), 4)
+    windows = make_windows(faces, negatives, seeded(1))
+    _, logits = network(windows.x)
+    for name, jitter in (("far", FAR), ("near", NEAR)):
+        placed = make_windows(faces, negatives, seeded(2), negative_share=0.0, jitter=jitter)
+        error = (network(placed.x)[0] - placed.points).norm(dim=-1) / template_eye_distance(SIZE)
+        result[f"error_{name}"] = round(float(error.mean()), 4)
+    positive, negative = logits[windows.face], logits[~windows.face]
+    auc = (positive[:, None] > negative[None]).float().mean()
+    result["face_auc"] = round(float(auc), 4)
     return result
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Trains and prints the facts as JSON; exit code 2 for unusable data or weights."""
     parser = argparse.ArgumentParser(
         prog="python -m ganmut.faces.landmarks.train", description=__doc__
     )
@@ -212,7 +225,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--steps", default=2500, type=int, help="steps of 96 windows (default: %(default)s)"
     )
-    parser.add_argument("--start", help="weight folder to go on from (default: random weights)")
+    parser.add_argument("--start", help="weight folder to continue from (default: random weights)")
     parser.add_argument("--rate", default=2e-3, type=float, help="(default: %(default)s)")
     parser.add_argument("--seed", default=0, type=int)
     options = parser.parse_args(arguments)
