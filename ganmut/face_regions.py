@@ -1,7 +1,7 @@
-"""Where eyes, nose and mouth lie in the one crop (ganmut.datasets.base.CROP): fixed boxes.
+"""Boxes of the eyes, the nose and the mouth in the aligned crop (ganmut.datasets.base.CROP).
 
-Every face is aligned to the same five points, so that one box a part fits all of them; the boxes
-are EF-GAN's (40 x 92, 40 x 48 and 40 x 60 pixels of 128), centred where the points are.
+All faces are aligned to the same five points, so the boxes are fixed. Their sizes are EF-GAN's
+(Wu et al. 2020): 40 x 92, 40 x 48 and 40 x 60 pixels of 128 (height x width).
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-# Centre x, centre y, width, height, in a crop of 128 px. The nose's box reaches up to its bridge,
-# which wrinkles, the eyes' to the brows.
-PARTS = {"eyes": (64, 52, 92, 40), "nose": (64, 70, 48, 40), "mouth": (64, 98, 60, 40)}
+# Centre x, centre y, width, height in a crop of 128 px. The box of the eyes includes the brows,
+# that of the nose the bridge, which wrinkles.
+REGIONS = {"eyes": (64, 52, 92, 40), "nose": (64, 70, 48, 40), "mouth": (64, 98, 60, 40)}
 SIDE = 128
 
 
 class Box(NamedTuple):
-    """A rectangle of a picture, in pixels."""
+    """A rectangle of an image, in pixels."""
 
     top: int
     left: int
@@ -25,18 +25,21 @@ class Box(NamedTuple):
     width: int
 
     def crop(self, x: Tensor) -> Tensor:
-        """... x height x width of ... x S x S (a view)."""
+        """The box of x: ... x S x S -> ... x height x width, a view."""
         return x[..., self.top : self.top + self.height, self.left : self.left + self.width]
 
 
 def region_boxes(size: int) -> dict[str, Box]:
-    """The boxes of the parts in a crop of `size` px: sides rounded up to multiples of 4, at least
-    8, all inside the crop. Raises ValueError for a crop too small to have parts."""
+    """Name -> box of each region in a crop of `size` px.
+
+    Sides are rounded up to multiples of 4 and are at least 8; all boxes lie inside the crop. Raises
+    ValueError below 32 px.
+    """
     if size < 32:
-        raise ValueError(f"parts of a face need a crop of at least 32 px, got {size}")
+        raise ValueError(f"face regions need a crop of at least 32 px, got {size}")
     boxes = {}
-    for part, (x, y, *sides) in PARTS.items():
+    for name, (x, y, *sides) in REGIONS.items():
         width, height = (max(8, -(-side * size // (4 * SIDE)) * 4) for side in sides)
         left, top = round(x * size / SIDE - width / 2), round(y * size / SIDE - height / 2)
-        boxes[part] = Box(min(top, size - height), min(left, size - width), height, width)
+        boxes[name] = Box(min(top, size - height), min(left, size - width), height, width)
     return boxes

@@ -1,5 +1,5 @@
-"""Bytes <-> [-1, 1], antialiased resize, grids, PNG: the one place where pictures change their
-form."""
+"""Image tensors and files: uint8 <-> [-1, 1], antialiased resize, augmentation, reading,
+writing."""
 
 from __future__ import annotations
 
@@ -17,14 +17,12 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
-
-
 # Weights of R, G, B in the luma of ITU-R BT.601.
 LUMA_WEIGHTS = (0.299, 0.587, 0.114)
 
 
 class BadImage(ValueError):
-    """A file that cannot be read as a picture; the message names the file and says why."""
+    """A file cannot be read as an image; the message names the file and the reason."""
 
 
 def to_float(images: Tensor) -> Tensor:
@@ -38,58 +36,63 @@ def to_uint8(images: Tensor) -> Tensor:
 
 
 def luma(images: Tensor) -> Tensor:
-    """N x 3 x H x W float -> N x 1 x H x W: how light a picture is (ITU-R BT.601), same range."""
+    """N x 3 x H x W float -> N x 1 x H x W luma (ITU-R BT.601) in the same range."""
     weights = images.new_tensor(LUMA_WEIGHTS)[:, None, None]
     return (images * weights).sum(1, keepdim=True)
 
 
 def resize(images: Tensor, size: int) -> Tensor:
-    """N x C x H x W float -> N x C x size x size, bilinear and antialiased; unchanged where the
-    size is right."""
+    """N x C x H x W float -> N x C x size x size, bilinear and antialiased; the same tensor where
+    the size is `size` already."""
     if images.shape[-2:] == (size, size):
         return images
     return F.interpolate(images, (size, size), mode="bilinear", antialias=True, align_corners=False)
 
 
-def jitter(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-    """N x C x H x W in [-1, 1] -> the same pictures, each turned by up to 6 degrees times strength,
-    shifted by 4 % of the side, scaled by 6 %, its contrast and its light changed by 10 %; what
-    comes in from outside repeats the border."""
+def augment(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    """N x C x H x W in [-1, 1] -> the images with a random affine and intensity change each.
+
+    At strength 1: rotation up to 6 degrees, shift 4 % of the side, scale 6 %, contrast 10 %,
+    brightness 0.1; other strengths multiply these. The border is repeated.
+    """
     draw = 2 * torch.rand(6, len(images), generator=generator).to(images.device) - 1
-    turn, right, down, scale, contrast, light = strength * draw
-    turn, scale = torch.deg2rad(6 * turn), 1 + 0.06 * scale
-    cosine, sine = turn.cos() * scale, turn.sin() * scale
-    rows = [cosine, -sine, 0.08 * right, sine, cosine, 0.08 * down]  # a side is 2 long
-    where = F.affine_grid(torch.stack(rows, 1).view(-1, 2, 3), list(images.shape), False)
-    moved = F.grid_sample(images, where, "bicubic", "border", align_corners=False)
-    lit = moved * (1 + 0.1 * contrast[:, None, None, None]) + 0.1 * light[:, None, None, None]
-    return lit.clamp(-1, 1)
+    rotation, right, down, scale, contrast, brightness = strength * draw
+    rotation, scale = torch.deg2rad(6 * rotation), 1 + 0.06 * scale
+    cosine, sine = rotation.cos() * scale, rotation.sin() * scale
+    # In affine_grid's coordinates a side is 2 long: a shift of 4 % is 0.08.
+    rows = [cosine, -sine, 0.08 * right, sine, cosine, 0.08 * down]
+    grid = F.affine_grid(torch.stack(rows, 1).view(-1, 2, 3), list(images.shape), False)
+    moved = F.grid_sample(images, grid, "bicubic", "border", align_corners=False)
+    contrast, brightness = contrast[:, None, None, None], brightness[:, None, None, None]
+    return (moved * (1 + 0.1 * contrast) + 0.1 * brightness).clamp(-1, 1)
 
 
 def cutout(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """N x C x H x W -> the same pictures, each with a square of `share` of the side in its own mean
-    instead, anywhere about the picture (Cutout: DeVries & Taylor 2017)."""
+    """N x C x H x W -> the images with a random square each replaced by the image's mean colour.
+
+    share: side of the square, in sides of the image. The centre is anywhere in the image (Cutout,
+    DeVries and Taylor 2017).
+    """
     height, width = images.shape[-2:]
     draw = torch.rand(2, len(images), 1, generator=generator).to(images.device)
 
-    def hidden(centre: Tensor, side: int) -> Tensor:
-        place = (torch.arange(side, device=images.device) + 0.5) / side
-        return (place - centre).abs() < share / 2
+    def is_inside(centre: Tensor, side: int) -> Tensor:
+        position = (torch.arange(side, device=images.device) + 0.5) / side
+        return (position - centre).abs() < share / 2
 
-    gone = hidden(draw[0], height)[:, :, None] & hidden(draw[1], width)[:, None, :]
-    return torch.where(gone[:, None], images.mean((-2, -1), keepdim=True), images)
+    mask = is_inside(draw[0], height)[:, :, None] & is_inside(draw[1], width)[:, None, :]
+    return torch.where(mask[:, None], images.mean((-2, -1), keepdim=True), images)
 
 
 def read_image(path: str | Path | BinaryIO) -> np.ndarray:
-    """H x W x 3 uint8 RGB of a picture file, turned upright by its EXIF; raises BadImage with the
-    file's name.
+    """H x W x 3 uint8 RGB of an image file, rotated upright by its EXIF tag.
 
-    Grey, palette, CMYK and 16-bit pictures become RGB; transparency is laid on white; of an
-    animation the first frame.
+    Grey, palette, CMYK and 16-bit images become RGB; transparent images get a white background; of
+    an animation the first frame is read. Raises BadImage with the name of the file.
     """
     try:
         with warnings.catch_warnings():
-            # Damaged EXIF, odd palettes: what Pillow only complains of does not harm the pixels.
+            # Pillow warns about damaged EXIF and palettes, which do not affect the pixels.
             warnings.simplefilter("ignore", UserWarning)
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as file:
@@ -97,28 +100,27 @@ def read_image(path: str | Path | BinaryIO) -> np.ndarray:
     except FileNotFoundError:
         raise BadImage(f"{path}: there is no such file") from None
     except UnidentifiedImageError:
-        raise BadImage(f"{path}: not a picture that Pillow can read") from None
+        raise BadImage(f"{path}: not an image that Pillow can read") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise BadImage(
             f"{path}: more than {Image.MAX_IMAGE_PIXELS} pixels; scale it down"
         ) from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise BadImage(f"{path}: damaged or not a picture ({error})") from None
+        raise BadImage(f"{path}: damaged or not an image ({error})") from None
 
 
 def to_rgb(picture: Image.Image) -> np.ndarray:
     """H x W x 3 uint8 RGB of a Pillow picture in any mode."""
-    if picture.mode.startswith(
-        ("I", "F")
-    ):  # 16-bit grey: Pillow's own conversion clips instead of scaling
+    if picture.mode.startswith(("I", "F")):
+        # 16-bit grey: Pillow's own conversion clips instead of scaling.
         values = np.nan_to_num(np.asarray(picture, np.float64), nan=0, posinf=0, neginf=0)
         top = 65535.0 if values.max() > 255 else 255.0
         grey = np.clip(values / top * 255, 0, 255).round().astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
     if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
         picture = picture.convert("RGBA")
-        ground = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(ground, picture)
+        white = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(white, picture)
     return np.asarray(picture.convert("RGB"))
 
 
@@ -133,23 +135,22 @@ def to_array(images: Tensor) -> np.ndarray:
 
 
 def make_grid(images: Tensor, columns: int, gap: int = 2) -> Tensor:
-    """N x 3 x H x W uint8 -> one 3 x H' x W' uint8 picture with `columns` per row, white gaps
-    between."""
+    """N x 3 x H x W uint8 -> one 3 x H' x W' uint8 image, `columns` per row, with white gaps of
+    `gap` px."""
     n, _, height, width = images.shape
     rows = -(-n // columns)
-    sheet = images.new_full(
-        (3, rows * (height + gap) - gap, columns * (width + gap) - gap), 255, dtype=torch.uint8
-    )
+    sides = rows * (height + gap) - gap, columns * (width + gap) - gap
+    grid = images.new_full((3, *sides), 255, dtype=torch.uint8)
     for i, image in enumerate(images):
         top, left = (i // columns) * (height + gap), (i % columns) * (width + gap)
-        sheet[:, top : top + height, left : left + width] = image
-    return sheet
+        grid[:, top : top + height, left : left + width] = image
+    return grid
 
 
 def write_png(path: str | Path, image: Tensor | np.ndarray, source: str = "") -> Path:
-    """Writes 3 x H x W (tensor) or H x W x 3 (array) uint8 as PNG, whole or not at all.
+    """Writes 3 x H x W (tensor) or H x W x 3 (array) uint8 as PNG, atomically; returns the path.
 
-    source: what made the picture, kept in the file (see `read_source`).
+    source: origin of the image, stored in the file (see `read_source`).
     """
     pixels = to_array(image) if isinstance(image, Tensor) else image
     buffer, notes = io.BytesIO(), PngInfo()
@@ -160,7 +161,7 @@ def write_png(path: str | Path, image: Tensor | np.ndarray, source: str = "") ->
 
 
 def read_source(path: str | Path) -> str:
-    """What made a picture, as `write_png` kept it; "" where the file does not say."""
+    """The `source` that `write_png` stored in a file, or ""."""
     try:
         with Image.open(path, formats=("PNG",)) as picture:
             return str(picture.info.get("Source", ""))
@@ -169,7 +170,7 @@ def read_source(path: str | Path) -> str:
 
 
 def write_atomic(path: str | Path, content: bytes | str) -> Path:
-    """Writes a file whole or not at all: a temporary file beside it, fsync, rename."""
+    """Writes a file atomically (temporary file beside it, fsync, rename) and returns its path."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

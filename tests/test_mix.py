@@ -80,12 +80,12 @@ def test_what_is_no_mixture_is_refused(tmp_path, spec, words):
 
 def test_jitter_is_small_and_repeatable():
     ramp = torch.linspace(-0.8, 0.8, SIZE).expand(6, 3, SIZE, SIZE).contiguous()
-    again = [images.jitter(ramp, 1.0, torch.Generator().manual_seed(3)) for _ in range(2)]
+    again = [images.augment(ramp, 1.0, torch.Generator().manual_seed(3)) for _ in range(2)]
     assert torch.equal(*again)
-    assert torch.allclose(images.jitter(ramp, 0.0, torch.Generator()), ramp, atol=1e-5)
+    assert torch.allclose(images.augment(ramp, 0.0, torch.Generator()), ramp, atol=1e-5)
     change = (again[0] - ramp).abs().mean(dim=(1, 2, 3))
     assert change.min() > 0.005 and change.max() < 0.3
-    assert images.jitter(ramp, 3.0, torch.Generator()).abs().max() <= 1
+    assert images.augment(ramp, 3.0, torch.Generator()).abs().max() <= 1
 
 
 def test_a_jitter_beyond_sense_is_refused():

@@ -216,7 +216,7 @@ class Method(nn.Module, ABC):
         # colours.
         light = x.mean(1, keepdim=True)
         if self.config.head_augment:
-            light = images.jitter(light, self.config.head_augment, self.rng)
+            light = images.augment(light, self.config.head_augment, self.rng)
         if self.config.head_cutout:
             light = images.cutout(light, self.config.head_cutout, self.rng)
         return (

@@ -47,7 +47,7 @@ class Sampler:
         if mirrored is not None:
             x = torch.where(mirrored.to(self.device)[:, None, None, None], x.flip(3), x)
         if self.recipe.augment:
-            x = images.jitter(x, self.recipe.augment, rng)
+            x = images.augment(x, self.recipe.augment, rng)
         x = x.contiguous(memory_format=hardware.memory_format(self.device))
         units = None if faces.units is None else faces.units[rows].to(self.device)
         return Batch(x, faces.emotion[rows].to(self.device), units)
