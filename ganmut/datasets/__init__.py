@@ -1,4 +1,4 @@
-"""Where faces come from: one file is one source."""
+"""Data sources: labelled faces of a split as a FaceSet. One file is one source."""
 
 from ganmut.datasets.base import CROP, SOURCES, BadData, Batch, FaceSet, Source, open_source
 

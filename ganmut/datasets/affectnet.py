@@ -6,7 +6,8 @@ The release of 2017:
 The release with 8 labels:
     train_set/images/<n>.jpg, train_set/annotations/<n>_exp.npy, and val_set likewise
     (as class folders: train/<0..7>/*.jpg, and val likewise)
-The published validation set serves as test: the test set was never published. Nobody is named.
+The published validation set serves as `test`, because the test set was never published. The data
+has no person ids.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ COLUMNS = (
 
 @SOURCES.register("affectnet")
 class AffectNet(DirectorySource):
-    """AffectNet as it was handed out; none, uncertain and no-face are left out and counted."""
+    """AffectNet in its published layout; none, uncertain and no-face are counted and left out."""
 
     expected = (
         "expected Manually_Annotated_Images and Manually_Annotated_file_lists/training.csv (2017), "
@@ -58,31 +59,37 @@ class AffectNet(DirectorySource):
     )
 
     def list_rows(self, row_filter: RowFilter) -> Iterator[Row]:
-        if folder := self._of_2017():
-            yield from self._published(folder, row_filter)
+        if folder := self._images_2017():
+            yield from self._rows_2017(folder, row_filter)
             return
         for folder in sorted(path for path in self.root.iterdir() if path.is_dir()):
             word = folder.name.lower().removesuffix("_set").removesuffix("_class")
-            if split := SPLIT_WORDS.get(word, ""):
-                part = self._annotated if (folder / "annotations").is_dir() else self._classes
-                yield from part(folder, "test" if split == "validation" else split, row_filter)
+            split = SPLIT_WORDS.get(word, "")
+            split = "test" if split == "validation" else split
+            if split and (folder / "annotations").is_dir():
+                yield from self._annotated(folder, split, row_filter)
+            elif split:
+                yield from self._classes(folder, split, row_filter)
 
-    def _of_2017(self) -> Path | None:
-        """The pictures' folder of the release of 2017, possibly one level down."""
+    def _images_2017(self) -> Path | None:
+        """The image folder of the release of 2017, at the root or one level below it, or None."""
         name = "Manually_Annotated_Images"
         return next(iter([*self.root.glob(name), *self.root.glob(f"*/{name}")]), None)
 
-    def _published(self, folder: Path, row_filter: RowFilter) -> Iterator[Row]:
-        beside = [folder.parent, self.root]
-        places = [place for one in beside for place in (one / "Manually_Annotated_file_lists", one)]
+    def _rows_2017(self, folder: Path, row_filter: RowFilter) -> Iterator[Row]:
+        """The rows of training.csv and validation.csv; raises BadData without training.csv."""
+        parents = (folder.parent, self.root)
+        places = [place for p in parents for place in (p / "Manually_Annotated_file_lists", p)]
         lists = next((place for place in places if (place / "training.csv").is_file()), None)
         if lists is None:
             raise BadData(f"{folder.parent} has no training.csv; {self.expected}")
         for file, split in (("training.csv", "train"), ("validation.csv", "test")):
             if (lists / file).is_file():
-                yield from self._listed(lists / file, folder, split, row_filter)
+                yield from self._csv_rows(lists / file, folder, split, row_filter)
 
-    def _listed(self, path: Path, folder: Path, split: str, row_filter: RowFilter) -> Iterator[Row]:
+    def _csv_rows(
+        self, path: Path, folder: Path, split: str, row_filter: RowFilter
+    ) -> Iterator[Row]:
         with open(path, encoding="utf-8-sig", newline="") as file:
             for cells in (reader := csv.reader(file)):
                 if cells and cells[0] == COLUMNS[0]:
@@ -91,34 +98,36 @@ class AffectNet(DirectorySource):
                     row_filter.reject(
                         f"{path.name} line {reader.line_num}", "fewer columns than published"
                     )
-                elif label := named(cells[6], cells[0], row_filter):
+                elif label := parse_label(cells[6], cells[0], row_filter):
                     yield from self.file_row(folder / cells[0], row_filter, label, split=split)
 
     def _annotated(self, folder: Path, split: str, row_filter: RowFilter) -> Iterator[Row]:
         files = list(list_images(folder / "images"))
         for path in tqdm(files, desc=f"labels of {folder.name}", disable=len(files) < 5000):
-            note = folder / "annotations" / f"{path.stem}_exp.npy"
+            annotation = folder / "annotations" / f"{path.stem}_exp.npy"
             key = f"{folder.name}/images/{path.name}"
             try:
-                cell = np.load(note, allow_pickle=False)  # a 0-d array, text in most releases
+                cell = np.load(annotation, allow_pickle=False)  # 0-d, text in most copies
             except FileNotFoundError:
                 row_filter.reject(key, "no annotation")
                 continue
             except (OSError, ValueError):
                 row_filter.reject(key, "annotation cannot be read")
                 continue
-            if label := named(str(cell.reshape(-1)[0]) if cell.size == 1 else "", key, row_filter):
+            text = str(cell.reshape(-1)[0]) if cell.size == 1 else ""
+            if label := parse_label(text, key, row_filter):
                 yield from self.file_row(path, row_filter, label, split=split)
 
     def _classes(self, folder: Path, split: str, row_filter: RowFilter) -> Iterator[Row]:
         for group in sorted(path for path in folder.iterdir() if path.is_dir()):
             for path in list_images(group):
-                if label := named(group.name, f"{folder.name}/{group.name}", row_filter):
+                if label := parse_label(group.name, f"{folder.name}/{group.name}", row_filter):
                     yield from self.file_row(path, row_filter, label, split=split)
 
 
-def named(cell: str, key: str, row_filter: RowFilter) -> str:
-    """The emotion of an id 0..10; "" where it is none (counted) or no id (noted)."""
+def parse_label(cell: str, key: str, row_filter: RowFilter) -> str:
+    """The emotion of an id 0..10, or "" where the row is skipped (no emotion) or rejected (no
+    id)."""
     try:
         label = IDS[int(float(cell))] if float(cell) >= 0 else ""
     except (ValueError, IndexError):

@@ -23,7 +23,7 @@ CROP = "arcface128_up7"
 
 
 class BadData(ValueError):
-    """Unusable data: empty, unlabelled, unreadable; the message says what is expected."""
+    """Data cannot be used: empty, unlabelled or unreadable; the message says what is expected."""
 
 
 @dataclass(frozen=True)
@@ -90,12 +90,12 @@ class FaceSet:
         """uint8 n x 3 x S x S of some faces (all by default)."""
         if isinstance(self.images, Tensor):
             return self.images if indices is None else self.images[indices]
-        # NumPy takes a one-element tensor for a plain index: a batch of one would lose its axis.
+        # NumPy treats a one-element tensor as a plain index: a batch of one would lose its axis.
         rows = np.asarray(indices) if isinstance(indices, Tensor) else indices
         return torch.as_tensor(self.images if rows is None else np.asarray(self.images[rows]))
 
     def select(self, indices: Tensor) -> FaceSet:
-        """The FaceSet of some of its faces; the fingerprint names the choice."""
+        """The FaceSet of the faces at `indices` (int64 n); its fingerprint includes them."""
         parts = {
             name: None if getattr(self, name) is None else getattr(self, name)[indices]
             for name in ("units", "person", "source_id")

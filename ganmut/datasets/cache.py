@@ -1,8 +1,7 @@
-"""Faces rendered or decoded once: a memory-mapped uint8 array on disk, so a second start is
-instant.
+"""Cache of rendered and decoded images: memory-mapped uint8 arrays on disk.
 
-`~/.cache/ganmut` (or GANMUT_CACHE) holds `<key>-<size>.npy`, and for decoded pictures a `.json` of
-the same name that says which could not be read. Any of it may be deleted at any time.
+`~/.cache/ganmut` (or GANMUT_CACHE) holds `<key>-<size>.npy`, and for decoded images a `.json` of
+the same name that lists unreadable ones. The cache may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -21,16 +20,16 @@ from tqdm import tqdm
 from ganmut.datasets.base import BadData
 from ganmut.images import BadImage, resize, to_tensor, write_atomic
 
-CHUNK = 256  # pictures between two looks at the progress bar
+CHUNK = 256  # images between two updates of the progress bar
 
 
 def cache_root() -> Path:
-    """The folder of the decoded pictures."""
+    """The folder of the cache: GANMUT_CACHE, else ~/.cache/ganmut."""
     return Path(os.environ.get("GANMUT_CACHE") or Path.home() / ".cache" / "ganmut")
 
 
 def crop_square(pixels: np.ndarray, size: int) -> np.ndarray:
-    """3 x size x size uint8 of H x W x 3 uint8: the centre square, antialiased; never stretched."""
+    """3 x size x size uint8: the centre square of H x W x 3 uint8, resized with antialiasing."""
     height, width, _ = pixels.shape
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
@@ -39,11 +38,11 @@ def crop_square(pixels: np.ndarray, size: int) -> np.ndarray:
 
 
 def cached_array(key: str, count: int, size: int, make: Callable[[Path], None]) -> np.ndarray:
-    """uint8 count x 3 x size x size, memory-mapped: `make` writes the file the first time only.
+    """uint8 count x 3 x size x size, memory-mapped; `make` writes the file where it is missing.
 
-    The key names the content. The file appears only when it is whole. Copy-on-write: a change stays
-    in this process, and PyTorch takes the array without a warning. Raises BadData where the disk
-    has no room.
+    key: identifies the content. The file is created atomically. The mapping is copy-on-write:
+    changes stay in this process, and torch.from_numpy does not warn about a read-only array. Raises
+    BadData where the disk is full or cannot be written.
     """
     array = cache_root() / f"{key}-{size}.npy"
     if not array.is_file():
@@ -60,7 +59,7 @@ def cached_array(key: str, count: int, size: int, make: Callable[[Path], None]) 
 
 
 def create_array(path: Path, count: int, size: int) -> np.memmap:
-    """A new file for count x 3 x size x size uint8, to be filled and flushed."""
+    """A new memory-mapped file of count x 3 x size x size uint8, to be filled and flushed."""
     return open_memmap(path, mode="w+", dtype=np.uint8, shape=(count, 3, size, size))
 
 
@@ -71,21 +70,21 @@ def cached_images(
     read: Callable[[int], np.ndarray],
     progress: bool = True,
 ) -> tuple[np.ndarray, dict[int, str]]:
-    """(uint8 count x 3 x size x size, memory-mapped; row -> why it could not be read, zeros there).
+    """(uint8 count x 3 x size x size, memory-mapped; unreadable: row -> reason, with zeros there).
 
-    read(row) gives H x W x 3 uint8 or raises BadImage; it is called from several threads, and not
-    at all where the cache holds `key` at this size. Raises BadData where the disk has no room.
+    read(row) returns H x W x 3 uint8 or raises BadImage. It is called from several threads, and
+    only where the cache lacks `key` at this size. Raises BadData as `cached_array`.
     """
-    notes = cache_root() / f"{key}-{size}.json"
+    failures = cache_root() / f"{key}-{size}.json"
 
     def make(path: Path) -> None:
         bad = _decode_images(path, count, size, read, progress)
-        write_atomic(notes, json.dumps({"pictures": count, "unreadable": bad}))
+        write_atomic(failures, json.dumps({"pictures": count, "unreadable": bad}))
 
-    if not notes.is_file():  # without it nobody knows what could not be read
+    if not failures.is_file():  # decode again: the array does not say which rows are unreadable
         (cache_root() / f"{key}-{size}.npy").unlink(missing_ok=True)
     array = cached_array(key, count, size, make)
-    bad = json.loads(notes.read_text())["unreadable"]
+    bad = json.loads(failures.read_text())["unreadable"]
     return array, {int(row): reason for row, reason in bad.items()}
 
 
@@ -95,16 +94,16 @@ def _decode_images(
     target = create_array(path, count, size)
     bad: dict[int, str] = {}
 
-    def one(row: int) -> None:
+    def decode(row: int) -> None:
         try:
             target[row] = crop_square(read(row), size)
         except BadImage as error:
             bad[row] = str(error)
 
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
-        bar = tqdm(total=count, desc="decoding", unit="picture", disable=not progress)
+        bar = tqdm(total=count, desc="decoding", unit="image", disable=not progress)
         for rows in _chunks(count):
-            list(pool.map(one, rows))
+            list(pool.map(decode, rows))
             bar.update(len(rows))
         bar.close()
     target.flush()
@@ -126,6 +125,6 @@ def _require_disk_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise BadData(
-            f"{folder} has {free >> 20} MB free, the decoded pictures need {needed >> 20} MB; "
+            f"{folder} has {free >> 20} MB free, the decoded images need {needed >> 20} MB; "
             "set GANMUT_CACHE to another folder"
         )

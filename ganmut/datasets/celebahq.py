@@ -1,13 +1,13 @@
-"""Source "celebahq:PATH": CelebA-HQ (Karras et al. 2018), as CelebAMask-HQ packs it.
+"""Source "celebahq:PATH": CelebA-HQ (Karras et al. 2018) in the layout of CelebAMask-HQ.
 
     CelebA-HQ-img/<n>.jpg                 30,000 pictures
     openface/<n>.csv                      or openface=PATH, a folder or one csv
-    CelebA-HQ-to-CelebA-mapping.txt       optional: which picture of CelebA each one was
-    identity_CelebA.txt                   optional, from CelebA: who that is
+    CelebA-HQ-to-CelebA-mapping.txt       optional: the CelebA image of each image
+    identity_CelebA.txt                   optional, from CelebA: the person in each CelebA image
 
-With the mapping the splits are CelebA's own (its first 162,770 pictures train, the next 19,867
-validate, the rest test), which no person crosses. It has no emotions: the one that the units show
-stands in (emotions.emotion_from_units).
+With the mapping the splits are CelebA's own, which share no person: its first 162,770 images train,
+the next 19,867 are validation, the rest is test. The data has no emotion labels: each face is
+labelled by its action units (ganmut.emotions.emotion_from_units).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ganmut.datasets.base import SOURCES, BadData
 from ganmut.datasets.directory import DirectorySource, list_images
 from ganmut.datasets.records import Row, RowFilter
 
-MAPPING, WHO = "CelebA-HQ-to-CelebA-mapping.txt", "identity_CelebA.txt"
+MAPPING, PERSONS = "CelebA-HQ-to-CelebA-mapping.txt", "identity_CelebA.txt"
 LAST_TRAIN, LAST_VALIDATION = 162770, 182637
 
 
@@ -31,30 +31,35 @@ class CelebAHQ(DirectorySource):
     label_by_units = True
 
     def list_rows(self, row_filter: RowFilter) -> Iterator[Row]:
-        origins = {row[0]: row[2] for row in columns(self.root / MAPPING, 3)}
-        who = {row[0]: row[1] for row in columns(self.root / WHO, 2)}
+        originals = {row[0]: row[2] for row in read_columns(self.root / MAPPING, 3)}
+        persons = {row[0]: row[1] for row in read_columns(self.root / PERSONS, 2)}
         for path in list_images(self.folder("CelebA-HQ-img")):
-            original = origins.get(path.stem)
-            if origins and original is None:
+            original = originals.get(path.stem)
+            if originals and original is None:
                 row_filter.reject(f"{path.parent.name}/{path.name}", f"not in {MAPPING}")
                 continue
-            person = who.get(original or "", "") if who else None
-            yield from self.file_row(path, row_filter, "", split=split(original), person=person)
+            person = persons.get(original or "", "") if persons else None
+            split = celeba_split(original)
+            yield from self.file_row(path, row_filter, "", split=split, person=person)
 
 
-def split(original: str | None) -> str:
-    """The split of a picture of CelebA, such as 119613.jpg; "" where it is not known."""
+def celeba_split(original: str | None) -> str:
+    """The split of a CelebA image such as "119613.jpg", or "" where it is unknown."""
     if original is None or not Path(original).stem.isdecimal():
         return ""
     number = int(Path(original).stem)
     return "train" if number <= LAST_TRAIN else "val" if number <= LAST_VALIDATION else "test"
 
 
-def columns(path: Path, count: int) -> list[list[str]]:
-    """The words of each line of an optional table, its heading passed over."""
+def read_columns(path: Path, count: int) -> list[list[str]]:
+    """The words of each line of an optional table without its header; [] without the file.
+
+    Raises BadData for a line with another number of words.
+    """
     if not path.is_file():
         return []
     lines = [line.split() for line in path.read_text().splitlines() if line.strip()]
     if any(len(words) != count for words in lines):
         raise BadData(f"{path} must have {count} columns in every line")
+    # Lines of data name an image file, in the last column of the mapping, else in the first one.
     return [words for words in lines if Path(words[-1 if count == 3 else 0]).suffix]

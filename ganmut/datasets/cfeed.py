@@ -1,10 +1,10 @@
 """Source "cfeed:PATH": Compound Facial Expressions of Emotion (Du, Tao and Martinez 2014).
 
     CFEE_Database_230/01-04/Images1/02_339_3470.jpg   expression 02, person 339, picture 3470
-    CFEE_Database_230/names.csv                       optional: id,name of the compound expressions
+    CFEE_Database_230/names.csv                       optional: id,name of all expressions
 
-01 is neutral, 02..07 the basic emotions, the rest compounds whose names the owners give in the
-sheet "summary" of AU_annotation_all_subjects.xls: save it as names.csv to use them.
+01 is neutral, 02..07 are the basic emotions, the others are compound expressions. To use these,
+save the sheet "summary" of the owners' AU_annotation_all_subjects.xls as names.csv.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NAME = re.compile(r"(?P<expression>\d{2})_(?P<person>\d+)_\d+")
 
 @SOURCES.register("cfeed")
 class CFEED(DirectorySource):
-    """CFEED; without names.csv only neutral and the six basic emotions, the others counted."""
+    """CFEED; without names.csv the compound expressions are counted and left out."""
 
     expected = "expected CFEE_Database_230/<any>/Images<n>/02_339_3470.jpg"
 
@@ -33,8 +33,7 @@ class CFEED(DirectorySource):
         super().__init__(argument, **options)
 
     def list_rows(self, row_filter: RowFilter) -> Iterator[Row]:
-        if whole := self._sheet():
-            self.names = whole
+        self.names = self._read_names() or self.names
         for path in list_images(self.root):
             match = NAME.fullmatch(path.stem)
             if not match:
@@ -46,13 +45,14 @@ class CFEED(DirectorySource):
             else:
                 row_filter.skip(f"expression {match['expression']}, which names.csv does not name")
 
-    def _sheet(self) -> dict[int, str]:
+    def _read_names(self) -> dict[int, str]:
+        """Id -> name of names.csv, {} without the file; raises BadData for unusable rows."""
         path = next(iter([*self.root.glob("names.csv"), *self.root.glob("*/names.csv")]), None)
         if path is None:
             return {}
         with open(path, encoding="utf-8-sig", newline="") as file:
             rows = [row for row in csv.reader(file) if row]
-        named = {int(row[0]): row[1].strip() for row in rows if row[0].strip().isdecimal()}
-        if not named or any(not name for name in named.values()):
-            raise BadData(f"{path} must have the columns id,name: 1,neutral and so on")
-        return named
+        names = {int(row[0]): row[1].strip() for row in rows if row[0].strip().isdecimal()}
+        if not names or any(not name for name in names.values()):
+            raise BadData(f"{path} must have the columns id,name, such as 1,neutral")
+        return names

@@ -19,9 +19,9 @@ from ganmut.datasets.openface import OpenFace
 from ganmut.datasets.records import Row, RowFilter, TableSource
 from ganmut.emotions import emotion_from_units
 
-# The crop of a dataset in its owners' layout; `python -m ganmut align` makes CROP of it.
+# Name of the crop of images that are not aligned; `python -m ganmut align` writes images with CROP.
 UNALIGNED = "as found"
-OPENFACE = "openface"  # default folder of OpenFace's output, which also holds images it drew
+OPENFACE = "openface"  # default folder of OpenFace's output, which includes annotated images
 
 
 class DirectorySource(TableSource):
@@ -48,7 +48,7 @@ class DirectorySource(TableSource):
         row_filter = RowFilter(source, on_error)
         rows = list(self._add_units(self.list_rows(row_filter), openface, row_filter))
         if not rows and not row_filter.rejected:
-            raise BadData(f"{argument} holds no labelled pictures; {self.expected}")
+            raise BadData(f"{argument} has no labelled images; {self.expected}")
         super().__init__(source, rows, row_filter, **({"crop": self.default_crop} | options))
 
     @abstractmethod

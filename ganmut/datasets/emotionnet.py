@@ -1,9 +1,9 @@
-"""Source "emotionnet:PATH": EmotionNet (Benitez-Quiroz et al. 2016), as you downloaded it.
+"""Source "emotionnet:PATH": EmotioNet (Benitez-Quiroz et al. 2016), downloaded from its addresses.
 
-    any folders of pictures, openface/<name>.csv   (or openface=PATH, a folder or one csv)
+    any folders of images, openface/<name>.csv     (or openface=PATH, a folder or one csv)
 
-The owners hand out addresses of pictures with units that are present or absent; intensities come
-from OpenFace. It has no emotions: each face is labelled by its action units
+The owners publish image addresses with units that are present or absent; intensities come from
+OpenFace. The data has no emotion labels: each face is labelled by its action units
 (ganmut.emotions.emotion_from_units).
 """
 
@@ -18,7 +18,7 @@ from ganmut.datasets.records import Row, RowFilter
 
 @SOURCES.register("emotionnet")
 class EmotionNet(DirectorySource):
-    """EmotionNet with OpenFace's action units; nobody is named."""
+    """EmotioNet with OpenFace's action units; without person ids."""
 
     expected = "expected pictures in any folders, and openface/<name>.csv for each"
     label_by_units = True

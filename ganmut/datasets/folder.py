@@ -28,7 +28,7 @@ EXPECTED = (
 
 @SOURCES.register("folder")
 class Folder(DirectorySource):
-    """Aligned faces in a folder; the options are those of DirectorySource."""
+    """Aligned faces in a folder; options as DirectorySource."""
 
     expected = EXPECTED
     default_crop = CROP
@@ -38,30 +38,30 @@ class Folder(DirectorySource):
 
 
 def read_rows(root: Path, row_filter: RowFilter) -> Iterator[Row]:
-    """The rows of a folder in any of its layouts; missing files are rejected."""
+    """The rows of a folder in any of the layouts; missing files are rejected."""
     if metadata := metadata_of(root):
-        yield from _described(root, metadata, "", row_filter)
+        yield from _metadata_rows(root, metadata, "", row_filter)
         return
     folders = sorted(path for path in root.iterdir() if path.is_dir())
     splits = [path for path in folders if path.name.lower() in SPLIT_WORDS]
     for part in splits:
         if metadata := metadata_of(part):
-            yield from _described(root, metadata, part.name, row_filter)
+            yield from _metadata_rows(root, metadata, part.name, row_filter)
         else:
-            yield from _classes(root, part, part.name, row_filter)
+            yield from _class_rows(root, part, part.name, row_filter)
     if not splits:
-        yield from _classes(root, root, "", row_filter)
+        yield from _class_rows(root, root, "", row_filter)
 
 
 def metadata_of(folder: Path) -> Path | None:
-    """The folder's metadata file; raises BadData where it has two."""
+    """The metadata file of a folder, or None; raises BadData for two."""
     found = [folder / name for name in METADATA if (folder / name).is_file()]
     if len(found) > 1:
         raise BadData(f"{folder} has both {' and '.join(METADATA)}; keep one")
     return found[0] if found else None
 
 
-def _classes(root: Path, folder: Path, split: str, row_filter: RowFilter) -> Iterator[Row]:
+def _class_rows(root: Path, folder: Path, split: str, row_filter: RowFilter) -> Iterator[Row]:
     for group in sorted(path for path in folder.iterdir() if path.is_dir()):
         for path in list_images(group):
             yield from file_row(
@@ -69,7 +69,7 @@ def _classes(root: Path, folder: Path, split: str, row_filter: RowFilter) -> Ite
             )
 
 
-def _described(root: Path, metadata: Path, split: str, row_filter: RowFilter) -> Iterator[Row]:
+def _metadata_rows(root: Path, metadata: Path, split: str, row_filter: RowFilter) -> Iterator[Row]:
     base = metadata.parent.relative_to(root)
     label = None
     for number, columns in read_table(metadata):
@@ -79,7 +79,7 @@ def _described(root: Path, metadata: Path, split: str, row_filter: RowFilter) ->
             row_filter.reject(f"{metadata.name} line {number}", "no file_name")
             continue
         try:
-            units, fill = parse_units(columns), _number(columns.get("fill"))
+            units, fill = parse_units(columns), parse_fill(columns.get("fill"))
         except (TypeError, ValueError) as error:
             row_filter.reject(name, str(error))
             continue
@@ -97,7 +97,7 @@ def _described(root: Path, metadata: Path, split: str, row_filter: RowFilter) ->
 
 
 def read_table(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number, columns) of a csv or jsonl file."""
+    """(line number, columns) of a csv or jsonl file; raises BadData for invalid JSON."""
     with open(path, encoding="utf-8-sig", newline="") as file:
         if path.suffix == ".csv":
             for columns in (reader := csv.DictReader(file, skipinitialspace=True)):
@@ -131,5 +131,6 @@ def _label_column(path: Path, columns: dict[str, Any]) -> str:
     )
 
 
-def _number(cell: Any) -> float | None:
+def parse_fill(cell: Any) -> float | None:
+    """The number of a `fill` cell, or None for an empty one."""
     return None if cell in (None, "") else float(cell)

@@ -1,28 +1,30 @@
-"""Source "hub:OWNER/NAME@REVISION": a dataset of the Hub with a picture and a label column.
+"""Source "hub:OWNER/NAME@REVISION": a dataset of the Hub with an image and a label column.
 
-The revision is the 40 hex digits of a commit: data that can change under a result is no data. The
-columns are found by their type, or named with `image_column` and `label_column`; `person`, `split`,
-`fill`, `units` and AU01 .. AU45 mean what they mean in a folder's metadata (folder.py).
+The revision is a commit, 40 hex digits, so that results stay reproducible. The columns are found by
+their type, or named with `image_column` and `label_column`. The columns `person`, `split`, `fill`,
+`units` and AU01 .. AU45 have the meaning that they have in a folder's metadata (folder.py).
 """
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from ganmut import images
 from ganmut.datasets.base import SOURCES, BadData
-from ganmut.datasets.folder import LABELS
+from ganmut.datasets.folder import LABELS, parse_fill
 from ganmut.datasets.records import Row, RowFilter, TableSource, parse_units
+from ganmut.errors import first_line
 
 
 @SOURCES.register("hub")
 class Hub(TableSource):
-    """A dataset of the Hub; `name` chooses among its configurations, the rest as TableSource."""
+    """A dataset of the Hub. name: its configuration; other options as TableSource. Raises
+    BadData."""
 
     def __init__(
         self,
@@ -46,14 +48,14 @@ class Hub(TableSource):
         source = f"hub:{self.id}@{self.revision}"
         row_filter = RowFilter(source, on_error)
         rows = list(self._rows(label, row_filter))
-        self._encoded = {split: self._raw(part) for split, part in self.parts.items()}
+        self._encoded = {split: self._undecoded(part) for split, part in self.parts.items()}
         super().__init__(source, rows, row_filter, **options)
 
     def read_image(self, row: Row) -> np.ndarray:
         split, _, number = row.key.rpartition("/")
         cell = self._encoded[split][int(number)][self.image_column]
         if not cell or (cell["bytes"] is None and not cell["path"]):
-            raise images.BadImage(f"{row.key}: no picture")
+            raise images.BadImage(f"{row.key}: no image")
         try:
             return images.read_image(
                 cell["path"] if cell["bytes"] is None else io.BytesIO(cell["bytes"])
@@ -64,8 +66,8 @@ class Hub(TableSource):
     def location(self) -> str:
         return f"{self.id}@{self.revision}/{self.name}/{self.image_column}"
 
-    def _raw(self, part: Any) -> Any:
-        """The pictures still encoded: one that is broken is then found by us, with its row."""
+    def _undecoded(self, part: Any) -> Any:
+        """The image column without decoding, so that a damaged image is reported with its row."""
         from datasets import Image
 
         return part.select_columns([self.image_column]).cast_column(
@@ -74,40 +76,40 @@ class Hub(TableSource):
 
     def _rows(self, label: str, row_filter: RowFilter) -> Iterator[Row]:
         for split, part in self.parts.items():
-            named = _names(part.features[label])
+            label_name = _label_names(part.features[label])
             for number, cells in enumerate(part.remove_columns(self.image_column)):
                 key = f"{split}/{number}"
                 try:
-                    units, fill = parse_units(cells), cells.get("fill")
+                    units, fill = parse_units(cells), parse_fill(cells.get("fill"))
                 except (TypeError, ValueError) as error:
                     row_filter.reject(key, str(error))
                     continue
                 person = str(cells["person"] or "") if "person" in cells else None
                 yield Row(
                     key,
-                    named(cells[label]),
+                    label_name(cells[label]),
                     split=str(cells.get("split") or split),
                     person=person,
                     units=units,
-                    fill=None if fill is None else float(fill),
+                    fill=fill,
                 )
 
 
 def parse(argument: str) -> tuple[str, str]:
-    """("OWNER/NAME", revision) of a spec; raises BadData where the revision is not pinned."""
+    """("OWNER/NAME", revision) of an argument; raises BadData without a pinned revision."""
     name, _, revision = argument.partition("@")
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
         raise BadData(f"hub:{argument}: write hub:OWNER/NAME@REVISION")
     if not re.fullmatch(r"[0-9a-f]{40}", revision):
         raise BadData(
-            f"hub:{argument}: pin the revision, so that the data stays the same: "
+            f"hub:{argument}: the revision must be a commit: "
             f"hub:{name}@REVISION, the 40 hex digits of a commit (https://huggingface.co/datasets/{name}/commits/main)"
         )
     return name, revision
 
 
 def fetch(name: str, revision: str, config: str | None) -> dict[str, Any]:
-    """Split -> datasets.Dataset of a pinned dataset; raises BadData for whatever keeps it away."""
+    """Split -> datasets.Dataset of a pinned dataset; raises BadData where it cannot be loaded."""
     try:
         import datasets
     except ImportError:
@@ -123,13 +125,9 @@ def fetch(name: str, revision: str, config: str | None) -> dict[str, Any]:
             f"the Hub has no dataset {name} at {revision}, or it is private: log in first"
         ) from None
     except (OSError, errors.HfHubHTTPError) as error:  # ConnectionError and offline mode included
-        raise BadData(f"{name} could not be fetched from the Hub: {_line(error)}") from None
+        raise BadData(f"{name} could not be fetched from the Hub: {first_line(error)}") from None
     except (ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-        raise BadData(f"{name} could not be read as a dataset: {_line(error)}") from None
-
-
-def _line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+        raise BadData(f"{name} could not be read as a dataset: {first_line(error)}") from None
 
 
 def _image_column(name: str, features: Any) -> str:
@@ -137,7 +135,7 @@ def _image_column(name: str, features: Any) -> str:
 
     found = [column for column, kind in features.items() if isinstance(kind, Image)]
     if len(found) != 1:
-        match = f"columns of pictures: {', '.join(found) or 'none'}"
+        match = f"image columns: {', '.join(found) or 'none'}"
         raise BadData(f"{name}: {match}, of {', '.join(features)}; name one with image_column")
     return found[0]
 
@@ -149,13 +147,13 @@ def _label_column(name: str, features: Any) -> str:
         return usual[0]
     found = [column for column, kind in features.items() if isinstance(kind, ClassLabel)]
     if len(found) != 1:
-        match = f"columns of labels: {', '.join(found) or 'none'}"
+        match = f"label columns: {', '.join(found) or 'none'}"
         raise BadData(f"{name}: {match}, of {', '.join(features)}; name one with label_column")
     return found[0]
 
 
-def _names(kind: Any) -> Any:
-    """A function from a cell of the label column to the label's name, "" where there is none."""
+def _label_names(kind: Any) -> Callable[[Any], str]:
+    """A function from a cell of a label column of this type to the label's name, "" for none."""
     from datasets import ClassLabel
 
     if not isinstance(kind, ClassLabel):

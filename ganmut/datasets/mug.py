@@ -1,10 +1,9 @@
 """Source "mug:PATH": the MUG Facial Expression Database (Aifanti et al. 2010), posed sequences.
 
-    subjects3/<person>/<emotion>/take<nnn>/img_<nnnn>.jpg   (or with the person's folder twice, or a
-    session's between)
+    subjects3/<person>/<emotion>/take<nnn>/img_<nnnn>.jpg
 
-A take of an emotion goes from neutral over the full expression back to neutral: its middle frames
-show the emotion. Takes in the folder `neutral` show nothing throughout.
+Other folders, such as a session, may lie between person and emotion. A take goes from neutral to
+the full expression and back, so its middle frames show the emotion.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from ganmut.emotions import EMOTIONS, canonical_emotion
 
 @SOURCES.register("mug")
 class MUG(DirectorySource):
-    """MUG. frames: how many of the middle third of each take (default 5, evenly spread)."""
+    """MUG. frames: number of frames from the middle third of each take."""
 
     expected = "expected <person>/<emotion>/take000/img_0000.jpg, as in the folder subjects3"
 
@@ -46,7 +45,7 @@ class MUG(DirectorySource):
 
 
 def middle_frames(frames: list[Path], count: int) -> list[Path]:
-    """`count` frames evenly spread over the middle third; all of it where it has fewer."""
+    """At most `count` frames, evenly spaced over the middle third of a take."""
     third = frames[len(frames) // 3 : max(len(frames) - len(frames) // 3, 1)]
     if len(third) <= count:
         return third

@@ -1,7 +1,7 @@
-"""Action units as OpenFace 2 writes them: seventeen columns `AUxx_r`, 0..5.
+"""Action units from the output of OpenFace 2: seventeen columns `AUxx_r`, 0..5.
 
-`FaceLandmarkImg -fdir PICTURES -out_dir FOLDER` writes FOLDER/NAME.csv, a row a face;
-`FeatureExtraction` writes the same columns with a row a frame, and `success` beside them.
+`FaceLandmarkImg -fdir IMAGES -out_dir FOLDER` writes FOLDER/NAME.csv with a row per face.
+`FeatureExtraction` writes the same columns with a row per frame, and a column `success`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ NAMES = ("file_name", "filename", "name", "image", "file")
 
 
 class OpenFace:
-    """Units by picture: of a folder with one csv a picture, or of one csv that names the pictures.
+    """Action units by image, from a folder with a csv per image or from one csv with a name column.
 
-    Raises BadData where there is neither.
+    Raises BadData where the path does not exist or the csv names no images.
     """
 
     def __init__(self, path: Path):
@@ -30,34 +30,38 @@ class OpenFace:
             self.table = self._one_file()
         else:
             raise BadData(
-                f"{path}: there is no OpenFace output; run FaceLandmarkImg -fdir PICTURES "
+                f"{path}: there is no OpenFace output; run FaceLandmarkImg -fdir IMAGES "
                 f"-out_dir {path}, or name it with openface=PATH"
             )
 
     def units(self, key: str) -> tuple[float, ...]:
-        """17 units in 0..1 of a picture (its path below the dataset's root); raises ValueError with
-        the reason where OpenFace has none."""
+        """17 units in 0..1 of an image (key: its path below the root of the dataset).
+
+        Raises ValueError with the reason where OpenFace has none.
+        """
         if self.table is not None:
             rows = self.table.get(key) or self.table.get(Path(key).stem, [])
         else:
-            near = self.path / Path(key).with_suffix(".csv")
-            file = near if near.is_file() else self.path / f"{Path(key).stem}.csv"
+            nested = self.path / Path(key).with_suffix(".csv")
+            file = nested if nested.is_file() else self.path / f"{Path(key).stem}.csv"
             rows = read(file) if file.is_file() else []
         if not rows:
-            raise ValueError("no row of OpenFace")
-        best = max(rows, key=_confidence)  # several faces in a picture: the surest
+            raise ValueError("no row in OpenFace's output")
+        best = max(rows, key=_confidence)  # of several faces in the image
         if _confidence(best) < MIN_CONFIDENCE:
             raise ValueError("OpenFace found no face")
         units = parse_units(best)
         if units is None:
-            raise ValueError("no AU01_r .. AU45_r in the row of OpenFace")
+            raise ValueError("no AU01_r .. AU45_r in OpenFace's row")
         return units
 
     def _one_file(self) -> dict[str, list[dict[str, str]]]:
         rows = read(self.path)
         column = next((name for name in NAMES if rows and name in rows[0]), None)
         if column is None:
-            raise BadData(f"{self.path} names no pictures: it needs a column {', '.join(NAMES)}")
+            raise BadData(
+                f"{self.path} names no images; it needs one of the columns {', '.join(NAMES)}"
+            )
         table: dict[str, list[dict[str, str]]] = {}
         for row in rows:
             for key in {row[column], Path(row[column]).stem}:
@@ -66,7 +70,7 @@ class OpenFace:
 
 
 def read(path: Path) -> list[dict[str, str]]:
-    """The rows of a csv of OpenFace, whose header has a space after each comma."""
+    """The rows of OpenFace's csv, whose header has a space after each comma."""
     with open(path, encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, skipinitialspace=True)
         return [
@@ -76,7 +80,7 @@ def read(path: Path) -> list[dict[str, str]]:
 
 
 def _confidence(row: dict[str, str]) -> float:
-    """How sure OpenFace is, 0..1; 0 where it says itself that it failed."""
+    """OpenFace's confidence in a row, 0..1; 0 where it reports a failure."""
     try:
         failed = "success" in row and float(row["success"]) < 1
         return 0.0 if failed else float(row.get("confidence") or 1)

@@ -1,4 +1,4 @@
-"""Source "procedural" or "procedural:DEVICE": rendered faces, the default; nothing to download.
+"""Source "procedural" or "procedural:DEVICE": rendered faces, the default; no download.
 
 Identity, emotion, action units, pose and light of every face are known. The parameters come from
 ganmut.rendering.sampler, the images from ganmut.rendering.shading.

@@ -1,7 +1,7 @@
 """Source "rafd:PATH": the Radboud Faces Database (Langner et al. 2010).
 
-Its file names say everything: Rafd090_01_Caucasian_female_angry_frontal.jpg is the camera at 90
-degrees (frontal; 000 and 180 are profiles), model 01, angry, gaze frontal. Any folders.
+The labels are in the file names: Rafd090_01_Caucasian_female_angry_frontal.jpg is the camera at 90
+degrees (frontal; 000 and 180 are profiles), person 01, angry, gaze frontal. Folders are ignored.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ NAME = re.compile(
 
 @SOURCES.register("rafd")
 class RaFD(DirectorySource):
-    """RaFD. angles: the cameras wanted ("090", "045,090,135"); gazes: likewise (default all)."""
+    """RaFD. angles: cameras to use, comma-separated ("045,090,135"). gazes: of frontal, left and
+    right (default all)."""
 
     expected = "expected pictures named like Rafd090_01_Caucasian_female_angry_frontal.jpg"
 

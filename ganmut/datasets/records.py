@@ -1,4 +1,4 @@
-"""Rows of labelled images and the FaceSets made of them: emotions, splits, persons, rejected rows.
+"""Rows of labelled images, and FaceSets of them: emotions, splits, persons, rejected rows.
 
 Base of all sources that read files. Rows that cannot be used are counted and listed; they raise an
 error, or are skipped with `on_error="skip"`.
