@@ -21,8 +21,26 @@ from ganmut.revision import commit
 FILE = "results.jsonl"
 
 
-@dataclass(frozen=True)
-class Result:
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """What every line of results.jsonl depends on: protocol, data, seed, commit and machine."""
+
+    protocol: str
+    protocol_hash: str
+    data: str
+    split: str
+    size: int
+    data_fingerprint: str
+    seed: int
+    commit: str
+    device: str
+    dtype: str
+    time: str
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result(RunRecord):
     """One cell of the leaderboard. status: "ok", "not measured" or "error"; note is the reason or
     the message.
 
@@ -43,43 +61,19 @@ class Result:
     unit: str
     higher_is_better: bool | None
     note: str
-    protocol: str
-    protocol_hash: str
-    data: str
-    split: str
-    size: int
-    data_fingerprint: str
     weights: str
     weights_sha256: str
     extractors: dict[str, str]
-    seed: int
-    commit: str
-    device: str
-    dtype: str
     seconds: float
     feature_seconds: float
-    time: str
-    versions: dict[str, str] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     kind: str = "score"
 
 
-@dataclass(frozen=True)
-class ClaimRecord(Verdict):
+@dataclass(frozen=True, kw_only=True)
+class ClaimRecord(RunRecord, Verdict):
     """A verdict with everything that it depends on. weights: method -> sha256."""
 
-    protocol: str
-    protocol_hash: str
-    data: str
-    split: str
-    size: int
-    data_fingerprint: str
-    seed: int
-    commit: str
-    device: str
-    dtype: str
-    time: str
-    versions: dict[str, str]
     weights: dict[str, str]
     kind: str = "claim"
 

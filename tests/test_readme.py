@@ -9,12 +9,21 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bench import leaderboard
+from bench import leaderboard, run
+from bench.speed import run as speed
 from ganmut import cli, legacy
+from ganmut.datasets import SOURCES
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "bench" / "results").rglob("README.md")),
+]
+# Scripts of the bench that documents name, and their parsers.
+SCRIPTS = {"bench/run.py": run.parser, "bench/speed/run.py": speed.parser}
 
 
 def test_the_leaderboard_is_the_committed_one():
@@ -54,21 +63,34 @@ def test_the_space_has_its_front_matter():
     assert f"gradio=={re.search(r'sdk_version: (.+)', head)[1]}" in pinned
 
 
-def command_lines(page: Path) -> list[list[str]]:
-    """The words after `python -m ganmut` of every such line in a page's code blocks."""
+def shell_lines(page: Path) -> list[list[str]]:
+    """The words of every line in a page's code blocks, shell variables replaced."""
     text = page.read_text(encoding="utf-8")
     blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.M | re.S)
     blocks += re.findall(r"(?:^ {4}.*\n)+", text, re.M)
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
-    found = [shlex.split(line, comments=True) for line in lines if "-m ganmut " in line]
-    return [words[words.index("ganmut") + 1 :] for words in found]
+    variables = dict(re.findall(r'^([A-Z]+)="(.*)"$', "\n".join(lines), re.M))
+    for name, value in variables.items():
+        lines = [line.replace(f"${name}", value) for line in lines]
+    marks = ("-m ganmut ", *SCRIPTS)
+    return [
+        shlex.split(line, comments=True) for line in lines if any(mark in line for mark in marks)
+    ]
 
 
-COMMANDS = [words for page in PAGES for words in command_lines(page)]
+LINES = [words for page in PAGES for words in shell_lines(page)]
+COMMANDS = [words[words.index("ganmut") + 1 :] for words in LINES if "ganmut" in words]
+SCRIPT_LINES = [words for words in LINES if SCRIPTS.keys() & set(words)]
 
 
 def test_pages_hold_commands():
-    assert len(COMMANDS) >= 12
+    assert len(COMMANDS) >= 30 and len(SCRIPT_LINES) >= 2
+
+
+@pytest.mark.parametrize("words", SCRIPT_LINES, ids=" ".join)
+def test_every_documented_script_parses(words):
+    (script,) = SCRIPTS.keys() & set(words)
+    assert SCRIPTS[script]().parse_args(words[words.index(script) + 1 :])
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
@@ -82,6 +104,12 @@ def test_every_documented_command_parses(words, capsys):
 def test_every_command_is_documented():
     text = " ".join(page.read_text(encoding="utf-8") for page in PAGES)
     assert [name for name in cli.COMMANDS if f"-m ganmut {name}" not in text] == []
+
+
+def test_every_data_source_is_documented():
+    text = (ROOT / "docs" / "datasets.md").read_text(encoding="utf-8")
+    specs = {"procedural": "`procedural`", "concat": "`SPEC + SPEC`"}
+    assert [name for name in SOURCES if specs.get(name, f"`{name}:") not in text] == []
 
 
 def test_every_renamed_option_is_in_the_changelog():

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from bench.feature_cache import Features
 
 
+# The rows of table 2 of GANmut, in the order of the values below.
+PAPER_ROWS = ("gganmut", "ganmut", "smit", "ganimation_labels", "stargan")
+
+
 class ERE(Metric):
     needs = ("source:softmax", "paper_grid:softmax", "equal_grid:softmax")
     group = "expression"
@@ -55,26 +59,18 @@ class ERE(Metric):
 class ERE1(ERE):
     title = "ERE 1"
     k = 3
-    reference: ClassVar = {
-        "gganmut": ".020",
-        "ganmut": ".025",
-        "smit": ".028",
-        "ganimation_labels": ".036",
-        "stargan": ".038",
-    }
+    reference: ClassVar = dict(
+        zip(PAPER_ROWS, (".020", ".025", ".028", ".036", ".038"), strict=True)
+    )
 
 
 @METRICS.register("ere@2")
 class ERE2(ERE):
     title = "ERE 2"
     k = 2
-    reference: ClassVar = {
-        "gganmut": ".018",
-        "ganmut": ".025",
-        "smit": ".029",
-        "ganimation_labels": ".037",
-        "stargan": ".037",
-    }
+    reference: ClassVar = dict(
+        zip(PAPER_ROWS, (".018", ".025", ".029", ".037", ".037"), strict=True)
+    )
 
 
 def targets(softmax: np.ndarray, k: int, batch: int) -> np.ndarray:
