@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ganmut import extractors, images, weights
-from ganmut.extractors import Extractor
+from ganmut.extractors import EXTRACTORS, Extractor
 from ganmut.extractors.units import read_units
 
 
@@ -26,6 +26,8 @@ class Classifiers:
         self.problems: dict[str, str] = {}
         self.by_role: dict[str, Extractor] = {}
         for name in weights.list_weights(group, "extractor"):
+            if name not in EXTRACTORS:  # such as the landmark network, which judges nothing
+                continue
             try:
                 self.by_role[name] = extractors.load(f"{group}/{name}", "cpu")
             except ValueError as error:

@@ -296,10 +296,11 @@ class Service:
 
     def _read(self, visit: FaceSession, method: str, made: EditedCrop) -> dict[str, Any]:
         group = self.choices[method].group
-        judges = self.judges[group]
-        if group not in visit.people and (person := judges.person(made.crop.source)) is not None:
+        judges, margin = self.judges[group], made.crop.margin
+        source, edited = (aligned(crop, margin) for crop in (made.crop.source, made.edited))
+        if group not in visit.people and (person := judges.person(source)) is not None:
             visit.people[group] = person
-        return readings(judges, visit.people.get(group), made.edited)
+        return readings(judges, visit.people.get(group), edited)
 
     def _many(self, visit: FaceSession, method: str, codes: Tensor) -> np.ndarray:
         """n x S x S x 3 uint8: one face under n codes."""
@@ -316,7 +317,8 @@ class Service:
             units = None
             if editor.space.kind == "units":
                 units = self._source_units(visit, self.choices[method].group, source)
-            visit.crops[method] = Crop(source, transform, editor.prepare([source], units, margin))
+            ready = editor.prepare([source], units, margin)
+            visit.crops[method] = Crop(source, transform, ready, margin)
         return visit.crops[method]
 
     def _source_units(
@@ -367,6 +369,12 @@ class Service:
                 self.expire_sessions()
 
         threading.Thread(target=sweep, daemon=True, name="forget").start()
+
+
+def aligned(crop: np.ndarray, margin: float) -> np.ndarray:
+    """The aligned crop in the middle of one with a margin: what classifiers were trained on."""
+    rim = round(len(crop) * (1 - 1 / margin) / 2)
+    return crop[rim : len(crop) - rim, rim : len(crop) - rim]
 
 
 def fingerprint(picture: np.ndarray) -> str:

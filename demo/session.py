@@ -105,11 +105,15 @@ class Gamut:
 
 @dataclass(frozen=True)
 class Crop:
-    """A face as one editor needs it: aligned source S x S x 3 uint8, picture -> crop, encoded."""
+    """A face as one editor needs it: aligned source S x S x 3 uint8, picture -> crop, encoded.
+
+    margin: see `Editor.crop_size`.
+    """
 
     source: np.ndarray
     transform: SimilarityTransform
     ready: PreparedFaces
+    margin: float = 1.0
 
 
 @dataclass
