@@ -132,6 +132,7 @@ class LabelSpace(CodeSpace):
     def of(self, emotion: str, intensity: float = 1.0) -> Tensor:
         which, value = self._intensity(emotion, intensity)
         code = torch.zeros(self.dim)
+        # Added, not assigned: for neutral both shares go to the same entry.
         code[0] += 1 - value
         code[which] += value
         return code
@@ -146,6 +147,7 @@ class LabelSpace(CodeSpace):
         if budget is None:
             return torch.eye(self.dim)
         eye, pairs = torch.eye(self.dim), self.dim * (self.dim - 1) // 2
+        # What the budget leaves after the labels is spread evenly over all pairs.
         steps = max((budget - self.dim) // pairs, 0)
         codes = [eye]
         for t in torch.linspace(0, 1, steps + 2)[1:-1]:
@@ -357,6 +359,7 @@ class StyleSpace(CodeSpace):
         """Every emotion with the same number of fixed latents: 7 x 63 codes in the paper."""
         kinds = len(self.emotions)
         each = max((441 if budget is None else budget) // kinds, 1)
+        # Fixed latents: ERE of two runs is searched over the same codes.
         latent = torch.randn(each, self.latent, generator=torch.Generator().manual_seed(0))
         return self._styles(torch.arange(kinds).repeat_interleave(each), latent.repeat(kinds, 1))
 

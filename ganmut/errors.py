@@ -7,8 +7,8 @@ class ParameterError(ValueError):
     """A parameter with a value that cannot be used.
 
     The message never names a command-line option: `parameter` holds the name of the parameter, or
-    several names joined by ", ", and whoever shows the error adds its own word for it (the command
-    line prints "--size: ...").
+    several names joined by ", ", and the caller that shows the error adds its own word for it: the
+    command line prints an option, the page a control.
     """
 
     def __init__(self, parameter: str, message: str):

@@ -1,4 +1,4 @@
-"""Revision: the commit that weights and results are made from."""
+"""The commit of this checkout, which weights and results record."""
 
 from __future__ import annotations
 

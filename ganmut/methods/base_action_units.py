@@ -82,6 +82,7 @@ class ActionUnitMethod(Method):
         ]
         prototypes = torch.tensor(known)
         row = torch.arange(BANK)
+        # Row i of the bank: emotion i modulo their number, intensity rising from 0 to 1.
         bank = prototypes[row % len(known)] * (row / (BANK - 1))[:, None]
         self.G.register_buffer("prototypes", prototypes)
         self.G.register_buffer("bank", bank)
@@ -144,6 +145,7 @@ class ActionUnitMethod(Method):
         def uniform(*shape: int) -> Tensor:
             return torch.rand(shape, generator=generator, device=generator.device).to(device)
 
+        # Units of real faces, not uniform ones: most combinations of units do not occur.
         order = torch.randperm(n, generator=generator, device=generator.device).to(device)
         target = self.source(batch)[order]
         if not self.by_units:

@@ -5,7 +5,7 @@ Pumarola et al., "GANimation: Anatomically-aware Facial Animation from a Single 
 arXiv 1807.09251. The mask A is 1 where the source is kept: A * x + (1 - A) * colours.
 
 Where paper and the authors' code differ: the sense of A, its penalty (mean A, not a norm) and the
-weights are the code's, free of batch and picture size: lambda_y 160 is the code's 4000 over its
+weights are the code's, free of batch and image size: lambda_y 160 is the code's 4000 over its
 batch of 25 (mean squared error), lambda_TV its 1e-5 summed over a batch of 25 at 128 px. The
 gradient penalty is part of the discriminator's step (the code takes two steps of Adam).
 

@@ -132,6 +132,7 @@ class GANmut(Method):
     def d_loss(self, batch: Batch, target: Target, x_fake: Tensor) -> dict[str, Tensor]:
         c, code = self.config, self.code(target).detach()
         adv, real, fake = self.adversarial_loss(batch.x, x_fake)
+        # The code is detached: D's step must not move the directions of G.
         cls = self.classification_loss(self.split(real)[0], self.split(fake)[0], batch.emotion)
         return {
             "adv": adv,
@@ -150,9 +151,11 @@ class GANmut(Method):
         c, n_random, code = self.config, len(target.angle), self.code(target)
         score, outputs = self.discriminate(x_fake)
         logits, coordinates = self.split(outputs)
+        # D estimates the source's code, since real images have a label but no coordinates.
         x_rec = self.G(x_fake, self.source_code(batch.x))
         return {
             "adv": c.lambda_adv * self.adversarial.generator(score),
+            # Codes of a random angle have no label: they are trained by info and rho alone.
             "cls": c.lambda_cls * F.cross_entropy(logits[n_random:], target.label[n_random:]),
             "rec": c.lambda_rec * cycle_loss(batch.x, x_rec),
             "info": c.lambda_info * F.mse_loss(coordinates, code),

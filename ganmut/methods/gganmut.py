@@ -128,6 +128,7 @@ class GGANmut(Method):
             raise ValueError(
                 f"GGANmut needs every mode in every batch: batch must be >= {kinds}, got {n}"
             )
+        # All modes or none of them again: the labels of the cross-entropy follow from the order.
         n_modes = max(round(self.config.mode_share * n) // kinds, 1) * kinds
         free = torch.rand(n - n_modes, 2, generator=generator, device=generator.device)
         return Target(n_modes, (2 * free - 1).to(batch.emotion.device))
@@ -139,6 +140,7 @@ class GGANmut(Method):
     def log_density(self, code: Tensor) -> Tensor:
         """log p_z, n x E: log softmax(-d^2), no 1/2 and no log-determinant (eq. 12)."""
         offset = code[:, None] - self.G.modes()
+        # `precisions` needs no matrix inversion, neither here nor in the backward pass.
         squared = torch.einsum("nei,eij,nej->ne", offset, self.G.precisions(), offset)
         return F.log_softmax(-squared, 1)
 
@@ -163,8 +165,10 @@ class GGANmut(Method):
         c, code = self.config, self.code(target)
         score, outputs = self.discriminate(x_fake)
         logits, _ = self.split(outputs)
+        # The cycle code is a label here: gradients through it would move the discriminator's head.
         with torch.no_grad():
             source = self.split(self.discriminate(batch.x)[1])[1].clamp(-1, 1)
+        # Only the first rows, the modes, have a label; the uniform codes have p_z alone.
         labels = torch.arange(target.modes, device=logits.device) % len(self.emotions)
         return {
             "adv": c.lambda_adv * self.adversarial.generator(score),

@@ -104,6 +104,7 @@ class LayerNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
+        # float32: sums over C x H x W values lose too much in bfloat16.
         var, mean = torch.var_mean(x.float(), dim=(1, 2, 3), keepdim=True)
         scale = self.weight[:, None, None] / (var.clamp(min=1e-12).sqrt() + self.eps)
         return ((x.float() - mean) * scale + self.bias[:, None, None]).to(x.dtype)
@@ -286,6 +287,7 @@ class SMIT(Method):
     @staticmethod
     def labels(logits: Tensor, emotion: Tensor) -> Tensor:
         """Cross-entropy of B x scales x emotions logits, summed over the scales."""
+        # cross_entropy averages over scales and faces; the paper sums over the scales.
         scales = logits.shape[1]
         each = emotion.repeat_interleave(scales)
         return scales * F.cross_entropy(logits.flatten(0, 1), each)
@@ -309,6 +311,7 @@ class SMIT(Method):
     def g_loss(self, batch: Batch, target: Target, x_fake: Tensor) -> dict[str, Tensor]:
         c, x = self.config, batch.x
         fake, logits = self.discriminate(x_fake)
+        # The relativistic loss compares with real scores, which are constants of this step.
         with torch.no_grad():
             real = self.D(x)[0]
         (mask,) = target.masks

@@ -92,6 +92,7 @@ class Stage(nn.Module):
                 for part in self.boxes
             }
         )
+        # Six input channels: the image of the face's branch and the pasted one. No code.
         self.refiner = Trunk(config.scaled(config.refiner_share), 0, channels=6)
         for part, box in list(self.boxes.items())[1:]:
             self.register_buffer(f"feather_{part}", feather(box, size), persistent=False)
@@ -111,6 +112,7 @@ class Stage(nn.Module):
             for branch, encoded in zip(self.branches.values(), features, strict=True)
         ]
         face, *local = outputs
+        # Parts are pasted in the order of `boxes`: where they overlap, the later one is on top.
         pasted, changed = face.images, face.mask
         for (part, box), patch in zip(list(self.boxes.items())[1:], local, strict=True):
             alpha = getattr(self, f"feather_{part}")
@@ -171,6 +173,7 @@ class CascadeGenerator(nn.Module):
         Without gradients: the losses of the images would teach the interpolator easy targets.
         """
         m = len(self.stages)
+        # Stage k of m is to show k / m of the way.
         steps = [self.interp(source, (target - source) * (k / m)) for k in range(1, m)]
         return torch.stack([*steps, target], 1)
 
@@ -228,6 +231,7 @@ class EFGANDiscriminator(PatchDiscriminator):
 
     def __init__(self, config: CascadeConfig, size: int, units: int):
         super().__init__(config, size, units)
+        # Boxes of parts are smaller and become a single pixel with all layers.
         layers = {part: max(config.d_layers - 2, 1) for part in boxes(size)}
         layers["face"] = config.d_layers
         self.regions = nn.ModuleDict(

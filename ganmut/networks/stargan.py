@@ -48,6 +48,7 @@ class Norm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
         self.steer = nn.Linear(code_dim, 2 * channels) if code_dim else None
         if self.steer is not None:
+            # Large enough that the first edits depend on the code, for any number of values.
             nn.init.normal_(self.steer.weight, std=0.5 * code_dim**-0.5)
             nn.init.zeros_(self.steer.bias)
 
@@ -182,6 +183,7 @@ class Generator(nn.Module):
         self.output = config.output
         if self.output == "warp_residual":
             self.offsets = nn.Conv2d(4 * config.width, 2, 3, 1, 1, bias=False)
+            # The first edits are not distorted: their flow is zero.
             nn.init.zeros_(self.offsets.weight)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -60,6 +60,7 @@ class Block(nn.Module):
         self.norm2 = Norm(inputs) if norm else nn.Identity()
         self.conv1 = MatmulConv2d(inputs, inputs, 3, 1, 1)
         self.conv2 = MatmulConv2d(inputs, outputs, 3, 1, 1)
+        # No 1 x 1 convolution where the widths agree: the shortcut is the identity.
         self.skip = (
             MatmulConv2d(inputs, outputs, 1, bias=False) if inputs != outputs else nn.Identity()
         )
@@ -68,6 +69,7 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         h = self.pool(self.conv1(F.leaky_relu(self.norm1(x), SLOPE)))
         h = self.conv2(F.leaky_relu(self.norm2(h), SLOPE))
+        # Two terms of unit variance: the division keeps the variance at 1.
         return (self.skip(self.pool(x)) + h) / math.sqrt(2)
 
 
@@ -80,6 +82,7 @@ class StyledNorm(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         gain, offset = self.steer(style)[..., None, None].chunk(2, dim=1)
+        # 1 + gain, so that a gain near zero leaves the normalised features as they are.
         return modulate(x, 1 + gain, offset)
 
 
@@ -198,6 +201,7 @@ class StarGANv2Generator(nn.Module):
         low, style = widths[-1], config.style
         self.residual = config.output == "residual"
         self.stem = nn.Conv2d(3, widths[0], 3, 1, 1)
+        # The encoder has plain instance norms: style belongs to the decoder alone.
         down = [Block(a, b, norm=True, pool="average") for a, b in pairwise(widths)]
         same = [Block(low, low, norm=True) for _ in range(config.blocks)]
         self.down = nn.Sequential(*down, *same)

@@ -40,6 +40,7 @@ def paint_skin(c, s) -> None:
         ..., None
     ]
     c.skin = tone * warm
+    # Cheeks, nose, chin and lids have more blood near the surface, and more so when they move.
     blood = (
         0.55 * bump(ax, y, 25, 12, 12, 9)
         + 0.6 * bump(ax, y, 0, 11, 8, 6)
@@ -49,6 +50,7 @@ def paint_skin(c, s) -> None:
     tired = bump(ax, y, s.eye_x - 3, s.eye_y + 7.5, 8.5, 4.2) * (0.3 + 0.55 * s.bags) + 0.5 * bump(
         ax, y, 10, s.eye_y, 4, 6
     )
+    # Redness and dark circles are less visible on dark skin.
     amount = 1 - 0.55 * s.tone
     red = torch.tensor([0.03, -0.17, -0.16], device=c.device).view(1, 3, 1, 1)
     dim = torch.tensor([-0.16, -0.2, -0.12], device=c.device).view(1, 3, 1, 1)
@@ -137,6 +139,7 @@ def _nasolabial(s, y, ax) -> Tensor:
         + (1.2 + 1.6 * pull) * torch.sin(3.1416 * tc.clamp(max=1))
     )
     depth = (0.42 * s.fold + 1.25 * pull + 0.25 * u[15] + 0.2 * u[20]).clamp(max=1.6)
+    # The fold ends softly at the nostril and beside the mouth.
     window = torch.sigmoid((t + 0.02) * 12) * torch.sigmoid((1.05 - t) * 9)
     d = ax - path
     return (
@@ -155,6 +158,7 @@ def paint_eyes(c, s) -> None:
     inside = step(y - up, 0.35) * step(low - y, 0.35) * step((1 - v.abs()) * s.eye_w, 0.6)
     dx = ax - s.eye_x - x.sign() * c.gaze[:, :1, None]
     dy = y - (s.eye_y - 0.35 + c.gaze[:, 1:, None])
+    # A hooded lid hides its crease; a raised or closed one moves it.
     crease = up - 2.1 - 1.6 * (1 - s.eye_hood) + 0.5 * u[5] - 1.2 * u[45]
     across = step(1.12 - v.abs(), 0.16)
     dim = (0.34 * ridge(y - crease, 0.8) + 0.16 * ridge(y - (up + crease) / 2, 1.6)) * across
@@ -233,6 +237,7 @@ def paint_brows(c, s) -> None:
     alpha = (body * (0.9 + 0.5 * stroke) * s.brow_dense * ends).clamp(0, 0.93)
     c.hair = _hair_colour(s)
     dark = c.hair * 0.55 * (1 - 0.35 * s.grey)[..., None]
+    # Brows stay visible on dark skin.
     dark = torch.minimum(dark, c.skin * 0.45)
     c.albedo[..., r, :] = blend(c.albedo[..., r, :], dark, alpha)
     c.z[:, r] += alpha * (0.5 + 0.4 * stroke)

@@ -53,6 +53,7 @@ def _move_mouth(s, u) -> None:
     )
     s.corner = s.mouth_bend - 5.6 * u[12] + 5.6 * u[15] + 1.5 * u[20] + 1.6 * u[26]
     s.line_y = s.mouth_y - 0.6 * u[12] - 1.2 * u[17] - 0.9 * u[10] - 0.5 * u[9]
+    # Lips part by unit 25; the jaw (26) opens them wider, and a smile or raised lip too.
     s.gap = part * (2.5 + 2.6 * u[12] + 2.8 * u[10] + 2.6 * u[20]) + u[26] * (2.0 + 9.0 * part)
     s.lift = 3.2 * u[10] + 1.2 * u[9] + 0.7 * u[12] + 1.8 * u[17] + 0.12 * s.gap
     s.square = (u[10] * 0.8 + u[20] * 0.6 + u[9] * 0.3).clamp(max=1)
@@ -114,6 +115,7 @@ def brow(s, x) -> tuple[torch.Tensor, torch.Tensor]:
     """
     t = (x.abs() - s.brow_in) / (s.brow_out - s.brow_in)
     c = t.clamp(-0.25, 1.2)
+    # One brow rises more than the other, smoothly across the middle.
     side = 1 + s.uneven * x / (x.abs() + 4)
     arch = s.brow_arch * (1 - ((c - 0.62) / 0.62) ** 2)
     inner = (1 - c).clamp(min=0) ** 1.4
@@ -129,6 +131,7 @@ def lips(s, x) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     v = (x.abs() / s.mouth_x).clamp(max=1)
     side = 1 + s.uneven * x.sign()
     full = 1 - v ** (2.0 + 3.0 * s.square)
+    # Cupid's bow: a dip in the middle of the upper lip between two peaks.
     wave = 0.55 * torch.exp(-((v / 0.2) ** 2)) - 0.35 * torch.exp(-(((v - 0.45) / 0.25) ** 2))
     upper = s.line_y + s.corner * side * v**1.6 - s.lift * full + wave * (1 - v)
     lower = upper + s.gap * (1 - v ** (2.4 + 2.0 * s.square)).clamp(min=0) ** 0.8
@@ -149,7 +152,7 @@ def relief(s, x, y) -> torch.Tensor:
 
 
 def project(s, x, y) -> tuple[torch.Tensor, torch.Tensor]:
-    """Face coordinates to picture coordinates (128-px crop, from its centre): pose, then alignment
+    """Face coordinates to image coordinates (128-px crop, from its centre): pose, then alignment
     and camera.
     """
     z = relief(s, x, y)
@@ -159,8 +162,8 @@ def project(s, x, y) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def unproject(s, px, py, steps: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
-    """Picture coordinates to face coordinates: `project` undone by fixed-point steps (they contract
-    below 25 deg).
+    """Image coordinates to face coordinates: the inverse of `project` by fixed-point steps (they
+    contract below 25 deg).
     """
     scale = s.ar**2 + s.ai**2
     dx, dy = px - s.bx, py - s.by
@@ -187,6 +190,7 @@ def _place(s, parameters, device) -> None:
     qx, qy = q[:, 0], q[:, 1]
     cx, cy = px - px.mean(2, True), py - py.mean(2, True)
     dx, dy = qx - qx.mean(), qy - qy.mean()
+    # Closed form of the least-squares similarity in complex numbers: (ar + i ai) z + b.
     power = (cx**2 + cy**2).sum(2, True)
     ar, ai = (cx * dx + cy * dy).sum(2, True) / power, (cx * dy - cy * dx).sum(2, True) / power
     jitter = parameters.camera[:, :3, None, None].to(device)
@@ -198,7 +202,7 @@ def _place(s, parameters, device) -> None:
 
 
 def landmarks(parameters, size: int = 128) -> torch.Tensor:
-    """68 landmarks in iBUG order: N x 68 x 2, float32, pixels of a size x size picture (x, y),
+    """68 landmarks in iBUG order: N x 68 x 2, float32, pixels of a size x size image (x, y),
     pixel centres at .5.
     """
     s = face_shape(parameters)

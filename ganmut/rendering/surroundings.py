@@ -16,6 +16,7 @@ from ganmut.rendering.primitives import blend, bump, hash_noise, ridge, sample_t
 
 def _strands(c, s) -> tuple[Tensor, Tensor]:
     """Noise along hair (B x H x W, -1..1) and the distance from the parting, px."""
+    # Hair falls in rays from a point above the head, so polar coordinates follow it.
     dy = (c.y + 104).clamp(min=10)
     dx = c.x - s.hair_part
     far = (dx.square() + dy.square()).sqrt()
@@ -31,11 +32,13 @@ def _strands(c, s) -> tuple[Tensor, Tensor]:
 def _hair_light(c, s, light, strand: Tensor, far: Tensor) -> Tensor:
     """Colour of lit hair, B x 3 x H x W."""
     kx, ky, kz = light.key
+    # The hair is lit like a sphere around the head.
     nx, ny = (c.x / 58).clamp(-1, 1), ((c.y + 34) / 62).clamp(-1, 1)
     nz = (1 - 0.8 * (nx.square() + ny.square())).clamp(min=0.1).sqrt()
     lamp = (0.25 + nx * kx + ny * ky + nz * kz).clamp(
         min=0.05
     ) * 1.1 * light.power + light.ambient * 1.1
+    # Hair reflects in a band across the strands.
     band = (
         ridge(far - 50 - 5 * strand, 9) * (0.35 + 0.65 * strand.clamp(min=0))
         + 0.25 * strand.clamp(min=0) ** 2
@@ -77,6 +80,7 @@ def _neck(c, s, light, image: Tensor) -> Tensor:
     shade = (0.5 + 0.35 * kx * x / 36 - 0.3 * ridge(ax - 33, 9)).clamp(
         0.12, 1
     ) * light.power + 0.3 * light.ambient
+    # The jaw casts a shadow on the neck.
     drop = geometry.outline(s, y)
     shade = shade * (0.42 + 0.58 * step(ax - drop - 6, 8))
     part = blend(image[..., r, :], c.skin * (shade * (1 + 0.05 * c.cloud[:, r]))[:, None], neck)
@@ -120,6 +124,7 @@ def paint_front_hair(c, s, light, image: Tensor) -> Tensor:
     up = ((base - y) / (base - line)).clamp(min=0)
     hang = s.hair_end > 20
     side = s.hair_open + 2.5 * s.bald - 1.0 * hang + 0.05 * (y - base).clamp(min=0)
+    # A superellipse joins the hairline and the sides without a corner.
     d = (((ax / side) ** 5 + up**5) ** 0.2 - 1) * (base - line).clamp(max=48)
     rough = (1.2 + 0.12 * s.fringe + 0.8 * s.hair_curl) * c.strand
     inside = step(c.wide - ax, 1.2)
@@ -142,6 +147,7 @@ def paint_glasses(c, s, light, image: Tensor) -> Tensor:
     q = (dx.abs() ** s.glass_round + dy.abs() ** s.glass_round).clamp(min=1e-6) ** (
         1 / s.glass_round
     )
+    # q = 1 is the outline of a lens, from round to square by glass_round.
     rim = step(0.75 - ((q - 1) * 11).abs(), 0.45)
     bridge = step(0.8 - (y - s.eye_y + 1.5 - 0.03 * ax.square()).abs(), 0.5) * step(
         s.eye_x - s.glass_w - ax + 0.3, 0.6

@@ -48,6 +48,7 @@ def multi_scale_noise(x: Tensor, sigma: float, generator: torch.Generator) -> Te
     while side >= 4:
         shape = (*x.shape[:2], side, side)
         noise = torch.randn(shape, generator=generator, device=generator.device).to(x)
+        # Octaves below the image size are noise of fewer pixels, enlarged.
         if side < x.shape[-1]:
             noise = F.interpolate(noise, x.shape[-2:], mode="bilinear")
         total = total + sigma * noise

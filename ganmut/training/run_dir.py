@@ -57,6 +57,7 @@ class RunDir:
             raise RunError(
                 f"cannot write runs under {root}: {error.strerror}; choose another directory", "out"
             ) from None
+        # After mkdir, since the free space is that of the file system of the new directory.
         free = shutil.disk_usage(run.path).free
         if free < need_bytes:
             shutil.rmtree(run.path)
@@ -149,6 +150,7 @@ def restore_optimizer(
     prefix: str, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
 ) -> None:
     """The inverse of `optimizer_tensors`; groups and learning rates stay as they are."""
+    # Names are PREFIX.INDEX.SLOT, as `optimizer_tensors` writes them.
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         if name.startswith(prefix + "."):

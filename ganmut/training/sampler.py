@@ -41,6 +41,8 @@ class Sampler:
     def batch(self, rng: torch.Generator) -> Batch:
         """The next batch on the device, images B x 3 x S x S in [-1, 1]."""
         rows = self.rows(rng)
+        # Random numbers come from the CPU generator, so that GPU and CPU runs draw the same
+        # batches.
         mirrored = torch.rand(len(rows), generator=rng) < 0.5 if self.recipe.flip else None
         faces, rows = self.faces, rows.to(self.faces.emotion.device)
         x = images.to_float(faces.faces(rows).to(self.device))
