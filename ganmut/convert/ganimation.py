@@ -34,7 +34,8 @@ class GANimation(Format):
         colours, attention = layers.pop("conv7", 3), layers.pop("conv7", 1)
         # The stem is the only 7 x 7 convolution left; its inputs are the image and the code.
         values = sum(layer.weight.shape[1] - 3 for layer in layers.remaining("conv7"))
-        code_type, emotions, order = "units", EMOTIONS, list(range(values))
+        emotions: tuple[str, ...] = EMOTIONS
+        code_type, order = "units", list(range(values))
         if labels or values != len(UNITS):
             emotions, order = order_emotions(labels, values, checkpoint.path)
             code_type = "labels"
@@ -46,7 +47,7 @@ class GANimation(Format):
             blocks=len(layers.remaining("conv3")) // 2,
         )
         method = kind(config, emotions, size, training=False)
-        tensors = {}
+        tensors: dict[str, torch.Tensor] = {}
         for stage in STAGES:
             part = f"trunk.{stage}"
             tensors |= layers.match(method.G.get_submodule(part), part)

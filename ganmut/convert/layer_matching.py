@@ -8,6 +8,7 @@ those of a network here.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -83,7 +84,7 @@ class LayerMatcher:
                 tensors[f"{at}.bias"] = layer.bias
         return tensors
 
-    def _next(self, module: nn.Module, at: str) -> Layer:
+    def _next(self, module: Any, at: str) -> Layer:
         layer = self.pop(Layer("", module.weight, None).kind)
         if layer.weight.shape != module.weight.shape:
             raise BadWeights(

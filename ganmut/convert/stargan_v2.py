@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -94,7 +95,7 @@ def generator_tensors(layers: LayerMatcher, method: Method) -> dict[str, Tensor]
         raise BadWeights(f"{layers.path}: {head.name!r} should have one norm beside it")
     layers.layers.remove(norms[0])
     stem = layers.pop("conv3", -1, 3)
-    tensors = {}
+    tensors: dict[str, Any] = {}
     for name, layer in (("stem", stem), ("norm", norms[0]), ("head", head)):
         tensors |= {f"{name}.weight": layer.weight, f"{name}.bias": layer.bias}
     tensors |= layers.match(method.G.down, "down") | layers.match(method.G.up, "up")
@@ -108,7 +109,7 @@ def mapping_tensors(layers: LayerMatcher, order: list[int]) -> dict[str, Tensor]
     shared = [layers.pop("linear") for _ in range(DEPTH)]
     own = [[layers.pop("linear") for _ in range(DEPTH)] for _ in order]
     layers.finish()
-    tensors = {}
+    tensors: dict[str, Any] = {}
     for i, layer in enumerate(shared):
         tensors |= {
             f"mapping.shared.{i}.weight": layer.weight,
@@ -136,7 +137,7 @@ def stack_layers(
         raise BadWeights(f"{path}: the layers of its emotions differ in shape")
     return {
         f"{name}.weight": torch.stack([layers[i].weight.T for i in order]),
-        f"{name}.bias": torch.stack([layers[i].bias for i in order]),
+        f"{name}.bias": torch.stack([bias for i in order if (bias := layers[i].bias) is not None]),
     }
 
 

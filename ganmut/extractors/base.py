@@ -105,8 +105,8 @@ class Extractor(nn.Module, ABC):
             for chunk in images.split(BATCH_SIZE):
                 features = self.embed(self.preprocess(chunk, device))
                 chunks.append((features.cpu(), self.predict(features).cpu()))
-        features, outputs = zip(*chunks, strict=True)
-        return Extraction(torch.cat(features), torch.cat(outputs))
+        all_features, all_outputs = zip(*chunks, strict=True)
+        return Extraction(torch.cat(all_features), torch.cat(all_outputs))
 
 
 def vgg(widths: tuple[int, ...], size: int, features: int) -> nn.Sequential:

@@ -49,7 +49,9 @@ def restore(written: storage.Weights, device: torch.device | str | None = None) 
     storage.fill_module(extractor, written)
     extractor.config, extractor.sha256 = written.config, written.config["sha256"]
     target = hardware.select_device(None if device is None else str(device))
-    return extractor.eval().requires_grad_(False).to(target, memory_format=MEMORY_FORMAT)
+    extractor.eval().requires_grad_(False).to(target)
+    extractor.to(memory_format=MEMORY_FORMAT)  # type: ignore[call-overload] # torch omits it
+    return extractor
 
 
 def verify(folder: str | Path) -> float:

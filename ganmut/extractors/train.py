@@ -145,8 +145,12 @@ def _train(extractor: Extractor, task: TrainingTask, faces: FaceSet, settings: T
     total = settings.steps or max(round(settings.epochs * len(small) / batch), 1)
     for parameter in task.extra:  # in place: the loss refers to these parameters
         parameter.data = parameter.data.to(device)
+    groups: list[dict[str, Any]] = [
+        {"params": extractor.parameters()},
+        {"params": task.extra, "weight_decay": 0.0},
+    ]
     optimiser = torch.optim.AdamW(
-        [{"params": extractor.parameters()}, {"params": task.extra, "weight_decay": 0.0}],
+        groups,
         lr=extractor.lr,
         weight_decay=0.02,
     )

@@ -108,8 +108,8 @@ class Method(nn.Module, ABC):
     name: ClassVar[str]
     title: ClassVar[str]  # as the paper spells it
     paper: ClassVar[str]  # one line: authors, venue, arXiv
-    Config: ClassVar[type[Config]]
-    PAPER: ClassVar[Config]
+    Config: ClassVar[type[Any]]
+    PAPER: ClassVar[Any]
     # How the paper trained: Recipe fields that differ from the defaults (batch, kimg, learning
     # rates).
     PAPER_RECIPE: ClassVar[dict[str, Any]] = {}
@@ -126,19 +126,21 @@ class Method(nn.Module, ABC):
     # Of such crops: their side over that of the aligned crop.
     margin: ClassVar[float] = 1.0
 
-    # Whether `source_codes` reads what faces show already; an edit under that code is no change.
+    # Whether `source_codes` estimates the codes that faces show; editing to that code changes nothing.
     reads_source: ClassVar[bool] = False
 
-    def __init__(self, config: Config, emotions: tuple[str, ...], size: int, training: bool = True):
+    def __init__(self, config: Any, emotions: tuple[str, ...], size: int, training: bool = True):
         super().__init__()
-        self.config, self.emotions, self.size = config, tuple(emotions), size
+        # Config, G and D are of classes of the method's own, whose attributes differ.
+        self.config: Any = config
+        self.emotions, self.size = tuple(emotions), size
         self.adversarial = losses.ADVERSARIAL[config.adversarial]
         # Both are set by the trainer: the generator of the noise on the input of D's heads, and the
         # share of the training that is done, for schedules.
         self.rng: torch.Generator | None = None
         self.progress = 0.0
-        self.G: nn.Module
-        self.D: nn.Module | None = None
+        self.G: Any
+        self.D: Any = None
         self.build(training)
 
     @abstractmethod
@@ -209,7 +211,7 @@ class Method(nn.Module, ABC):
     def augment_head_input(self, x: Tensor) -> Tensor:
         """The training input of the discriminator's heads, shape of x: the mean of the channels,
         augmented, with a square cut out, and with noise of every scale."""
-        if not self.augments_head_input:
+        if not self.augments_head_input or self.rng is None:
             return x
         # Without colour: an expression needs none, and a generator would use it to satisfy the
         # heads invisibly. The mean is unweighted, since weights would shift the generator's

@@ -8,7 +8,7 @@ discriminator's head regresses the code.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -55,7 +55,7 @@ class ActionUnitMethod(Method):
     A target is B x dim codes. The units of each emotion and a bank of real units are buffers of G.
     """
 
-    Config = Config
+    Config: ClassVar[type[Any]] = Config
     # The Config field that weighs the regression loss of the discriminator's head.
     lambda_head: ClassVar[str]
 
@@ -134,10 +134,10 @@ class ActionUnitMethod(Method):
     def source(self, batch: Batch) -> Tensor:
         """B x dim: the codes that the faces of a batch show."""
         if self.by_units:
-            return batch.units
+            return batch.units  # type: ignore[return-value] # `setup_data` requires units
         return F.one_hot(batch.emotion, len(self.emotions)).float()
 
-    def sample_targets(self, batch: Batch, generator: torch.Generator) -> Tensor:
+    def sample_targets(self, batch: Batch, generator: torch.Generator) -> Any:
         """B x dim target codes: the codes of other faces of the batch, units with noise. The first
         round(named_share * B) rows are named emotions at a random intensity."""
         n, device = len(batch), batch.x.device
@@ -158,7 +158,7 @@ class ActionUnitMethod(Method):
         target = torch.cat([rays.to(target), target[named:]])
         return target + self.config.unit_noise * (2 * uniform(*target.shape) - 1)
 
-    def code(self, target: Tensor) -> Tensor:
+    def code(self, target: Any) -> Tensor:
         return target
 
     def classify(self, x: Tensor) -> Tensor:

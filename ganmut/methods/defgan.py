@@ -81,7 +81,9 @@ class DeformationGenerator(Trunk):
         nn.init.zeros_(self.head.weight)
         self.integral = config.flow == "integral"
 
-    def decode(self, features: Tensor, code: Tensor) -> Tensor:
+    def decode(  # type: ignore[override] # one flow instead of the outputs of heads
+        self, features: Tensor, code: Tensor
+    ) -> Tensor:
         """B x 2 x S x S flow in pixels, for codes B x 2 dim (source and target, concatenated)."""
         raw = self.head(self.body(features, code)).float()
         flow = integral_flow(raw) if self.integral else residual_flow(raw)

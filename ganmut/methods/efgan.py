@@ -56,7 +56,7 @@ class Target:
 
     code: Tensor
     share: Tensor
-    codes: Tensor | None = None
+    codes: Any = None
     outputs: tuple[StageOutput, ...] = ()
 
 

@@ -77,6 +77,10 @@ class GANimation(base_action_units.ActionUnitMethod):
         "attention_patience": 200,
     }
 
+    growth: Tensor
+    saturated: Tensor
+    began: Tensor
+
     def build(self, training: bool) -> None:
         self.G = AttentionGenerator(self.config, self.dim, keep_mask=True)
         self.register_code_buffers()

@@ -83,6 +83,9 @@ class DomainEmbedding(nn.Module):
     """A linear layer with PyTorch's initial values, not trained; buffers, so that weights hold
     it."""
 
+    weight: Tensor
+    bias: Tensor
+
     def __init__(self, inputs: int, outputs: int):
         super().__init__()
         linear = nn.Linear(inputs, outputs)
@@ -183,7 +186,7 @@ class ScaleDiscriminator(nn.Module):
         widths = [min(config.d_width << i, config.d_max_channels) for i in range(layers)]
         self.layers = nn.ModuleList(MatmulConv2d(a, b, 4, 2, 1) for a, b in pairwise([3, *widths]))
         for layer in self.layers if config.spectral else ():
-            norm = SpectralNorm(layer.weight, 0)
+            norm = SpectralNorm(layer.weight, 0)  # type: ignore[arg-type] # a Tensor
             # unsafe: the shape check would need a forward pass, here without an input.
             parametrize.register_parametrization(layer, "weight", norm, unsafe=True)
         self.src = MatmulConv2d(widths[-1], 1, 3, 1, 1, bias=False)

@@ -42,8 +42,8 @@ from ganmut.training.losses import cycle_loss
 class Config(StyleConfig, LossConfig):
     """Weights of the paper; its lambda_reg is lambda_r1. The loss is always nonsaturating."""
 
-    adversarial: ClassVar[str] = "nonsaturating"
-    lambda_gp: ClassVar[float] = 0.0
+    adversarial: ClassVar[str] = "nonsaturating"  # type: ignore[misc] # no field here
+    lambda_gp: ClassVar[float] = 0.0  # type: ignore[misc]
     g_interval: int = setting(1, "discriminator steps per generator step")
     lambda_sty: float = setting(1.0, "weight of the style reconstruction (eq. 2)")
     lambda_ds: float = setting(

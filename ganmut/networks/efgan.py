@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -86,7 +86,7 @@ class Stage(nn.Module):
         super().__init__()
         self.boxes = boxes(size)
         local = config.scaled(config.local_share)
-        self.branches = nn.ModuleDict(
+        self.branches: Any = nn.ModuleDict(
             {
                 part: AttentionGenerator(config if part == "face" else local, code_dim, False)
                 for part in self.boxes
@@ -234,7 +234,7 @@ class EFGANDiscriminator(PatchDiscriminator):
         # Boxes of parts are smaller and become a single pixel with all layers.
         layers = {part: max(config.d_layers - 2, 1) for part in boxes(size)}
         layers["face"] = config.d_layers
-        self.regions = nn.ModuleDict(
+        self.regions: Any = nn.ModuleDict(
             {
                 part: RegionDiscriminator(config, box, layers[part])
                 for part, box in boxes(size).items()

@@ -175,7 +175,9 @@ class Generator(nn.Module):
     residual blocks, at a quarter of the size.
     """
 
-    OUTPUTS: ClassVar = {"output": ("tanh", "residual", "warp_residual")}
+    OUTPUTS: ClassVar[dict[str, tuple[str, ...]]] = {
+        "output": ("tanh", "residual", "warp_residual")
+    }
 
     def __init__(self, config: TrunkConfig, code_dim: int):
         super().__init__()

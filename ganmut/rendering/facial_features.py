@@ -8,6 +8,8 @@ px of the 128-px crop unless said otherwise, fitted by eye to photographs.
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -30,7 +32,7 @@ HAIR = ((205, 168, 112), (168, 124, 76), (112, 76, 48), (66, 45, 32), (34, 26, 2
 IRIS = ((66, 42, 26), (98, 68, 40), (112, 100, 60), (98, 116, 100), (98, 120, 138), (128, 146, 162))
 
 
-def paint_skin(c, s) -> None:
+def paint_skin(c: SimpleNamespace, s: SimpleNamespace) -> None:
     """Adds the face mask and the skin's albedo: tone, blood flow, dark circles, freckles."""
     ax, y, u = c.ax, c.y, s.u
     width = geometry.outline(s, y)
@@ -64,14 +66,14 @@ def paint_skin(c, s) -> None:
     _nostrils(c, s)
 
 
-def _nostrils(c, s) -> None:
+def _nostrils(c: SimpleNamespace, s: SimpleNamespace) -> None:
     ax, y = c.ax, c.y
     hole = bump(ax, y - 0.12 * (ax - 4), s.wing_x * 0.5 - 0.3, s.wing_y + 3.9, 2.3, 1.15)
     c.albedo = blend(c.albedo, c.skin * 0.12, (hole * 1.2).clamp(0, 0.85))
     c.gloss = c.gloss * (1 - hole)
 
 
-def paint_folds(c, s) -> None:
+def paint_folds(c: SimpleNamespace, s: SimpleNamespace) -> None:
     """Adds wrinkles and folds, from age and from action units, to the height map."""
     c.z[:, c.top_rows] += _forehead(s, *(m[:, c.top_rows] for m in (c.x, c.y, c.ax, c.cloud)))
     c.z[:, c.eye_rows] += _wrinkles(s, *(m[:, c.eye_rows] for m in (c.y, c.ax, c.cloud)))
@@ -79,7 +81,7 @@ def paint_folds(c, s) -> None:
     c.z[:, c.mouth_rows] += _mouth_folds(s, *(m[:, c.mouth_rows] for m in (c.x, c.y, c.ax, c.pore)))
 
 
-def _forehead(s, x, y, ax, cloud) -> Tensor:
+def _forehead(s: SimpleNamespace, x: Tensor, y: Tensor, ax: Tensor, cloud: Tensor) -> Tensor:
     """Height of forehead lines (units 1, 2) and frown furrows (units 4, 9), px."""
     u = s.u
     curve, _ = geometry.brow(s, x)
@@ -97,7 +99,7 @@ def _forehead(s, x, y, ax, cloud) -> Tensor:
     return z - (0.7 * u[4] + 1.3 * u[9] + 0.2 * s.age) * across
 
 
-def _wrinkles(s, y, ax, cloud) -> Tensor:
+def _wrinkles(s: SimpleNamespace, y: Tensor, ax: Tensor, cloud: Tensor) -> Tensor:
     """Height of nose wrinkles (unit 9), crow's feet (unit 6) and lower-lid furrows, px."""
     u = s.u
     fan = (
@@ -113,7 +115,7 @@ def _wrinkles(s, y, ax, cloud) -> Tensor:
     return z - deep * ridge(y - low, 0.95) * ridge(ax - s.eye_x + 1, 8)
 
 
-def _mouth_folds(s, x, y, ax, pore) -> Tensor:
+def _mouth_folds(s: SimpleNamespace, x: Tensor, y: Tensor, ax: Tensor, pore: Tensor) -> Tensor:
     """Height of the dimpled chin (unit 17) and the creases at the mouth corners, px."""
     u = s.u
     z = 0.8 * u[17] * pore * bump(x, y, 0, s.chin - 8, 9, 6)
@@ -125,7 +127,7 @@ def _mouth_folds(s, x, y, ax, pore) -> Tensor:
     return z - (0.45 * s.fold * s.age + 0.9 * u[15]) * ridge(tail, 1.3) * ridge(corner - 6, 5)
 
 
-def _nasolabial(s, y, ax) -> Tensor:
+def _nasolabial(s: SimpleNamespace, y: Tensor, ax: Tensor) -> Tensor:
     """Height of the nasolabial fold and of the cheek beside it, px."""
     u = s.u
     pull = torch.maximum(torch.maximum(u[12], u[10]), 0.9 * u[9])
@@ -149,7 +151,7 @@ def _nasolabial(s, y, ax) -> Tensor:
     )
 
 
-def paint_eyes(c, s) -> None:
+def paint_eyes(c: SimpleNamespace, s: SimpleNamespace) -> None:
     """Adds lids, lashes, sclera, iris and pupil of both eyes: |x| mirrors all but the gaze."""
     r, u = c.eye_rows, s.u
     x, y, ax = c.x[:, r], c.y[:, r], c.ax[:, r]
@@ -176,7 +178,16 @@ def paint_eyes(c, s) -> None:
     _catchlight(c, s, x, dx, dy, inside * step(y - up - 0.3, 0.5), r)
 
 
-def _eyeball(c, s, v, y, up, low, dx, dy) -> Tensor:
+def _eyeball(
+    c: SimpleNamespace,
+    s: SimpleNamespace,
+    v: Tensor,
+    y: Tensor,
+    up: Tensor,
+    low: Tensor,
+    dx: Tensor,
+    dy: Tensor,
+) -> Tensor:
     """Colour of sclera, iris and pupil under the shadow of the upper lid."""
     d = (dx.square() + dy.square()).sqrt()
     look = sample_texture(c.texture, torch.atan2(dy, dx) / 3.1416 * 0.9, d / 20)
@@ -197,7 +208,9 @@ def _eyeball(c, s, v, y, up, low, dx, dy) -> Tensor:
     return eye * (shadow * (1 - 0.25 * ridge(y - low, 0.9)) * (1 - 0.3 * s.tone))[:, None]
 
 
-def _lashes(c, s, albedo: Tensor, at) -> Tensor:
+def _lashes(
+    c: SimpleNamespace, s: SimpleNamespace, albedo: Tensor, at: tuple[Tensor, ...]
+) -> Tensor:
     v, y, up, low = at
     across = step(1.08 - v.abs(), 0.1)
     dark = srgb(30, 20, 16, device=c.device)
@@ -210,7 +223,15 @@ def _lashes(c, s, albedo: Tensor, at) -> Tensor:
     )
 
 
-def _catchlight(c, s, x, dx, dy, inside, rows) -> None:
+def _catchlight(
+    c: SimpleNamespace,
+    s: SimpleNamespace,
+    x: Tensor,
+    dx: Tensor,
+    dy: Tensor,
+    inside: Tensor,
+    rows: slice,
+) -> None:
     azimuth, height = (
         torch.deg2rad(c.lights[:, 0, None, None]),
         torch.deg2rad(c.lights[:, 1, None, None]),
@@ -221,7 +242,7 @@ def _catchlight(c, s, x, dx, dy, inside, rows) -> None:
     c.wet = c.wet + F.pad((spot + soft) * inside, (0, 0, rows.start, c.side - rows.stop))
 
 
-def paint_brows(c, s) -> None:
+def paint_brows(c: SimpleNamespace, s: SimpleNamespace) -> None:
     """Adds brow hairs: outward strokes, densest along the brow's centre line."""
     r = c.brow_rows
     x, y, ax = c.x[:, r], c.y[:, r], c.ax[:, r]
@@ -244,14 +265,14 @@ def paint_brows(c, s) -> None:
     c.gloss[:, r] *= 1 - 0.7 * alpha
 
 
-def _hair_colour(s) -> Tensor:
+def _hair_colour(s: SimpleNamespace) -> Tensor:
     base = color_ramp(HAIR, s.melanin)
     red = srgb(150, 70, 36, device=base.device) * (1.25 - s.melanin)[..., None]
     base = base + (red - base) * (s.redness * 0.8)[..., None]
     return base + (srgb(176, 174, 172, device=base.device) - base) * (s.grey * 0.85)[..., None]
 
 
-def paint_mouth(c, s) -> None:
+def paint_mouth(c: SimpleNamespace, s: SimpleNamespace) -> None:
     """Adds the lips with their creases, and the inside of the open mouth: teeth and tongue."""
     r, u = c.mouth_rows, s.u
     x, y, ax = c.x[:, r], c.y[:, r], c.ax[:, r]
@@ -285,14 +306,21 @@ def paint_mouth(c, s) -> None:
     c.opening = F.pad(opening, (0, 0, r.start, 0))
 
 
-def _lip_colour(c, s) -> Tensor:
+def _lip_colour(c: SimpleNamespace, s: SimpleNamespace) -> Tensor:
     colour = c.skin * srgb(206, 138, 140, device=c.device) * 1.12
     red = srgb(150, 52, 58, device=c.device)
     amount = (0.25 * s.lip_red + 0.5 * s.lip_stick) * (1 - 0.6 * s.tone)
     return colour + (red - colour) * amount[..., None]
 
 
-def _lip_relief(s, v, y, curves, on_upper, on_lower) -> Tensor:
+def _lip_relief(
+    s: SimpleNamespace,
+    v: Tensor,
+    y: Tensor,
+    curves: tuple[Tensor, ...],
+    on_upper: Tensor,
+    on_lower: Tensor,
+) -> Tensor:
     """Swell of both lips and the hollow under the lower one, px."""
     top, upper, lower, bottom = curves
     across = (y - (top + upper) / 2) / (upper - top).clamp(min=0.8)
@@ -302,7 +330,9 @@ def _lip_relief(s, v, y, curves, on_upper, on_lower) -> Tensor:
     return z - 0.8 * ridge(y - bottom - 1.6, 1.4) * ridge(v, 0.7)
 
 
-def _inside(c, s, v, y, upper, lower) -> Tensor:
+def _inside(
+    c: SimpleNamespace, s: SimpleNamespace, v: Tensor, y: Tensor, upper: Tensor, lower: Tensor
+) -> Tensor:
     """Albedo of the open mouth, B x 3 x H x W. The upper teeth are fixed to the skull and the lower
     ones to the jaw, so their height depends on unit 26 only, not on the lips."""
     u = s.u
@@ -336,7 +366,7 @@ def _inside(c, s, v, y, upper, lower) -> Tensor:
     )
 
 
-def paint_beard(c, s) -> None:
+def paint_beard(c: SimpleNamespace, s: SimpleNamespace) -> None:
     """Adds stubble, moustache and beard; does nothing where no face of the batch has any."""
     if not bool((s.stubble + s.beard + s.moustache > 0).any()):
         return

@@ -7,11 +7,22 @@ between the pupils).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from ganmut.emotions import UNITS
+from ganmut.rendering.primitives import Device
+
+if TYPE_CHECKING:
+    from ganmut.rendering.sampler import FaceParameters
+
+Units = dict[int, Tensor]  # B x 1 x 1 by the number of the action unit
+Column = Callable[..., Tensor]  # 1 x 1 x n of n numbers
+Points = tuple[Tensor, Tensor]  # x and y of some landmarks, B x 1 x n
 
 # The five points (eyes, nose tip, mouth corners) of the aligned crop: ArcFace's template x
 # 128/112, 7 px up, centred.
@@ -19,7 +30,7 @@ TEMPLATE = ((-20.23, -11.92), (20.04, -12.14), (0.03, 10.98), (-16.52, 34.56), (
 DEPTH = 46.0  # how far the middle of the face stands out over its outline
 
 
-def face_shape(parameters, device="cpu") -> SimpleNamespace:
+def face_shape(parameters: FaceParameters, device: Device = "cpu") -> SimpleNamespace:
     """The shape parameters of B faces: tensors B x 1 x 1 in face px, angles in radians."""
     column = {
         n: parameters.identity[:, i, None, None].to(device) for i, n in enumerate(parameters.TRAITS)
@@ -39,7 +50,7 @@ def face_shape(parameters, device="cpu") -> SimpleNamespace:
     return s
 
 
-def _move_mouth(s, u) -> None:
+def _move_mouth(s: SimpleNamespace, u: Units) -> None:
     part = u[25]
     s.mouth_x = (
         s.mouth_w
@@ -65,7 +76,7 @@ def _move_mouth(s, u) -> None:
     )
 
 
-def _move_eyes(s, u) -> None:
+def _move_eyes(s: SimpleNamespace, u: Units) -> None:
     open_up = (
         s.eye_up
         + 2.9 * u[5]
@@ -81,7 +92,7 @@ def _move_eyes(s, u) -> None:
     s.lid_tilt = s.eye_tilt - 1.3 * (u[1] - u[2]).clamp(min=0)
 
 
-def _move_brows(s, u) -> None:
+def _move_brows(s: SimpleNamespace, u: Units) -> None:
     s.brow_in = 8.4 + s.brow_gap - 2.3 * u[4] - 0.4 * u[9]
     s.brow_out = 33.0 + s.brow_gap * 0.5
     s.brow_1 = -6.3 * u[1]
@@ -90,14 +101,14 @@ def _move_brows(s, u) -> None:
     s.brow_all = 0.5 * u[7] + 0.7 * u[6]
 
 
-def outline(s, y) -> torch.Tensor:
+def outline(s: SimpleNamespace, y: Tensor) -> Tensor:
     """Half width of the head at height y, px; 0 beyond chin and crown."""
     low = ((y - s.mid) / (s.chin - s.mid)).clamp(0, 1) ** s.jaw
     high = ((s.mid - y) / s.crown).clamp(0, 1) ** 2.6
     return s.head_w * (1 - low - high).clamp(min=0).sqrt()
 
 
-def lids(s, x) -> tuple[torch.Tensor, torch.Tensor]:
+def lids(s: SimpleNamespace, x: Tensor) -> tuple[Tensor, Tensor]:
     """Heights of the upper and the lower lid margin at x (either eye), px; both meet at the
     corners.
     """
@@ -109,7 +120,7 @@ def lids(s, x) -> tuple[torch.Tensor, torch.Tensor]:
     return up, low
 
 
-def brow(s, x) -> tuple[torch.Tensor, torch.Tensor]:
+def brow(s: SimpleNamespace, x: Tensor) -> tuple[Tensor, Tensor]:
     """Height of the brow's middle line at x, px, and the position along it (0 at the nose, 1 at the
     temple).
     """
@@ -124,7 +135,7 @@ def brow(s, x) -> tuple[torch.Tensor, torch.Tensor]:
     return s.brow_y + s.brow_all + 1.2 - arch + raised + s.brow_4 * (1 - 0.55 * c), t
 
 
-def lips(s, x) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+def lips(s: SimpleNamespace, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Outer upper, inner upper, inner lower and outer lower lip heights at x, px; all meet at the
     corners.
     """
@@ -141,7 +152,7 @@ def lips(s, x) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     return top, upper, lower, bottom
 
 
-def relief(s, x, y) -> torch.Tensor:
+def relief(s: SimpleNamespace, x: Tensor, y: Tensor) -> Tensor:
     """Smooth depth used for parallax, px: head and nose without the details that shading adds."""
     head = DEPTH * (1 - 0.5 * (x / s.head_w) ** 2 - 0.28 * ((y + 5) / 70) ** 2)
     ridge = ((y + 22) / 34).clamp(0, 1)
@@ -151,7 +162,7 @@ def relief(s, x, y) -> torch.Tensor:
     return head + nose
 
 
-def project(s, x, y) -> tuple[torch.Tensor, torch.Tensor]:
+def project(s: SimpleNamespace, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Face coordinates to image coordinates (128-px crop, from its centre): pose, then alignment
     and camera.
     """
@@ -161,7 +172,7 @@ def project(s, x, y) -> tuple[torch.Tensor, torch.Tensor]:
     return s.ar * px - s.ai * py + s.bx, s.ai * px + s.ar * py + s.by
 
 
-def unproject(s, px, py, steps: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
+def unproject(s: SimpleNamespace, px: Tensor, py: Tensor, steps: int = 4) -> tuple[Tensor, Tensor]:
     """Image coordinates to face coordinates: the inverse of `project` by fixed-point steps (they
     contract below 25 deg).
     """
@@ -176,7 +187,7 @@ def unproject(s, px, py, steps: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
     return x, y
 
 
-def _place(s, parameters, device) -> None:
+def _place(s: SimpleNamespace, parameters: FaceParameters, device: Device) -> None:
     """Least-squares similarity of the *neutral* five points to TEMPLATE, then the camera's jitter.
 
     The neutral points, so that every expression of a person has the same crop.
@@ -201,7 +212,7 @@ def _place(s, parameters, device) -> None:
     s.by = qy.mean() + jitter[:, 1] - (s.ai * mx + s.ar * my)
 
 
-def landmarks(parameters, size: int = 128) -> torch.Tensor:
+def landmarks(parameters: FaceParameters, size: int = 128) -> Tensor:
     """68 landmarks in iBUG order: N x 68 x 2, float32, pixels of a size x size image (x, y),
     pixel centres at .5.
     """
@@ -220,27 +231,27 @@ def landmarks(parameters, size: int = 128) -> torch.Tensor:
     return (torch.stack([px, py], -1)[:, 0] + 64) * (size / 128)
 
 
-def _jaw_points(s, column):
+def _jaw_points(s: SimpleNamespace, column: Column) -> Points:
     t = column(0, 0.16, 0.32, 0.47, 0.62, 0.75, 0.86, 0.95, 1.0)
     t = torch.cat([t, t.flip(2)[..., 1:]], 2)
     y = s.mid + (s.chin - s.mid) * t
     return outline(s, y) * column(*[-1] * 8, 0, *[1] * 8), y
 
 
-def _brow_points(s, column):
+def _brow_points(s: SimpleNamespace, column: Column) -> tuple[Points, Points]:
     t = column(1, 0.75, 0.5, 0.25, 0)
     right = s.brow_in + (s.brow_out - s.brow_in) * t.flip(2)
     left = -(s.brow_in + (s.brow_out - s.brow_in) * t)
     return (left, brow(s, left)[0]), (right, brow(s, right)[0])
 
 
-def _nose_points(s, column):
+def _nose_points(s: SimpleNamespace, column: Column) -> tuple[Points, Points]:
     bridge = s.eye_y + 1 + (s.nose_len + 11 - s.eye_y - 1) * column(0, 1 / 3, 2 / 3, 1)
     base = s.wing_x * column(-0.9, -0.45, 0, 0.45, 0.9)
     return (0 * bridge, bridge), (base, s.wing_y + column(3.6, 4.8, 5.6, 4.8, 3.6))
 
 
-def _eye_points(s, column):
+def _eye_points(s: SimpleNamespace, column: Column) -> Iterator[Points]:
     for side in (-1, 1):
         order = (1, 0.36, -0.36, -1, -0.36, 0.36) if side < 0 else (-1, -0.36, 0.36, 1, 0.36, -0.36)
         x = side * (s.eye_x + s.eye_w * column(*order))
@@ -248,7 +259,7 @@ def _eye_points(s, column):
         yield x, torch.cat([up[..., :4], low[..., 4:]], 2)
 
 
-def _mouth_points(s, column):
+def _mouth_points(s: SimpleNamespace, column: Column) -> list[Points]:
     x = s.mouth_x * column(-1, -0.62, -0.22, 0, 0.22, 0.62, 1, 0.62, 0.25, 0, -0.25, -0.62)
     top, _, _, bottom = lips(s, x)
     inner = s.mouth_x * column(-0.9, -0.4, 0, 0.4, 0.9, 0.4, 0, -0.4)

@@ -5,9 +5,15 @@ Maps are float tensors B x H x W; distances are px of the 128-px crop; colours a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+Scalar = float | Tensor
+Device = str | torch.device
+Colours = Sequence[tuple[int, int, int]]
 
 
 def bell(t: Tensor) -> Tensor:
@@ -18,12 +24,12 @@ def bell(t: Tensor) -> Tensor:
     return t.mul_(-1 / 4.5).add_(1).clamp_(min=0).square_().square_()
 
 
-def bump(x: Tensor, y: Tensor, cx, cy, sx, sy) -> Tensor:
+def bump(x: Tensor, y: Tensor, cx: Scalar, cy: Scalar, sx: Scalar, sy: Scalar) -> Tensor:
     """1 at (cx, cy), falling off like a Gaussian over (sx, sy) px."""
     return bell(((x - cx) / sx).square_() + ((y - cy) / sy).square_())
 
 
-def ridge(d: Tensor, s) -> Tensor:
+def ridge(d: Tensor, s: Scalar) -> Tensor:
     """1 where d is 0, falling off like a Gaussian over s px."""
     return bell((d / s).square_())
 
@@ -39,12 +45,12 @@ def blend(below: Tensor, above: Tensor, alpha: Tensor) -> Tensor:
     return (above - below).mul_(alpha[:, None]).add_(below)
 
 
-def srgb(*rgb: float, device="cpu") -> Tensor:
+def srgb(*rgb: float, device: Device = "cpu") -> Tensor:
     """The linear light of an sRGB colour 0..255 (gamma 2.2), 1 x 3 x 1 x 1."""
     return (torch.tensor(rgb, device=device).view(1, 3, 1, 1) / 255) ** 2.2
 
 
-def color_ramp(colours, t: Tensor) -> Tensor:
+def color_ramp(colours: Colours, t: Tensor) -> Tensor:
     """Colour at t (B x 1 x 1, 0..1) along a list of sRGB colours; linear light, B x 3 x 1 x 1."""
     table = (torch.tensor(colours, dtype=torch.float32, device=t.device) / 255) ** 2.2
     at = t.flatten().clamp(0, 1) * (len(colours) - 1)

@@ -8,8 +8,10 @@ until the camera model.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +20,7 @@ from torch import Tensor
 from ganmut.images import luma
 from ganmut.rendering import facial_features, geometry, surroundings
 from ganmut.rendering.primitives import (
+    Device,
     blend,
     blur,
     bump,
@@ -28,10 +31,15 @@ from ganmut.rendering.primitives import (
     upsample,
 )
 
+if TYPE_CHECKING:
+    from ganmut.rendering.sampler import FaceParameters
+
+Vector = Sequence[Tensor]  # x, y and z
+
 CHUNK = 2**24  # supersampled pixels per pass on an accelerator: about 6 GB of maps
 
 
-def render(parameters, size: int = 128, device: str | torch.device = "cpu") -> Tensor:
+def render(parameters: FaceParameters, size: int = 128, device: Device = "cpu") -> Tensor:
     """uint8 N x 3 x size x size, RGB, on `device`. On the CPU the bytes do not depend on what else
     is in the batch. Raises ValueError for a size below 16.
     """
@@ -62,7 +70,7 @@ def render(parameters, size: int = 128, device: str | torch.device = "cpu") -> T
 
 
 @torch.no_grad()
-def _render_batch(parameters, size: int, device) -> Tensor:
+def _render_batch(parameters: FaceParameters, size: int, device: Device) -> Tensor:
     s = geometry.face_shape(parameters, device)
     c = _canvas(s, parameters, size, device)
     facial_features.paint_skin(c, s)
@@ -79,7 +87,9 @@ def _render_batch(parameters, size: int, device) -> Tensor:
     return _camera(c, image)
 
 
-def _canvas(s, parameters, size: int, device) -> SimpleNamespace:
+def _canvas(
+    s: SimpleNamespace, parameters: FaceParameters, size: int, device: Device
+) -> SimpleNamespace:
     """Coordinates, textures and the broad height field."""
     side, c = 2 * size, SimpleNamespace(size=size)
     c.side, c.px = side, 128 / side
@@ -123,7 +133,7 @@ def _texture(person: Tensor) -> Tensor:
     return torch.cat([hash_noise(person, 6, 192, 192)[:, None], cloud, pore], 1)
 
 
-def _broad(s, x: Tensor, y: Tensor) -> Tensor:
+def _broad(s: SimpleNamespace, x: Tensor, y: Tensor) -> Tensor:
     """Height of skull, jaw, cheeks, nose and muzzle, px."""
     ax, u = x.abs(), s.u
     width = geometry.outline(s, y) + 2.5
@@ -159,7 +169,7 @@ def _broad(s, x: Tensor, y: Tensor) -> Tensor:
     return z + _nose(s, ax, y)
 
 
-def _nose(s, ax: Tensor, y: Tensor) -> Tensor:
+def _nose(s: SimpleNamespace, ax: Tensor, y: Tensor) -> Tensor:
     tip = 11 + s.nose_len
     rise = ((y - s.eye_y + 9) / (tip - s.eye_y + 9)).clamp(0, 1)
     under = torch.sigmoid((tip + 3.4 - y) / 1.7)
@@ -172,7 +182,7 @@ def _nose(s, ax: Tensor, y: Tensor) -> Tensor:
     return z - 0.9 * bump(ax, y, 0, s.wing_y + 9.5, 1.9, 4.5)  # philtrum
 
 
-def _lighting(c, s) -> SimpleNamespace:
+def _lighting(c: SimpleNamespace, s: SimpleNamespace) -> SimpleNamespace:
     """Key light (direction, power), ambient, and the shaded face, B x 3 x H x W."""
     p = c.lights[:, :, None, None]
     key = _direction(p[:, 0], p[:, 1])
@@ -200,11 +210,11 @@ def _normals(view: Tensor, px: float) -> tuple[Tensor, Tensor, Tensor]:
     return -gx * inv, -gy * inv, inv
 
 
-def _dot(a, b) -> Tensor:
+def _dot(a: Vector, b: Vector) -> Tensor:
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
-def _occlusion(c, view: Tensor, key) -> tuple[Tensor, Tensor]:
+def _occlusion(c: SimpleNamespace, view: Tensor, key: Vector) -> tuple[Tensor, Tensor]:
     """How much of the key light and of the ambient light arrives, about 0..1: shadows, hollows."""
     coarse = F.avg_pool2d(view[:, None], 2)[:, 0]
     hollow = (blur(coarse, 2 * round(c.size / 32) + 1) - coarse).clamp(-2, 6) * 0.07
@@ -214,7 +224,7 @@ def _occlusion(c, view: Tensor, key) -> tuple[Tensor, Tensor]:
     return 1 - 0.8 * maps[:, 0], 1 - maps[:, 1].clamp(-0.08, 0.65)
 
 
-def _lamp(p: Tensor, normal, key, lit: Tensor, clear: Tensor) -> Tensor:
+def _lamp(p: Tensor, normal: Vector, key: Vector, lit: Tensor, clear: Tensor) -> Tensor:
     """Light that arrives on the skin: key, fill and ambient, B x 3 x H x W."""
     warm = p[:, 3]
     tint = torch.cat([1 + 0.05 * warm, 1 + 0 * warm, 1 - 0.08 * warm], 1)[..., None]
@@ -235,7 +245,7 @@ def _direction(azimuth: Tensor, height: Tensor) -> tuple[Tensor, Tensor, Tensor]
     return a.sin() * h.cos(), -h.sin(), a.cos() * h.cos()
 
 
-def _cast_shadow(c, z: Tensor, key) -> Tensor:
+def _cast_shadow(c: SimpleNamespace, z: Tensor, key: Vector) -> Tensor:
     """0..1 where the height field stands between a point and the key light; marched over twelve
     steps.
     """
@@ -252,7 +262,7 @@ def _cast_shadow(c, z: Tensor, key) -> Tensor:
     return blur(step(worst - 0.5, 0.5), 3)
 
 
-def _camera(c, image: Tensor) -> Tensor:
+def _camera(c: SimpleNamespace, image: Tensor) -> Tensor:
     """Average down, expose, blur, thin out the colour, add noise, round."""
     cam = c.cam[:, :, None, None, None]
     image = F.avg_pool2d(image, 2) * (1 + cam[:, 5]) * c.exposure

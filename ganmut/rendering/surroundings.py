@@ -6,6 +6,8 @@ are B x 3 x H x W in linear light.
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,7 +16,7 @@ from ganmut.rendering import geometry
 from ganmut.rendering.primitives import blend, bump, hash_noise, ridge, sample_texture, srgb, step
 
 
-def _strands(c, s) -> tuple[Tensor, Tensor]:
+def _strands(c: SimpleNamespace, s: SimpleNamespace) -> tuple[Tensor, Tensor]:
     """Noise along hair (B x H x W, -1..1) and the distance from the parting, px."""
     # Hair falls in rays from a point above the head, so polar coordinates follow it.
     dy = (c.y + 104).clamp(min=10)
@@ -29,7 +31,9 @@ def _strands(c, s) -> tuple[Tensor, Tensor]:
     return 0.55 * fine + 0.6 * wide, far
 
 
-def _hair_light(c, s, light, strand: Tensor, far: Tensor) -> Tensor:
+def _hair_light(
+    c: SimpleNamespace, s: SimpleNamespace, light: SimpleNamespace, strand: Tensor, far: Tensor
+) -> Tensor:
     """Colour of lit hair, B x 3 x H x W."""
     kx, ky, kz = light.key
     # The hair is lit like a sphere around the head.
@@ -47,7 +51,7 @@ def _hair_light(c, s, light, strand: Tensor, far: Tensor) -> Tensor:
     return tone + ((0.05 + 0.25 * c.hair.mean(1)) * band * lamp)[:, None] * (0.6 + c.hair)
 
 
-def paint_background(c, s, light) -> Tensor:
+def paint_background(c: SimpleNamespace, s: SimpleNamespace, light: SimpleNamespace) -> Tensor:
     """The layers behind the face: plain background, hair behind the head, neck, collar, ears."""
     p = c.lights[:, :, None, None]
     turn, grey = p[:, 8], p[:, 6]
@@ -72,7 +76,7 @@ def paint_background(c, s, light) -> Tensor:
     return _ears(c, s, light, image)
 
 
-def _neck(c, s, light, image: Tensor) -> Tensor:
+def _neck(c: SimpleNamespace, s: SimpleNamespace, light: SimpleNamespace, image: Tensor) -> Tensor:
     r = c.mouth_rows
     ax, y, x = c.ax[:, r], c.y[:, r], c.x[:, r]
     neck = step(33 + 2.5 * s.sex + 0.004 * (y - 40).clamp(min=0) ** 2 - ax, 0.8) * step(y - 20, 3)
@@ -95,7 +99,7 @@ def _neck(c, s, light, image: Tensor) -> Tensor:
     return image
 
 
-def _ears(c, s, light, image: Tensor) -> Tensor:
+def _ears(c: SimpleNamespace, s: SimpleNamespace, light: SimpleNamespace, image: Tensor) -> Tensor:
     r = c.ear_rows
     ax, y, x = c.ax[:, r], c.y[:, r], c.x[:, r]
     cx, cy = s.head_w + 1.6 + 0.11 * (4 - y), s.eye_y + 14.5
@@ -115,7 +119,9 @@ def _ears(c, s, light, image: Tensor) -> Tensor:
     return image
 
 
-def paint_front_hair(c, s, light, image: Tensor) -> Tensor:
+def paint_front_hair(
+    c: SimpleNamespace, s: SimpleNamespace, light: SimpleNamespace, image: Tensor
+) -> Tensor:
     """The image with hair over the forehead and beside the face, and its shadow on the skin."""
     ax, y = c.ax, c.y
     base = -6.0
@@ -137,7 +143,9 @@ def paint_front_hair(c, s, light, image: Tensor) -> Tensor:
     return blend(image, c.hair_lit, (alpha * cover.clamp(0, 1) ** 0.35))
 
 
-def paint_glasses(c, s, light, image: Tensor) -> Tensor:
+def paint_glasses(
+    c: SimpleNamespace, s: SimpleNamespace, light: SimpleNamespace, image: Tensor
+) -> Tensor:
     if not bool((s.glasses > 0).any()):
         return image
     r = c.eye_rows

@@ -70,12 +70,12 @@ def train(
     trainer = Trainer(method, recipe, target, processes)
     if donor:
         trainer.origin |= {k: donor.config.get(k, 0) for k in ("kimg", "g_steps", "minutes")}
-    state = run.latest() if resume else None
+    state = run.latest() if resume and run else None
     if state:
         trainer.restore(*state)
     # The main process must not write before all others have read the snapshot.
     processes.barrier()
-    if state and processes.is_main:
+    if state and run and processes.is_main:
         run.trim_log(trainer.kimg)
     if compiled:
         method.G.compile()
@@ -84,7 +84,7 @@ def train(
     # ---- steps, then the weight folder
     loop(trainer, run, Sampler(faces, recipe, target, share), progress)
     processes.close()
-    if not processes.is_main:
+    if run is None or not processes.is_main:
         return None
     save_weights(trainer, run, faces)
     return run.path
@@ -126,7 +126,7 @@ def loop(trainer: Trainer, run: RunDir | None, sampler: Sampler, progress: bool)
             # ---- tick: every process takes part in the means and in the random states
             next_tick += recipe.kimg_per_tick
             terms, state = trainer.meter.read(), trainer.tensors()
-            if not trainer.processes.is_main:
+            if run is None or not trainer.processes.is_main:
                 continue
 
             # ---- report

@@ -65,7 +65,7 @@ class LossMeter:
                 "resume from the last snapshot with a lower lr_g and lr_d, or with dtype fp32"
             )
         means = {key: round(float(total) / self.counts[key], 5) for key, total in self.sums.items()}
-        self.__init__(self.processes)
+        self.sums, self.bad, self.counts = {}, {}, {}
         return means
 
 
@@ -96,7 +96,9 @@ class Trainer:
         processes: ProcessGroup = SINGLE_PROCESS,
     ):
         self.method, self.recipe, self.device, self.processes = method, recipe, device, processes
-        method.to(device).to(memory_format=hardware.memory_format(device))
+        method.to(device)
+        layout = hardware.memory_format(device)
+        method.to(memory_format=layout)  # type: ignore[call-overload] # torch omits it
         self.ema = copy.deepcopy(method.G).requires_grad_(False)
         betas = (recipe.beta1, recipe.beta2)
         decay = recipe.weight_decay
