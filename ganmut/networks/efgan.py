@@ -86,18 +86,17 @@ class Stage(nn.Module):
         super().__init__()
         self.boxes = boxes(size)
         local = config.scaled(config.local_share)
-        self.branches: Any = nn.ModuleDict(
-            {
-                part: AttentionGenerator(config if part == "face" else local, code_dim, False)
-                for part in self.boxes
-            }
-        )
+        branches = {
+            part: AttentionGenerator(config if part == "face" else local, code_dim, False)
+            for part in self.boxes
+        }
+        self.branches: Any = nn.ModuleDict(branches)
         # Six input channels: the image of the face's branch and the pasted one. No code.
         self.refiner = Trunk(config.scaled(config.refiner_share), 0, channels=6)
         for part, box in list(self.boxes.items())[1:]:
             self.register_buffer(f"feather_{part}", feather(box, size), persistent=False)
         self.smooth = config.output == "residual"
-        heads = [branch.trunk.head for branch in self.branches.values()]
+        heads = [branch.trunk.head for branch in branches.values()]
         orthogonal_spectral_init(self, (*heads, self.refiner.head), config.spectral)
         nn.init.zeros_(self.refiner.head.weight)  # the refiner initially adds nothing
 
@@ -234,12 +233,11 @@ class EFGANDiscriminator(PatchDiscriminator):
         # Boxes of parts are smaller and become a single pixel with all layers.
         layers = {part: max(config.d_layers - 2, 1) for part in boxes(size)}
         layers["face"] = config.d_layers
-        self.regions: Any = nn.ModuleDict(
-            {
-                part: RegionDiscriminator(config, box, layers[part])
-                for part, box in boxes(size).items()
-            }
-        )
+        regions = {
+            part: RegionDiscriminator(config, box, layers[part])
+            for part, box in boxes(size).items()
+        }
+        self.regions: Any = nn.ModuleDict(regions)
         self.units = ActionUnitDiscriminator(units)
-        outputs = (self.src, self.cls, *(region.src for region in self.regions.values()))
+        outputs = (self.src, self.cls, *(region.src for region in regions.values()))
         orthogonal_spectral_init(self, outputs, config.spectral)
