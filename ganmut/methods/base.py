@@ -126,7 +126,8 @@ class Method(nn.Module, ABC):
     # Of such crops: their side over that of the aligned crop.
     margin: ClassVar[float] = 1.0
 
-    # Whether `source_codes` estimates the codes that faces show; editing to that code changes nothing.
+    # Whether `source_codes` estimates the codes that faces show; editing to that code changes
+    # nothing.
     reads_source: ClassVar[bool] = False
 
     def __init__(self, config: Any, emotions: tuple[str, ...], size: int, training: bool = True):
