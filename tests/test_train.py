@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from toys import SHORT, SHORT_OPTIONS, TOY
+from toys import SHORT, SHORT_OPTIONS, TOY, toy
 
 import ganmut
 from ganmut.cli import main
@@ -175,6 +175,18 @@ def test_ema_averages_parameters_and_copies_directions():
             own[name] if name == "directions" else before[name] * decay + own[name] * (1 - decay)
         )
         torch.testing.assert_close(now, expected)
+
+
+def test_ema_follows_the_buffers():
+    recipe, _ = presets.resolve_settings("efgan", "paper", "cpu", **TOY)
+    trainer = Trainer(toy("efgan", "paper"), recipe, torch.device("cpu"))
+    with torch.no_grad():
+        for buffer in trainer.method.G.buffers():
+            buffer.add_(1)
+    trainer.update_ema()
+    own, kept = (dict(g.named_buffers()) for g in (trainer.method.G, trainer.ema))
+    assert any(name.endswith(".u") for name in kept)  # the spectral norms
+    assert all(torch.equal(kept[name], own[name]) for name in own)
 
 
 def test_learning_rate_falls_to_zero():

@@ -262,6 +262,10 @@ class Trainer:
         torch._foreach_lerp_([ema[n] for n in averaged], [own[n] for n in averaged], 1 - decay)
         for name in copied:
             ema[name].copy_(own[name])
+        # Spectral norms keep singular vectors in buffers: an average of old ones means nothing.
+        buffers = dict(self.method.G.named_buffers())
+        for name, buffer in self.ema.named_buffers():
+            buffer.copy_(buffers[name])
 
     def train_step(self, batch: Batch) -> None:
         """Takes one step of the phase that is due: warm-up of D, warm-up of G, or adversarial."""
