@@ -172,6 +172,10 @@ class ActionUnitMethod(Method):
         show, both B x dim."""
         return getattr(self.config, self.lambda_head) * F.mse_loss(outputs, shown)
 
+    def d_loss(self, batch: Batch, target: Any, x_fake: Tensor) -> dict[str, Tensor]:
+        adv, real, _ = self.adversarial_loss(batch.x, x_fake)
+        return {"adv": adv, "units": self.regression_loss(real, self.source(batch))}
+
     def d_warmup_loss(self, batch: Batch) -> dict[str, Tensor]:
         # With the weight of the adversarial phase: a jump of the gradients' scale between phases
         # would make Adam take too large steps.

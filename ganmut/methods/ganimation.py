@@ -96,13 +96,6 @@ class GANimation(base_action_units.ActionUnitMethod):
         self.output = self.G(batch.x, self.code(target))
         return self.output.images
 
-    def d_loss(self, batch: Batch, target: Tensor, x_fake: Tensor) -> dict[str, Tensor]:
-        adv, real, _ = self.adversarial_loss(batch.x, x_fake)
-        return {
-            "adv": adv,
-            "units": self.regression_loss(real, self.source(batch)),
-        }
-
     def g_loss(self, batch: Batch, target: Tensor, x_fake: Tensor) -> dict[str, Tensor]:
         c, output = self.config, self.output
         if output is None:

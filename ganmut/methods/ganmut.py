@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from ganmut.codes import DiscSpace
 from ganmut.datasets.base import Batch
 from ganmut.methods import base
-from ganmut.methods.base import METHODS, Method
+from ganmut.methods.base import METHODS
+from ganmut.methods.base_gamut import GamutMethod
 from ganmut.networks.config import setting
 from ganmut.networks.stargan import Generator, PatchDiscriminator
 from ganmut.training.losses import cycle_loss
@@ -72,7 +73,7 @@ class GANmutGenerator(Generator):
 
 
 @METHODS.register("ganmut")
-class GANmut(Method):
+class GANmut(GamutMethod):
     """GANmut's linear model (eqs. 1-9)."""
 
     title = "GANmut"
@@ -121,13 +122,6 @@ class GANmut(Method):
         table = torch.cat([directions.new_zeros(1, 2), directions])
         labelled = radius[n_random:] * table[target.label[n_random:]] + target.noise
         return torch.cat([free, labelled])
-
-    def split(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Head outputs B x (emotions + 2) -> logits B x emotions, coordinates B x 2."""
-        return outputs[:, :-2], outputs[:, -2:]
-
-    def classify(self, x: Tensor) -> Tensor:
-        return self.split(self.discriminate(x)[1])[0]
 
     def d_loss(self, batch: Batch, target: Target, x_fake: Tensor) -> dict[str, Tensor]:
         c, code = self.config, self.code(target).detach()

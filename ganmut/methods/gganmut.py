@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from ganmut.codes import PlaneSpace
 from ganmut.datasets.base import Batch
 from ganmut.methods import base
-from ganmut.methods.base import METHODS, Method
+from ganmut.methods.base import METHODS
+from ganmut.methods.base_gamut import GamutMethod
 from ganmut.networks.config import setting
 from ganmut.networks.stargan import Generator, PatchDiscriminator
 from ganmut.training.losses import cycle_loss
@@ -95,7 +96,7 @@ class GGANmutGenerator(Generator):
 
 
 @METHODS.register("gganmut")
-class GGANmut(Method):
+class GGANmut(GamutMethod):
     """GGANmut (eqs. 10-17). Codes of a batch: all modes, repeated up to `mode_share`, then uniform
     codes."""
 
@@ -143,13 +144,6 @@ class GGANmut(Method):
         # `precisions` needs no matrix inversion, neither here nor in the backward pass.
         squared = torch.einsum("nei,eij,nej->ne", offset, self.G.precisions(), offset)
         return F.log_softmax(-squared, 1)
-
-    def split(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Head outputs B x (E + 2) -> logits B x E, coordinates B x 2."""
-        return outputs[:, :-2], outputs[:, -2:]
-
-    def classify(self, x: Tensor) -> Tensor:
-        return self.split(self.discriminate(x)[1])[0]
 
     def d_loss(self, batch: Batch, target: Target, x_fake: Tensor) -> dict[str, Tensor]:
         c, code = self.config, self.code(target).detach()
