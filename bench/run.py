@@ -56,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--emotion-model",
         metavar="PATH",
-        help="an expression ONNX as --emotion, its labels in PATH's .json (docs/judges.md)",
+        help="an expression ONNX as --emotion, its labels in PATH's .json (docs/classifiers.md)",
     )
     add(
         "--inception",

@@ -75,8 +75,8 @@ class Api:
         self, picture: str | None, emotion: str, intensity: float, weights: str, face: Spot
     ) -> dict[str, Any]:
         """One face under one emotion by every method of a set: picture (a data URI), probability of
-        the emotion and identity distance as the judges see them, milliseconds of the network."""
-        known = list(self.service.judges)
+        the emotion, identity distance, milliseconds of the network."""
+        known = list(self.service.classifiers)
         if weights not in known:
             raise ValueError(f"unknown weights {weights!r}; there are: {', '.join(known)}")
         opened = self.face(picture, face)
@@ -117,7 +117,7 @@ def build(events: Handlers) -> None:
         face = FacePicker({"number": 1}, label="face")
         emotion = gr.Textbox(first.favourite, label="emotion")
         intensity = gr.Number(1.0, label="intensity, 0 to 1")
-        weights = gr.Textbox(first.group, label="weights: " + ", ".join(events.service.judges))
+        weights = gr.Textbox(first.group, label="weights: " + ", ".join(events.service.classifiers))
         way = gr.Textbox("emotion", label="way: " + ", ".join(WAYS))
         stops = PathStops({"stops": []}, label="stops")
         radius = gr.Number(START, label="radius, 0 to 1")

@@ -17,10 +17,10 @@ from demo.service import Service
 from demo.session import Example, examples
 from demo.tabs import animate, compare, edit, label_maps, leaderboard, user_study
 
-HEADLINE = "Move the point, the face changes."
+HEADLINE = "Edit the expression of a face"
 LEAD = (
-    "Every place on the pad is an expression. A network learned this map by itself, from faces "
-    "with nothing but a label each; here it stands beside the other editors of its kind."
+    "Choose an emotion, a point in a learned space of emotions, or action units, and compare "
+    "nine GAN methods and an expression model of photographs."
 )
 USE = (
     "Edit your own face, or one whose owner agreed. Do not pass an edited picture off as a real "
@@ -41,21 +41,21 @@ def header() -> str:
 
 
 def footer(service: Service) -> str:
-    told = service.problems.items()
-    trouble = "".join(f"<p>Not shown here: {name}. {text}</p>" for name, text in told)
+    problems = service.problems.items()
+    trouble = "".join(f"<p>Not shown here: {name}. {text}</p>" for name, text in problems)
     return f"<footer><p>{USE}</p><p>{KEPT} {CREDIT}</p>{trouble}</footer>"
 
 
 def build(
     service: Service | None = None,
-    shelf: list[Example] | None = None,
+    gallery: list[Example] | None = None,
     seconds: int = 60 * MINUTES,
     limits: Limits | None = None,
     on_stuck: Callable[[], None] | None = None,
 ) -> Page:
     """The whole page; without a single usable weight, a page that says so and how to make one.
 
-    shelf: the example faces; the page opens with the first. seconds: after which the files of a
+    gallery: the example faces; the page opens with the first. seconds: after which the files of a
     visit are deleted. limits, on_stuck: see `Page`.
     """
     service = service or Service()
@@ -66,7 +66,7 @@ def build(
     ) as page:  # fmt: skip
         gr.HTML(header(), apply_default_css=False, elem_id="head")
         if service.choices and not service.blocked:
-            _tabs(page, Handlers(service, shelf or examples()))
+            _tabs(page, Handlers(service, gallery or examples()))
         else:
             gr.HTML(_empty(service), apply_default_css=False)
         gr.HTML(footer(service), apply_default_css=False, elem_id="foot")
@@ -75,7 +75,7 @@ def build(
 
 def _tabs(page: gr.Blocks, events: Handlers) -> None:
     start = edit.begin(events)
-    with gr.Row(elem_classes="desk", elem_id="desk"):
+    with gr.Row(elem_classes="workspace", elem_id="edit-tab"):
         with gr.Column(scale=0, min_width=250, elem_classes="card give"):
             face = edit.face_card(events, start)
         with (
@@ -83,7 +83,7 @@ def _tabs(page: gr.Blocks, events: Handlers) -> None:
             gr.Tabs(elem_id="tabs", overflow_behavior="wrap"),
         ):
             with _tab("edit"):
-                with gr.Row(elem_classes="desk"):
+                with gr.Row(elem_classes="workspace"):
                     with gr.Column(scale=13, min_width=400, elem_classes="card steer"):
                         controls = edit.steer(events, start)
                     with gr.Column(scale=12, min_width=360, elem_classes="card result"):
@@ -109,7 +109,8 @@ def _tab(name: str) -> gr.Tab:
     tab = gr.Tab(name.capitalize(), id=name, elem_id=f"tab-{name}")
     hide = str(name in FACELESS).lower()
     tab.select(
-        None, js=f"() => {{ document.querySelector('#desk').classList.toggle('faceless', {hide}) }}"
+        None,
+        js=f"() => {{ document.querySelector('#edit-tab').classList.toggle('faceless', {hide}) }}",
     )
     return tab
 

@@ -26,7 +26,7 @@ class Classifiers:
         self.problems: dict[str, str] = {}
         self.by_role: dict[str, Extractor] = {}
         for name in weights.list_weights(group, "extractor"):
-            if name not in EXTRACTORS:  # such as the landmark network, which judges nothing
+            if name not in EXTRACTORS:  # such as the landmark network, which classifies nothing
                 continue
             try:
                 self.by_role[name] = extractors.load(f"{group}/{name}", "cpu")
@@ -35,29 +35,31 @@ class Classifiers:
 
     def emotions(self, faces: np.ndarray) -> list[dict[str, float]] | None:
         """For each of N x S x S x 3 uint8 faces the probabilities of the emotions."""
-        if (judge := self.by_role.get("emotion")) is None:
+        if (classifier := self.by_role.get("emotion")) is None:
             return None
-        outputs = judge(images.to_tensor(faces)).outputs.tolist()
-        return [dict(zip(judge.emotions, row, strict=True)) for row in outputs]
+        outputs = classifier(images.to_tensor(faces)).outputs.tolist()
+        return [dict(zip(classifier.emotions, row, strict=True)) for row in outputs]
 
     def person(self, face: np.ndarray) -> np.ndarray | None:
         """The embedding (length 1) of one S x S x 3 uint8 face."""
-        judge = self.by_role.get("identity")
-        if judge is None:
+        classifier = self.by_role.get("identity")
+        if classifier is None:
             return None
-        features = judge(images.to_tensor(face[None])).features[0]
+        features = classifier(images.to_tensor(face[None])).features[0]
         return torch.nn.functional.normalize(features, dim=0).numpy()
 
     def units(self, face: np.ndarray) -> list[float] | None:
         """The seventeen units, two digits, that one S x S x 3 uint8 face shows."""
-        judge = self.by_role.get("units")
-        return None if judge is None else read_units(judge, face)
+        classifier = self.by_role.get("units")
+        return None if classifier is None else read_units(classifier, face)
 
 
-def readings(judges: Classifiers, source: np.ndarray | None, edited: np.ndarray) -> dict[str, Any]:
-    """What the judges say of an edited face (S x S x 3 uint8): {"emotions": {name: 0..1} or None,
+def readings(
+    classifiers: Classifiers, source: np.ndarray | None, edited: np.ndarray
+) -> dict[str, Any]:
+    """Outputs for an edited face (S x S x 3 uint8): {"emotions": {name: 0..1} or None,
     "distance": 1 - cosine to the source's embedding, or None}."""
-    seen, person = judges.emotions(edited[None]), judges.person(edited)
+    seen, person = classifiers.emotions(edited[None]), classifiers.person(edited)
     distance = None
     if person is not None and source is not None:
         distance = round(max(0.0, 1 - float(person @ source)), 4)

@@ -1,4 +1,4 @@
-"""Small parts of the page: the upload, pictures as buttons, live pictures, what judges say."""
+"""Small parts of the page: the upload, pictures as buttons, live pictures, what classifiers say."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ class ImagePicker(gr.HTML, metaclass=NoStubMeta):
         self, value: str = "", *, items: list | None = None, named: bool = False, **options: Any
     ):
         buttons = (
-            "<div class='shelf ${named ? 'named' : ''}'>${items.map(i => `<button type='button' "
+            "<div class='picker ${named ? 'named' : ''}'>${items.map(i => `<button type='button' "
             "data-name='${i[0]}' aria-pressed='${i[0] === value}' title='${i[2] || i[0]}'>"
             "${i[1] ? `<img src='${i[1]}' alt=''>` : '<i></i>'}"
             "${named ? `<span>${i[0]}</span>` : ''}</button>`).join('')}</div>"
@@ -203,7 +203,7 @@ class ChangeViews(JsonHTML, metaclass=NoStubMeta):
         pictures = (
             "${['difference', 'mask', 'flow'].map(v => value[v] ? `<img class='${v}' "
             "src='${value[v]}' alt='${v}'>` : `<p class='${v}'>${!value.difference ? "
-            "'Give a face to see what changes.' : v === 'mask' ? 'This method has no mask: it "
+            "'Choose a face to see what changes.' : v === 'mask' ? 'This method has no mask: it "
             "may change every pixel.' : 'This method has no flow: it repaints, it does not "
             "bend.'}</p>`).join('')}"
         )
@@ -220,7 +220,7 @@ class ChangeViews(JsonHTML, metaclass=NoStubMeta):
 
 
 class Readings(JsonHTML, metaclass=NoStubMeta):
-    """What the judges say: bars of the emotions, and how far the person is from the source."""
+    """What the classifiers say: bars of the emotions, and how far the person is from the source."""
 
     def __init__(self, value: dict[str, Any] | None = None, **options: Any):
         bars = (

@@ -31,8 +31,8 @@ NO_FACE = (
 
 
 MOVED = {
-    "gamut": "a point", "labels": "emotions", "styles": "styles", "units": "muscles",
-    "expression": "emotions and muscles",
+    "gamut": "a point", "labels": "emotions", "styles": "styles", "units": "action units",
+    "expression": "emotions and action units",
 }  # fmt: skip
 # Emotions of the first edit: the first that the method knows and the face does not show already.
 FIRST = ("happy", "surprised")
@@ -65,16 +65,16 @@ def to_sentence(error: ValueError) -> str:
 class Handlers:
     """What the page does when the visitor does something; faces go by the id that `open` gave."""
 
-    def __init__(self, service: Service, shelf: list[Example]):
-        self.service, self.choices, self.shelf = service, service.choices, shelf
-        for example in shelf:
+    def __init__(self, service: Service, gallery: list[Example]):
+        self.service, self.choices, self.gallery = service, service.choices, gallery
+        for example in gallery:
             if example.face is not None:
                 service.register_face(example.picture, example.face)
 
     @with_plain_errors
     def example(self, name: str) -> np.ndarray:
         """An example face as a picture."""
-        known = {example.name: example.picture for example in self.shelf}
+        known = {example.name: example.picture for example in self.gallery}
         if name not in known:
             raise ValueError(f"there is no example {name!r}; there are: {', '.join(known)}")
         return known[name]
@@ -97,8 +97,8 @@ class Handlers:
             return self._nothing(controls[0], to_sentence(error), {"number": 1})
 
     def opened(self, face: str, method: str, point: tuple, mix: Any, seed: Any, units: Any) -> list:
-        """Everything that the page shows of a face: what `desk.wire` calls opened. A picture for
-        which another set of weights is meant changes the method, too."""
+        """Everything that the page shows of a face: the components that `edit.wire` fills. A
+        picture that another set of weights is meant for changes the method, too."""
         suited = self.service.recommended(face, method)
         source = jpeg(self.service.visit(face).view)
         drawn = face_picker.picker_value(self.service.visit(face))
@@ -146,7 +146,7 @@ class Handlers:
 
     def sets(self) -> list:
         """The sets of weights by what they learned from, for `Methods`; none where there is one."""
-        known = list(self.service.judges)
+        known = list(self.service.classifiers)
         return [["learned from", [[k, LEARNED.get(k, k)] for k in known]]] if known[1:] else []
 
     @with_plain_errors
@@ -156,7 +156,7 @@ class Handlers:
         return self.shown(face, choice, self.first(face, choice))
 
     def shown(self, face: str, choice: MethodChoice, setting: Setting) -> list:
-        """What the page shows of a setting: the values of the components in `desk.CHOSEN`."""
+        """What the page shows of a setting: the values that `edit.wire` hands out."""
         edited, readings = self._moved(face, setting) if face else ("", {})
         named, intensity = self.pressed(choice, setting)
         return [
@@ -224,7 +224,7 @@ class Handlers:
     def mixed(self, face: str, *controls: Any) -> list:
         """Another mix of emotions: the units that it stands for, and the edit."""
         if not face:
-            raise ValueError("give a face first")
+            raise ValueError("choose a face first")
         setting = self.setting(*controls)
         if setting.mix:
             setting = replace(setting, units={})
@@ -258,9 +258,9 @@ class Handlers:
 
     @with_plain_errors
     def move(self, face: str, *controls: Any) -> list:
-        """The face (an id that /open gave) edited, as a JPEG data URI, and what the judges say."""
+        """The edited face (an id that /open gave) as a JPEG data URI, and the readings."""
         if not face:
-            raise ValueError("give a face first")
+            raise ValueError("choose a face first")
         return list(self._moved(face, self.setting(*controls)))
 
     @with_plain_errors
@@ -362,8 +362,8 @@ def notice(text: str) -> str:
 def heading(choice: MethodChoice) -> str:
     what = {
         "gamut": "Move the point <span>drag, click or use the arrow keys</span>",
-        "units": "Move the muscles <span>17 action units of the face</span>",
-        "expression": "Choose an emotion, move the muscles <span>17 action units</span>",
+        "units": "Move action units <span>17 of them</span>",
+        "expression": "Choose an emotion, move action units <span>17 of them</span>",
     }.get(choice.kind, "Choose an emotion <span>how much, and mixed with what</span>")
     return f"<h2>{what}</h2>"
 
@@ -375,8 +375,9 @@ def about(choice: MethodChoice) -> str:
     }.get(choice.shape or "") or {
         "labels": "emotions, mixed with each other and with neutral",
         "styles": "every emotion in many styles",
-        "units": "each muscle on its own; the face's own expression changes nothing",
-        "expression": "emotions and each muscle on its own, at the photograph's own resolution",
+        "units": "each action unit on its own; the face's own expression changes nothing",
+        "expression": "emotions and action units, at the photograph's own resolution",
     }[choice.kind]
     source = f"{choice.paper}. Learned from {LEARNED.get(choice.group, choice.group)}"
-    return f"<p class='about'>{choice.title}: {how}.<span>{source}, {choice.size} px.</span></p>"
+    size = "" if choice.kind == "expression" else f", {choice.size} px"
+    return f"<p class='about'>{choice.title}: {how}.<span>{source}{size}.</span></p>"

@@ -66,7 +66,7 @@ class Service:
         self.bytes = int(megabytes * 2**20)
         self.editors: dict[str, Editor] = {}
         self.choices: dict[str, MethodChoice] = {}
-        self.judges: dict[str, Classifiers] = {}
+        self.classifiers: dict[str, Classifiers] = {}
         self.problems: dict[str, str] = {}
         self.sessions: OrderedDict[str, FaceSession] = OrderedDict()
         self.known_faces: dict[str, list[Face]] = {}  # pictures whose faces need no search
@@ -83,21 +83,21 @@ class Service:
             self.problems["face detector"], self.blocked = str(error), True
 
     def _load(self, group: str) -> None:
-        """The editors and judges of one set; methods of the first set go by their plain name."""
+        """Loads the editors and classifiers of a set; the first set's go by their plain name."""
         try:
             names = weights.list_weights(group)
         except ValueError as error:  # one unreadable config.json hides the others' kinds
             self.problems[group] = str(error)
             return
-        first = not self.judges
+        first = not self.classifiers
         if names:
-            self.judges[group] = Classifiers(group)
-            self.problems |= self.judges[group].problems
+            self.classifiers[group] = Classifiers(group)
+            self.problems |= self.classifiers[group].problems
         for name in names:
             key = name if first else f"{group}/{name}"
             try:
                 self.editors[key] = load(f"{group}/{name}", "cpu")
-                estimator = "units" in self.judges[group].by_role
+                estimator = "units" in self.classifiers[group].by_role
                 self.choices[key] = choice(self.editors[key], key, group, estimator)
             except ValueError as error:
                 self.problems[key] = str(error)
@@ -134,7 +134,7 @@ class Service:
         """The method in the set of weights that goes with a face: the first set learned from
         rendered faces, of the others one suits photographs. For a photograph it is the one that
         keeps the photograph's resolution, where there is one. A key of `choices`."""
-        group, known = self.choices[method].group, list(self.judges)
+        group, known = self.choices[method].group, list(self.classifiers)
         rendered = self.visit(face).whole in self.known_faces
         if len(known) < 2 or (group == known[0]) == rendered:
             return method
@@ -149,7 +149,7 @@ class Service:
         name = method.rpartition("/")[2]
         others = [key for key, choice in self.choices.items() if choice.group == group]
         if not others:
-            raise ValueError(f"unknown weights {group!r}; there are: {', '.join(self.judges)}")
+            raise ValueError(f"unknown weights {group!r}; there are: {', '.join(self.classifiers)}")
         return next((key for key in others if key.rpartition("/")[2] == name), others[0])
 
     def visit(self, face: str) -> FaceSession:
@@ -163,7 +163,7 @@ class Service:
         return settings.code_of(self._editor(setting.method).space, setting, own)
 
     def named(self, method: str, emotion: str, intensity: float) -> Tensor:
-        """The code `[dim]` of an emotion at an intensity 0..1: the same wish put to any method."""
+        """The code `[dim]` of an emotion at an intensity 0..1, for any method."""
         return self._editor(method).space.of(emotion, intensity)
 
     def path(self, method: str, stops: list[Tensor], steps: int) -> Tensor:
@@ -196,7 +196,7 @@ class Service:
         self, face: str, method: str, code: Tensor, read: bool = True
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """(VIEW x VIEW x 3 uint8, readings): the part around the face with the edit, and what the
-        judges say of it, if they are to be asked."""
+        classifiers say of it, if they are to be asked."""
         with self.lock:
             visit = self._visit(face)
             made = self._made(visit, method, code)
@@ -206,7 +206,7 @@ class Service:
         self, face: str, method: str, code: Tensor
     ) -> tuple[np.ndarray, dict[str, Any], EditedCrop]:
         """(H x W x 3 uint8: the whole photograph, at its own resolution, with the face edited; what
-        the judges say; the edited crop)."""
+        the classifiers say; the edited crop)."""
         with self.lock:
             visit = self._visit(face)
             made = self._made(visit, method, code)
@@ -296,11 +296,11 @@ class Service:
 
     def _read(self, visit: FaceSession, method: str, made: EditedCrop) -> dict[str, Any]:
         group = self.choices[method].group
-        judges, margin = self.judges[group], made.crop.margin
+        classifiers, margin = self.classifiers[group], made.crop.margin
         source, edited = (aligned(crop, margin) for crop in (made.crop.source, made.edited))
-        if group not in visit.people and (person := judges.person(source)) is not None:
+        if group not in visit.people and (person := classifiers.person(source)) is not None:
             visit.people[group] = person
-        return readings(judges, visit.people.get(group), edited)
+        return readings(classifiers, visit.people.get(group), edited)
 
     def _many(self, visit: FaceSession, method: str, codes: Tensor) -> np.ndarray:
         """n x S x S x 3 uint8: one face under n codes."""
@@ -325,7 +325,10 @@ class Service:
         self, visit: FaceSession, group: str, source: np.ndarray
     ) -> list[float] | None:
         """The units of a crop by the extractor of a set of weights; None where it has none."""
-        if group not in visit.units and (units := self.judges[group].units(source)) is not None:
+        if (
+            group not in visit.units
+            and (units := self.classifiers[group].units(source)) is not None
+        ):
             visit.units[group] = units
         return visit.units.get(group)
 

@@ -1,9 +1,9 @@
 """`python demo/speed.py`: how fast the page is, measured from outside over HTTP.
 
 Starts `python app.py`, then: seconds to the first page; a move of the pad to the picture that is
-shown (queue, network, paste-back, judges, JPEG); an edit of a 512 x 512 photograph to its PNG
-(queue, network, paste-back, judges, file, download); Compare over all methods; eight visitors who
-drag for a minute; memory over 500 edits. Medians and 95th percentiles. The last line is JSON.
+shown (queue, network, paste-back, classifiers, JPEG); an edit of a 512 x 512 photograph to its PNG
+(queue, network, paste-back, classifiers, file, download); Compare over all methods; eight visitors
+who drag for a minute; memory over 500 edits. Medians and 95th percentiles. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ class Visitor:
         event = json.loads(
             self.post(f"/gradio_api/call/{name}", json.dumps({"data": data}).encode())
         )
-        told = self.get(f"/gradio_api/call/{name}/{event['event_id']}").decode()
-        if "event: complete" not in told:
-            raise OSError(f"{name}: {told[:300]}")
-        return json.loads(told.split("event: complete\ndata: ")[1].split("\n\n")[0])
+        answer = self.get(f"/gradio_api/call/{name}/{event['event_id']}").decode()
+        if "event: complete" not in answer:
+            raise OSError(f"{name}: {answer[:300]}")
+        return json.loads(answer.split("event: complete\ndata: ")[1].split("\n\n")[0])
 
     def upload(self, number: int = 0) -> dict[str, Any]:
         """A 512 x 512 photograph on the server; another number, another picture."""
@@ -172,10 +172,10 @@ def start(folder: Path, weights: str | None) -> tuple[subprocess.Popen, str, flo
 
 def measure(server: subprocess.Popen, address: str, options: argparse.Namespace) -> dict[str, Any]:
     """Everything but the start, each line printed as it is known."""
-    visitor, told = Visitor(address), {}
+    visitor, answer = Visitor(address), {}
 
     def note(name: str, value: Any) -> None:
-        told[name] = value
+        answer[name] = value
         print(f"{name}: {value}", flush=True)
 
     methods = visitor.call("methods")[0]
@@ -196,7 +196,7 @@ def measure(server: subprocess.Popen, address: str, options: argparse.Namespace)
         visitor.edit(file, method, (i % 100) / 100, 0.1)
     note("memory", {"before_mb": round(before), "grown_mb": round(memory(server) - before, 1),
                     "edits": options.edits})  # fmt: skip
-    return told
+    return answer
 
 
 def main() -> None:
@@ -212,11 +212,11 @@ def main() -> None:
         server, address, seconds = start(Path(folder), options.weights)
         try:
             print(f"first page: {seconds:.1f} s", flush=True)
-            told = {"first_page_s": round(seconds, 1)} | measure(server, address, options)
+            answer = {"first_page_s": round(seconds, 1)} | measure(server, address, options)
         finally:
             server.terminate()
             server.wait()
-    print(json.dumps(told))
+    print(json.dumps(answer))
 
 
 if __name__ == "__main__":

@@ -201,8 +201,8 @@ def main(seconds: int) -> None:
     from demo.service import Service
     from demo.session import Example
 
-    shelf = [Example("astronaut", samples.astronaut())]
-    build(Service(detector=Knows()), shelf, seconds).launch(**LAUNCH)
+    gallery = [Example("astronaut", samples.astronaut())]
+    build(Service(detector=Knows()), gallery, seconds).launch(**LAUNCH)
 
 
 if __name__ == "__main__":

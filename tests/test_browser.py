@@ -217,7 +217,7 @@ def test_one_of_several_faces_is_chosen(visit, people):
 def test_an_example_is_a_click(visit):
     page = visit()
     before = shown(page)
-    page.locator("#shelf button").nth(2).click()
+    page.locator("#examples button").nth(2).click()
     changes(page, before)
     expect(page.locator("#said")).to_have_text("")
 
@@ -231,7 +231,7 @@ def test_photographs_are_edited_with_photograph_weights(visit):
         pytest.skip("the bundled weights learned from rendered faces only")
     expect(learned).to_have_text("rendered faces")
     before = shown(page)
-    page.locator("#shelf button").last.click()  # the astronaut
+    page.locator("#examples button").last.click()  # the astronaut
     before = changes(page, before)
     expect(learned).to_have_text("photographs")
     expect(page.locator("body")).to_contain_text("Learned from photographs")
@@ -241,7 +241,7 @@ def test_photographs_are_edited_with_photograph_weights(visit):
     before = changes(page, before)
     expect(learned).to_have_text("rendered faces")
     expect(method).to_have_count(1)
-    page.locator("#shelf button").first.click()
+    page.locator("#examples button").first.click()
     changes(page, before)
     expect(learned).to_have_text("rendered faces")
 
@@ -484,7 +484,7 @@ def test_nothing_jumps_while_a_result_loads(visit):
     expect(page.locator("#facts .facts")).to_contain_text("radius 0.7")
     assert still == during == places()
     before = shown(page)
-    page.locator("#shelf button").nth(1).click()
+    page.locator("#examples button").nth(1).click()
     page.wait_for_timeout(200)
     during = places()
     changes(page, before)

@@ -110,7 +110,7 @@ class Animate:
         """(GIF, MP4) of a face along a way; 8 to 96 frames, 5 to 30 a second."""
         try:
             if not face:
-                raise ValueError("give a face first")
+                raise ValueError("choose a face first")
             choice = self.events.choice(method)
             frames = int(number(frames, *FRAMES, "number of frames"))
             rate = int(number(rate, *RATES, "frames a second"))
@@ -131,7 +131,7 @@ class Animate:
         except ValueError as error:
             raise gr.Error(to_sentence(error), print_exception=False) from None
         if not face:
-            raise gr.Error("Give a face first.", print_exception=False)
+            raise gr.Error("Choose a face first.", print_exception=False)
         method, point, mix, seed, units = controls
         pixels, _ = self.service.move(face, method, self.service.code(setting, face), read=False)
         small = np.asarray(Image.fromarray(pixels).resize((96, 96), Image.Resampling.LANCZOS))
@@ -183,7 +183,7 @@ def build(events: Handlers, face: Face, do: Controls) -> None:
     names = list(dict.fromkeys(n for c in events.choices.values() for n in c.emotions[1:]))
     first = next(iter(events.choices.values())).favourite
     gifs = {"interactive": False, "show_label": False, "container": False}
-    with gr.Row(elem_classes="desk"):
+    with gr.Row(elem_classes="workspace"):
         with gr.Column(scale=5, min_width=320, elem_classes="card"):
             gr.HTML("<h2>Set the way <span>with the method of the Edit tab</span></h2>",
                     apply_default_css=False)  # fmt: skip

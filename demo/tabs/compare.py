@@ -23,7 +23,7 @@ CARD = (
     " : ''}"
     "${c.ms != null ? `<span>network <em>${c.ms} ms</em></span>` : "
     "'<span>what was given</span>'}</figcaption></figure>`).join('') || "
-    "'<p class=\"hint\">Give a face, and every method shows what it makes of it.</p>'}</div>"
+    "'<p class=\"hint\">Choose a face, and every method edits it.</p>'}</div>"
 )
 
 
@@ -83,7 +83,7 @@ def build(events: Handlers, face: Face, method: Methods, tab: gr.Tab) -> None:
     first = next(iter(events.choices.values())).favourite
     with gr.Column(elem_classes="card"):
         gr.HTML(
-            "<h2>One face, one wish, every method <span>what the judge sees in each</span></h2>",
+            "<h2>All methods on one target <span>what the classifier sees in each</span></h2>",
             apply_default_css=False,
         )
         with gr.Row(elem_classes="bar"):

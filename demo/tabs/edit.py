@@ -48,7 +48,7 @@ class Face:
 
     photo: Photograph
     spots: FacePicker
-    shelf: ImagePicker
+    gallery: ImagePicker
     said: gr.HTML
     known: gr.Textbox
 
@@ -106,7 +106,7 @@ def begin(events: Handlers) -> Start:
     """Opens the first example; also the edit that warms the networks up."""
     gamuts = [c for c in events.choices.values() if c.kind == "gamut"]
     choice = next(iter([*gamuts, *events.choices.values()]))
-    known = events.service.open(events.shelf[0].picture, pinned=True)
+    known = events.service.open(events.gallery[0].picture, pinned=True)
     setting = events.first(known, choice)
     units = events.unit_sliders(known, setting)
     controls = [choice.key, setting.point, dict(setting.mix), setting.seed, units["value"]]
@@ -123,20 +123,20 @@ def begin(events: Handlers) -> Start:
 
 def face_card(events: Handlers, start: Start) -> Face:
     """Upload, webcam or example; the boxes of the faces lie over the photograph."""
-    gr.HTML("<h2>Give a face</h2>", apply_default_css=False)
+    gr.HTML("<h2>Choose a face</h2>", apply_default_css=False)
     with gr.Column(elem_classes="portrait"):
         photo = Photograph(
-            events.shelf[0].picture, type="filepath", image_mode=None, format="png",
+            events.gallery[0].picture, type="filepath", image_mode=None, format="png",
             sources=["upload", "webcam", "clipboard"], show_label=False, container=False,
             height=250, buttons=[], elem_id="photo", placeholder="Drop a picture, or click",
         )  # fmt: skip
         over = FacePicker(start.values["spots"], elem_id="spots")
     said = gr.HTML("", apply_default_css=False, elem_id="said")
-    thumbs = [(n, data_uri(_thumb(p), "JPEG", quality=85)) for n, p, _ in events.shelf]
-    shelf = ImagePicker(events.shelf[0].name, items=thumbs, elem_id="shelf")
+    thumbs = [(n, data_uri(_thumb(p), "JPEG", quality=85)) for n, p, _ in events.gallery]
+    gallery = ImagePicker(events.gallery[0].name, items=thumbs, elem_id="examples")
     gr.HTML(HINT, apply_default_css=False, elem_classes="aside")
     known = gr.Textbox(start.face, visible=False, label="face")
-    return Face(photo, over, shelf, said, known)
+    return Face(photo, over, gallery, said, known)
 
 
 def steer(events: Handlers, start: Start) -> Controls:
@@ -176,7 +176,7 @@ def steer(events: Handlers, start: Start) -> Controls:
 
 
 def result(start: Start) -> tuple:
-    """Before and after on each other, the views of the change, what the judges say."""
+    """Before and after on each other, the views of the change, what the classifiers say."""
     values = start.values
     gr.HTML("<h2>See it there <span>slide to compare</span></h2>", apply_default_css=False)
     with gr.Column(elem_classes="stage", elem_id="stage"):
@@ -195,7 +195,7 @@ def keep(start: Start) -> tuple:
             start.values["whole"], interactive=False, show_label=False,
             container=False, buttons=["download", "fullscreen"], elem_id="whole", height=300,
         )  # fmt: skip
-    with gr.Column(scale=1, min_width=300, elem_classes="told"):
+    with gr.Column(scale=1, min_width=300, elem_classes="outcome"):
         gr.HTML(KEEP, apply_default_css=False)
         facts = Facts(start.values["facts"], elem_id="facts")
     return whole, facts
@@ -217,8 +217,8 @@ def wire(page: gr.Blocks, events: Handlers, face: Face, do: Controls, out: Resul
     switched = [do.method, do.learned, *chosen]
     shown = [known, face.said, face.spots, out.before, *switched]
 
-    face.shelf.input(
-        events.example, face.shelf, face.photo, api_name="example", show_progress="hidden", **PAGE
+    face.gallery.input(
+        events.example, face.gallery, face.photo, api_name="example", show_progress="hidden", **PAGE
     )
     opened = [
         face.photo.change(

@@ -1,5 +1,5 @@
-"""The Gamut tab: which emotion a judge sees at each place of a learned space, and where valence and
-arousal grow."""
+"""The Label maps tab: the classifier's emotion at each place of a learned space, and where valence
+and arousal grow."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ AFFECT = {
 @dataclass(frozen=True)
 class Map:
     """share: SIDE x SIDE x emotions, mean probabilities (rows top first); valid: SIDE x SIDE bool;
-    emotions: the judge's. axes: name -> unit vector (x, y) along which it grows most."""
+    emotions: the classifier's. axes: name -> unit vector (x, y) along which it grows most."""
 
     share: np.ndarray
     valid: np.ndarray
@@ -50,25 +50,25 @@ class LabelMaps:
         self.lock = LeaseLock(seconds=100)  # as long as a first map may take
 
     def map(self, choice: MethodChoice) -> Map | None:
-        """The map of one gamut, or None where its set of weights has no judge of emotions."""
+        """The map of one gamut, or None where its set of weights has no classifier of emotions."""
         with self.lock:  # the first visitor waits for it, the others with him
             if choice.key not in self.done:
                 self.done[choice.key] = self._judged(choice)
             return self.done[choice.key]
 
     def _judged(self, choice: MethodChoice) -> Map | None:
-        judges = self.service.judges[choice.group]
-        if "emotion" not in judges.by_role:
+        classifiers = self.service.classifiers[choice.group]
+        if "emotion" not in classifiers.by_role:
             return None
         chart = self.service.editors[choice.key].space.chart(SIDE)
         valid, codes = chart.valid.numpy(), chart.codes[chart.valid]
         rows = []
-        for example in self.events.shelf[:PEOPLE]:
+        for example in self.events.gallery[:PEOPLE]:
             face = self.service.open(example.picture, pinned=True)
             for some in codes.split(64):
-                seen = judges.emotions(self.service.many(face, choice.key, some))
+                seen = classifiers.emotions(self.service.many(face, choice.key, some))
                 rows += [list(row.values()) for row in seen]
-        emotions = tuple(judges.by_role["emotion"].emotions)
+        emotions = tuple(classifiers.by_role["emotion"].emotions)
         mean = np.array(rows).reshape(-1, len(codes), len(emotions)).mean(0)
         share = np.zeros((*valid.shape, len(emotions)))
         share[valid] = mean
@@ -86,7 +86,7 @@ class LabelMaps:
 
     def _name(self, choice: MethodChoice) -> str:
         """The title, with its set where there are several."""
-        several = len(self.service.judges) > 1
+        several = len(self.service.classifiers) > 1
         return (
             f"{choice.title}, {LEARNED.get(choice.group, choice.group)}"
             if several
@@ -98,7 +98,7 @@ class LabelMaps:
         if found is None:
             return {
                 "title": choice.title,
-                "why": f"there is no judge of emotions for {choice.group}",
+                "why": f"there is no classifier of emotions for {choice.group}",
             }
         seen = [
             e

@@ -1,8 +1,8 @@
 """The Study tab: DefGAN's user study (arXiv 1911.00735, section 4), on rendered people only.
 
 Stage 1: how plausible is this face, 1 to 4? Stage 2: which of two shows the emotion more plausibly?
-The order is random and the methods are hidden. Votes go to a JSON-lines file; what they say is told
-by `python bench/run.py --study FILE`.
+The order is random and the methods are hidden. Votes go to a JSON-lines file, which
+`python bench/run.py --study FILE` analyses.
 """
 
 from __future__ import annotations
