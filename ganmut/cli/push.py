@@ -42,8 +42,9 @@ def run(args: argparse.Namespace) -> int:
     for item in items:
         print(f"{item.size:>12,}  {item.path}")
     if args.dry_run:
-        card = next(c for item in items if isinstance(c := item.content, bytes))
-        print(f"\n{card.decode()}\nDry run: nothing was uploaded.")
+        cards = (item.content for item in items if item.path == "README.md")
+        text = next(card for card in cards if isinstance(card, bytes)).decode()
+        print(f"\n{text}\nDry run: nothing was uploaded.")
         return 0
     address = hub.Address(args.to, publish.push(items, args.to, args.private))
     print(f"{address.page}/tree/{address.revision}")
