@@ -34,20 +34,27 @@ class Api:
     def methods(self) -> list[dict[str, Any]]:
         """The methods that can be chosen, what each takes, and where its emotions lie."""
         takes = {
-            "gamut": "point", "labels": "mix", "styles": "mix and seed", "units": "units",
+            "gamut": "point",
+            "labels": "mix",
+            "styles": "mix and seed",
+            "units": "units",
             "expression": "mix and units",
-        }  # fmt: skip
+        }
         return [
             {
-                "name": choice.key, "title": choice.title, "paper": choice.paper,
-                "weights": choice.group, "size": choice.size, "takes": takes[choice.kind],
+                "name": choice.key,
+                "title": choice.title,
+                "paper": choice.paper,
+                "weights": choice.group,
+                "size": choice.size,
+                "takes": takes[choice.kind],
                 "emotions": list(choice.emotions),
                 "places": {mark.name: [mark.x, mark.y] for mark in choice.marks},
                 "presets": {name: list(units) for name, units in choice.presets.items()},
                 "as_it_is": choice.reads,
             }
             for choice in self.events.choices.values()
-        ]  # fmt: skip
+        ]
 
     def face(self, picture: str | None, face: Spot) -> str:
         """The id of a face in an uploaded file; raises ValueError with a sentence."""
@@ -57,9 +64,15 @@ class Api:
 
     @with_plain_errors
     def edit(
-        self, picture: str | None, method: str, point: tuple, mix: Any, seed: Any, units: Any,
+        self,
+        picture: str | None,
+        method: str,
+        point: tuple,
+        mix: Any,
+        seed: Any,
+        units: Any,
         face: Spot,
-    ) -> tuple:  # fmt: skip
+    ) -> tuple:
         """The photograph at its own resolution with one face edited, and what was done to it.
 
         `/methods` says which of point, mix (with seed) and units a method takes. Units that are not
@@ -83,13 +96,22 @@ class Api:
         intensity = number(intensity, 0, 1, "intensity")
         made = self.comparing.each(opened, weights, emotion, intensity)
         return {
-            "emotion": emotion, "cards": [numbers | {"picture": jpeg(p)} for numbers, p in made]
-        }  # fmt: skip
+            "emotion": emotion,
+            "cards": [numbers | {"picture": jpeg(p)} for numbers, p in made],
+        }
 
     def animate(
-        self, picture: str | None, method: str, way: str, emotion: str, stops: Any, radius: float,
-        frames: int, rate: int, face: Spot,
-    ) -> tuple:  # fmt: skip
+        self,
+        picture: str | None,
+        method: str,
+        way: str,
+        emotion: str,
+        stops: Any,
+        radius: float,
+        frames: int,
+        rate: int,
+        face: Spot,
+    ) -> tuple:
         """(GIF, MP4) of one face along a way: "emotion" (neutral, emotion, neutral), "stops" (a
         list such as [{"point": [0.4, -0.6]}, {"point": [0, 1]}]) or "wheel" (at a radius)."""
         try:
@@ -127,13 +149,20 @@ def build(events: Handlers) -> None:
         gif, mp4 = Gif(), Mp4()
         ask = [gr.Button(name) for name in ("edit", "compare", "animate")]
     ask[0].click(
-        api.edit, [picture, method, point, mix, seed, units, face], [edited, facts],
-        api_name="edit", **NET,
-    )  # fmt: skip
+        api.edit,
+        [picture, method, point, mix, seed, units, face],
+        [edited, facts],
+        api_name="edit",
+        **NET,
+    )
     ask[1].click(
         api.compare, [picture, emotion, intensity, weights, face], cards, api_name="compare", **NET
     )
     ask[2].click(
-        api.animate, [picture, method, way, emotion, stops, radius, frames, rate, face],
-        [gif, mp4], api_name="animate", concurrency_limit=1, concurrency_id="film",
-    )  # fmt: skip
+        api.animate,
+        [picture, method, way, emotion, stops, radius, frames, rate, face],
+        [gif, mp4],
+        api_name="animate",
+        concurrency_limit=1,
+        concurrency_id="film",
+    )

@@ -61,9 +61,13 @@ def build(
     service = service or Service()
     service.start_expiry()
     with Page(
-        title="ganmut", analytics_enabled=False, delete_cache=(seconds, seconds), fill_width=True,
-        limits=limits, on_stuck=on_stuck,
-    ) as page:  # fmt: skip
+        title="ganmut",
+        analytics_enabled=False,
+        delete_cache=(seconds, seconds),
+        fill_width=True,
+        limits=limits,
+        on_stuck=on_stuck,
+    ) as page:
         gr.HTML(header(), apply_default_css=False, elem_id="head")
         if service.choices and not service.blocked:
             _tabs(page, Handlers(service, gallery or examples()))
@@ -129,9 +133,14 @@ def _empty(service: Service) -> str:
 def theme() -> gr.themes.Base:
     """Quiet, and without a font from another server; page.css has the colours, light and dark."""
     sans = [
-        "ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue",
+        "ui-sans-serif",
+        "system-ui",
+        "-apple-system",
+        "Segoe UI",
+        "Roboto",
+        "Helvetica Neue",
         "sans-serif",
-    ]  # fmt: skip
+    ]
     return gr.themes.Base(font=sans, font_mono=["ui-monospace", "monospace"], radius_size="lg").set(
         body_background_fill="#f5f3ee",
         body_background_fill_dark="#171614",

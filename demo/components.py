@@ -128,9 +128,13 @@ class LiveImage(gr.HTML, metaclass=NoStubMeta):
             "</figcaption>` : '<div>No face yet</div>'}</figure>"
         )
         super().__init__(
-            value, html_template=template, apply_default_css=False, js_on_load=None,
-            caption=html.escape(caption, quote=True), **options,
-        )  # fmt: skip
+            value,
+            html_template=template,
+            apply_default_css=False,
+            js_on_load=None,
+            caption=html.escape(caption, quote=True),
+            **options,
+        )
 
     def get_block_name(self) -> str:
         return "html"
@@ -160,9 +164,13 @@ class Methods(gr.HTML, metaclass=NoStubMeta):
             "aria-pressed='${m[0] === value}'>${m[1]}</button>`).join('')}</div>`).join('')}</div>"
         )
         super().__init__(
-            value, html_template=buttons, apply_default_css=False, js_on_load=PICK,
-            groups=groups or [], **options,
-        )  # fmt: skip
+            value,
+            html_template=buttons,
+            apply_default_css=False,
+            js_on_load=PICK,
+            groups=groups or [],
+            **options,
+        )
 
     def get_block_name(self) -> str:
         return "html"
@@ -184,9 +192,14 @@ class ImagePicker(gr.HTML, metaclass=NoStubMeta):
             "${named ? `<span>${i[0]}</span>` : ''}</button>`).join('')}</div>"
         )
         super().__init__(
-            value, html_template=buttons, apply_default_css=False, js_on_load=PICK, named=named,
-            items=[list(item) for item in items or []], **options,
-        )  # fmt: skip
+            value,
+            html_template=buttons,
+            apply_default_css=False,
+            js_on_load=PICK,
+            named=named,
+            items=[list(item) for item in items or []],
+            **options,
+        )
 
     def get_block_name(self) -> str:
         return "html"

@@ -31,9 +31,12 @@ NO_FACE = (
 
 
 MOVED = {
-    "gamut": "a point", "labels": "emotions", "styles": "styles", "units": "action units",
+    "gamut": "a point",
+    "labels": "emotions",
+    "styles": "styles",
+    "units": "action units",
     "expression": "emotions and action units",
-}  # fmt: skip
+}
 # Emotions of the first edit: the first that the method knows and the face does not show already.
 FIRST = ("happy", "surprised")
 RESET = "Reset to this face"
@@ -253,8 +256,12 @@ class Handlers:
         previews = gr.update(items=self.emotion_previews(face, method), named=True, value="")
         mix = gr.update(value={}, rows=mix_rows(choice))
         return [
-            previews, mix, gr.update(**self.unit_sliders(face, setting)), edited, readings,
-        ]  # fmt: skip
+            previews,
+            mix,
+            gr.update(**self.unit_sliders(face, setting)),
+            edited,
+            readings,
+        ]
 
     @with_plain_errors
     def move(self, face: str, *controls: Any) -> list:

@@ -57,9 +57,13 @@ class VisitorQueue(Queue):
 
     def __init__(self, page: Page, limits: Limits):
         super().__init__(
-            live_updates=True, concurrency_count=page.max_threads, update_intervals=1,
-            max_size=limits.waiting, blocks=page, default_concurrency_limit=1,
-        )  # fmt: skip
+            live_updates=True,
+            concurrency_count=page.max_threads,
+            update_intervals=1,
+            max_size=limits.waiting,
+            blocks=page,
+            default_concurrency_limit=1,
+        )
         self.limits = limits
         self.turns: OrderedDict[str, int] = OrderedDict()  # address or session -> its last turn
         self.clock = count(1)
@@ -159,9 +163,10 @@ class Page(gr.Blocks):
                 check_files(value, file_only)
             except BadImage as error:
                 raise gr.Error(
-                    f"{str(error)[:1].upper()}{str(error)[1:]}.", title="That did not work",
+                    f"{str(error)[:1].upper()}{str(error)[1:]}.",
+                    title="That did not work",
                     print_exception=False,
-                ) from None  # fmt: skip
+                ) from None
         return await super().preprocess_data(block_fn, inputs, *rest, **named)
 
     async def process_api(self, block_fn: BlockFunction, *rest: Any, **named: Any) -> dict:

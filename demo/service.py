@@ -270,10 +270,15 @@ class Service:
             visit, what = self._visit(face), self.choices[method]
             height, width = visit.picture.shape[:2]
             return {
-                "method": method, "title": what.title, "weights": what.group,
+                "method": method,
+                "title": what.title,
+                "weights": what.group,
                 "code": settings.exact_numbers(code),
-                "face": visit.number, "faces": len(visit.faces), "width": width, "height": height,
-            }  # fmt: skip
+                "face": visit.number,
+                "faces": len(visit.faces),
+                "width": width,
+                "height": height,
+            }
 
     def many(self, face: str, method: str, codes: Tensor) -> np.ndarray:
         """n x S x S x 3 uint8: a face's crop under n codes."""

@@ -11,12 +11,24 @@ from ganmut.emotions import UNIT_NAMES, UNITS
 
 # What a unit does, for those who do not know the name.
 HINTS = {
-    1: "inner ends of the brows up", 2: "outer ends of the brows up", 4: "brows down and together",
-    5: "eyes wide", 6: "cheeks up, crow's feet", 7: "eyes narrowed", 9: "nose wrinkled",
-    10: "upper lip up", 12: "corners of the mouth up: a smile", 14: "corners pressed in: dimples",
-    15: "corners of the mouth down", 17: "chin up, lower lip pushed", 20: "mouth pulled wide",
-    23: "lips pressed thin", 25: "lips apart", 26: "jaw down, mouth open", 45: "eyes closed",
-}  # fmt: skip
+    1: "inner ends of the brows up",
+    2: "outer ends of the brows up",
+    4: "brows down and together",
+    5: "eyes wide",
+    6: "cheeks up, crow's feet",
+    7: "eyes narrowed",
+    9: "nose wrinkled",
+    10: "upper lip up",
+    12: "corners of the mouth up: a smile",
+    14: "corners pressed in: dimples",
+    15: "corners of the mouth down",
+    17: "chin up, lower lip pushed",
+    20: "mouth pulled wide",
+    23: "lips pressed thin",
+    25: "lips apart",
+    26: "jaw down, mouth open",
+    45: "eyes closed",
+}
 
 
 class Sliders(JsonHTML, metaclass=NoStubMeta):
@@ -24,8 +36,9 @@ class Sliders(JsonHTML, metaclass=NoStubMeta):
     moves, `release` when it rests. rows: [[key, name, hint, where it stands unmoved]]."""
 
     schema = {  # noqa: RUF012
-        "type": "object", "additionalProperties": {"type": "number", "minimum": 0, "maximum": 1},
-    }  # fmt: skip
+        "type": "object",
+        "additionalProperties": {"type": "number", "minimum": 0, "maximum": 1},
+    }
 
     def __init__(
         self, value: dict[str, float] | None = None, *, rows: list | None = None, **options: Any
@@ -38,9 +51,12 @@ class Sliders(JsonHTML, metaclass=NoStubMeta):
             "<b>${r[3].toFixed(2)}</b></label>`).join('')}</div>"
         )
         super().__init__(
-            value or {}, html_template=row, rows=rows or [],
-            js_on_load=(STATIC / "sliders.js").read_text("utf-8"), **options,
-        )  # fmt: skip
+            value or {},
+            html_template=row,
+            rows=rows or [],
+            js_on_load=(STATIC / "sliders.js").read_text("utf-8"),
+            **options,
+        )
 
 
 def unit_rows(shown: Sequence[float] | None = None) -> list[list]:

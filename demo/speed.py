@@ -150,16 +150,20 @@ def start(folder: Path, weights: str | None) -> tuple[subprocess.Popen, str, flo
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     settings = {
-        "GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": str(folder), "HF_HUB_OFFLINE": "1",
+        "GRADIO_SERVER_PORT": str(port),
+        "GRADIO_TEMP_DIR": str(folder),
+        "HF_HUB_OFFLINE": "1",
         "GRADIO_ANALYTICS_ENABLED": "False",
-    }  # fmt: skip
+    }
     if weights:
         settings["GANMUT_WEIGHTS"] = weights
     begun = time.perf_counter()
     server = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "app.py"], cwd=ROOT, env=os.environ | settings,
+        [sys.executable, "-W", "ignore", "app.py"],
+        cwd=ROOT,
+        env=os.environ | settings,
         stdout=subprocess.DEVNULL,
-    )  # fmt: skip
+    )
     visitor = Visitor(f"http://127.0.0.1:{port}")
     while server.poll() is None:
         try:
@@ -194,8 +198,14 @@ def measure(server: subprocess.Popen, address: str, options: argparse.Namespace)
     before = memory(server)
     for i in range(options.edits):
         visitor.edit(file, method, (i % 100) / 100, 0.1)
-    note("memory", {"before_mb": round(before), "grown_mb": round(memory(server) - before, 1),
-                    "edits": options.edits})  # fmt: skip
+    note(
+        "memory",
+        {
+            "before_mb": round(before),
+            "grown_mb": round(memory(server) - before, 1),
+            "edits": options.edits,
+        },
+    )
     return answer
 
 

@@ -24,9 +24,15 @@ def gif(frames: list[np.ndarray], rate: int) -> bytes:
         picture.putpixel((0, 0), (picture.getpixel((0, 0)) + 1) % 255)
     buffer = io.BytesIO()
     pictures[0].save(
-        buffer, "GIF", save_all=True, append_images=pictures[1:], loop=0,
-        duration=round(100 / rate) * 10, optimize=False, disposal=2,
-    )  # fmt: skip
+        buffer,
+        "GIF",
+        save_all=True,
+        append_images=pictures[1:],
+        loop=0,
+        duration=round(100 / rate) * 10,
+        optimize=False,
+        disposal=2,
+    )
     return buffer.getvalue()
 
 

@@ -35,8 +35,9 @@ PATIENCE = int(os.environ.get("GANMUT_PATIENCE", "60"))  # seconds; a busy machi
 TOYS = ("stargan", "ganmut", "gganmut", "ganimation")
 ASTRONAUT = Face(
     np.array([[205.4, 99.2], [243.2, 101.8], [222.8, 122.1], [205.6, 143.1], [236.9, 145.2]]),
-    (175.4, 65.5, 96.4, 96.4), 0.99,
-)  # fmt: skip
+    (175.4, 65.5, 96.4, 96.4),
+    0.99,
+)
 
 
 class Knows:
@@ -163,19 +164,25 @@ def running(folder: Path, toys: Path | None = None, seconds: int = 600) -> Itera
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     settings = {
-        "GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": str(folder / "gradio"),
-        "GANMUT_STUDY": str(folder / "study.jsonl"), "HF_HUB_OFFLINE": "1",
-        "GRADIO_ANALYTICS_ENABLED": "False", "PYTHONPATH": str(ROOT),
-    }  # fmt: skip
+        "GRADIO_SERVER_PORT": str(port),
+        "GRADIO_TEMP_DIR": str(folder / "gradio"),
+        "GANMUT_STUDY": str(folder / "study.jsonl"),
+        "HF_HUB_OFFLINE": "1",
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        "PYTHONPATH": str(ROOT),
+    }
     program = ["app.py"]
     if toys is not None:
         settings["GANMUT_WEIGHTS"] = str(toys)
         program = [str(Path(__file__)), str(seconds)]
     with (folder / "log").open("w") as log:
         server = subprocess.Popen(
-            [sys.executable, "-W", "ignore", *program], cwd=ROOT, env=os.environ | settings,
-            stdout=log, stderr=log,
-        )  # fmt: skip
+            [sys.executable, "-W", "ignore", *program],
+            cwd=ROOT,
+            env=os.environ | settings,
+            stdout=log,
+            stderr=log,
+        )
     space = Space(f"http://127.0.0.1:{port}", server, folder)
     try:
         _answers(space)

@@ -29,9 +29,12 @@ if CHROMIUM is None:
 ROOT = Path(__file__).parents[1]
 SHOTS = ROOT / "out" / "space"
 FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 WAIT = 1000 * PATIENCE  # ms
 expect = api.expect
 expect.set_options(timeout=WAIT)

@@ -208,10 +208,18 @@ def test_no_named_unit_leaves_every_control():
         assert torch.equal(space.units(shown, own.tolist()), own)  # what it shows already
 
 
-@pytest.mark.parametrize("unit, controls", [
-    (1, {"browInnerUp"}), (4, {"browDown"}), (5, {"eyeWide", "eyeBlink"}), (6, {"eyeSquint"}),
-    (9, {"mouthUpperUp", "browDown"}), (23, {"mouthPress"}), (25, {"mouthLowerDown"}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "unit, controls",
+    [
+        (1, {"browInnerUp"}),
+        (4, {"browDown"}),
+        (5, {"eyeWide", "eyeBlink"}),
+        (6, {"eyeSquint"}),
+        (9, {"mouthUpperUp", "browDown"}),
+        (23, {"mouthPress"}),
+        (25, {"mouthLowerDown"}),
+    ],
+)
 def test_a_unit_moves_its_controls_alone(unit, controls):
     space = SPACES["expressions"]
     for own in space.sample(20, seeded(0)):

@@ -168,8 +168,10 @@ def test_points_become_codes_and_stay_in_the_space(service):
 
 def test_choices_follow_from_the_code_spaces(service):
     assert {name: choice.shape for name, choice in service.choices.items()} == {
-        "ganmut": "disc", "gganmut": "square", "stargan": None,
-    }  # fmt: skip
+        "ganmut": "disc",
+        "gganmut": "square",
+        "stargan": None,
+    }
     assert [mark.name for mark in service.choices["ganmut"].marks] == list(EMOTIONS)
 
 
@@ -278,8 +280,10 @@ def upload(folder, pixels: np.ndarray):
 def ask(client, tmp_path: Path) -> None:
     named = {method["name"]: method for method in client.predict(api_name="/methods")}
     assert {name: method["takes"] for name, method in named.items()} == {
-        "ganmut": "point", "gganmut": "point", "stargan": "mix",
-    }  # fmt: skip
+        "ganmut": "point",
+        "gganmut": "point",
+        "stargan": "mix",
+    }
     signature = client.view_api(return_format="dict")["named_endpoints"]
     assert signature.keys() == {"/methods", "/edit", "/compare", "/animate"}
     face = upload(tmp_path, samples.astronaut())

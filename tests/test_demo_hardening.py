@@ -183,9 +183,12 @@ def test_wrong_api_values_are_refused(space, portrait, values):
 def test_wrong_numbers_and_kinds_of_the_other_endpoints(space, portrait):
     file = space.upload(portrait)
     for values in (
-        ("bored", 1, "procedural"), ("happy", "much", "procedural"), ("happy", 1, "no set"),
-        (None, None, None), ({}, [], 3),
-    ):  # fmt: skip
+        ("bored", 1, "procedural"),
+        ("happy", "much", "procedural"),
+        ("happy", 1, "no set"),
+        (None, None, None),
+        ({}, [], 3),
+    ):
         assert not space.call("compare", file, *values, FACE)[0], values
     for values in (
         ("ganmut", "sideways", "happy", {}, 0.5, 10, 10),
@@ -240,18 +243,26 @@ def inside():
 def test_no_address_is_ever_fetched(space, inside):
     address, seen = inside
     for path in (
-        f"/gradio_api/file={address}/a", f"/file={address}/b", f"/gradio_api/proxy={address}/c",
-        f"/gradio_api/file=%20{address}/d", f"/gradio_api/file={address.upper()}/e",
-        f"/gradio_api/file=%68ttp{address[4:]}/f", "/gradio_api/file=https://example.com/g",
-        "/gradio_api/proxy=https://example.com/h", "/gradio_api/file=file:///etc/passwd",
-    ):  # fmt: skip
+        f"/gradio_api/file={address}/a",
+        f"/file={address}/b",
+        f"/gradio_api/proxy={address}/c",
+        f"/gradio_api/file=%20{address}/d",
+        f"/gradio_api/file={address.upper()}/e",
+        f"/gradio_api/file=%68ttp{address[4:]}/f",
+        "/gradio_api/file=https://example.com/g",
+        "/gradio_api/proxy=https://example.com/h",
+        "/gradio_api/file=file:///etc/passwd",
+    ):
         status, body = space.get(path.replace(" ", "%20"))
         assert status >= 400 and b"secret" not in body and b"root:" not in body, path
     meta = {"meta": {"_type": "gradio.FileData"}}
     for file in (
-        {"path": f"{address}/i"} | meta, {"path": "face.png", "url": f"{address}/j"} | meta,
-        {"url": f"{address}/k"}, {"path": "https://example.com/l.png"} | meta, f"{address}/m",
-    ):  # fmt: skip
+        {"path": f"{address}/i"} | meta,
+        {"path": "face.png", "url": f"{address}/j"} | meta,
+        {"url": f"{address}/k"},
+        {"path": "https://example.com/l.png"} | meta,
+        f"{address}/m",
+    ):
         assert not edit(space, file)[0], file
         hidden = {"x": 0.1, "y": 0.2, "z": file}
         edit(space, None, point=hidden)
@@ -268,13 +279,19 @@ def test_the_servers_own_files_are_not_read(space):
         worked, said = edit(space, meta)
         assert not worked and "root:" not in said
     for way in (
-        "/gradio_api/file=README.md", "/gradio_api/file=../../../etc/passwd",
-        "/gradio_api/file=..%2f..%2f..%2fetc%2fpasswd", "/static/../../../../etc/passwd",
-        "/static/%2e%2e/%2e%2e/%2e%2e/etc/passwd", "/assets/..%2f..%2f..%2fetc/passwd",
-        "/theme.css/../../app.py", "/gradio_api/file=" + str(space.folder / "study.jsonl"),
-        "/gradio_api/file=" + str(space.folder / "log"), "/gradio_api/file=weights/procedural",
-        "/gradio_api/file=/proc/self/environ", "/gradio_api/file=%00/etc/passwd",
-    ):  # fmt: skip
+        "/gradio_api/file=README.md",
+        "/gradio_api/file=../../../etc/passwd",
+        "/gradio_api/file=..%2f..%2f..%2fetc%2fpasswd",
+        "/static/../../../../etc/passwd",
+        "/static/%2e%2e/%2e%2e/%2e%2e/etc/passwd",
+        "/assets/..%2f..%2f..%2fetc/passwd",
+        "/theme.css/../../app.py",
+        "/gradio_api/file=" + str(space.folder / "study.jsonl"),
+        "/gradio_api/file=" + str(space.folder / "log"),
+        "/gradio_api/file=weights/procedural",
+        "/gradio_api/file=/proc/self/environ",
+        "/gradio_api/file=%00/etc/passwd",
+    ):
         status, body = space.get(way)
         assert status != 500 and b"root:" not in body and b"GANMUT" not in body, way
         assert b"sdk: gradio" not in body and b"from demo" not in body, way

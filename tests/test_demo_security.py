@@ -74,14 +74,28 @@ def portrait(space):
 def hostile_names(space: Space, secret: Path) -> list[str]:
     inside = space.folder / "gradio"
     return [
-        *DEVICES, str(inside / "fifo.png"),
-        str(secret.parent / "fifo.png"), str(inside), str(secret.parent), "/",
-        str(inside / "link.png"), str(inside / "ptmx.png"), str(secret),
-        str(secret.with_name("absent.png")), str(inside / ".." / "log"),
-        "docs/space_edit.jpg", "../docs/space_edit.jpg", str(ROOT / "docs" / "space_edit.jpg"),
-        "/proc/self/environ", "/proc/self/fd/0", "http://127.0.0.1:9/a.png",
-        "file:///etc/passwd", "", "\0", "a" * 5000,
-    ]  # fmt: skip
+        *DEVICES,
+        str(inside / "fifo.png"),
+        str(secret.parent / "fifo.png"),
+        str(inside),
+        str(secret.parent),
+        "/",
+        str(inside / "link.png"),
+        str(inside / "ptmx.png"),
+        str(secret),
+        str(secret.with_name("absent.png")),
+        str(inside / ".." / "log"),
+        "docs/space_edit.jpg",
+        "../docs/space_edit.jpg",
+        str(ROOT / "docs" / "space_edit.jpg"),
+        "/proc/self/environ",
+        "/proc/self/fd/0",
+        "http://127.0.0.1:9/a.png",
+        "file:///etc/passwd",
+        "",
+        "\0",
+        "a" * 5000,
+    ]
 
 
 def endpoints(space: Space) -> list[dict[str, Any]]:
@@ -90,8 +104,9 @@ def endpoints(space: Space) -> list[dict[str, Any]]:
     kinds = {c["id"]: c for c in config["components"]}
     return [
         {"id": d["id"], "name": d["api_name"], "inputs": [kinds[i] for i in d["inputs"]]}
-        for d in config["dependencies"] if d["backend_fn"]
-    ]  # fmt: skip
+        for d in config["dependencies"]
+        if d["backend_fn"]
+    ]
 
 
 def join(space: Space, number: int, data: list) -> tuple[int, str, str]:
@@ -218,11 +233,19 @@ def test_named_endpoints_refuse_a_device_quickly(space, portrait):
 def test_no_route_runs_a_handler_outside_the_queue(space, portrait):
     body = json.dumps({"data": [portrait, "ganmut", POINT, {}, 0, {}, FACE]}).encode()
     for path in (
-        "/gradio_api/run/edit", "/gradio_api/run/edit/", "/run/edit", "/api/edit",
-        "/gradio_api/api/edit", "/gradio_api/run/predict", "/gradio_api/component_server",
-        "/gradio_api/mcp", "/gradio_api/mcp/sse", "/gradio_api/process_recording",
-        "/gradio_api/vibe-edit", "/gradio_api/deep_link",
-    ):  # fmt: skip
+        "/gradio_api/run/edit",
+        "/gradio_api/run/edit/",
+        "/run/edit",
+        "/api/edit",
+        "/gradio_api/api/edit",
+        "/gradio_api/run/predict",
+        "/gradio_api/component_server",
+        "/gradio_api/mcp",
+        "/gradio_api/mcp/sse",
+        "/gradio_api/process_recording",
+        "/gradio_api/vibe-edit",
+        "/gradio_api/deep_link",
+    ):
         assert space.post(path, body)[0] == 404, path
 
 
@@ -241,10 +264,17 @@ def test_uploads_are_opened_and_nothing_else(tmp_path, monkeypatch):
     upload.with_name("inner.png").symlink_to(upload)
     assert security.is_upload(str(upload)) and security.is_upload(str(upload.parent / "inner.png"))
     for name in (
-        upload.parent, upload.with_name("link.png"), tmp_path / "outside.png",
-        upload.with_name("absent.png"), "face.png", None, 3, b"x", "/proc/self/environ",
+        upload.parent,
+        upload.with_name("link.png"),
+        tmp_path / "outside.png",
+        upload.with_name("absent.png"),
+        "face.png",
+        None,
+        3,
+        b"x",
+        "/proc/self/environ",
         f"{upload.parent}/../../outside.png",
-    ):  # fmt: skip
+    ):
         with pytest.raises(BadImage) as refusal:
             security.open_upload(str(name) if isinstance(name, Path) else name)
         assert str(refusal.value) == security.NOT_UPLOADED

@@ -311,10 +311,14 @@ def made_up_faces(n: int = 240) -> tuple[LandmarkSet, torch.Tensor]:
     points = points + 0.1 * torch.randn(points.shape, generator=generator)
     images = torch.randint(0, 256, (n, SIZE, SIZE), dtype=torch.uint8, generator=generator)
     faces = LandmarkSet(
-        images, points, torch.randn(n, 3, generator=generator) * 0.05, expression,
-        torch.rand(n, 52, generator=generator), ("neutral",) * n,
+        images,
+        points,
+        torch.randn(n, 3, generator=generator) * 0.05,
+        expression,
+        torch.rand(n, 52, generator=generator),
+        ("neutral",) * n,
         tuple(f"person{i // 4}" for i in range(n)),
-    )  # fmt: skip
+    )
     return faces, shape
 
 

@@ -75,8 +75,10 @@ def test_hostile_folder_is_aligned_to_its_end(album, tmp_path):
     report = faces.align_files(album, tmp_path / "out", progress=False)
     rows = [json.loads(x) for x in (tmp_path / "out" / "metadata.jsonl").read_text().splitlines()]
     check(rows, {row["origin"]: None for row in rows} | report.skipped)
-    assert all(images.read_image(tmp_path / "out" / row["file_name"]).shape == (128,) * 2 + (3,)
-               for row in rows)  # fmt: skip
+    assert all(
+        images.read_image(tmp_path / "out" / row["file_name"]).shape == (128,) * 2 + (3,)
+        for row in rows
+    )
     again = faces.align_files(album, tmp_path / "out", progress=False)
     assert (again.faces, again.existing, again.skipped) == (0, report.faces, report.skipped)
 

@@ -44,10 +44,14 @@ def toy(n: int = 12) -> LandmarkSet:
     for control in range(len(CONTROLS)):
         points[:, control * 20 : control * 20 + 20, 1] -= 6 * expression[:, control, None]
     return LandmarkSet(
-        torch.randint(0, 256, (n, SIZE, SIZE), dtype=torch.uint8, generator=generator), points,
-        torch.zeros(n, 3), expression, torch.rand(n, 52, generator=generator), ("happy",) * n,
+        torch.randint(0, 256, (n, SIZE, SIZE), dtype=torch.uint8, generator=generator),
+        points,
+        torch.zeros(n, 3),
+        expression,
+        torch.rand(n, 52, generator=generator),
+        ("happy",) * n,
         tuple(f"person{i // 2}" for i in range(n)),
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(scope="module")
@@ -76,13 +80,16 @@ def test_folding_keeps_the_landmarks(network):
 def test_expression_ignores_place_size_and_roll(network):
     points = toy(4).landmarks
     angle = torch.tensor(0.3)
-    turn = torch.stack([torch.stack([angle.cos(), -angle.sin()]),
-                        torch.stack([angle.sin(), angle.cos()])])  # fmt: skip
+    turn = torch.stack(
+        [torch.stack([angle.cos(), -angle.sin()]), torch.stack([angle.sin(), angle.cos()])]
+    )
     moved = 1.2 * points @ turn.T + torch.tensor([5.0, -8.0])
     torch.testing.assert_close(
-        normalised(moved, network.mean_shape), normalised(points, network.mean_shape),
-        atol=1e-4, rtol=1e-3,
-    )  # fmt: skip
+        normalised(moved, network.mean_shape),
+        normalised(points, network.mean_shape),
+        atol=1e-4,
+        rtol=1e-3,
+    )
 
 
 def test_mirrored_points_come_in_pairs():

@@ -77,9 +77,15 @@ class Animate:
         self.events, self.service = events, events.service
 
     def codes(
-        self, face: str, choice: MethodChoice, way: str, emotion: str, stops: list[Setting],
-        radius: float, frames: int,
-    ) -> Tensor:  # fmt: skip
+        self,
+        face: str,
+        choice: MethodChoice,
+        way: str,
+        emotion: str,
+        stops: list[Setting],
+        radius: float,
+        frames: int,
+    ) -> Tensor:
         """`[frames, dim]`: the codes of a way. Raises ValueError with a sentence."""
         if way == "emotion":
             ends = [self.service.named(choice.key, emotion, share) for share in (0.0, 1.0, 0.0)]
@@ -104,9 +110,17 @@ class Animate:
             yield np.asarray(add_mark(np.asarray(frame)))
 
     def film(
-        self, face: str, method: str, way: str, emotion: str, stops: Any, radius: float,
-        frames: int, rate: int, progress: gr.Progress = gr.Progress(),  # noqa: B008
-    ) -> tuple[bytes, bytes]:  # fmt: skip
+        self,
+        face: str,
+        method: str,
+        way: str,
+        emotion: str,
+        stops: Any,
+        radius: float,
+        frames: int,
+        rate: int,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> tuple[bytes, bytes]:
         """(GIF, MP4) of a face along a way; 8 to 96 frames, 5 to 30 a second."""
         try:
             if not face:
@@ -147,9 +161,10 @@ class Animate:
         return [
             {name: stop[name] for name, _ in fields}
             for stop in (found if isinstance(found, list) else [])
-            if isinstance(stop, dict) and all(isinstance(stop.get(n), kind) for n, kind in fields)
+            if isinstance(stop, dict)
+            and all(isinstance(stop.get(n), kind) for n, kind in fields)
             and self.plain(stop["setting"])
-        ]  # fmt: skip
+        ]
 
     def plain(self, setting: dict[str, Any]) -> bool:
         """Whether a setting is one that `keep` made: numbers under known names."""
@@ -185,12 +200,18 @@ def build(events: Handlers, face: Face, do: Controls) -> None:
     gifs = {"interactive": False, "show_label": False, "container": False}
     with gr.Row(elem_classes="workspace"):
         with gr.Column(scale=5, min_width=320, elem_classes="card"):
-            gr.HTML("<h2>Set the way <span>with the method of the Edit tab</span></h2>",
-                    apply_default_css=False)  # fmt: skip
+            gr.HTML(
+                "<h2>Set the way <span>with the method of the Edit tab</span></h2>",
+                apply_default_css=False,
+            )
             way = gr.Radio(
-                [(words, way) for way, words in WAYS.items()], value="emotion", show_label=False,
-                container=False, elem_classes="pills", elem_id="way",
-            )  # fmt: skip
+                [(words, way) for way, words in WAYS.items()],
+                value="emotion",
+                show_label=False,
+                container=False,
+                elem_classes="pills",
+                elem_id="way",
+            )
             with gr.Column(visible=True, elem_classes="way") as by_emotion:
                 emotion = gr.Radio(
                     names, value=first, show_label=False, container=False, elem_classes="pills"
@@ -209,26 +230,46 @@ def build(events: Handlers, face: Face, do: Controls) -> None:
             gr.HTML("<h2>Watch it <span>GIF and MP4, to keep</span></h2>", apply_default_css=False)
             with gr.Row():
                 moving = Gif(
-                    buttons=["download"], elem_id="gif", height=SIDE, alt_text="the animation",
-                    placeholder="", **gifs,
-                )  # fmt: skip
-                video = Mp4(
-                    buttons=["download"], loop=True, autoplay=True, elem_id="mp4", height=SIDE,
+                    buttons=["download"],
+                    elem_id="gif",
+                    height=SIDE,
+                    alt_text="the animation",
+                    placeholder="",
                     **gifs,
-                )  # fmt: skip
+                )
+                video = Mp4(
+                    buttons=["download"],
+                    loop=True,
+                    autoplay=True,
+                    elem_id="mp4",
+                    height=SIDE,
+                    **gifs,
+                )
     way.input(
-        lambda chosen: [gr.update(visible=chosen == name) for name in WAYS], way,
-        [by_emotion, by_stops, by_wheel], api_visibility="private", show_progress="hidden",
-    )  # fmt: skip
+        lambda chosen: [gr.update(visible=chosen == name) for name in WAYS],
+        way,
+        [by_emotion, by_stops, by_wheel],
+        api_visibility="private",
+        show_progress="hidden",
+    )
     keep.click(
-        animate.keep, [face.known, stops, *do.setting], stops, api_name="keep",
-        show_progress="hidden", **PAGE,
-    )  # fmt: skip
+        animate.keep,
+        [face.known, stops, *do.setting],
+        stops,
+        api_name="keep",
+        show_progress="hidden",
+        **PAGE,
+    )
     clear.click(
         lambda: {"stops": []}, None, stops, api_visibility="private", show_progress="hidden"
     )
     make.click(
-        animate.film, [face.known, do.method, way, emotion, stops, radius, frames, rate],
-        [moving, video], api_name="film", concurrency_limit=1, concurrency_id="film",
-        show_progress_on=[moving], **PAGE,
-    )  # fmt: skip
+        animate.film,
+        [face.known, do.method, way, emotion, stops, radius, frames, rate],
+        [moving, video],
+        api_name="film",
+        concurrency_limit=1,
+        concurrency_id="film",
+        show_progress_on=[moving],
+        **PAGE,
+    )

@@ -70,10 +70,16 @@ class Compare:
             self.service.made(face, choice.key, code)
             ms = round(1000 * (time.perf_counter() - start))
             pixels, seen = self.service.move(face, choice.key, code)
-            yield {
-                "method": choice.key, "title": choice.title, "distance": seen["distance"],
-                "probability": (seen["emotions"] or {}).get(emotion), "ms": ms,
-            }, pixels  # fmt: skip
+            yield (
+                {
+                    "method": choice.key,
+                    "title": choice.title,
+                    "distance": seen["distance"],
+                    "probability": (seen["emotions"] or {}).get(emotion),
+                    "ms": ms,
+                },
+                pixels,
+            )
 
 
 def build(events: Handlers, face: Face, method: Methods, tab: gr.Tab) -> None:
@@ -88,19 +94,34 @@ def build(events: Handlers, face: Face, method: Methods, tab: gr.Tab) -> None:
         )
         with gr.Row(elem_classes="bar"):
             emotion = gr.Radio(
-                names, value=first, show_label=False, container=False, elem_classes="pills",
-                elem_id="compare-emotion", scale=3,
-            )  # fmt: skip
+                names,
+                value=first,
+                show_label=False,
+                container=False,
+                elem_classes="pills",
+                elem_id="compare-emotion",
+                scale=3,
+            )
             intensity = gr.Slider(
                 0, 1, START, step=0.01, label="Intensity", elem_id="compare-intensity", scale=1
             )
         cards = Cards(elem_id="cards")
     inputs = [face.known, method, emotion, intensity]
     gr.on(
-        [emotion.input, intensity.release], compare.rows, inputs, cards, api_name="compared",
+        [emotion.input, intensity.release],
+        compare.rows,
+        inputs,
+        cards,
+        api_name="compared",
         **LIVE | PAGE,
-    )  # fmt: skip
+    )
     gr.on(
-        [tab.select, face.known.change], compare.rows, inputs, cards, api_name="compared_again",
-        show_progress="hidden", trigger_mode="always_last", **NET | PAGE,
-    )  # fmt: skip
+        [tab.select, face.known.change],
+        compare.rows,
+        inputs,
+        cards,
+        api_name="compared_again",
+        show_progress="hidden",
+        trigger_mode="always_last",
+        **NET | PAGE,
+    )

@@ -112,13 +112,23 @@ def begin(events: Handlers) -> Start:
     controls = [choice.key, setting.point, dict(setting.mix), setting.seed, units["value"]]
     edited, readings = events.move(known, *controls)
     whole, facts, views = events.rest(known, *controls)
-    return Start(known, choice, {
-        "setting": setting, "units": units, "edited": edited, "readings": readings, "whole": whole,
-        "facts": facts, "views": views, "cast": events.emotion_previews(known, choice.key),
-        "spots": face_picker.picker_value(events.service.visit(known)),
-        "source": events.opened(known, *controls)[3],
-        "ground": list(events.ground(known, choice.key))[-1],
-    })  # fmt: skip
+    return Start(
+        known,
+        choice,
+        {
+            "setting": setting,
+            "units": units,
+            "edited": edited,
+            "readings": readings,
+            "whole": whole,
+            "facts": facts,
+            "views": views,
+            "cast": events.emotion_previews(known, choice.key),
+            "spots": face_picker.picker_value(events.service.visit(known)),
+            "source": events.opened(known, *controls)[3],
+            "ground": list(events.ground(known, choice.key))[-1],
+        },
+    )
 
 
 def face_card(events: Handlers, start: Start) -> Face:
@@ -126,10 +136,18 @@ def face_card(events: Handlers, start: Start) -> Face:
     gr.HTML("<h2>Choose a face</h2>", apply_default_css=False)
     with gr.Column(elem_classes="portrait"):
         photo = Photograph(
-            events.gallery[0].picture, type="filepath", image_mode=None, format="png",
-            sources=["upload", "webcam", "clipboard"], show_label=False, container=False,
-            height=250, buttons=[], elem_id="photo", placeholder="Drop a picture, or click",
-        )  # fmt: skip
+            events.gallery[0].picture,
+            type="filepath",
+            image_mode=None,
+            format="png",
+            sources=["upload", "webcam", "clipboard"],
+            show_label=False,
+            container=False,
+            height=250,
+            buttons=[],
+            elem_id="photo",
+            placeholder="Drop a picture, or click",
+        )
         over = FacePicker(start.values["spots"], elem_id="spots")
     said = gr.HTML("", apply_default_css=False, elem_id="said")
     thumbs = [(n, data_uri(_thumb(p), "JPEG", quality=85)) for n, p, _ in events.gallery]
@@ -148,9 +166,11 @@ def steer(events: Handlers, start: Start) -> Controls:
     method = Methods(choice.key, groups=events.groups(choice.group), elem_id="method")
     gamut = choice.kind == "gamut"
     pad = GamutPad(
-        dict(zip("xy", setting.point, strict=True)), visible=gamut, elem_id="pad",
+        dict(zip("xy", setting.point, strict=True)),
+        visible=gamut,
+        elem_id="pad",
         **events.pad(choice),
-    )  # fmt: skip
+    )
     ground = PadBackground(start.values["ground"], visible=gamut, elem_id="ground")
     with gr.Column(visible=not gamut, elem_classes="named") as named:
         emotion = ImagePicker(
@@ -165,14 +185,31 @@ def steer(events: Handlers, start: Start) -> Controls:
     with gr.Column(visible=bool(choice.presets), elem_classes="moving") as moving:
         units = Sliders(**start.values["units"], elem_id="units")
         reset = gr.Button(
-            RESET if choice.reads else CANNOT_RESET, size="sm", interactive=choice.reads,
+            RESET if choice.reads else CANNOT_RESET,
+            size="sm",
+            interactive=choice.reads,
             elem_id="reset",
-        )  # fmt: skip
+        )
     description = gr.HTML(about(choice), apply_default_css=False)
     return Controls(
-        learned, method, pad, ground, named, emotion, intensity, mixing, mix, styling, seed,
-        another, moving, units, reset, title, description,
-    )  # fmt: skip
+        learned,
+        method,
+        pad,
+        ground,
+        named,
+        emotion,
+        intensity,
+        mixing,
+        mix,
+        styling,
+        seed,
+        another,
+        moving,
+        units,
+        reset,
+        title,
+        description,
+    )
 
 
 def result(start: Start) -> tuple:
@@ -192,9 +229,14 @@ def keep(start: Start) -> tuple:
     """The whole photograph, and what makes the same edit again: a link, Python."""
     with gr.Column(scale=1, min_width=300):
         whole = Png(
-            start.values["whole"], interactive=False, show_label=False,
-            container=False, buttons=["download", "fullscreen"], elem_id="whole", height=300,
-        )  # fmt: skip
+            start.values["whole"],
+            interactive=False,
+            show_label=False,
+            container=False,
+            buttons=["download", "fullscreen"],
+            elem_id="whole",
+            height=300,
+        )
     with gr.Column(scale=1, min_width=300, elem_classes="outcome"):
         gr.HTML(KEEP, apply_default_css=False)
         facts = Facts(start.values["facts"], elem_id="facts")
@@ -204,16 +246,33 @@ def keep(start: Start) -> tuple:
 def wire(page: gr.Blocks, events: Handlers, face: Face, do: Controls, out: Result) -> None:
     """Every event of the face card and the Edit tab."""
     known, live = face.known, [out.after, out.readings]
-    rest = {"fn": events.rest, "inputs": [known, *do.setting], "outputs": [
-        out.whole, out.facts, out.views]}  # fmt: skip
+    rest = {
+        "fn": events.rest,
+        "inputs": [known, *do.setting],
+        "outputs": [out.whole, out.facts, out.views],
+    }
     rest |= NET | PAGE | {"show_progress": "hidden", "trigger_mode": "always_last"}
     draw = {"fn": events.ground, "inputs": [known, do.method], "outputs": do.ground}
     draw |= PAGE | {"show_progress": "hidden", "concurrency_limit": 4}
     slow = NET | PAGE | {"show_progress": "minimal", "show_progress_on": [out.after]}
     chosen = [
-        do.pad, do.ground, do.named, do.emotion, do.intensity, do.mixing, do.mix, do.styling,
-        do.seed, do.moving, do.units, do.reset, out.after, out.readings, do.heading, do.about,
-    ]  # fmt: skip
+        do.pad,
+        do.ground,
+        do.named,
+        do.emotion,
+        do.intensity,
+        do.mixing,
+        do.mix,
+        do.styling,
+        do.seed,
+        do.moving,
+        do.units,
+        do.reset,
+        out.after,
+        out.readings,
+        do.heading,
+        do.about,
+    ]
     switched = [do.method, do.learned, *chosen]
     shown = [known, face.said, face.spots, out.before, *switched]
 
@@ -239,8 +298,12 @@ def wire(page: gr.Blocks, events: Handlers, face: Face, do: Controls, out: Resul
         event.then(**rest).then(**draw)
     gr.on(
         [do.pad.input, do.units.input, do.seed.input],
-        events.move, [known, *do.setting], live, api_name="move", **LIVE | PAGE,
-    )  # fmt: skip
+        events.move,
+        [known, *do.setting],
+        live,
+        api_name="move",
+        **LIVE | PAGE,
+    )
     do.mix.input(
         events.mixed, [known, *do.setting], [do.units, *live], api_name="mixed", **LIVE | PAGE
     )
@@ -268,9 +331,13 @@ def wire(page: gr.Blocks, events: Handlers, face: Face, do: Controls, out: Resul
 
     linked = gr.State(False)  # the rest is only for who came by a link: the first page has it all
     page.load(
-        load, known, [linked, *switched], api_visibility="private",
-        show_progress="hidden", **NET,
-    )  # fmt: skip
+        load,
+        known,
+        [linked, *switched],
+        api_visibility="private",
+        show_progress="hidden",
+        **NET,
+    )
     linked.change(**rest).then(**draw)
 
 

@@ -25,9 +25,14 @@ DRAWN = 480  # px of the drawing
 # Where emotions lie on the circumplex (Russell, 1980, figure 2; disgust: Posner et al., 2005):
 # valence and arousal, -1..1.
 AFFECT = {
-    "neutral": (0.0, 0.0), "happy": (0.89, 0.17), "sad": (-0.81, -0.4), "surprised": (0.2, 0.85),
-    "fearful": (-0.12, 0.79), "disgusted": (-0.68, 0.35), "angry": (-0.4, 0.79),
-}  # fmt: skip
+    "neutral": (0.0, 0.0),
+    "happy": (0.89, 0.17),
+    "sad": (-0.81, -0.4),
+    "surprised": (0.2, 0.85),
+    "fearful": (-0.12, 0.79),
+    "disgusted": (-0.68, 0.35),
+    "angry": (-0.4, 0.79),
+}
 
 
 @dataclass(frozen=True)
@@ -107,11 +112,13 @@ class LabelMaps:
         ]
         marks = labels(choice.shape, [(m.name, m.x, m.y) for m in choice.marks])
         return {
-            "title": self._name(choice), "shape": choice.shape, "picture": picture(found),
+            "title": self._name(choice),
+            "shape": choice.shape,
+            "picture": picture(found),
             "marks": marks,
             "axes": [[name, *axis, *clear(axis, marks)] for name, axis in found.axes.items()],
             "seen": [[name, emotion_color(name)] for name in seen],
-        }  # fmt: skip
+        }
 
 
 def axes(
@@ -197,6 +204,12 @@ def build(events: Handlers, tab: gr.Tab) -> None:
         )
         chart = Chart(elem_id="maps")
     tab.select(
-        maps.drawn, None, chart, api_name="maps", show_progress="hidden",
-        concurrency_limit=1, concurrency_id="maps", **PAGE,
-    )  # fmt: skip
+        maps.drawn,
+        None,
+        chart,
+        api_name="maps",
+        show_progress="hidden",
+        concurrency_limit=1,
+        concurrency_id="maps",
+        **PAGE,
+    )

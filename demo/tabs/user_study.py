@@ -60,9 +60,13 @@ def share_votes() -> None:
         path = box()
         path.parent.mkdir(parents=True, exist_ok=True)
         CommitScheduler(
-            repo_id=name, repo_type="dataset", folder_path=path.parent, every=10, token=token,
+            repo_id=name,
+            repo_type="dataset",
+            folder_path=path.parent,
+            every=10,
+            token=token,
             allow_patterns=path.name,
-        )  # fmt: skip
+        )
 
 
 class UserStudy:
@@ -148,8 +152,9 @@ class Ballot(JsonHTML, metaclass=NoStubMeta):
     """A question and its answers as buttons; the value carries the number that was pressed."""
 
     schema = {  # noqa: RUF012
-        "type": "object", "properties": {"answer": {"type": "integer", "minimum": 1}},
-    }  # fmt: skip
+        "type": "object",
+        "properties": {"answer": {"type": "integer", "minimum": 1}},
+    }
 
     def __init__(self, value: dict[str, Any] | None = None, **options: Any):
         press = (
@@ -177,6 +182,11 @@ def build(events: Handlers, tab: gr.Tab) -> None:
     one = {"concurrency_limit": 1, "concurrency_id": "study", "show_progress": "hidden"}
     tab.select(study.begin, voter, [voter, ballot], api_visibility="private", **one)
     ballot.input(
-        study.vote, [voter, ballot], [voter, ballot], api_name="vote", trigger_mode="once", **one,
+        study.vote,
+        [voter, ballot],
+        [voter, ballot],
+        api_name="vote",
+        trigger_mode="once",
+        **one,
         **PAGE,
-    )  # fmt: skip
+    )

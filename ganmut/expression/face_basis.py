@@ -68,7 +68,7 @@ def smooth(x: Tensor) -> Tensor:
 
 def lower_share(
     points: PointSet, landmarks: Tensor, columns: Tensor, rows: Tensor, lines: Tensor, pixel: float
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """N x H x W: share of the lower sheet at pixels of columns W and rows H.
 
     A flow tears at lips and lids, so two smooth flows carry the face: the upper sheet knows nothing
@@ -106,9 +106,14 @@ def lower_share(
 
 
 def make_basis(
-    crop: Tensor, landmarks: Tensor, expression: Tensor, points: PointSet, mean_shape: Tensor,
-    light: Tensor, radii: Tensor,
-) -> FaceBasis:  # fmt: skip
+    crop: Tensor,
+    landmarks: Tensor,
+    expression: Tensor,
+    points: PointSet,
+    mean_shape: Tensor,
+    light: Tensor,
+    radii: Tensor,
+) -> FaceBasis:
     """A face's basis. mean_shape: P x 2; light: K x 128 x 128 on it; radii: 2 x 2, centre and radii
     of the mean face's ellipse. Raises ValueError for a shape that does not fit."""
     if crop.dim() != 3 or crop.shape[1] != crop.shape[2] or crop.shape[0] not in (1, 3):
@@ -154,26 +159,44 @@ def make_basis(
     # Where the light of the mean shape falls on this face.
     control = list(points.control)
     offset = spline_flow(
-        landmarks[None, control], (mean_shape - landmarks)[None, control],
-        fixed.new_empty(0, 2), places,
-    )[0].unflatten(1, grid.shape[1:])  # fmt: skip
+        landmarks[None, control],
+        (mean_shape - landmarks)[None, control],
+        fixed.new_empty(0, 2),
+        places,
+    )[0].unflatten(1, grid.shape[1:])
     mean_places = F.interpolate(
         (grid + offset)[None], size=fine.shape[1:], mode="bilinear", align_corners=True
     )
     edges = torch.full((2,), 0.5), torch.full((2,), SIZE - 0.5)
     here = sample(light[None], mean_places, *edges)[0]
     here = here * (1 - smooth((radius(fine) - LIGHT_REACH[0]) / (LIGHT_REACH[1] - LIGHT_REACH[0])))
-    inside = F.interpolate(
-        reach[None, None], size=box[2:], mode="bilinear", align_corners=True
-    )[0, 0] > 0  # fmt: skip
+    inside = (
+        F.interpolate(reach[None, None], size=box[2:], mode="bilinear", align_corners=True)[0, 0]
+        > 0
+    )
     columns = (torch.arange(left, right + 1) + 0.5) * pixel
     rows = (torch.arange(top, bottom + 1) + 0.5) * pixel
     curves = edge_curves(points, landmarks[None], columns)
     skin = skin_colour(crop, radius, box, low, high, points, landmarks)
     return FaceBasis(
-        crop, landmarks, expression, box, low, high, matrix, scale, grid, columns, rows,
-        curves, fixed, reach, here, inside, palette(skin),
-    )  # fmt: skip
+        crop,
+        landmarks,
+        expression,
+        box,
+        low,
+        high,
+        matrix,
+        scale,
+        grid,
+        columns,
+        rows,
+        curves,
+        fixed,
+        reach,
+        here,
+        inside,
+        palette(skin),
+    )
 
 
 def skin_colour(

@@ -63,8 +63,9 @@ def fit_expressions(
     facts |= _fit_reader(model, faces)
     seen = np.flatnonzero(faces.pose[rows, 0].abs().numpy() < TURNED)
     kept, kept_label = people_with_pairs([faces.person[rows[i]] for i in seen])
-    facts["light_r2"] = _fit_light(model, faces[torch.from_numpy(rows[seen][kept])], kept_label,
-                                   progress)  # fmt: skip
+    facts["light_r2"] = _fit_light(
+        model, faces[torch.from_numpy(rows[seen][kept])], kept_label, progress
+    )
     centre = expression.mean(0)
     spread = np.cov(expression.T) + 1e-4 * np.eye(len(model.controls))
     model.centre.copy_(torch.from_numpy(centre))

@@ -55,10 +55,13 @@ class MeanShapeWarp:
         # A spline is linear in what it passes through: its values for each point's unit move.
         unit = torch.eye(len(control)).unsqueeze(2).expand(-1, -1, 2)
         nodes = self.shape.expand(len(control), -1, -1)
-        self.operator = torch.cat([
-            spline_flow(nodes[:32][: len(part)], part, border_points(), self.grid)[:, 0].T
-            for part in unit.split(32)
-        ], 1)  # fmt: skip
+        self.operator = torch.cat(
+            [
+                spline_flow(nodes[:32][: len(part)], part, border_points(), self.grid)[:, 0].T
+                for part in unit.split(32)
+            ],
+            1,
+        )
 
     def __call__(self, images: Tensor, landmarks: Tensor) -> Tensor:
         """uint8 N x 128 x 128 with landmarks N x P x 2 -> float N x 1 x 128 x 128 in 0..1."""

@@ -70,9 +70,11 @@ class ExpressionModel(nn.Module):
     highest: Tensor
 
     def __init__(
-        self, emotions: tuple[str, ...] = (), controls: tuple[str, ...] = CONTROLS,
+        self,
+        emotions: tuple[str, ...] = (),
+        controls: tuple[str, ...] = CONTROLS,
         points: PointSet = MESH,
-    ):  # fmt: skip
+    ):
         super().__init__()
         self.emotions, self.controls, self.points = emotions, controls, points
         k, p = len(controls), points.count
@@ -102,9 +104,14 @@ class ExpressionModel(nn.Module):
         expression = self.held(expression.detach().float())
         with torch.no_grad():
             return make_basis(
-                crop.float(), landmarks, expression, self.points, self.mean_shape, self.light,
+                crop.float(),
+                landmarks,
+                expression,
+                self.points,
+                self.mean_shape,
+                self.light,
                 self.ellipse,
-            )  # fmt: skip
+            )
 
     def render(self, basis: FaceBasis, change: Tensor) -> Tensor:
         """N x C x S x S edited crops in 0..1, differentiable in `change` (N x K or K, added to the

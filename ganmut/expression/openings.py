@@ -116,9 +116,11 @@ def edge_curve(edge: Tensor, columns: Tensor) -> Tensor:
     m0, m1 = (tangent.gather(1, left) * width, tangent.gather(1, left + 1) * width)
     t2, t3 = t * t, t * t * t
     return (
-        (2 * t3 - 3 * t2 + 1) * y0 + (t3 - 2 * t2 + t) * m0 + (3 * t2 - 2 * t3) * y1
+        (2 * t3 - 3 * t2 + 1) * y0
+        + (t3 - 2 * t2 + t) * m0
+        + (3 * t2 - 2 * t3) * y1
         + (t3 - t2) * m1
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True)

@@ -79,8 +79,10 @@ def pixel_flow(model: ExpressionModel, basis: FaceBasis, flow: Flow) -> Tensor:
     """N x 2 x height x width: the joined flow on the pixels of the box."""
     fine = F.interpolate(
         torch.cat([flow.sheets[0], flow.sheets[1] - flow.sheets[0]], 1),
-        size=basis.box[2:], mode="bilinear", align_corners=True,
-    )  # fmt: skip
+        size=basis.box[2:],
+        mode="bilinear",
+        align_corners=True,
+    )
     share = lower_share(
         model.points, basis.landmarks, basis.columns, basis.rows, flow.curves.middle, basis.pixel
     )
@@ -256,9 +258,15 @@ def teeth_edges(
 
 
 def own_mouth(
-    basis: FaceBasis, new: EdgeCurves, old: EdgeCurves, edges: Tensor, x: Tensor, y: Tensor,
-    opened: Tensor, drop: Tensor,
-) -> tuple[Tensor | None, Tensor | None]:  # fmt: skip
+    basis: FaceBasis,
+    new: EdgeCurves,
+    old: EdgeCurves,
+    edges: Tensor,
+    x: Tensor,
+    y: Tensor,
+    opened: Tensor,
+    drop: Tensor,
+) -> tuple[Tensor | None, Tensor | None]:
     """The source's own teeth, N x C x H x W, and the share (0..1) that they have of each pixel;
     None where the source's mouth is closed. opened: 1, px that the source's jaw is open.
 
