@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganmut.images import luma
-from ganmut.rendering import facial_features, geometry, surroundings
+from ganmut.rendering import facial_features, geometry, mouth, surroundings
 from ganmut.rendering.primitives import (
     Device,
     blend,
@@ -76,7 +76,7 @@ def _render_batch(parameters: FaceParameters, size: int, device: Device) -> Tens
     facial_features.paint_skin(c, s)
     facial_features.paint_folds(c, s)
     facial_features.paint_eyes(c, s)
-    facial_features.paint_mouth(c, s)
+    mouth.paint_mouth(c, s)
     facial_features.paint_brows(c, s)
     facial_features.paint_beard(c, s)
     light = _lighting(c, s)
