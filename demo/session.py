@@ -223,12 +223,12 @@ def framed(side: int) -> Face:
 
 
 def examples(side: int = 256) -> list[Example]:
-    """Rendered people, and NASA's portrait of Eileen Collins."""
+    """NASA's portrait of Eileen Collins, and rendered people."""
     parameters = sample_parameters(0, "test", [7 * person for person in EXAMPLES])
     neutral = with_expression(parameters, "neutral")
     rendered = enumerate(images.to_array(render(neutral, side, "cpu")), 1)
     people = [Example(f"rendered {i}", face, framed(side)) for i, face in rendered]
-    return [*people, Example("astronaut", samples.astronaut())]
+    return [Example("astronaut", samples.astronaut()), *people]
 
 
 def chosen(picture: np.ndarray, faces: list[Face], spot: Spot) -> tuple[Face, int]:

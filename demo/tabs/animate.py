@@ -201,7 +201,7 @@ def build(events: Handlers, face: Face, do: Controls) -> None:
     with gr.Row(elem_classes="workspace"):
         with gr.Column(scale=5, min_width=320, elem_classes="card"):
             gr.HTML(
-                "<h2>Set the way <span>with the method of the Edit tab</span></h2>",
+                "<h2>Path <span>with the method of the Edit tab</span></h2>",
                 apply_default_css=False,
             )
             way = gr.Radio(
@@ -225,7 +225,7 @@ def build(events: Handlers, face: Face, do: Controls) -> None:
                 radius = gr.Slider(0, 1, 0.8, step=0.01, label="Radius")
             frames = gr.Slider(*FRAMES, 32, step=1, label="Frames", elem_id="frames")
             rate = gr.Slider(*RATES, 12, step=1, label="Frames a second")
-            make = gr.Button("Make it move", variant="primary", elem_id="make")
+            make = gr.Button("Render animation", variant="primary", elem_id="make")
         with gr.Column(scale=7, min_width=320, elem_classes="card film"):
             gr.HTML("<h2>Watch it <span>GIF and MP4, to keep</span></h2>", apply_default_css=False)
             with gr.Row():

@@ -23,7 +23,7 @@ from demo.components import (
 )
 from demo.face_picker import FacePicker
 from demo.gamut_pad import GamutPad, PadBackground, data_uri
-from demo.handlers import CANNOT_RESET, RESET, START, Handlers, about, heading
+from demo.handlers import CANNOT_RESET, RESET, Handlers, about, heading
 from demo.session import MethodChoice
 from demo.settings import SEEDS
 from demo.sliders import Sliders, mix_rows
@@ -33,7 +33,7 @@ HINT = (
     "nothing is kept.</p>"
 )
 KEEP = (
-    "<h2>Keep it</h2><p class='hint'>The photograph at its own size: only the change is added, so "
+    "<h2>Download</h2><p class='hint'>The photograph at its own size: only the change is added, so "
     "its pores and hairs stay. The arrow saves it as PNG, with a small mark that says what it "
     "is.</p>"
 )
@@ -105,8 +105,9 @@ class Start:
 def begin(events: Handlers) -> Start:
     """Opens the first example; also the edit that warms the networks up."""
     gamuts = [c for c in events.choices.values() if c.kind == "gamut"]
-    choice = next(iter([*gamuts, *events.choices.values()]))
+    first = next(iter([*gamuts, *events.choices.values()]))
     known = events.service.open(events.gallery[0].picture, pinned=True)
+    choice = events.choices[events.service.recommended(known, first.key)]
     setting = events.first(known, choice)
     units = events.unit_sliders(known, setting)
     controls = [choice.key, setting.point, dict(setting.mix), setting.seed, units["value"]]
@@ -173,10 +174,11 @@ def steer(events: Handlers, start: Start) -> Controls:
     )
     ground = PadBackground(start.values["ground"], visible=gamut, elem_id="ground")
     with gr.Column(visible=not gamut, elem_classes="named") as named:
+        named_emotion, strength = events.pressed(choice, setting)
         emotion = ImagePicker(
-            choice.favourite, items=start.values["cast"], named=True, elem_id="emotion"
+            named_emotion, items=start.values["cast"], named=True, elem_id="emotion"
         )
-        intensity = gr.Slider(0, 1, START, step=0.01, label="Intensity", elem_id="intensity")
+        intensity = gr.Slider(0, 1, strength, step=0.01, label="Intensity", elem_id="intensity")
     with gr.Accordion("Mix emotions", open=False, visible=choice.mixes, elem_id="mixing") as mixing:
         mix = Sliders(dict(setting.mix), rows=mix_rows(choice), elem_id="mix")
     with gr.Row(visible=choice.kind == "styles", elem_classes="styling") as styling:
@@ -215,7 +217,7 @@ def steer(events: Handlers, start: Start) -> Controls:
 def result(start: Start) -> tuple:
     """Before and after on each other, the views of the change, what the classifiers say."""
     values = start.values
-    gr.HTML("<h2>See it there <span>slide to compare</span></h2>", apply_default_css=False)
+    gr.HTML("<h2>Result <span>slide to compare</span></h2>", apply_default_css=False)
     with gr.Column(elem_classes="stage", elem_id="stage"):
         after = LiveImage(values["edited"], caption="edited", elem_id="after")
         before = LiveImage(values["source"], caption="source", elem_id="before")

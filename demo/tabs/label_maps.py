@@ -58,17 +58,18 @@ class LabelMaps:
         """The map of one gamut, or None where its set of weights has no classifier of emotions."""
         with self.lock:  # the first visitor waits for it, the others with him
             if choice.key not in self.done:
-                self.done[choice.key] = self._judged(choice)
+                self.done[choice.key] = self._classified(choice)
             return self.done[choice.key]
 
-    def _judged(self, choice: MethodChoice) -> Map | None:
+    def _classified(self, choice: MethodChoice) -> Map | None:
         classifiers = self.service.classifiers[choice.group]
         if "emotion" not in classifiers.by_role:
             return None
         chart = self.service.editors[choice.key].space.chart(SIDE)
         valid, codes = chart.valid.numpy(), chart.codes[chart.valid]
         rows = []
-        for example in self.events.gallery[:PEOPLE]:
+        people = [e for e in self.events.gallery if e.face is not None] or self.events.gallery
+        for example in people[:PEOPLE]:
             face = self.service.open(example.picture, pinned=True)
             for some in codes.split(64):
                 seen = classifiers.emotions(self.service.many(face, choice.key, some))
