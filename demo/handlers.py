@@ -82,18 +82,21 @@ class Handlers:
             raise ValueError(f"there is no example {name!r}; there are: {', '.join(known)}")
         return known[name]
 
-    def open(self, path: str | None, *controls: Any) -> list:
-        """Takes a picture: its faces, the edit of the largest; or a sentence why not."""
-        return self.face(path, 1, *controls)
+    def open(self, path: str | None, shown: str, *controls: Any) -> list:
+        """Takes a picture: its faces, the edit of the largest; or a sentence why not. shown: the
+        face that the page shows; the same again changes nothing."""
+        return self.face(path, 1, *controls, shown=shown)
 
-    def face(self, path: str | None, spot: Spot, *controls: Any) -> list:
+    def face(self, path: str | None, spot: Spot, *controls: Any, shown: str = "") -> list:
         """The same with another face of the picture, or with a square that the visitor drew."""
         if path is None:
             return self._nothing(controls[0], "", {"number": 1})
         picture = None
         try:
             picture = read_picture(path)
-            return self.opened(self.service.open(picture, spot), *controls)
+            face = self.service.open(picture, spot)
+            opened = self.opened(face, *controls)
+            return opened if face != shown else [gr.skip()] * len(opened)
         except NoFace as error:
             return self._nothing(controls[0], to_sentence(error), face_picker.empty_value(picture))
         except ValueError as error:
@@ -110,7 +113,7 @@ class Handlers:
             rest = self.shown(face, choice, self.first(face, choice))
             return [face, "", drawn, source, *self.chosen(suited), *rest]
         choice = self.choice(method)
-        if choice.kind == "units":  # a new face begins at a clear expression of its own
+        if choice.kind == "units" and not units:  # a new face begins at an expression of its own
             setting = self._preset(face, choice, choice.favourite, START)
         else:
             setting = parse_setting(choice, point, mix, seed, units)
@@ -310,15 +313,31 @@ class Handlers:
             yield {"sheet": tiles, "done": made.done, "of": int(made.valid.sum())}
 
     def linked(self, face: str, request: gr.Request) -> list | None:
-        """[True, what `chosen` and `shown` give] for the page's link, or None for no link."""
+        """[True, what `opened` gives, example, picture] for the page's link, or None for no link:
+        the example that its weights are meant for, under its setting."""
         setting = parse_link(dict(request.query_params), self.choices)
         if setting is None:
             return None
         choice = self.choice(setting.method)
+        example = self.example_for(choice)
+        known, skip = self.service.open(example.picture, pinned=True), gr.skip()
+        picture = [skip, skip] if known == face else [example.name, example.picture]
+        face = known
         if choice.kind == "units" and face:
             own = self._own(face, choice)
             setting = replace(setting, units={int(u): v for u, v in own.items()} | setting.units)
-        return [True, *self.chosen(setting.method), *self.shown(face, choice, setting)]
+        visit = self.service.visit(face)
+        place = [face, "", face_picker.picker_value(visit), jpeg(visit.view)]
+        controls = [*self.chosen(setting.method), *self.shown(face, choice, setting)]
+        return [True, *place, *controls, *picture]
+
+    def example_for(self, choice: MethodChoice) -> Example:
+        """The first example that a method's set of weights is meant for."""
+        for example in self.gallery:
+            known = self.service.open(example.picture, pinned=True)
+            if self.choice(self.service.recommended(known, choice.key)).group == choice.group:
+                return example
+        return self.gallery[0]
 
     def choice(self, method: str) -> MethodChoice:
         """The method of a key; raises ValueError."""

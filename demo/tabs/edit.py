@@ -283,7 +283,7 @@ def wire(page: gr.Blocks, events: Handlers, face: Face, do: Controls, out: Resul
     )
     opened = [
         face.photo.change(
-            events.open, [face.photo, *do.setting], shown, api_name="open", **slow
+            events.open, [face.photo, known, *do.setting], shown, api_name="open", **slow
         ),
         face.spots.input(
             events.face, [face.photo, face.spots, *do.setting], shown, api_name="face", **slow
@@ -329,13 +329,13 @@ def wire(page: gr.Blocks, events: Handlers, face: Face, do: Controls, out: Resul
     gr.on([do.pad.release, do.mix.release, do.units.release, do.seed.change], **rest)
 
     def load(face: str, request: gr.Request) -> list:
-        return events.linked(face, request) or [gr.skip()] * (1 + len(switched))
+        return events.linked(face, request) or [gr.skip()] * (3 + len(shown))
 
     linked = gr.State(False)  # the rest is only for who came by a link: the first page has it all
     page.load(
         load,
         known,
-        [linked, *switched],
+        [linked, *shown, face.gallery, face.photo],  # the photo last: its change reads the others
         api_visibility="private",
         show_progress="hidden",
         **NET,
