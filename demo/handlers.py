@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from demo import face_picker, visualize
+from demo.descriptions import LEARNED, about, heading
 from demo.gamut_pad import labels, sheet
 from demo.security import read_picture
 from demo.service import Service
@@ -41,7 +42,6 @@ MOVED = {
 FIRST = ("happy", "surprised")
 RESET = "Reset to this face"
 CANNOT_RESET = "No reset: nothing here can read this face's units"
-LEARNED = {"procedural": "rendered faces", "photos": "photographs"}
 
 
 def with_plain_errors(event: Callable) -> Callable:
@@ -383,27 +383,3 @@ class Handlers:
 
 def notice(text: str) -> str:
     return f"<p class='notice' role='status'>{text}</p>" if text else ""
-
-
-def heading(choice: MethodChoice) -> str:
-    what = {
-        "gamut": "Move the point <span>drag, click or use the arrow keys</span>",
-        "units": "Move action units <span>17 of them</span>",
-        "expression": "Choose an emotion, move action units <span>17 of them</span>",
-    }.get(choice.kind, "Choose an emotion <span>how much, and mixed with what</span>")
-    return f"<h2>{what}</h2>"
-
-
-def about(choice: MethodChoice) -> str:
-    how = {
-        "disc": "direction is the emotion, distance from the middle its strength",
-        "square": "each emotion has its own region, and blends lie between them",
-    }.get(choice.shape or "") or {
-        "labels": "emotions, mixed with each other and with neutral",
-        "styles": "every emotion in many styles",
-        "units": "each action unit on its own; the face's own expression changes nothing",
-        "expression": "emotions and action units, at the photograph's own resolution",
-    }[choice.kind]
-    source = f"{choice.paper}. Learned from {LEARNED.get(choice.group, choice.group)}"
-    size = "" if choice.kind == "expression" else f", {choice.size} px"
-    return f"<p class='about'>{choice.title}: {how}.<span>{source}{size}.</span></p>"

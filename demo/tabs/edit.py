@@ -21,9 +21,10 @@ from demo.components import (
     Png,
     Readings,
 )
+from demo.descriptions import about, heading
 from demo.face_picker import FacePicker
 from demo.gamut_pad import GamutPad, PadBackground, data_uri
-from demo.handlers import CANNOT_RESET, RESET, Handlers, about, heading
+from demo.handlers import CANNOT_RESET, RESET, Handlers
 from demo.session import MethodChoice
 from demo.settings import SEEDS
 from demo.sliders import Sliders, mix_rows

@@ -12,8 +12,9 @@ import numpy as np
 from PIL import Image
 
 from demo.components import STATIC, JsonHTML, NoStubMeta
+from demo.descriptions import LEARNED
 from demo.gamut_pad import data_uri, labels
-from demo.handlers import LEARNED, Handlers
+from demo.handlers import Handlers
 from demo.lease import LeaseLock
 from demo.session import MethodChoice
 from demo.tabs.edit import PAGE
