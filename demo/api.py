@@ -13,7 +13,7 @@ import gradio as gr
 from demo.components import Facts, Photograph, Png
 from demo.face_picker import FacePicker
 from demo.gamut_pad import GamutPad
-from demo.handlers import START, Handlers, to_sentence, with_plain_errors
+from demo.handlers import START, Handlers, with_plain_errors
 from demo.security import read_picture
 from demo.session import Spot
 from demo.settings import number
@@ -100,6 +100,7 @@ class Api:
             "cards": [numbers | {"picture": jpeg(p)} for numbers, p in made],
         }
 
+    @with_plain_errors
     def animate(
         self,
         picture: str | None,
@@ -114,12 +115,7 @@ class Api:
     ) -> tuple:
         """(GIF, MP4) of one face along a way: "emotion" (neutral, emotion, neutral), "stops" (a
         list such as [{"point": [0.4, -0.6]}, {"point": [0, 1]}]) or "wheel" (at a radius)."""
-        try:
-            opened = self.face(picture, face)
-        except ValueError as error:
-            raise gr.Error(
-                to_sentence(error), title="That did not work", print_exception=False
-            ) from None
+        opened = self.face(picture, face)
         values = (way, emotion, stops, radius, frames, rate)
         return self.animating.film(opened, method, *values, progress=gr.Progress())
 

@@ -320,15 +320,14 @@ class Handlers:
             return None
         choice = self.choice(setting.method)
         example = self.example_for(choice)
-        known, skip = self.service.open(example.picture, pinned=True), gr.skip()
-        picture = [skip, skip] if known == face else [example.name, example.picture]
-        face = known
-        if choice.kind == "units" and face:
-            own = self._own(face, choice)
+        known = self.service.open(example.picture, pinned=True)
+        picture = [gr.skip()] * 2 if known == face else [example.name, example.picture]
+        if choice.kind == "units":
+            own = self._own(known, choice)
             setting = replace(setting, units={int(u): v for u, v in own.items()} | setting.units)
-        visit = self.service.visit(face)
-        place = [face, "", face_picker.picker_value(visit), jpeg(visit.view)]
-        controls = [*self.chosen(setting.method), *self.shown(face, choice, setting)]
+        visit = self.service.visit(known)
+        place = [known, "", face_picker.picker_value(visit), jpeg(visit.view)]
+        controls = [*self.chosen(setting.method), *self.shown(known, choice, setting)]
         return [True, *place, *controls, *picture]
 
     def example_for(self, choice: MethodChoice) -> Example:
