@@ -95,8 +95,7 @@ class Handlers:
         try:
             picture = read_picture(path)
             face = self.service.open(picture, spot)
-            opened = self.opened(face, *controls)
-            return opened if face != shown else [gr.skip()] * len(opened)
+            return gr.skip() if face == shown else self.opened(face, *controls)
         except NoFace as error:
             return self._nothing(controls[0], to_sentence(error), face_picker.empty_value(picture))
         except ValueError as error:
