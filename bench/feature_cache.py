@@ -23,7 +23,7 @@ from bench.stats import NotMeasured
 from bench.systems import SourceSystem, System
 from ganmut.datasets import FaceSet
 from ganmut.datasets.base import digest
-from ganmut.images import write_atomic
+from ganmut.files import write_atomic
 
 VERSION = 2  # raised whenever the same edit set would give other edits or features
 CHUNK = 512  # edits per cache file: the most that a killed run loses

@@ -13,7 +13,7 @@ from torch import Tensor
 from bench.stats import NotMeasured
 from ganmut.datasets import FaceSet
 from ganmut.datasets.base import digest
-from ganmut.images import write_atomic
+from ganmut.files import write_atomic
 
 
 class GroundTruth:

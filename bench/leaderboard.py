@@ -33,7 +33,7 @@ from bench.tables import (
     remarks,
     select,
 )
-from ganmut.images import write_atomic
+from ganmut.files import write_atomic
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,6 +14,7 @@ from bench.claims import Verdict
 from bench.stats import Score
 from ganmut import device as hardware
 from ganmut import legacy
+from ganmut.files import append_lines, read_lines
 from ganmut.revision import commit
 
 FILE = "results.jsonl"
@@ -95,34 +94,16 @@ def _finite(value: float) -> float | None:
 
 
 def append(folder: Path, records: list[Result] | list[ClaimRecord]) -> Path:
-    """Appends records to the results.jsonl of a folder and returns its path."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / FILE
-    lines = "".join(json.dumps(asdict(record), allow_nan=False) + "\n" for record in records)
-    with open(path, "a", encoding="utf-8") as file:
-        file.write(lines)
-        file.flush()
-        os.fsync(file.fileno())
-    return path
+    """Appends records to the results.jsonl of a folder and returns its path. Raises OSError, such
+    as for a full disk, and stores nothing."""
+    return append_lines(folder / FILE, map(asdict, records))
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """All records of a folder in the order of writing, old names replaced by current ones.
-
-    A last line cut short by a kill is skipped; any other invalid line raises ValueError.
-    """
-    path = folder / FILE
-    if not path.is_file():
-        return []
-    records = []
-    lines = path.read_text(encoding="utf-8").splitlines()
-    for number, line in enumerate(lines, 1):
-        try:
-            records.append(legacy.read_result(json.loads(line)))
-        except json.JSONDecodeError as error:
-            if number < len(lines):
-                raise ValueError(f"{path}, line {number} is not JSON ({error})") from None
-    return records
+    """All records of a folder in the order of writing, old names replaced by current ones; lines
+    that cannot be read are left out, and a warning counts them."""
+    records, _ = read_lines(folder / FILE)
+    return [legacy.read_result(record) for record in records if "kind" in record]
 
 
 def environment(device: torch.device) -> dict[str, Any]:

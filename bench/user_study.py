@@ -8,7 +8,6 @@ the bootstrap draws voters, each with all their votes.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import numpy as np
 from bench.resolve import UserError
 from bench.stats import percentile_interval, resample_counts
 from ganmut import legacy
+from ganmut.files import read_lines
 
 REPLICATES, STEPS = 1000, 200
 PRIOR = 0.1  # votes added to either side of every pair, which keeps all scores finite
@@ -46,10 +46,11 @@ def read(path: Path) -> tuple[list[dict[str, Any]], int]:
     raises UserError for a file without votes."""
     if not path.is_file():
         raise UserError(f"no file of votes {path}; the Space writes out/study.jsonl")
-    votes, invalid = [], 0
-    for line in path.read_text(encoding="utf-8").splitlines():
+    records, unread = read_lines(path)
+    votes, invalid = [], len(unread)
+    for record in records:
         try:
-            votes.append(validate(legacy.read("vote", json.loads(line))))
+            votes.append(validate(legacy.read("vote", record)))
         except (ValueError, KeyError, TypeError):
             invalid += 1
     if not votes:

@@ -4,7 +4,6 @@ writing."""
 from __future__ import annotations
 
 import io
-import os
 import warnings
 from pathlib import Path
 from typing import BinaryIO
@@ -15,6 +14,8 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
+
+from ganmut.files import write_atomic
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 # Weights of R, G, B in the luma of ITU-R BT.601.
@@ -167,19 +168,3 @@ def read_source(path: str | Path) -> str:
             return str(picture.info.get("Source", ""))
     except (OSError, ValueError, Image.DecompressionBombError):
         return ""
-
-
-def write_atomic(path: str | Path, content: bytes | str) -> Path:
-    """Writes a file atomically (temporary file beside it, fsync, rename) and returns its path."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path

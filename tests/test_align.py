@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -11,9 +12,10 @@ import pytest
 from PIL import Image
 from skimage import data as samples
 
-from ganmut import faces, images
+from ganmut import faces, files, images
 from ganmut.cli import main
 from ganmut.datasets import BadData, open_source
+from ganmut.errors import ParameterError
 from ganmut.faces import align_dataset
 from ganmut.faces.align import template
 
@@ -132,7 +134,8 @@ def test_a_run_goes_on_where_it_stopped(tmp_path, astronaut, monkeypatch):
         align(tmp_path / "in", out)
     assert not (out / "metadata.jsonl").exists()  # a folder that looks done is done
     with open(out / "align.jsonl", "a") as log:
-        log.write('{"key": "2.png", "fac')  # as a kill leaves it
+        log.write('{"key": "2.png", "faces": [{"face": 1}')  # as a kill leaves it
+    (out / ".2.png.0123abcd.tmp").write_text("half a picture")
     report = align(tmp_path / "in", out)
     assert (report.existing, report.faces, len(looked)) == (2, 2, 5)
     assert [row["origin"] for row in lines(out / "metadata.jsonl")] == [
@@ -148,6 +151,24 @@ def test_a_run_goes_on_where_it_stopped(tmp_path, astronaut, monkeypatch):
     report = align(tmp_path / "in", out)
     assert (report.existing, report.faces, set(report.skipped)) == (2, 2, {"1.png"})
     assert not list(out.glob(".*"))
+
+
+def test_a_damaged_log_is_named(tmp_path, astronaut):
+    save(tmp_path / "in" / "0.png", astronaut)
+    log = tmp_path / "out" / "align.jsonl"
+    log.parent.mkdir()
+    log.touch()  # as a kill right after its creation leaves it
+    assert align(tmp_path / "in", tmp_path / "out").faces == 1
+    log.write_text(log.read_text().replace("128", "129", 1))
+    with pytest.raises(ParameterError, match=r"align\.jsonl"):
+        align(tmp_path / "in", tmp_path / "out")
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path, astronaut):
+    save(tmp_path / "in" / "0.png", astronaut)
+    with files.locked(tmp_path / "out"), pytest.raises(files.InUse, match=str(os.getpid())):
+        align(tmp_path / "in", tmp_path / "out")
+    assert align(tmp_path / "in", tmp_path / "out").faces == 1
 
 
 def test_results_are_not_aligned_again(tmp_path, astronaut):

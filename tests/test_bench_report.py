@@ -29,6 +29,7 @@ from bench.protocol import PROTOCOLS, Protocol, get_protocol
 from bench.results import ClaimRecord, Result
 from ganmut.emotions import EMOTIONS
 from ganmut.registry import UnknownNameError
+from ganmut.weights.publish import read_scores
 
 
 def score(value: float, spread: float = 0.01, seed: int = 0, parts: dict | None = None) -> Score:
@@ -266,11 +267,15 @@ def test_records_are_appended_and_read_back(tmp_path):
     assert Result(**{**found[0], "interval": tuple(found[0]["interval"])}) == BASE
 
 
-def test_last_line_cut_short_is_skipped(tmp_path):
+@pytest.mark.parametrize("torn", ['{"row": "gan', '{"row": "gan", "parts": {"happy": 1}', "\x00"])
+def test_results_go_on_after_a_torn_line(tmp_path, caplog, torn):
     results.append(tmp_path, [BASE])
     with open(tmp_path / results.FILE, "a") as file:
-        file.write('{"row": "gan')
-    assert len(results.read(tmp_path)) == 1
+        file.write(torn)
+    results.append(tmp_path, [replace(BASE, row="stargan")])
+    assert [r["row"] for r in results.read(tmp_path)] == ["ganmut", "stargan"]
+    assert [r["row"] for r in read_scores(tmp_path)] == ["ganmut", "stargan"]
+    assert str(tmp_path / results.FILE) in caplog.text
 
 
 def test_old_names_of_results_are_read(tmp_path):

@@ -10,7 +10,7 @@ import onnx
 import pytest
 import torch
 
-from ganmut import extractors, images, weights
+from ganmut import extractors, files, images, weights
 from ganmut.datasets import BadData, FaceSet
 from ganmut.emotions import UNITS
 from ganmut.extractors.augment import augment
@@ -286,7 +286,7 @@ def test_an_onnx_embedder_sees_arcface_s_own_crop(tmp_path):
         extraction[0, 0, 1].min() > 0.4
         and extraction[0].abs().sum() - extraction[0, 0, 1].sum() < 0.3
     )
-    assert network.sha256 == storage.sha256(tmp_path / "tiles.onnx")
+    assert network.sha256 == files.sha256(tmp_path / "tiles.onnx")
 
 
 def test_files_that_are_no_embedder_are_refused(tmp_path):
@@ -333,7 +333,7 @@ def test_onnx_classifier_gives_features_in_project_order(tmp_path):
         2,
         12,
     )  # three channels of four columns enter the last layer
-    assert network.sha256 == storage.sha256(tmp_path / "bars.onnx")
+    assert network.sha256 == files.sha256(tmp_path / "bars.onnx")
     with pytest.raises(BadWeights, match="4 outputs, 2 emotions"):
         extractors.load(f"onnx:{tmp_path / 'bars.onnx'}:neutral,happy")(faces)
     with pytest.raises(BadWeights, match="neutral among them"):

@@ -17,9 +17,10 @@ import torch
 
 from ganmut import extractors
 from ganmut.emotions import EMOTIONS
+from ganmut.files import sha256
 from ganmut.rendering.sampler import SAMPLES_PER_PERSON, sample_parameters, with_expression
 from ganmut.rendering.shading import render
-from ganmut.weights.storage import BadWeights, sha256
+from ganmut.weights.storage import BadWeights
 
 MOBILEFACENET = Path(__file__).resolve().parents[2] / "shared" / "models" / "mobilefacenet.onnx"
 

@@ -64,11 +64,12 @@ def test_votes_of_the_page_are_read(tmp_path, monkeypatch, capsys):
     about = {"emotion": "happy", "person": 21, "voter": "1", "time": 1.0}
     store_vote({"stage": 1, "method": "ganmut", "rating": 3} | about)
     store_vote({"stage": 2, "left": "ganmut", "right": "oracle", "chosen": "oracle"} | about)
-    with file.open("a") as more:
-        more.write("not a vote\n" + json.dumps({"stage": 1, "method": "x", "rating": 9}) + "\n")
+    with file.open("a") as more:  # the last vote is cut short, and another visitor votes then
+        more.write(json.dumps({"stage": 1, "method": "x", "rating": 9}) + '\n{"stage": 1, "met')
+    store_vote({"stage": 1, "method": "stargan", "rating": 2} | about)
     assert run.main(["--study", str(file)]) == 0
     report = capsys.readouterr().out
-    assert "2 votes of 1 rounds; 2 invalid lines" in report and "| ground_truth |" in report
+    assert "3 votes of 1 rounds; 2 invalid lines" in report and "| ground_truth |" in report
     assert run.main(["--study", str(tmp_path / "none.jsonl")]) == 2
     capsys.readouterr()
     assert run.main(["--study", str(file), "--methods", "ganmut", "--no-figures"]) == 2

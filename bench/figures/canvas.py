@@ -18,7 +18,7 @@ from ganmut import images as pictures
 from ganmut.datasets import open_source
 from ganmut.editor import Editor
 from ganmut.emotions import EMOTIONS, canonical_emotion
-from ganmut.images import write_atomic
+from ganmut.files import write_atomic
 
 MAX_BYTES = 400_000  # per figure
 FACE_INCHES = 0.85  # side of a face in figures with lines of faces

@@ -7,7 +7,6 @@ The order is random and the methods are hidden. Votes go to a JSON-lines file, w
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import secrets
@@ -23,6 +22,7 @@ from demo.handlers import Handlers
 from demo.tabs.edit import PAGE
 from demo.visualize import jpeg
 from ganmut import images
+from ganmut.files import append_lines
 from ganmut.rendering.sampler import sample_parameters, with_expression
 from ganmut.rendering.shading import render
 
@@ -39,15 +39,8 @@ def box() -> Path:
 
 
 def store_vote(vote: Vote) -> None:
-    """Appends one vote as one line, whole: a single write to a file opened for appending."""
-    path = box()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        os.write(file, (json.dumps(vote, allow_nan=False) + "\n").encode())
-        os.fsync(file)
-    finally:
-        os.close(file)
+    """Appends one vote as one line; raises OSError, such as for a full disk, and stores nothing."""
+    append_lines(box(), [vote])
 
 
 def share_votes() -> None:

@@ -18,7 +18,8 @@ from ganmut.datasets.base import BadData
 from ganmut.datasets.directory import list_images
 from ganmut.datasets.folder import METADATA, metadata_of, read_rows, read_table
 from ganmut.datasets.records import RowFilter
-from ganmut.images import BadImage, read_image, write_atomic
+from ganmut.files import write_atomic
+from ganmut.images import BadImage, read_image
 
 BATCH, SAVE = 32, 1024  # images per batch, and images between two saves
 

@@ -16,11 +16,12 @@ from torch import Tensor, nn
 
 from ganmut import weights
 from ganmut.emotions import EMOTIONS, canonical_emotion
+from ganmut.files import sha256
 from ganmut.methods.base import Method
 from ganmut.registry import Registry
 from ganmut.rendering.sampler import SAMPLES_PER_PERSON, sample_parameters
 from ganmut.rendering.shading import render
-from ganmut.weights.storage import BadWeights, sha256
+from ganmut.weights.storage import BadWeights
 
 FORMATS = Registry("format", "ganmut.convert")
 # Buffers of instance norms with running statistics. The authors' programs stay in training mode, so

@@ -18,7 +18,8 @@ from numpy.lib.format import open_memmap
 from tqdm import tqdm
 
 from ganmut.datasets.base import BadData
-from ganmut.images import BadImage, resize, to_tensor, write_atomic
+from ganmut.files import write_atomic
+from ganmut.images import BadImage, resize, to_tensor
 
 CHUNK = 256  # images between two updates of the progress bar
 

@@ -38,7 +38,8 @@ from ganmut.expression.landmark_net import (
     normalised,
     save_landmark_net,
 )
-from ganmut.images import luma, resize, write_atomic
+from ganmut.files import write_atomic
+from ganmut.images import luma, resize
 from ganmut.weights.card import front_matter, table
 
 NOTE = (

@@ -19,7 +19,8 @@ from ganmut import images as pictures
 from ganmut.datasets.base import BadData, FaceSet
 from ganmut.emotions import EMOTIONS, canonical_emotion
 from ganmut.extractors.base import BATCH_SIZE, Extraction, Extractor, TrainingTask
-from ganmut.weights.storage import BadWeights, sha256
+from ganmut.files import sha256
+from ganmut.weights.storage import BadWeights
 
 SIDECAR_KEYS = {"labels", "mean", "std", "channels", "licence", "note"}
 

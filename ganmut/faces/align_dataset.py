@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from ganmut.faces.align import SIDE, BadPoints, crop_face
 from ganmut.faces.detectors.base import NoFace
 from ganmut.faces.image_files import png_names, write_json_lines
 from ganmut.faces.pipeline import detect_faces, open_detector, select_faces
+from ganmut.files import LOCK, append_lines, locked, read_lines, remove_temporaries
 
 LOG, LEFT_OUT = "align.jsonl", "left_out.jsonl"
 
@@ -68,7 +68,8 @@ def align_files(
     detector's score, `fill` and the path of the image; out/left_out.jsonl lists images without a
     face. out/align.jsonl is a log: after an interruption the next run with the same settings
     continues from it, and aligns changed images again. Raises BadData where there are no images,
-    ParameterError for a size below 16 and for an `out` that cannot be used.
+    ParameterError for a size below 16 and for an `out` that cannot be used, InUse where another
+    process writes there.
     """
     out = Path(out).expanduser()
     if size < 16:
@@ -76,29 +77,42 @@ def align_files(
     settings = {"crop": CROP, "size": size, "detector": detector, "face": str(face)}
     jobs, rejected = list_jobs(str(what), out)
     open_detector(detector)  # a missing detector fails before any work
-    done = open_log(out, settings)
+    if out.is_file():
+        raise ParameterError("out", f"{out} is a file; choose a folder")
     report = Report(out, len(jobs), skipped=rejected)
-    with open(out / LOG, "a", encoding="utf-8") as log:
-        for job in tqdm(jobs, unit="picture", disable=not progress, file=sys.stderr):
-            entry = done.get(job.row.key)
-            if entry and is_current(entry, job, out):
-                report.existing += len(entry["faces"])
-                continue
-            entry = done[job.row.key] = {
-                "key": job.row.key,
-                "stamp": [job.row.bytes, job.row.stamp],
-                **write_crops(job, out, detector, face, size),
-            }
-            report.faces += len(entry["faces"])
-            log.write(json.dumps(entry, ensure_ascii=False) + "\n")
-            log.flush()
-    entries = [(job, done[job.row.key]) for job in jobs]
-    report.skipped |= {job.row.key: entry["error"] for job, entry in entries if "error" in entry}
-    rows = (row for job, entry in entries for row in metadata_rows(job, entry))
-    write_json_lines(out / "metadata.jsonl", rows)
-    failures = ({"file": key, "error": why} for key, why in report.skipped.items())
-    write_json_lines(out / LEFT_OUT, failures)
+    with locked(out):
+        remove_temporaries(out, recursive=True)
+        entries = write_log(jobs, settings, report, progress)
+        report.skipped |= {
+            job.row.key: entry["error"] for job, entry in entries if "error" in entry
+        }
+        rows = (row for job, entry in entries for row in metadata_rows(job, entry))
+        write_json_lines(out / "metadata.jsonl", rows)
+        failures = ({"file": key, "error": why} for key, why in report.skipped.items())
+        write_json_lines(out / LEFT_OUT, failures)
     return report
+
+
+def write_log(
+    jobs: list[Job], settings: dict[str, Any], report: Report, progress: bool
+) -> list[tuple[Job, dict[str, Any]]]:
+    """Aligns the images that the log of report.out does not hold yet, and returns the log entry of
+    every image."""
+    out, done = report.out, open_log(report.out, settings)
+    detector, face, size = settings["detector"], settings["face"], settings["size"]
+    for job in tqdm(jobs, unit="picture", disable=not progress, file=sys.stderr):
+        entry = done.get(job.row.key)
+        if entry and is_current(entry, job, out):
+            report.existing += len(entry["faces"])
+            continue
+        entry = done[job.row.key] = {
+            "key": job.row.key,
+            "stamp": [job.row.bytes, job.row.stamp],
+            **write_crops(job, out, detector, face, size),
+        }
+        report.faces += len(entry["faces"])
+        append_lines(out / LOG, [entry])
+    return [(job, done[job.row.key]) for job in jobs]
 
 
 def list_jobs(what: str, out: Path) -> tuple[list[Job], dict[str, str]]:
@@ -160,32 +174,22 @@ def folder_rows(root: Path, rejected: dict[str, str]) -> list[Row]:
 def open_log(out: Path, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The log entries of earlier runs by image; creates the log where there is none.
 
-    Raises ParameterError where the folder holds a run with other settings or other files.
+    Raises ParameterError where the folder holds a run with other settings or other files, or the
+    log does not begin with settings.
     """
     path = out / LOG
-    if not path.is_file():
-        if out.is_file() or (out.is_dir() and any(out.iterdir())):
+    if not path.is_file() or path.stat().st_size == 0:  # a kill may leave an empty log
+        if any(file.name not in (LOG, LOCK) for file in out.iterdir()):
             raise ParameterError("out", f"{out} is not empty and holds no earlier run of align")
-        images.write_atomic(path, json.dumps(settings) + "\n")
+        append_lines(path, [settings])
         return {}
-    lines = path.read_text(encoding="utf-8").splitlines()
-    entries = [entry for line in lines if (entry := parse_line(line))]
-    if not entries or entries[0] != settings:
-        earlier = ", ".join(f"{k} {v}" for k, v in (entries[0] if entries else {}).items())
-        raise ParameterError(
-            "out", f"{out} holds a run with other settings: {earlier or 'unknown'}"
-        )
-    # The last line of a run that was killed can be incomplete: new entries must not follow it.
-    write_json_lines(path, entries)
+    entries, _ = read_lines(path)
+    if not entries or entries[0].keys() != settings.keys():
+        raise ParameterError("out", f"{path} is damaged: its first line holds no settings")
+    if entries[0] != settings:
+        earlier = ", ".join(f"{k} {v}" for k, v in entries[0].items())
+        raise ParameterError("out", f"{out} holds a run with other settings: {earlier}")
     return {entry["key"]: entry for entry in entries[1:]}
-
-
-def parse_line(line: str) -> dict[str, Any] | None:
-    """The entry of a line of the log, or None for an incomplete line."""
-    try:
-        return json.loads(line)
-    except json.JSONDecodeError:
-        return None
 
 
 def is_current(entry: dict[str, Any], job: Job, out: Path) -> bool:

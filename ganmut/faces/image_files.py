@@ -20,7 +20,8 @@ from ganmut.errors import ParameterError
 from ganmut.faces.align import BadPoints
 from ganmut.faces.detectors.base import NoFace
 from ganmut.faces.pipeline import EditedImage, SourceCode, Target, edit_image, open_detector
-from ganmut.images import SUFFIXES, BadImage, read_image, write_atomic
+from ganmut.files import write_atomic
+from ganmut.images import SUFFIXES, BadImage, read_image
 
 FORMATS = {
     ".png": "PNG",

@@ -75,8 +75,8 @@ def train(
         trainer.restore(*state)
     # The main process must not write before all others have read the snapshot.
     processes.barrier()
-    if state and run and processes.is_main:
-        run.trim_log(trainer.kimg)
+    if resume and run and processes.is_main:
+        run.trim_log(trainer.step)
     if compiled:
         method.G.compile()
         method.D.compile()

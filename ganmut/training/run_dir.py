@@ -4,6 +4,7 @@ atomically."""
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ganmut import images, legacy
+from ganmut.files import append_lines, read_lines, to_line, write_atomic
 from ganmut.methods.base import Config
 from ganmut.training.config import Recipe, from_json, to_json
 
@@ -52,7 +54,7 @@ class RunDir:
             name = f"{max(numbers, default=-1) + 1:05d}-{recipe.method}-{source}-{recipe.size}"
             run = cls(root / name)
             run.path.mkdir()
-            images.write_atomic(run.path / "recipe.json", to_json(recipe, config))
+            write_atomic(run.path / "recipe.json", to_json(recipe, config))
         except OSError as error:
             raise RunError(
                 f"cannot write runs under {root}: {error.strerror}; choose another directory", "out"
@@ -81,17 +83,15 @@ class RunDir:
         return from_json((self.path / "recipe.json").read_text())
 
     def log(self, record: dict[str, Any]) -> None:
-        """Appends one line to stats.jsonl."""
-        with open(self.path / "stats.jsonl", "a") as file:
-            file.write(json.dumps(record) + "\n")
+        """Appends one line to stats.jsonl; numbers that are not finite become null."""
+        bad = [k for k, v in record.items() if isinstance(v, float) and not math.isfinite(v)]
+        append_lines(self.path / "stats.jsonl", [record | dict.fromkeys(bad)])
 
-    def trim_log(self, kimg: float) -> None:
-        """Removes the lines of stats.jsonl after `kimg`, which a resumed run writes again."""
-        path = self.path / "stats.jsonl"
-        if path.exists():
-            lines = path.read_text().splitlines()
-            lines = [x for x in lines if x.endswith("}") and json.loads(x)["kimg"] <= kimg]
-            images.write_atomic(path, "".join(x + "\n" for x in lines))
+    def trim_log(self, step: int) -> None:
+        """Removes the lines of stats.jsonl after `step`, which a resumed run writes again."""
+        records, _ = read_lines(self.path / "stats.jsonl")
+        before = [record for record in records if record.get("step", step + 1) <= step]
+        write_atomic(self.path / "stats.jsonl", "".join(map(to_line, before)))
 
     def sample(self, kimg: float, grid: Tensor) -> Path:
         """Writes a sample grid, 3 x H x W uint8."""

@@ -4,6 +4,7 @@
 `hub.py`, `publish.py`, `card.py`: the Hugging Face Hub.
 """
 
+from ganmut.files import sha256
 from ganmut.weights.editors import build_editor, build_method, load, save, verify
 from ganmut.weights.resolve import (
     bundled_root,
@@ -14,7 +15,7 @@ from ganmut.weights.resolve import (
     resolve,
     set_default_hub,
 )
-from ganmut.weights.storage import BadWeights, Weights, read, read_config, read_golden, sha256
+from ganmut.weights.storage import BadWeights, Weights, read, read_config, read_golden
 
 __all__ = [
     "BadWeights",

@@ -7,7 +7,6 @@ scores that the bench measured for the tensors of this sha256 as `model-index`.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterable
@@ -18,7 +17,7 @@ from typing import Any
 from ganmut import legacy
 from ganmut.errors import ParameterError, first_line
 from ganmut.extractors.base import EXTRACTORS
-from ganmut.images import write_atomic
+from ganmut.files import read_lines, replaced_folder, write_atomic
 from ganmut.methods.base import METHODS
 from ganmut.weights import card, hub
 from ganmut.weights.editors import verify
@@ -28,7 +27,6 @@ from ganmut.weights.storage import (
     read,
     read_config,
     read_golden,
-    replace_folder,
     tensor_files,
 )
 
@@ -54,28 +52,23 @@ def bundle(folder: str | Path, set: str, name: str, **facts: Any) -> Path:
     """
     config = {**read(folder).config, "set": set, **facts}
     target = bundled_root() / set / name
-    partial = target.with_name(f".{name}.{os.getpid()}.tmp")
-    shutil.copytree(folder, partial)
-    try:
+    with replaced_folder(target) as partial:
+        shutil.copytree(folder, partial, dirs_exist_ok=True)
         write_atomic(partial / "config.json", json.dumps(config, indent=2, allow_nan=False) + "\n")
         if config["kind"] == "editor":
             text = card.editor_card(config, METHODS[config["method"]], name)
         else:
             text = card.extractor_card(config, EXTRACTORS[config["extractor"]], name)
         write_atomic(partial / "README.md", text)
-        replace_folder(partial, target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return target
 
 
 def read_scores(results: Path) -> list[dict[str, Any]]:
     """The scores in all results.jsonl below a folder, in the order of writing, current names."""
     paths = sorted(results.rglob("results.jsonl"))
-    lines = [line for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
-    # The last line of a run that was killed can be incomplete.
-    found = [legacy.read_result(json.loads(line)) for line in lines if line.endswith("}")]
-    return [r for r in found if r["kind"] == "score" and r["status"] == "ok"]
+    records = [record for path in paths for record in read_lines(path)[0]]
+    found = [legacy.read_result(record) for record in records]
+    return [r for r in found if r.get("kind") == "score" and r.get("status") == "ok"]
 
 
 def select_scores(scores: Iterable[dict[str, Any]], sha256: str) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 
 from ganmut.errors import ParameterError
-from ganmut.images import write_atomic
+from ganmut.files import write_atomic
 from ganmut.registry import UnknownNameError, did_you_mean
 from ganmut.weights import hub
 from ganmut.weights.storage import BadWeights, read, read_config

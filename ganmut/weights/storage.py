@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +24,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from ganmut.images import write_atomic
+from ganmut.files import replaced_folder, write_atomic
 
 FORMAT = 1
 FILES = {"editor": "generator.safetensors", "extractor": "network.safetensors"}
@@ -65,12 +63,6 @@ def tensor_files(config: dict[str, Any]) -> list[str]:
 def _parts(config: dict[str, Any]) -> list[dict[str, Any]]:
     whole = {"file": FILES[config["kind"]]} | {k: config.get(k) for k in ("sha256", "bytes")}
     return config.get("parts") or [whole]
-
-
-def sha256(path: str | Path) -> str:
-    """The sha256 of a file's bytes, 64 hex digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:
@@ -195,10 +187,7 @@ def write(
     folder = Path(folder)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "config.json").is_file():
         raise BadWeights(f"{folder} is in use and is not a weight folder; choose another folder")
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    with replaced_folder(folder) as partial:
         split = _split(kind, {name: to_storage(name, t, half) for name, t in tensors.items()})
         for name, data in split.items():
             write_atomic(partial / name, data)
@@ -211,9 +200,6 @@ def write(
         facts = {name: t.contiguous() for name, t in make_golden(read(partial)).items()}
         write_atomic(partial / "golden.safetensors", safetensors.torch.save(facts))
         write_atomic(partial / "README.md", card)
-        replace_folder(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return folder
 
 
@@ -251,17 +237,3 @@ def to_storage(name: str, tensor: Tensor, half: bool = True) -> Tensor:
         tensor = smaller if torch.isfinite(smaller).all() else tensor
     # safetensors refuses tensors that share memory.
     return tensor.clone(memory_format=torch.contiguous_format)
-
-
-def replace_folder(partial: Path, folder: Path) -> None:
-    """Moves a folder to the place of another; keeps the other where that fails."""
-    old = partial.with_suffix(".old")
-    if folder.exists():
-        os.replace(folder, old)
-    try:
-        os.replace(partial, folder)
-    except OSError:
-        if old.exists():
-            os.replace(old, folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
