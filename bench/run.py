@@ -14,6 +14,11 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a script: import bench and ganmut from the repository's root
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from ganmut import interrupts
+
+if __name__ == "__main__":  # before the imports that take seconds
+    interrupts.install()
+
 from rich.console import Console
 
 from bench import user_study
@@ -21,6 +26,7 @@ from bench.metrics import METRICS
 from bench.protocol import PROTOCOLS
 from bench.resolve import ROLES, UserError
 from bench.runner import resolve, run
+from ganmut.errors import describe_os_error
 
 
 def parser() -> argparse.ArgumentParser:
@@ -94,7 +100,8 @@ def require_study_alone(args: argparse.Namespace) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code: 0, 1 where a metric failed, 2 for a user error, 130 for Ctrl-C."""
+    """The exit code: 0, 1 where a metric failed, 2 for a user error or a full disk, 130 after
+    Ctrl-C, 143 after SIGTERM."""
     args, console = parser().parse_args(arguments), Console()
     try:
         if args.study:
@@ -105,13 +112,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except OSError as error:
+        print(describe_os_error(error), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as stop:
         print(
-            f"\nstopped; finished features are in {args.cache}: run the same command to continue",
+            f"\n{interrupts.describe(stop)}; finished features are in {args.cache}: run the same "
+            "command to continue",
             file=sys.stderr,
         )
-        return 130
+        return interrupts.exit_status(stop)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    interrupts.leave(main())

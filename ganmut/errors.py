@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 
 class ParameterError(ValueError):
     """A parameter with a value that cannot be used.
@@ -14,6 +16,16 @@ class ParameterError(ValueError):
     def __init__(self, parameter: str, message: str):
         super().__init__(message)
         self.parameter = parameter
+
+
+def describe_os_error(error: OSError) -> str:
+    """One sentence on an error of the system: its file, what is wrong and, for a full disk, the
+    remedy."""
+    if not error.filename or not error.strerror:
+        return first_line(error)
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    remedy = "; free some space and run the same command again" if full else ""
+    return f"{error.filename}: {error.strerror}{remedy}"
 
 
 def first_line(error: Exception) -> str:

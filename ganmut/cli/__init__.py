@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
+from ganmut import interrupts
 from ganmut.cli import (
     align,
     bundle,
@@ -25,6 +26,7 @@ from ganmut.cli import (
     train_extractor,
     units,
 )
+from ganmut.errors import describe_os_error
 
 COMMANDS: dict[str, ModuleType] = {
     "train": train,
@@ -58,26 +60,28 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line and returns its exit status: 2 for input that cannot be used (every error
-    class of the project is a ValueError), 130 after Ctrl-C."""
+    class of the project is a ValueError), 130 after Ctrl-C, 143 after SIGTERM."""
     argv = sys.argv[1:] if argv is None else list(argv)
     command = next((word for word in argv if word in COMMANDS), None)
-    args = build_parser(command).parse_args(argv)
     try:
+        args = build_parser(command).parse_args(argv)
         return args.run(args)
     except (ValueError, OSError) as error:
         print(f"error: {describe_error(error)}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print(
-            "interrupted. Continue a training with `python -m ganmut train resume RUN`, "
-            "align and units with the same command.",
+            f"{interrupts.describe(stop)}. Continue a training with "
+            "`python -m ganmut train resume RUN`, align, edit and units with the same command.",
             file=sys.stderr,
         )
-        return 130
+        return interrupts.exit_status(stop)
 
 
 def describe_error(error: Exception) -> str:
     """The message of an error, after the options of the parameters that it names: "--size: ..."."""
+    if isinstance(error, OSError):
+        return describe_os_error(error)
     parameters = getattr(error, "parameter", "")
     if not parameters:
         return str(error)

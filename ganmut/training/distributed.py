@@ -7,15 +7,32 @@ averaged at every step, so that all processes hold the same networks. Only the m
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ganmut.errors import ParameterError
+from ganmut.errors import ParameterError, first_line
+
+
+class ProcessLost(ValueError):
+    """Another process of this training ended: its share of a step will not come."""
+
+
+@contextlib.contextmanager
+def _collective() -> Iterator[None]:
+    """Raises ProcessLost where torch.distributed finds that another process has gone."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise ProcessLost(
+            f"another process of this training has ended ({first_line(error)}); "
+            "resume the run from its last snapshot"
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -47,7 +64,8 @@ class ProcessGroup:
         if self.size == 1 or not present:
             return
         flat = torch.cat([t.flatten().float() for t in present])
-        dist.all_reduce(flat)
+        with _collective():
+            dist.all_reduce(flat)
         parts = (flat / self.size).split([t.numel() for t in present])
         torch._foreach_copy_(present, [p.view_as(t) for p, t in zip(parts, present, strict=True)])
 
@@ -55,7 +73,8 @@ class ProcessGroup:
         """The minimum of a value over the processes."""
         if self.size > 1:
             value = value.clone()
-            dist.all_reduce(value, dist.ReduceOp.MIN)
+            with _collective():
+                dist.all_reduce(value, dist.ReduceOp.MIN)
         return value
 
     def all_gather(self, tensor: Tensor) -> list[Tensor]:
@@ -65,19 +84,21 @@ class ProcessGroup:
         device = "cuda" if dist.get_backend() == "nccl" else "cpu"
         own = tensor.to(device)
         gathered = [torch.empty_like(own) for _ in range(self.size)]
-        dist.all_gather(gathered, own)
+        with _collective():
+            dist.all_gather(gathered, own)
         return [t.to(tensor.device) for t in gathered]
 
     def barrier(self) -> None:
         """Waits until all processes have called it."""
         if self.size > 1:
-            dist.barrier()
+            with _collective():
+                dist.barrier()
 
     def close(self) -> None:
         """Leaves the group after all processes have called it. Otherwise threads of gloo may
         outlive the interpreter and abort it."""
         if self.size > 1:
-            dist.barrier()
+            self.barrier()
             dist.destroy_process_group()
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import logging
 import math
 import time
 from pathlib import Path
@@ -18,9 +20,11 @@ from ganmut.methods.base import METHODS, Config
 from ganmut.training import sample_grid
 from ganmut.training.config import Recipe, settings_hash
 from ganmut.training.distributed import ProcessGroup, init_process_group
-from ganmut.training.run_dir import RunDir, inherit_discriminator
+from ganmut.training.run_dir import KEEP, RunDir, inherit_discriminator
 from ganmut.training.sampler import Sampler
 from ganmut.training.trainer import Trainer
+
+log = logging.getLogger(__name__)
 
 BAR = "{l_bar}{bar}| {n:.1f}/{total:.0f} kimg [{elapsed}<{remaining}]"
 
@@ -39,8 +43,8 @@ def train(
     None in the processes of torchrun that write nothing.
 
     resume: a run directory whose newest snapshot is continued bit for bit; recipe and config must
-    be its own. Raises RunError (directory), BadData (faces), DivergenceError (a loss that is not
-    finite).
+    be its own. Raises RunError (directory), InUse (another process trains this run), BadData
+    (faces), DivergenceError (a loss that is not finite), ProcessLost (a process was killed).
     """
     # ---- processes, device, faces
     processes, target = init_process_group(hardware.select_device(device))
@@ -59,35 +63,44 @@ def train(
         if inherit_discriminator(method.D, recipe.init_from) and progress:
             print(f"the discriminator of {recipe.init_from} is loaded: d_warmup_kimg can be 0")
 
-    # ---- run directory, written by the main process alone
-    # Two snapshots of weights and both Adam moments, four bytes a value.
-    need = 6 * 4 * sum(p.numel() for p in method.parameters())
-    run = None
-    if resume or processes.is_main:
-        run = RunDir.open(resume) if resume else RunDir.create(out, recipe, config, need)
-
-    # ---- optimizers, averaged generator, snapshot
+    # ---- optimizers, averaged generator
     trainer = Trainer(method, recipe, target, processes)
     if donor:
         trainer.origin |= {k: donor.config.get(k, 0) for k in ("kimg", "g_steps", "minutes")}
-    state = run.latest() if resume and run else None
-    if state:
-        trainer.restore(*state)
-    # The main process must not write before all others have read the snapshot.
-    processes.barrier()
-    if resume and run and processes.is_main:
-        run.trim_log(trainer.step)
-    if compiled:
-        method.G.compile()
-        method.D.compile()
 
-    # ---- steps, then the weight folder
-    loop(trainer, run, Sampler(faces, recipe, target, share), progress)
-    processes.close()
-    if run is None or not processes.is_main:
-        return None
-    save_weights(trainer, run, faces)
+    # ---- run directory, held and written by the main process alone
+    run = None
+    if resume or processes.is_main:
+        # A new snapshot is written before the oldest is deleted.
+        need = (KEEP + 1) * trainer.snapshot_bytes()
+        run = RunDir.open(resume) if resume else RunDir.create(out, recipe, config, need)
+    with run.held() if run and processes.is_main else contextlib.nullcontext():
+        if resume and run:
+            restore(trainer, run)
+        # The main process must not write before all others have read the snapshot.
+        processes.barrier()
+        if resume and run and processes.is_main:
+            run.trim_log(trainer.step)
+        if compiled:
+            method.G.compile()
+            method.D.compile()
+
+        # ---- steps, then the weight folder
+        loop(trainer, run, Sampler(faces, recipe, target, share), progress)
+        processes.close()
+        if run is None or not processes.is_main:
+            return None
+        save_weights(trainer, run, faces)
     return run.path
+
+
+def restore(trainer: Trainer, run: RunDir) -> None:
+    """Loads the newest snapshot of a run; a warning says where there is none yet."""
+    snapshot = run.latest()
+    if snapshot:
+        trainer.restore(snapshot)
+    elif trainer.processes.is_main:
+        log.warning("%s has no snapshot yet: the training begins at its first step", run.path)
 
 
 def prepare(recipe: Recipe, processes: ProcessGroup, progress: bool) -> FaceSet:

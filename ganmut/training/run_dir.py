@@ -1,26 +1,45 @@
 """Run directories: numbering, recipe.json, stats.jsonl, sample grids and snapshots, written
-atomically."""
+atomically and checked when they are read again."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import math
-import os
 import re
 import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from ganmut import images, legacy
-from ganmut.files import append_lines, read_lines, to_line, write_atomic
+from ganmut.errors import first_line
+from ganmut.files import (
+    UNSEALED,
+    Damaged,
+    append_lines,
+    locked,
+    read_lines,
+    remove_temporaries,
+    seal,
+    to_line,
+    unseal,
+    write_atomic,
+)
 from ganmut.methods.base import Config
 from ganmut.training.config import Recipe, from_json, to_json
 
+log = logging.getLogger(__name__)
+
+META: dict[str, Any] = {"step": int, "g_steps": int, "seconds": (int, float), "origin": dict}
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what Adam keeps of a parameter
 KEEP = 2  # snapshots to keep: the newest, and one more in case the newest is damaged
 
 
@@ -31,6 +50,15 @@ class RunError(ValueError):
     def __init__(self, message: str, parameter: str = ""):
         super().__init__(message)
         self.parameter = parameter
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The checked content of a snapshot: tensors by name, the numbers beside them, and its file."""
+
+    path: Path
+    tensors: dict[str, Tensor]
+    meta: dict[str, Any]
 
 
 class RunDir:
@@ -49,11 +77,7 @@ class RunDir:
         root = Path(root)
         try:
             root.mkdir(parents=True, exist_ok=True)
-            numbers = [int(m[1]) for p in root.iterdir() if (m := re.match(r"(\d{5})-", p.name))]
-            source = recipe.data.partition(":")[0]
-            name = f"{max(numbers, default=-1) + 1:05d}-{recipe.method}-{source}-{recipe.size}"
-            run = cls(root / name)
-            run.path.mkdir()
+            run = cls(_next_folder(root, recipe))
             write_atomic(run.path / "recipe.json", to_json(recipe, config))
         except OSError as error:
             raise RunError(
@@ -79,8 +103,21 @@ class RunDir:
         return cls(Path(path))
 
     def recipe(self) -> tuple[Recipe, Config]:
-        """The settings of the run; raises ValueError for a broken recipe.json."""
-        return from_json((self.path / "recipe.json").read_text())
+        """The settings of the run; raises RunError for a broken recipe.json."""
+        path = self.path / "recipe.json"
+        try:
+            return from_json(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise RunError(f"{path} cannot be used: {error}") from None
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps the run for this process, and removes temporaries of a killed one. Raises InUse
+        where another process trains it."""
+        with locked(self.path):
+            for folder in (self.path, self.path / "samples", self.path / "snapshots"):
+                remove_temporaries(folder)
+            yield
 
     def log(self, record: dict[str, Any]) -> None:
         """Appends one line to stats.jsonl; numbers that are not finite become null."""
@@ -104,40 +141,62 @@ class RunDir:
     def snapshot(self, step: int, tensors: dict[str, Tensor], meta: dict[str, Any]) -> Path:
         """Writes the tensors and meta of a snapshot, and deletes old ones beyond KEEP. Raises
         RunError where it cannot be written."""
-        folder = self.path / "snapshots"
-        folder.mkdir(exist_ok=True)
-        path, temporary = folder / f"{step:08d}.safetensors", folder / f".{step:08d}.tmp"
+        path = self.path / "snapshots" / f"{step:08d}.safetensors"
+        content = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+        data = save(content, {"meta": json.dumps(meta), "sha256": UNSEALED})
         try:
-            save_file(
-                {k: v.detach().cpu().contiguous() for k, v in tensors.items()},
-                temporary,
-                {"meta": json.dumps(meta)},
-            )
-            with open(temporary, "rb") as file:
-                # On disk before the rename: a power failure leaves the old or the new snapshot.
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except (OSError, SafetensorError) as error:
+            write_atomic(path, seal(data))
+        except OSError as error:
             raise RunError(
-                f"cannot write the snapshot {path}: {error}; the previous one is intact"
+                f"cannot write the snapshot {path}: {error.strerror}; the previous one is intact: "
+                "free some space and resume the training"
             ) from None
-        finally:
-            temporary.unlink(missing_ok=True)
         for old in self.snapshots()[:-KEEP]:
             old.unlink()
         return path
 
-    def latest(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Tensors and meta of the newest intact snapshot, or None without one."""
-        for path in reversed(self.snapshots()):
+    def latest(self) -> Snapshot | None:
+        """The newest intact snapshot, or None where there is none yet; a warning names damaged
+        ones. Raises RunError where all are damaged."""
+        paths = self.snapshots()
+        for path in reversed(paths):
             try:
-                with safe_open(path, "pt") as file:
-                    meta = json.loads(file.metadata()["meta"])
-                    names = {legacy.read_snapshot_key(k): k for k in file.keys()}  # noqa: SIM118
-                    return {name: file.get_tensor(k) for name, k in names.items()}, meta
-            except (SafetensorError, KeyError, json.JSONDecodeError):
-                continue  # damaged: fall back to the previous one
+                return read_snapshot(path)
+            except (Damaged, OSError) as error:
+                log.warning("%s", error)
+        if paths:
+            raise RunError(
+                f"no snapshot of {self.path} can be read; remove its folder snapshots to train "
+                "from the first step"
+            )
         return None
+
+
+def _next_folder(root: Path, recipe: Recipe) -> Path:
+    """A new folder with the next number; another training may take a number at the same time."""
+    while True:
+        numbers = [int(m[1]) for p in root.iterdir() if (m := re.match(r"(\d{5})-", p.name))]
+        source = recipe.data.partition(":")[0]
+        number = max(numbers, default=-1) + 1
+        path = root / f"{number:05d}-{recipe.method}-{source}-{recipe.size}"
+        with contextlib.suppress(FileExistsError):
+            path.mkdir()
+            return path
+
+
+def read_snapshot(path: Path) -> Snapshot:
+    """The checked content of a snapshot's file; raises Damaged, OSError."""
+    data = unseal(path)
+    try:
+        tensors = load(data)
+        with safe_open(path, "pt") as file:
+            meta = json.loads(file.metadata()["meta"])
+        missing = [name for name in META if not isinstance(meta.get(name), META[name])]
+    except (SafetensorError, KeyError, TypeError, AttributeError, ValueError) as error:
+        raise Damaged(f"{path} is damaged: {first_line(error)}") from None
+    if missing:
+        raise Damaged(f"{path} is damaged: it does not say {', '.join(missing)}")
+    return Snapshot(path, {legacy.read_snapshot_key(k): v for k, v in tensors.items()}, meta)
 
 
 def optimizer_tensors(prefix: str, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -149,13 +208,20 @@ def optimizer_tensors(prefix: str, optimizer: torch.optim.Optimizer) -> dict[str
 def restore_optimizer(
     prefix: str, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
 ) -> None:
-    """The inverse of `optimizer_tensors`; groups and learning rates stay as they are."""
+    """The inverse of `optimizer_tensors`; groups and learning rates stay as they are. Raises
+    ValueError for a moment that is not of a parameter's shape."""
     # Names are PREFIX.INDEX.SLOT, as `optimizer_tensors` writes them.
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         if name.startswith(prefix + "."):
             index, slot = name[len(prefix) + 1 :].split(".", 1)
             state.setdefault(int(index), {})[slot] = value
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for number, slots in state.items():
+        for slot, value in slots.items():
+            known = number < len(parameters) and slot in MOMENTS
+            if not known or (value.dim() and value.shape != parameters[number].shape):
+                raise ValueError(f"{prefix}.{number}.{slot} belongs to no parameter")
     optimizer.load_state_dict(
         {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
     )
@@ -167,9 +233,16 @@ def module_tensors(prefix: str, module: nn.Module) -> dict[str, Tensor]:
 
 
 def restore_module(prefix: str, module: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """The inverse of `module_tensors`."""
+    """The inverse of `module_tensors`. Raises ValueError for the first tensor that is missing, not
+    the module's, or of another shape."""
     start = len(prefix) + 1
-    module.load_state_dict({k[start:]: v for k, v in tensors.items() if k.startswith(prefix + ".")})
+    given = {k[start:]: v for k, v in tensors.items() if k.startswith(prefix + ".")}
+    own = module.state_dict()
+    for name in [*own, *(name for name in given if name not in own)]:
+        shapes = [tuple(state[name].shape) if name in state else None for state in (given, own)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(f"{prefix}.{name} has the shape {shapes[0]}, expected {shapes[1]}")
+    module.load_state_dict(given)
 
 
 def inherit_discriminator(discriminator: nn.Module, path: str | Path) -> bool:
@@ -177,8 +250,8 @@ def inherit_discriminator(discriminator: nn.Module, path: str | Path) -> bool:
     nothing, where `path` is not a run or its discriminator has other tensors."""
     if not (Path(path) / "recipe.json").is_file():
         return False
-    tensors, _ = RunDir.open(path).latest() or ({}, {})
-    prefix = "method.D."
+    snapshot = RunDir.open(path).latest()
+    prefix, tensors = "method.D.", snapshot.tensors if snapshot else {}
     given = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
     own = discriminator.state_dict()
     if {k: v.shape for k, v in given.items()} != {k: v.shape for k, v in own.items()}:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import json
+import logging
 import math
 from typing import Any
 
@@ -17,14 +20,17 @@ from ganmut.training.config import Recipe
 from ganmut.training.distributed import SINGLE_PROCESS, ProcessGroup
 from ganmut.training.run_dir import (
     RunError,
+    Snapshot,
     module_tensors,
     optimizer_tensors,
     restore_module,
     restore_optimizer,
 )
 
+log = logging.getLogger(__name__)
 
-class DivergenceError(RuntimeError):
+
+class DivergenceError(ValueError):
     """A loss is NaN or infinite; the message names phase, term and step."""
 
 
@@ -141,14 +147,37 @@ class Trainer:
             "g_steps": self.g_steps,
             "seconds": self.seconds,
             "origin": self.origin,
+            "settings": self.settings(),
         }
 
-    def restore(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
-        """Loads a snapshot. Raises RunError where another number of processes wrote it."""
-        restore_module("method", self.method, tensors)
-        restore_module("ema", self.ema, tensors)
-        restore_optimizer("opt_g", self.opt_g, tensors)
-        restore_optimizer("opt_d", self.opt_d, tensors)
+    def settings(self) -> dict[str, Any]:
+        """All settings of the recipe and of the method by name, as JSON holds them."""
+        both = dataclasses.asdict(self.recipe) | dataclasses.asdict(self.method.config)
+        return json.loads(json.dumps(both))
+
+    def snapshot_bytes(self) -> int:
+        """Bytes of a snapshot: networks, both moments of Adam, and the averaged generator."""
+        counts = [sum(p.numel() for p in m.parameters()) for m in (self.method, self.ema)]
+        return 4 * (3 * counts[0] + counts[1])
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Loads a snapshot. Raises RunError where another number of processes wrote it, or it is of
+        other networks than recipe.json; a warning names other settings that differ."""
+        tensors, meta = snapshot.tensors, snapshot.meta
+        try:
+            restore_module("method", self.method, tensors)
+            restore_module("ema", self.ema, tensors)
+            restore_optimizer("opt_g", self.opt_g, tensors)
+            restore_optimizer("opt_d", self.opt_d, tensors)
+        except ValueError as error:
+            raise RunError(
+                f"{snapshot.path} is not of the networks of recipe.json: {error}; put back the "
+                "recipe.json that the run began with"
+            ) from None
+        before, now = meta.get("settings", {}), self.settings()
+        changed = [f"{k} {v} -> {now[k]}" for k, v in before.items() if k in now and now[k] != v]
+        if changed and self.processes.is_main:
+            log.warning("recipe.json has changed since %s: %s", snapshot.path, ", ".join(changed))
         had = sum(name.startswith("rng") for name in tensors)
         if had != self.processes.size:
             raise RunError(
