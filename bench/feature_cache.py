@@ -5,6 +5,7 @@ and shared by all metrics and runs.
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -23,7 +24,10 @@ from bench.stats import NotMeasured
 from bench.systems import SourceSystem, System
 from ganmut.datasets import FaceSet
 from ganmut.datasets.base import digest
-from ganmut.files import write_atomic
+from ganmut.errors import describe_os_error, first_line
+from ganmut.files import UNSEALED, Damaged, seal, unseal, write_atomic
+
+log = logging.getLogger(__name__)
 
 VERSION = 2  # raised whenever the same edit set would give other edits or features
 CHUNK = 512  # edits per cache file: the most that a killed run loses
@@ -61,6 +65,7 @@ class Features:
     _arrays: dict[str, np.ndarray] = field(default_factory=dict)
     _timed: set[Path] = field(default_factory=set)  # files whose seconds are in `seconds` already
     _edit_sets: dict[str, EditSet] = field(default_factory=dict)
+    _unwritable: bool = False  # whether the cache could not be written
 
     def request(self, needs: Iterable[str]) -> None:
         """Announces needs ("edit set:feature"), so that one pass over an edit set serves all of its
@@ -160,8 +165,21 @@ class Features:
         for feature in missing:
             values[feature] = np.concatenate(pieces[feature]), seconds
             if feature != "images":
-                _save(paths[feature], *values[feature])
+                self._store(paths[feature], *values[feature])
         return values
+
+    def _store(self, path: Path, values: np.ndarray, seconds: float) -> None:
+        """Writes a cache file. A full disk costs the cache and not the result: a warning says it
+        once."""
+        if self._unwritable:
+            return
+        try:
+            _save(path, values, seconds)
+        except OSError as error:
+            self._unwritable = True
+            log.warning(
+                "%s; features of %s are not cached", describe_os_error(error), self.system.name
+            )
 
     def _path(self, chunk: EditSet, feature: str) -> Path:
         """The cache file of a chunk. Its name hashes everything that the values depend on."""
@@ -205,13 +223,17 @@ def _distinct(edits: EditSet) -> tuple[EditSet, np.ndarray]:
 
 def _save(path: Path, values: np.ndarray, seconds: float) -> None:
     tensors = {"values": np.ascontiguousarray(values), "seconds": np.array([seconds])}
-    write_atomic(path, safetensors.numpy.save(tensors))
+    write_atomic(path, seal(safetensors.numpy.save(tensors, {"sha256": UNSEALED})))
 
 
 def _load(path: Path) -> tuple[np.ndarray, float] | None:
-    """Values and seconds of a cache file, or None where it is absent or damaged."""
+    """Values and seconds of a cache file, or None where it is absent, or damaged, which a warning
+    says."""
     try:
-        tensors = safetensors.numpy.load(path.read_bytes())
+        tensors = safetensors.numpy.load(unseal(path))
         return tensors["values"], float(tensors["seconds"][0])
-    except (FileNotFoundError, SafetensorError, KeyError):
+    except FileNotFoundError:
+        return None
+    except (Damaged, SafetensorError, KeyError, IndexError, OSError) as error:
+        log.warning("%s is damaged (%s): it is made again", path, first_line(error))
         return None

@@ -3,7 +3,7 @@ runs."""
 
 from __future__ import annotations
 
-import io
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,10 @@ from torch import Tensor
 from bench.stats import NotMeasured
 from ganmut.datasets import FaceSet
 from ganmut.datasets.base import digest
-from ganmut.files import write_atomic
+from ganmut.datasets.cache import stored_array
+from ganmut.errors import describe_os_error
+
+log = logging.getLogger(__name__)
 
 
 class GroundTruth:
@@ -43,16 +46,17 @@ class GroundTruth:
     def _cached(self, emotion: str) -> np.ndarray:
         if emotion not in self._arrays:
             name = digest("ground truth", self.faces.fingerprint, self.n, emotion)
-            path = self.folder / f"{name}.npy"
-            if not path.is_file():
-                write_atomic(path, self._npy(emotion))
-            self._arrays[emotion] = np.load(path, mmap_mode="r", allow_pickle=False)
-        return self._arrays[emotion]
+            shape = (self.n, 3, self.faces.size, self.faces.size)
 
-    def _npy(self, emotion: str) -> bytes:
-        parts = [
-            self._rendered(rows, emotion, 1.0).numpy() for rows in torch.arange(self.n).split(128)
-        ]
-        buffer = io.BytesIO()
-        np.save(buffer, np.concatenate(parts), allow_pickle=False)
-        return buffer.getvalue()
+            def fill(target: np.ndarray) -> None:
+                for rows in torch.arange(self.n).split(128):
+                    target[rows.numpy()] = self._rendered(rows, emotion, 1.0).numpy()
+
+            try:
+                array, _ = stored_array(self.folder / f"{name}.npy", shape, fill)
+            except OSError as error:  # a full disk costs the cache, not the result
+                log.warning("%s; the ground truth is kept in memory", describe_os_error(error))
+                array = np.empty(shape, np.uint8)
+                fill(array)
+            self._arrays[emotion] = array
+        return self._arrays[emotion]

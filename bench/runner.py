@@ -46,6 +46,7 @@ from bench.systems import (
 )
 from ganmut import device as hardware
 from ganmut.datasets import FaceSet
+from ganmut.files import remove_temporaries
 
 # The fields of a weight's config that are stored with its results.
 TRAINING = (
@@ -206,8 +207,9 @@ def resolve(args: argparse.Namespace, console: Console) -> Benchmark:
         device = hardware.select_device(args.device)
         methods, ablations = split_ablations(args.methods, find_editors(args.weights))
         out, cache = Path(args.out), Path(args.cache)
-        require_writable(out)
-        require_writable(cache)
+        for folder in (out, cache):
+            require_writable(folder)
+            remove_temporaries(folder, recursive=True)
         size = common_size({**methods, **ablations})
         networks, missing = load_extractors(args, metrics, device)
         faces, others = load_faces(args.data, size, protocol)
@@ -262,11 +264,12 @@ def run(benchmark: Benchmark, console: Console) -> int:
     complete = True
     with benchmark.progress:
         for features in benchmark.features():
-            cells = measure(benchmark, features)
-            # Written per system, so that a killed run keeps the systems that it has measured.
-            results.append(benchmark.out, [record for record, _ in cells])
-            scores |= {(r.row, r.metric): score for r, score in cells if score is not None}
-            complete &= all(record.status != "error" for record, _ in cells)
+            for record, score in measure(benchmark, features):
+                # Written per cell: a killed run, or a full disk, costs one.
+                results.append(benchmark.out, [record])
+                if score is not None:
+                    scores[record.row, record.metric] = score
+                complete &= record.status != "error"
             seconds.update(features.seconds)
             if features.system.name in benchmark.methods:
                 methods.append(features)
@@ -285,12 +288,12 @@ def run(benchmark: Benchmark, console: Console) -> int:
     return 0 if complete else 1
 
 
-def measure(benchmark: Benchmark, features: Features) -> list[tuple[Result, Score | None]]:
-    """One Result per metric of a system; a metric that fails gives a Result with its error."""
+def measure(benchmark: Benchmark, features: Features) -> Iterator[tuple[Result, Score | None]]:
+    """Yields one Result per metric of a system; a metric that fails gives a Result with its
+    error."""
     metrics = benchmark.metrics_of(features.system)
     for name in metrics:
         features.request(METRICS[name].needs_of(features.system))
-    cells = []
     for name in metrics:
         start, score, status, note = time.perf_counter(), None, "ok", ""
         try:
@@ -300,8 +303,7 @@ def measure(benchmark: Benchmark, features: Features) -> list[tuple[Result, Scor
         except FAILURES as error:
             status, note = "error", f"{type(error).__name__}: {error}"
         seconds = time.perf_counter() - start
-        cells.append((benchmark.record(features, name, score, status, note, seconds), score))
-    return cells
+        yield benchmark.record(features, name, score, status, note, seconds), score
 
 
 def _write_claims(benchmark: Benchmark, scores: Scores) -> None:

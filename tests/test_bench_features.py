@@ -4,6 +4,7 @@ weights, data or extractors.
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -32,6 +33,40 @@ class Counting(ToySystem):
         if self.made > self.until:
             raise KeyboardInterrupt
         return super().edit(faces, codes)
+
+
+@pytest.mark.parametrize("damage", [None, 0, 0.5])
+def test_damaged_cache_files_are_made_again(faces, tmp_path, caplog, damage):
+    needs = ("labels:softmax", "labels:ground_truth_error")
+    row = Counting(faces)
+    first = [toy_features(row, faces, tmp_path)[need] for need in needs]
+    files = [p for p in tmp_path.rglob("*") if p.suffix in (".safetensors", ".npy")]
+    assert len(files) > 2
+    for path in files:
+        data = bytearray(path.read_bytes())
+        data[-9] ^= 4
+        path.write_bytes(data if damage is None else data[: int(damage * len(data))])
+    again = [toy_features(row, faces, tmp_path)[need] for need in needs]
+    assert all(map(np.array_equal, first, again))
+    assert all(str(path) in caplog.text for path in files if "ground_truth-" not in path.name)
+    caplog.clear()
+    made = row.made
+    assert np.array_equal(toy_features(row, faces, tmp_path)[needs[0]], first[0])
+    assert row.made == made and not caplog.text
+
+
+def test_full_disk_costs_the_cache_alone(faces, tmp_path, caplog, monkeypatch):
+    needs = ("labels:softmax", "labels:ground_truth_error")
+    first = [toy_features(ToySystem(faces), faces, tmp_path / "a")[need] for need in needs]
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    features = toy_features(ToySystem(faces), faces, tmp_path / "b")
+    assert all(map(np.array_equal, first, [features[need] for need in needs]))
+    assert caplog.text.count("features of toy are not cached") == 1
+    assert [p for p in (tmp_path / "b").rglob("*") if p.is_file()] == []
 
 
 def test_one_pass_serves_all_features(faces, tmp_path):

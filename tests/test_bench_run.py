@@ -115,6 +115,27 @@ def test_failing_metric_becomes_an_error_cell(bench_run, monkeypatch, tmp_path):
     assert "broken embedder" in (tmp_path / "out" / "LEADERBOARD.md").read_text()
 
 
+def test_a_full_disk_costs_one_cell(bench_run, monkeypatch, capsys, tmp_path):
+    append, appended = results.append, []
+
+    def limited(folder, records):
+        if len(appended) == 3:
+            raise OSError(28, "No space left on device", str(folder))
+        appended.extend(records)
+        return append(folder, records)
+
+    monkeypatch.setattr(results, "append", limited)
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / ".x.0123abcd.tmp").touch()
+    arguments = ("--methods", "stargan", "--no-figures", "--metrics", "accuracy,identity_distance")
+    code, records = bench_run(*arguments)
+    error = capsys.readouterr().err
+    assert code == 2 and len(records) == 3 and not list((tmp_path / "cache").glob(".*"))
+    assert "No space left" in error and "Traceback" not in error
+    monkeypatch.setattr(results, "append", append)
+    assert bench_run(*arguments)[0] == 0
+
+
 def test_ctrl_c_keeps_finished_systems(bench_run, monkeypatch, capsys, tmp_path):
     def interrupted(*args):
         raise KeyboardInterrupt

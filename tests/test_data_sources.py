@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -333,6 +334,49 @@ def test_half_a_cache_is_no_cache(tmp_path):
     for path in cached:  # as if the machine had stopped between the two files
         path.unlink() if path.suffix == ".json" else path.write_bytes(b"half")
     assert torch.equal(source.load("train", 16, progress=False).faces(), first)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".json"])
+@pytest.mark.parametrize("damage", ["flip", "half", "empty"])
+def test_damaged_caches_are_made_again(tmp_path, caplog, suffix, damage):
+    source = open_source(f"folder:{classes(tmp_path / 'faces')}")
+    first = source.load("train", 16, progress=False).faces().clone()
+    (path,) = (p for p in picture_cache.cache_root().iterdir() if p.suffix == suffix)
+    whole = path.read_bytes()
+    flipped = bytearray(whole)
+    flipped[-50] ^= 4
+    path.write_bytes({"flip": flipped, "half": whole[: len(whole) // 2], "empty": b""}[damage])
+    assert torch.equal(source.load("train", 16, progress=False).faces(), first)
+    assert path.with_suffix(".npy").name in caplog.text and path.read_bytes() == whole
+
+
+def test_a_disk_that_is_full_leaves_no_cache(tmp_path, monkeypatch):
+    source = open_source(f"folder:{classes(tmp_path / 'faces')}")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(BadData, match="No space left"):
+        source.load("train", 16, progress=False)
+    assert list(picture_cache.cache_root().iterdir()) == []
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_the_space_of_a_cache_is_reserved(tmp_path, monkeypatch, able):
+    def unable(*_: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    if not able:
+        monkeypatch.setattr(os, "posix_fallocate", unable)
+    taken = []
+
+    def fill(target: np.ndarray) -> None:
+        (temporary,) = tmp_path.glob(".*.tmp")
+        taken.append(temporary.stat().st_blocks * 512)
+
+    array, facts = picture_cache.stored_array(tmp_path / "a.npy", (30, 3, 64, 64), fill)
+    assert taken[0] >= array.nbytes and facts == {} and not array.any()
 
 
 def test_pictures_are_cut_square_never_stretched():

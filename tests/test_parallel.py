@@ -1,6 +1,7 @@
 """Two processes under torchrun: one training, the same networks in both, resumed bit for bit."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -88,6 +89,51 @@ def alone(words: list[str]) -> None:
     from ganmut.cli import main
 
     sys.exit(main(words))
+
+
+LOST = """
+import os, signal, sys, torch
+from ganmut import interrupts
+from ganmut.training.distributed import ProcessLost, init_process_group
+
+processes, device = init_process_group(torch.device("cpu"))
+processes.barrier()
+if not processes.is_main:
+    os.kill(os.getpid(), signal.SIGKILL)
+try:
+    for step in range(100):
+        processes.all_reduce_mean([torch.ones(1000)])
+except ProcessLost as error:
+    print(error, file=sys.stderr)
+    interrupts.leave(3)
+"""
+
+
+def test_a_killed_process_ends_the_others(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    env = os.environ | {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "WORLD_SIZE": "2",
+        "TORCHELASTIC_RUN_ID": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", LOST],
+            cwd=ROOT,
+            env=env | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    error = both[0].communicate(timeout=60)[1]
+    both[1].communicate(timeout=60)
+    assert [process.returncode for process in both] == [3, -9], error
+    assert "resume" in error and "Traceback" not in error and error.count("\n") == 1
 
 
 def test_a_batch_that_cannot_be_shared_is_refused():

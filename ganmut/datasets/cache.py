@@ -1,25 +1,38 @@
 """Cache of rendered and decoded images: memory-mapped uint8 arrays on disk.
 
-`~/.cache/ganmut` (or GANMUT_CACHE) holds `<key>-<size>.npy`, and for decoded images a `.json` of
-the same name that lists unreadable ones. The cache may be deleted at any time.
+`~/.cache/ganmut` (or GANMUT_CACHE) holds `<key>-<size>.npy`, and a `.json` of the same name with
+its checksum and, for decoded images, the unreadable ones. The cache may be deleted at any time.
 """
 
 from __future__ import annotations
 
-import json
+import errno
+import logging
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.lib.format import open_memmap
 from tqdm import tqdm
 
 from ganmut.datasets.base import BadData
-from ganmut.files import write_atomic
+from ganmut.files import (
+    Damaged,
+    from_line,
+    remove_temporaries,
+    replaced,
+    sha256,
+    to_line,
+    write_atomic,
+)
 from ganmut.images import BadImage, resize, to_tensor
+
+log = logging.getLogger(__name__)
 
 CHUNK = 256  # images between two updates of the progress bar
 
@@ -38,30 +51,80 @@ def crop_square(pixels: np.ndarray, size: int) -> np.ndarray:
     return resize(middle, size)[0].round().clamp(0, 255).byte().numpy()
 
 
-def cached_array(key: str, count: int, size: int, make: Callable[[Path], None]) -> np.ndarray:
-    """uint8 count x 3 x size x size, memory-mapped; `make` writes the file where it is missing.
+def cached_array(
+    key: str, count: int, size: int, fill: Callable[[np.ndarray], dict[str, Any] | None]
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """(uint8 count x 3 x size x size, memory-mapped; what `fill` returned when it filled them).
 
-    key: identifies the content. The file is created atomically. The mapping is copy-on-write:
-    changes stay in this process, and torch.from_numpy does not warn about a read-only array. Raises
-    BadData where the disk is full or cannot be written.
+    key: identifies the content. fill: see `stored_array`. Raises BadData where the disk is full or
+    cannot be written.
     """
     array = cache_root() / f"{key}-{size}.npy"
+    shape = (count, 3, size, size)
     if not array.is_file():
-        _require_disk_space(array.parent, count * 3 * size * size)
-        partial = array.with_name(f".{array.name}.{os.getpid()}.tmp")
+        _require_disk_space(array.parent, math.prod(shape))
+        remove_temporaries(array.parent)
+    try:
+        return stored_array(array, shape, fill)
+    except OSError as error:
+        raise BadData(f"cannot write {array}: {error.strerror}; set GANMUT_CACHE") from None
+
+
+def stored_array(
+    path: Path, shape: tuple[int, ...], fill: Callable[[np.ndarray], dict[str, Any] | None]
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """(the uint8 array in a file, memory-mapped; the facts that `fill` returned).
+
+    `fill` gets an array of zeros to fill where the file is missing, or its content is not what was
+    written, which a warning says. The checksum and the facts lie beside it in a .json. The mapping
+    is copy-on-write: changes stay in this process, and torch.from_numpy does not warn about a
+    read-only array. Raises OSError where the disk is full or cannot be written.
+    """
+    facts = _read_facts(path)
+    if facts is not None:
+        array = np.load(path, mmap_mode="c", allow_pickle=False)
+        if array.shape == shape and array.dtype == np.uint8:
+            return array, facts
+    with replaced(path) as temporary:
+        target = open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
+        _reserve(temporary, target.offset)
+        facts = fill(target) or {}
+        target.flush()
+        del target
+        digest = sha256(temporary)
+    write_atomic(path.with_suffix(".json"), to_line({**facts, "sha256": digest}))
+    return np.load(path, mmap_mode="c", allow_pickle=False), facts
+
+
+def _read_facts(path: Path) -> dict[str, Any] | None:
+    """The facts beside an array whose checksum they hold; None where it has to be made."""
+    try:
+        facts = from_line(path.with_suffix(".json").read_text(encoding="utf-8"))
+        if "sha256" not in facts:  # of an earlier version
+            return None
+        if facts.pop("sha256") != sha256(path):
+            raise Damaged("its checksum differs")
+    except FileNotFoundError:
+        return None
+    except (ValueError, OSError) as error:
+        log.warning("%s is damaged (%s): it is made again", path, error)
+        return None
+    return facts
+
+
+def _reserve(path: Path, start: int) -> None:
+    """Takes the space of a sparse file, from `start` on, from the disk. Raises OSError where it is
+    not free; a write to a mapped page would end the process there (SIGBUS)."""
+    with open(path, "r+b") as file:
+        size = os.fstat(file.fileno()).st_size
         try:
-            make(partial)
-            os.replace(partial, array)
-        except OSError as error:
-            raise BadData(f"cannot write {array}: {error.strerror}; set GANMUT_CACHE") from None
-        finally:
-            partial.unlink(missing_ok=True)
-    return np.load(array, mmap_mode="c")
-
-
-def create_array(path: Path, count: int, size: int) -> np.memmap:
-    """A new memory-mapped file of count x 3 x size x size uint8, to be filled and flushed."""
-    return open_memmap(path, mode="w+", dtype=np.uint8, shape=(count, 3, size, size))
+            os.posix_fallocate(file.fileno(), 0, size)
+        except (AttributeError, OSError) as error:
+            if getattr(error, "errno", errno.EINVAL) not in (errno.EINVAL, errno.EOPNOTSUPP):
+                raise
+            file.seek(start)
+            while start < size:  # a file system that cannot reserve
+                start += file.write(bytes(min(1 << 20, size - start)))
 
 
 def cached_images(
@@ -76,23 +139,17 @@ def cached_images(
     read(row) returns H x W x 3 uint8 or raises BadImage. It is called from several threads, and
     only where the cache lacks `key` at this size. Raises BadData as `cached_array`.
     """
-    failures = cache_root() / f"{key}-{size}.json"
 
-    def make(path: Path) -> None:
-        bad = _decode_images(path, count, size, read, progress)
-        write_atomic(failures, json.dumps({"pictures": count, "unreadable": bad}))
+    def fill(target: np.ndarray) -> dict[str, Any]:
+        return {"unreadable": _decode_images(target, size, read, progress)}
 
-    if not failures.is_file():  # decode again: the array does not say which rows are unreadable
-        (cache_root() / f"{key}-{size}.npy").unlink(missing_ok=True)
-    array = cached_array(key, count, size, make)
-    bad = json.loads(failures.read_text())["unreadable"]
-    return array, {int(row): reason for row, reason in bad.items()}
+    array, facts = cached_array(key, count, size, fill)
+    return array, {int(row): reason for row, reason in facts["unreadable"].items()}
 
 
 def _decode_images(
-    path: Path, count: int, size: int, read: Callable[[int], np.ndarray], progress: bool
+    target: np.ndarray, size: int, read: Callable[[int], np.ndarray], progress: bool
 ) -> dict[int, str]:
-    target = create_array(path, count, size)
     bad: dict[int, str] = {}
 
     def decode(row: int) -> None:
@@ -102,12 +159,11 @@ def _decode_images(
             bad[row] = str(error)
 
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
-        bar = tqdm(total=count, desc="decoding", unit="image", disable=not progress)
-        for rows in _chunks(count):
+        bar = tqdm(total=len(target), desc="decoding", unit="image", disable=not progress)
+        for rows in _chunks(len(target)):
             list(pool.map(decode, rows))
             bar.update(len(rows))
         bar.close()
-    target.flush()
     return dict(sorted(bad.items()))
 
 

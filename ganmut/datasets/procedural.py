@@ -6,14 +6,14 @@ ganmut.rendering.sampler, the images from ganmut.rendering.shading.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from ganmut.datasets.base import SOURCES, BadData, FaceSet
-from ganmut.datasets.cache import cached_array, create_array
+from ganmut.datasets.cache import cached_array
 from ganmut.emotions import EMOTIONS
 from ganmut.rendering.sampler import SPLITS, sample_parameters, with_expression
 from ganmut.rendering.shading import render
@@ -40,14 +40,12 @@ class Procedural:
         count = self.DEFAULT_COUNT[split] if n is None else n
         parameters = sample_parameters(seed, split, range(count))
 
-        def write_images(path: Path) -> None:
-            images = create_array(path, count, size)
+        def fill(images: np.ndarray) -> None:
             starts = range(0, count, CHUNK)
             bar = tqdm(starts, desc=f"rendering {split}", unit=f"x{CHUNK}", disable=not progress)
             for start in bar:
                 rows = slice(start, start + CHUNK)
                 images[rows] = render(parameters.select(rows), size, self.device).cpu().numpy()
-            images.flush()
 
         def ground_truth(indices: Tensor, emotion: str, intensity: float = 1.0) -> Tensor:
             target = with_expression(parameters.select(indices), emotion, intensity)
@@ -57,7 +55,7 @@ class Procedural:
             source="procedural",
             split=split,
             emotions=EMOTIONS,
-            images=cached_array(f"procedural-{parameters.fingerprint}", count, size, write_images),
+            images=cached_array(f"procedural-{parameters.fingerprint}", count, size, fill)[0],
             emotion=parameters.emotion,
             units=parameters.units,
             person=parameters.person,

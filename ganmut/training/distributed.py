@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ganmut.errors import ParameterError, first_line
+from ganmut.errors import ParameterError
 
 
 class ProcessLost(ValueError):
@@ -28,10 +28,10 @@ def _collective() -> Iterator[None]:
     """Raises ProcessLost where torch.distributed finds that another process has gone."""
     try:
         yield
-    except RuntimeError as error:
+    except RuntimeError:  # its message is about sockets
         raise ProcessLost(
-            f"another process of this training has ended ({first_line(error)}); "
-            "resume the run from its last snapshot"
+            "another process of this training was killed or failed; resume the run from its last "
+            "snapshot"
         ) from None
 
 
