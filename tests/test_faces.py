@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -15,12 +16,12 @@ from PIL import Image
 from skimage import data as samples
 from skimage.transform import SimilarityTransform
 
-from ganmut import faces
+from ganmut import faces, files
 from ganmut.datasets.base import CROP
 from ganmut.editor import Editor
 from ganmut.emotions import EMOTIONS
 from ganmut.errors import ParameterError
-from ganmut.faces import BadPoints, DetectorMissing, Face, NoFace
+from ganmut.faces import BadPoints, DetectorMissing, Face, NoFace, image_files
 from ganmut.faces.align import similarity, template
 from ganmut.faces.detectors import yunet
 from ganmut.faces.detectors.base import FaceNumberError, non_max_suppression
@@ -526,9 +527,72 @@ def test_all_file_types_are_edited_bad_ones_skipped(tmp_path, astronaut, editor,
         edited = read_image(row["out"])
         assert edited.shape == astronaut.shape, row  # upright, at its own size
         assert np.abs(np.array(row["points"]) - done[0]["points"]).max() < 4, row
-    assert [json.loads(line) for line in (out / "faces.jsonl").read_text().splitlines()] == records
+    assert files.read_lines(out / "faces.jsonl") == (records, [])
     again = collect_images([source, out / "sub"], out)
     assert len(again) == len(records)  # the results of the first run are not edited again
+
+
+class Killed(BaseException):
+    """As a kill: nothing after it runs."""
+
+
+def test_an_edit_goes_on_where_it_stopped(tmp_path, astronaut, editor, code, monkeypatch):
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    astronaut = astronaut[:260, 110:370]
+    for name in "abcd":
+        Image.fromarray(astronaut).save(source / f"{name}.png")
+    Image.fromarray(samples.coffee()[:200, :200]).save(source / "b.png")  # nobody to edit
+    saved = Editor(editor.method, editor.config | {"sha256": "1" * 64})
+    edited, real = [], image_files.edit_image
+
+    def edit_image(*arguments, **options):
+        edited.append(arguments)
+        if len(edited) == 4:
+            raise Killed
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(image_files, "edit_image", edit_image)
+    with pytest.raises(Killed):
+        faces.edit_files([source], saved, code, out, progress=False)
+    log = out / "faces.jsonl"
+    found, invalid = files.read_lines(log)
+    assert [Path(r["file"]).name for r in found] == ["a.png", "b.png", "c.png"] and not invalid
+    with open(log, "a") as file:
+        file.write('{"file": "d.png", "points": [{"x": 1}')
+    (out / ".d.png.0123abcd.tmp").write_text("half a picture")
+    records = faces.edit_files([source], saved, code, out, progress=False)
+    assert len(edited) == 5 and records[:3] == found and not list(out.glob(".*"))
+    assert files.read_lines(log) == (records, [])
+    # An output that was lost, a picture that changed, other settings, an editor without a name.
+    (out / "a.png").unlink()
+    Image.fromarray(astronaut).save(source / "b.png")
+    records = faces.edit_files([source], saved, code, out, progress=False)
+    assert len(edited) == 7 and files.read_lines(log) == (records, [])
+    faces.edit_files([source], saved, code, out, face="all", progress=False)
+    assert len(edited) == 11
+    for _ in range(2):
+        faces.edit_files([source], editor, code, out, progress=False)
+    assert len(edited) == 19
+    with files.locked(out), pytest.raises(files.InUse):
+        faces.edit_files([source], saved, code, out, progress=False)
+
+
+def test_a_reader_of_source_codes_is_a_setting(editor, code):
+    saved = Editor(editor.method, editor.config | {"sha256": "1" * 64})
+    reader = SimpleNamespace(sha256="2" * 64)
+    digests = [
+        image_files.settings_digest(saved, target, "builtin", face, source)
+        for target in (code, {12: 1.0}, {12: 0.9})
+        for face in ("1", "all")
+        for source in (None, code, type("Reader", (), {"__call__": None, **vars(reader)})())
+    ]
+    assert len(set(digests)) == len(digests)
+    assert image_files.settings_digest(saved, code, "builtin", 1, None) == digests[0]
+    unnamed = [
+        image_files.settings_digest(saved, code, "builtin", 1, lambda face: [0.0]) for _ in "ab"
+    ]
+    assert unnamed[0] != unnamed[1]
 
 
 def test_one_picture_may_go_to_one_file(tmp_path, astronaut, editor, code):

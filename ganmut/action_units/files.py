@@ -18,7 +18,7 @@ from ganmut.datasets.base import BadData
 from ganmut.datasets.directory import list_images
 from ganmut.datasets.folder import METADATA, metadata_of, read_rows, read_table
 from ganmut.datasets.records import RowFilter
-from ganmut.files import write_atomic
+from ganmut.files import locked, remove_temporaries, write_atomic
 from ganmut.images import BadImage, read_image
 
 BATCH, SAVE = 32, 1024  # images per batch, and images between two saves
@@ -48,11 +48,18 @@ def write_units(
     Every row gets 17 units in 0..1, or an empty list where the image cannot be read or shows no
     face, and `units_by`, the provider's name. Rows of this provider are skipped unless `again`. The
     file is replaced atomically every SAVE images, so that an interrupted run can continue. Raises
-    BadData for a folder without images, UnknownNameError, ProviderUnavailable.
+    BadData for a folder without images, UnknownNameError, ProviderUnavailable, InUse where another
+    process writes there.
     """
     root = Path(folder).expanduser()
     if not root.is_dir():
         raise BadData(f"{folder}: no such folder")
+    with locked(root):
+        remove_temporaries(root)
+        return _write_units(root, provider, model, again, progress)
+
+
+def _write_units(root: Path, provider: str, model: str, again: bool, progress: bool) -> Report:
     metadata, rows = read_metadata(root)
     estimator = PROVIDERS[provider](model)
     report = Report(metadata)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -142,12 +141,12 @@ def units_reader(editor: Editor, folder: Path) -> Callable[[np.ndarray], list[fl
     """What reads the action units of a face for a method that does not read them itself: the
     extractor `units` of its set, or None where there is none."""
     from ganmut import extractors
-    from ganmut.extractors.units import read_units
+    from ganmut.extractors.units import UnitsReader
 
     beside = folder.parent / "units"
     if editor.method.reads_source or not (beside / "config.json").is_file():
         return None
-    return partial(read_units, extractors.load(beside, editor.device))
+    return UnitsReader(extractors.load(beside, editor.device))
 
 
 def parse_unit(text: str) -> tuple[int, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,20 @@ def read_units(extractor: Extractor, face: np.ndarray) -> list[float]:
     """17 units, two digits, of an aligned face H x W x 3 uint8."""
     found = extractor(to_tensor(face[None])).outputs[0]
     return [round(value, 2) for value in found.tolist()]
+
+
+@dataclass(frozen=True)
+class UnitsReader:
+    """`read_units` of one extractor, and the sha256 of its weights."""
+
+    extractor: Extractor
+
+    @property
+    def sha256(self) -> str:
+        return self.extractor.sha256
+
+    def __call__(self, face: np.ndarray) -> list[float]:
+        return read_units(self.extractor, face)
 
 
 def _units(faces: FaceSet) -> Tensor:

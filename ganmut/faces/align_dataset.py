@@ -23,7 +23,15 @@ from ganmut.faces.align import SIDE, BadPoints, crop_face
 from ganmut.faces.detectors.base import NoFace
 from ganmut.faces.image_files import png_names, write_json_lines
 from ganmut.faces.pipeline import detect_faces, open_detector, select_faces
-from ganmut.files import LOCK, append_lines, locked, read_lines, remove_temporaries
+from ganmut.files import (
+    LOCK,
+    append_lines,
+    locked,
+    read_lines,
+    remove_temporaries,
+    to_line,
+    write_atomic,
+)
 
 LOG, LEFT_OUT = "align.jsonl", "left_out.jsonl"
 
@@ -183,12 +191,14 @@ def open_log(out: Path, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
             raise ParameterError("out", f"{out} is not empty and holds no earlier run of align")
         append_lines(path, [settings])
         return {}
-    entries, _ = read_lines(path)
+    entries, invalid = read_lines(path)
     if not entries or entries[0].keys() != settings.keys():
         raise ParameterError("out", f"{path} is damaged: its first line holds no settings")
     if entries[0] != settings:
         earlier = ", ".join(f"{k} {v}" for k, v in entries[0].items())
         raise ParameterError("out", f"{out} holds a run with other settings: {earlier}")
+    if invalid:  # said once, not by every later run
+        write_atomic(path, "".join(map(to_line, entries)))
     return {entry["key"]: entry for entry in entries[1:]}
 
 

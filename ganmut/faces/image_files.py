@@ -5,22 +5,33 @@ from __future__ import annotations
 import io
 import json
 import os
+import secrets
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 from tqdm import tqdm
 
+from ganmut import __version__
+from ganmut.datasets.base import digest
 from ganmut.editor import Editor
 from ganmut.errors import ParameterError
 from ganmut.faces.align import BadPoints
 from ganmut.faces.detectors.base import NoFace
 from ganmut.faces.pipeline import EditedImage, SourceCode, Target, edit_image, open_detector
-from ganmut.files import write_atomic
+from ganmut.files import (
+    append_lines,
+    locked,
+    read_lines,
+    remove_temporaries,
+    to_line,
+    write_atomic,
+)
 from ganmut.images import SUFFIXES, BadImage, read_image
 
 FORMATS = {
@@ -49,41 +60,113 @@ def edit_files(
 
     out: a folder (created where needed; PNG files with the inputs' names), or for one image a file
     in any of FORMATS. The records are also written as JSON lines (out/faces.jsonl, or FILE.jsonl).
-    Of several images, those that cannot be edited are skipped and have a record with "error". For a
-    single image its BadImage or NoFace is raised. Raises ParameterError for an output that cannot
-    be written.
+    Of several images, those that cannot be edited are skipped and have a record with "error", and
+    out/faces.jsonl is a log: after an interruption the next run with the same settings continues
+    from it, and edits changed images again. For a single image its BadImage or NoFace is raised.
+    Raises ParameterError for an output that cannot be written, InUse where another process writes
+    there.
     """
     inputs, out = collect_images(paths, Path(out)), Path(out)
     single = len(inputs) == 1 and not any(Path(path).is_dir() for path in paths)
     targets, records_file = plan_outputs(inputs, out, single)
     open_detector(detector)  # a missing detector fails before any work
-    records: list[dict[str, Any]] = []
-    hidden = not progress or len(inputs) == 1
-    bar = tqdm(inputs, unit="picture", disable=hidden, file=sys.stderr)
-    try:
-        for (path, _), target in zip(bar, targets, strict=True):
-            try:
-                edited = edit_image(
-                    read_image(path),
-                    editor,
-                    code,
-                    detector=detector,
-                    face=face,
-                    source_code=source_code,
-                )
-            except (BadImage, NoFace, BadPoints) as error:
-                if len(inputs) == 1:
-                    raise
-                message = str(error) if str(path) in str(error) else f"{path}: {error}"
-                records.append({"file": str(path), "error": message})
-                bar.set_postfix_str(f"{sum('error' in r for r in records)} skipped")
-                continue
-            write_picture(target, edited.pixels)
-            records += _records(path, target, edited, detector)
-    finally:  # an interrupted run keeps its records
-        if records:
-            write_json_lines(records_file, records)
+    settings = settings_digest(editor, code, detector, face, source_code)
+
+    def edit(path: Path, target: Path) -> list[dict[str, Any]]:
+        stamp = _stamp(path)  # before the image is read: it may be replaced meanwhile
+        edited = edit_image(
+            read_image(path), editor, code, detector=detector, face=face, source_code=source_code
+        )
+        write_picture(target, edited.pixels)
+        records = _records(path, target, edited, detector)
+        return [record | {"settings": settings, "stamp": stamp} for record in records]
+
+    if len(inputs) == 1:
+        records = edit(inputs[0][0], targets[0])
+        write_json_lines(records_file, records)
+        return records
+    work = [(path, target) for (path, _), target in zip(inputs, targets, strict=True)]
+    with locked(out):
+        remove_temporaries(out, recursive=True)
+        return edit_logged(work, records_file, settings, edit, progress)
+
+
+def edit_logged(
+    work: list[tuple[Path, Path]],
+    log: Path,
+    settings: str,
+    edit: Callable[[Path, Path], list[dict[str, Any]]],
+    progress: bool,
+) -> list[dict[str, Any]]:
+    """Edits the (image, output) pairs that the log does not hold yet, and returns the records of
+    all. Each image's records are appended as soon as its output is written."""
+    found, invalid = read_lines(log)
+    done: dict[str, list[dict[str, Any]]] = {}
+    for record in found:
+        if record.get("settings") == settings:
+            done.setdefault(str(record.get("file")), []).append(record)
+    kept = {str(p): done[str(p)] for p, t in work if _is_current(done.get(str(p), []), p, t)}
+    written = [record for records in kept.values() for record in records]
+    if invalid or written != found:
+        write_atomic(log, "".join(map(to_line, written)))
+    if kept and progress:
+        print(f"{len(kept)} of {len(work)} images were done by an earlier run", file=sys.stderr)
+    skipped = 0
+    bar = tqdm(work, unit="picture", disable=not progress, file=sys.stderr)
+    for path, target in bar:
+        if str(path) in kept:
+            continue
+        try:
+            kept[str(path)] = edit(path, target)
+        except (BadImage, NoFace, BadPoints) as error:
+            message = str(error) if str(path) in str(error) else f"{path}: {error}"
+            failure = {"file": str(path), "error": message, "settings": settings}
+            kept[str(path)] = [failure | {"stamp": _stamp(path)}]
+            skipped += 1
+            bar.set_postfix_str(f"{skipped} skipped")
+        append_lines(log, kept[str(path)])
+        written += kept[str(path)]
+    records = [record for path, _ in work for record in kept[str(path)]]
+    if written != records:  # in the order of the images
+        write_atomic(log, "".join(map(to_line, records)))
     return records
+
+
+def settings_digest(
+    editor: Editor,
+    code: Target,
+    detector: str,
+    face: str | int,
+    source_code: SourceCode | None,
+) -> str:
+    """16 hex digits of what an edit depends on besides the image; random where the editor, or what
+    reads the source code, has no sha256 of its own."""
+    parts: list[Any] = [__version__, editor.config.get("sha256") or secrets.token_hex(8)]
+    parts += [detector, str(face), code if isinstance(code, Tensor) else sorted(code.items())]
+    if callable(source_code):
+        parts.append(getattr(source_code, "sha256", "") or secrets.token_hex(8))
+    else:
+        parts.append(source_code)
+    return digest(*parts)
+
+
+def _stamp(path: Path) -> list[int]:
+    """Bytes and time of change of a file; empty where it has gone."""
+    try:
+        status = path.stat()
+    except OSError:
+        return []
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _is_current(records: list[dict[str, Any]], path: Path, target: Path) -> bool:
+    """Whether an image is unchanged since its records, all of them are there, and its output is."""
+    if not records or any(record.get("stamp") != _stamp(path) for record in records):
+        return False
+    if "error" in records[0]:
+        return True
+    whole = len(records) == records[0].get("edited")
+    return whole and target.is_file() and all(r.get("out") == str(target) for r in records)
 
 
 def collect_images(paths: Iterable[str | Path], out: Path) -> list[tuple[Path, Path]]:
@@ -183,6 +266,7 @@ def _records(path: Path, target: Path, edited: EditedImage, detector: str) -> li
             "detector": detector,
             "face": number,
             "of": len(edited.faces),
+            "edited": len(edited.numbers),
             "score": round(face.score, 4),
             "box": [round(value, 2) for value in face.box],
             "points": [[round(value, 2) for value in point] for point in face.points.tolist()],
