@@ -33,6 +33,7 @@ from bench.tables import (
     remarks,
     select,
 )
+from ganmut import interrupts
 from ganmut.files import write_atomic
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -323,4 +324,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    interrupts.run(main)

@@ -3,13 +3,12 @@
 from ganmut import interrupts
 
 
-def main() -> None:
-    """Ends the process with the status of the command line."""
-    interrupts.install()
+def main() -> int:
+    """The status of the command line."""
     from ganmut.cli import main as run  # a signal during this import has its sentence too
 
-    interrupts.leave(run())
+    return run()
 
 
 if __name__ == "__main__":
-    main()
+    interrupts.run(main)

@@ -224,6 +224,16 @@ def read_lines(path: str | Path) -> tuple[list[dict[str, Any]], list[int]]:
     return records, invalid
 
 
+def trim_lines(path: str | Path, step: int) -> None:
+    """Removes the records after `step` from a log of steps, where there is one: what is resumed
+    there writes them again."""
+    if not Path(path).is_file():
+        return
+    records, _ = read_lines(path)
+    before = [record for record in records if record.get("step", step + 1) <= step]
+    write_atomic(path, "".join(map(to_line, before)))
+
+
 # Checksums ----------------------------------------------------------------------------------------
 
 

@@ -6,7 +6,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
+from typing import NoReturn
+
+from ganmut.errors import describe_os_error
 
 
 class Terminated(KeyboardInterrupt):
@@ -45,7 +49,25 @@ def describe(stop: KeyboardInterrupt) -> str:
     return "terminated" if isinstance(stop, Terminated) else "interrupted"
 
 
-def leave(status: int) -> None:
+def run(main: Callable[[], int | None]) -> NoReturn:
+    """Ends the process with the status that `main` returns; with one sentence and 2 after a
+    ValueError or an error of the system, 130 after Ctrl-C, 143 after SIGTERM."""
+    install()
+    try:
+        status = main() or 0
+    except OSError as error:
+        print(describe_os_error(error), file=sys.stderr)
+        status = 2
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        status = 2
+    except KeyboardInterrupt as stop:
+        print(describe(stop), file=sys.stderr)
+        status = exit_status(stop)
+    leave(status)
+
+
+def leave(status: int) -> NoReturn:
     """Ends the process with a status; further signals end it without a word, since a traceback of
     the interpreter's own clean-up says nothing."""
     for number in (signal.SIGINT, signal.SIGTERM):

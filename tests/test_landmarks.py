@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from ganmut.expression.landmark_net import (
     save_landmark_net,
 )
 from ganmut.expression.train_landmarks import fit_expression, restore, save_snapshot
+from ganmut.files import Damaged
 from ganmut.weights import BadWeights
 from ganmut.weights.storage import read, read_golden
 
@@ -148,6 +150,15 @@ def test_a_snapshot_restores_the_training(tmp_path):
     optimizer.step()
     save_snapshot(tmp_path, network, average, optimizer, 7)
     other = fresh()
+    path = tmp_path / "snapshot.safetensors"
+    whole = path.read_bytes()
+    for bad in (whole[:-1], whole[:-5] + b"\0" + whole[-4:], b""):
+        path.write_bytes(bad)
+        with pytest.raises(Damaged, match=re.escape(str(path))):
+            restore(tmp_path, *other)
+    path.write_bytes(whole)
+    with pytest.raises(Damaged, match=re.escape(str(path))):
+        restore(tmp_path, *[LandmarkNet(width=16, hidden=32, rank=16) for _ in range(2)], other[2])
     assert restore(tmp_path, *other) == 7
     for name, value in network.state_dict().items():
         assert torch.equal(other[0].state_dict()[name], value)

@@ -26,7 +26,7 @@ import torch
 
 from bench.speed.baseline import METHOD_TERMS, Baseline, Optimisations
 from ganmut import device as hardware
-from ganmut import images
+from ganmut import images, interrupts
 from ganmut.datasets.base import Batch, FaceSet
 from ganmut.editor import Editor
 from ganmut.emotions import EMOTIONS, UNITS
@@ -313,4 +313,4 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    interrupts.run(main)

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from ganmut import images
+    from ganmut import files, images
     from ganmut.emotions import EMOTIONS
     from ganmut.rendering import SOURCE
     from ganmut.rendering.sampler import SAMPLES_PER_PERSON, sample_parameters, with_expression
@@ -32,6 +32,7 @@ def run(args: argparse.Namespace) -> int:
             "--per-emotion must be at least 1, --size at least 16, --intensity in 0..1"
         )
     rows = range(0, args.per_emotion * SAMPLES_PER_PERSON, SAMPLES_PER_PERSON)
+    files.remove_temporaries(args.out)  # of a killed run
     people = sample_parameters(args.seed, "test", rows)  # one row a person
     for emotion in tqdm(EMOTIONS, unit="emotion"):
         shown = with_expression(people, emotion, args.intensity)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import math
 import sys
 import time
@@ -17,7 +16,9 @@ from skimage import data as samples
 from torch import Tensor
 from tqdm import trange
 
+from ganmut import interrupts
 from ganmut.device import generator as seeded
+from ganmut.errors import first_line
 from ganmut.expression.augmentation import Augment
 from ganmut.expression.evaluate_landmarks import evaluate
 from ganmut.expression.geometry import FRONTAL, expressive_shapes, mirror_pairs
@@ -38,8 +39,24 @@ from ganmut.expression.landmark_net import (
     normalised,
     save_landmark_net,
 )
-from ganmut.files import write_atomic
+from ganmut.files import (
+    UNSEALED,
+    Damaged,
+    append_lines,
+    locked,
+    remove_temporaries,
+    seal,
+    trim_lines,
+    unseal,
+    write_atomic,
+)
 from ganmut.images import luma, resize
+from ganmut.training.run_dir import (
+    module_tensors,
+    optimizer_tensors,
+    restore_module,
+    restore_optimizer,
+)
 from ganmut.weights.card import front_matter, table
 
 NOTE = (
@@ -112,10 +129,25 @@ def train_landmarks(
     fits the head that reads the expression.
 
     Snapshots, which a second call goes on from, and stats.jsonl lie in `out`. Returns the averaged
-    network. Raises BadData.
+    network. Raises BadData, Damaged for a snapshot that cannot be used, InUse where another process
+    trains in `out`.
     """
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
+    with locked(out):
+        remove_temporaries(out)
+        return _train(data, out, steps, batch, lr, seed, snapshot_every, progress)
+
+
+def _train(
+    data: str | Path,
+    out: Path,
+    steps: int,
+    batch: int,
+    lr: float,
+    seed: int,
+    snapshot_every: int,
+    progress: bool,
+) -> LandmarkNet:
     faces = read_landmark_set(data, "train", progress=progress)
     test = read_landmark_set(data, "test", progress=progress)
     torch.manual_seed(seed)
@@ -126,6 +158,7 @@ def train_landmarks(
     average = copy.deepcopy(network).requires_grad_(False)
     optimizer = torch.optim.AdamW(network.parameters(), lr=lr, weight_decay=1e-4, fused=True)
     done = restore(out, network, average, optimizer)
+    trim_lines(out / "stats.jsonl", done)
     generator = seeded(seed + done)
     shapes = expressive_shapes(faces.landmarks, faces.expression, faces.pose)
     augment = Augment(mirror_pairs(shapes), generator)
@@ -147,12 +180,11 @@ def train_landmarks(
         follow(average, network, min(0.999, (step + 1) / (step + 10)))
         # ---- a snapshot and a line of figures ----
         if (step + 1) % snapshot_every == 0 or step + 1 == steps:
-            save_snapshot(out, network, average, optimizer, step + 1)
             record = {"step": step + 1, "seconds": round(time.monotonic() - started, 1)}
             record |= {name: round(float(term), 4) for name, term in terms.items()}
             record |= evaluate(copy.deepcopy(average).eval(), test)
-            with open(out / "stats.jsonl", "a", encoding="utf-8") as log:
-                log.write(json.dumps(record) + "\n")
+            append_lines(out / "stats.jsonl", [record])
+            save_snapshot(out, network, average, optimizer, step + 1)
             bar.set_postfix(error=record["error"], r2=record["r2_found"])
     fit_expression(average.eval(), faces, augment)
     write_weights(average, out / "weights", test, steps=steps, batch=batch, seed=seed)
@@ -275,37 +307,32 @@ def save_snapshot(
     step: int,
 ) -> None:
     """Writes all that a resumed training needs into one file, atomically."""
-    tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
-    tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
-    for number, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{number}.{k}": v for k, v in state.items()}
+    tensors = module_tensors("network", network) | module_tensors("average", average)
+    tensors |= optimizer_tensors("optimizer", optimizer)
     tensors = {k: v.detach().clone().contiguous() for k, v in tensors.items()}
-    data = safetensors.torch.save(tensors, metadata={"step": str(step)})
-    write_atomic(out / "snapshot.safetensors", data)
+    data = safetensors.torch.save(tensors, metadata={"step": str(step), "sha256": UNSEALED})
+    write_atomic(out / "snapshot.safetensors", seal(data))
 
 
 def restore(
     out: Path, network: LandmarkNet, average: LandmarkNet, optimizer: torch.optim.Optimizer
 ) -> int:
-    """Loads the snapshot of `out` where there is one and returns the step that it stands at."""
+    """Loads the snapshot of `out` where there is one and returns the step that it stands at; raises
+    Damaged where it cannot be used."""
     path = out / "snapshot.safetensors"
     if not path.is_file():
         return 0
-    with safetensors.safe_open(path, "pt") as file:
-        step = int(file.metadata()["step"])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-
-    def part(name: str) -> dict[str, Tensor]:
-        head = f"{name}."
-        return {k.removeprefix(head): v for k, v in tensors.items() if k.startswith(head)}
-
-    network.load_state_dict(part("network"))
-    average.load_state_dict(part("average"))
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in part("optimizer").items():
-        number, field = name.split(".", 1)
-        state.setdefault(int(number), {})[field] = value
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    try:
+        tensors = safetensors.torch.load(unseal(path))
+        with safetensors.safe_open(path, "pt") as file:
+            step = int(file.metadata()["step"])
+        restore_module("network", network, tensors)
+        restore_module("average", average, tensors)
+        restore_optimizer("optimizer", optimizer, tensors)
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise Damaged(
+            f"{path} cannot be used ({first_line(error)}); remove it to train from the first step"
+        ) from None
     return step
 
 
@@ -337,4 +364,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    interrupts.run(main)

@@ -26,10 +26,9 @@ from ganmut.files import (
     Damaged,
     append_lines,
     locked,
-    read_lines,
     remove_temporaries,
     seal,
-    to_line,
+    trim_lines,
     unseal,
     write_atomic,
 )
@@ -126,9 +125,7 @@ class RunDir:
 
     def trim_log(self, step: int) -> None:
         """Removes the lines of stats.jsonl after `step`, which a resumed run writes again."""
-        records, _ = read_lines(self.path / "stats.jsonl")
-        before = [record for record in records if record.get("step", step + 1) <= step]
-        write_atomic(self.path / "stats.jsonl", "".join(map(to_line, before)))
+        trim_lines(self.path / "stats.jsonl", step)
 
     def sample(self, kimg: float, grid: Tensor) -> Path:
         """Writes a sample grid, 3 x H x W uint8."""

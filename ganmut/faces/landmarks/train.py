@@ -18,6 +18,7 @@ from torch import Tensor
 from tqdm import trange
 
 from ganmut import images as pictures
+from ganmut import interrupts
 from ganmut.datasets.base import BadData, digest
 from ganmut.device import autocast
 from ganmut.device import generator as seeded
@@ -240,4 +241,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    interrupts.run(main)
