@@ -3,7 +3,7 @@ PYTHON ?= .venv/bin/python
 # -n auto: one process a core; worksteal moves tests from a busy process to an idle one.
 PYTEST = OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist worksteal
 
-.PHONY: setup check lint types test slow bench demo browser train speed
+.PHONY: setup check lint types test slow attack bench demo browser train speed
 
 setup:            ## a virtual environment with everything that is needed
 	python3 -m venv .venv
@@ -24,6 +24,9 @@ test:
 
 slow:             ## the tests that take minutes
 	$(PYTEST) -m slow
+
+attack:           ## hostile pictures, tampered files and kills; not part of the gate
+	$(PYTHON) tests/attack
 
 bench:            ## the leaderboard from the bundled weights
 	$(PYTHON) bench/run.py --methods all

@@ -28,6 +28,13 @@ def describe_os_error(error: OSError) -> str:
     return f"{error.filename}: {error.strerror}{remedy}"
 
 
+def is_memory_error(error: Exception) -> bool:
+    """Whether an error is about memory that cannot be had: Python's, or PyTorch's, which on the CPU
+    is a RuntimeError like others."""
+    own = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return own or "can't allocate memory" in str(error)
+
+
 def first_line(error: Exception) -> str:
     """The first line of an error's message, or the name of its class where it has none."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

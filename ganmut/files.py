@@ -159,7 +159,7 @@ def from_line(line: str) -> dict[str, Any]:
             raise Damaged("its checksum differs")
     try:
         record = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Damaged(f"not JSON ({error})") from None
     if not isinstance(record, dict):
         raise Damaged("not a JSON object")
@@ -245,10 +245,20 @@ def seal(data: bytes) -> bytes:
     return data[:start] + digest + data[start + 64 :]
 
 
+def require_file(path: str | Path) -> Path:
+    """The path of a regular file: to open a pipe may wait for ever, and devices have no end. Raises
+    Damaged for anything else, FileNotFoundError."""
+    path = Path(path)
+    if not path.is_file():
+        path.stat()  # raises FileNotFoundError
+        raise Damaged(f"{path} is damaged: it is not a regular file")
+    return path
+
+
 def unseal(path: str | Path) -> bytes:
     """The bytes of a file that `seal` completed, or of a safetensors file without a checksum, as
     earlier versions wrote. Raises Damaged where a byte differs, OSError."""
-    data = Path(path).read_bytes()
+    data = require_file(path).read_bytes()
     if len(data) < 8 or _header_end(data) > len(data):
         raise Damaged(f"{path} is damaged: {len(data)} bytes are not the whole file")
     if match := _SEAL.search(data, 8, _header_end(data)):

@@ -8,16 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from toys import BENCH_METHODS, TINY, TOY, ToySource, random_batch, world
+from toys import BENCH_METHODS, TINY, ToySource, random_batch, world, write_bundle
 
 from bench import figures, protocol, resolve, results, run, systems
 from bench.figures import canvas
-from ganmut import weights
 from ganmut.datasets.base import Batch
-from ganmut.emotions import EMOTIONS
-from ganmut.extractors import EXTRACTORS
-from ganmut.methods.base import METHODS
-from ganmut.weights import storage
 
 torch.set_num_threads(1)  # toy tensors: more threads only wait for each other
 
@@ -53,25 +48,7 @@ def batch() -> Batch:
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory) -> Path:
     """Untrained editors (one an ablation) and extractors as a bundled set."""
-    root = tmp_path_factory.mktemp("weights")
-    faces = world(2, 0).images.repeat(1, 1, 4, 4)
-    torch.manual_seed(0)
-    for name in (*BENCH_METHODS, "ganmut_rho1"):
-        kind = METHODS[name.partition("_")[0]]
-        method = kind(kind.Config(width=8, blocks=1), EMOTIONS, TOY["size"], training=False)
-        meta = {"ablation_of": "ganmut"} if "_" in name else {"kimg": 0}
-        weights.save(root / "procedural" / name, method, meta, faces)
-    for name in ("emotion", "identity", "units"):
-        network = EXTRACTORS[name](EMOTIONS, TOY["size"])
-        config = {
-            "extractor": name,
-            "version": network.version,
-            "emotions": EMOTIONS,
-            "size": TOY["size"],
-        }
-        folder = root / "procedural" / name
-        storage.write(folder, "extractor", network.state_dict(), config, lambda w: {"x": faces}, "")
-    return root
+    return write_bundle(tmp_path_factory.mktemp("weights"), *BENCH_METHODS, "ganmut_rho1")
 
 
 @pytest.fixture

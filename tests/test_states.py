@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,33 @@ def test_a_changed_setting_is_said(run, caplog):
     assert "kimg 0.048 -> 0.064" in caplog.text and ticks(run) == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["[]", '{"recipe": [], "config": []}', "[" * 100_000, "\0", '{"recipe": {}, "config": {}}'],
+)
+def test_a_recipe_that_is_none_is_named(run, capsys, text):
+    (run.path / "recipe.json").write_text(text)
+    assert main(["train", "resume", str(run.path), "--device=cpu"]) == 2
+    assert str(run.path / "recipe.json") in capsys.readouterr().err
+
+
+def test_memory_that_does_not_suffice_is_said(run, capsys):
+    recipe = run.path / "recipe.json"
+    recipe.write_text(recipe.read_text().replace('"width": 8', '"width": 1000000000000'))
+    assert main(["train", "resume", str(run.path), "--device=cpu"]) == 2
+    assert "memory" in capsys.readouterr().err
+
+
+def test_only_regular_files_are_snapshots(run, caplog):
+    old, new = run.snapshots()
+    for put in (os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)):
+        new.unlink() if new.is_file() else None
+        put(new)
+        assert run.latest().path == old and new.name in caplog.text
+        caplog.clear()
+        os.rmdir(new) if new.is_dir() else new.unlink()
+
+
 @pytest.mark.parametrize("torn", ['{"step": 4', '{"step": 4, "a": {"b": 1}', "\x00\x00"])
 def test_torn_stats_do_not_stop_a_training(run, torn):
     run.snapshots()[-1].unlink()
@@ -163,6 +191,16 @@ def test_the_space_of_all_snapshots_is_required(tmp_path, monkeypatch):
     run = RunDir(loop.train(*settings, tmp_path, device="cpu", progress=False))
     sizes = [path.stat().st_size for path in run.snapshots()]
     assert len(sizes) == KEEP and asked[0] > 0.9 * (KEEP + 1) * sizes[0]
+
+
+def test_folders_without_a_recipe_are_removed(tmp_path):
+    settings = presets.resolve_settings("stargan", "stable", "cpu", **SHORT)
+    killed, other = tmp_path / "00000-stargan-procedural-32", tmp_path / "00001-notes"
+    for folder, name in ((killed, ".recipe.json.0123abcd.tmp"), (other, "thesis.txt")):
+        folder.mkdir()
+        (folder / name).write_text("half")
+    created = RunDir.create(tmp_path, *settings).path
+    assert sorted(tmp_path.iterdir()) == [other, created] and created.name[:5] == "00002"
 
 
 def test_two_trainings_take_two_numbers(tmp_path, monkeypatch):

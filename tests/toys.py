@@ -16,12 +16,15 @@ from bench.features import Extractors
 from bench.ground_truth import GroundTruth
 from bench.protocol import Protocol
 from bench.systems import System
+from ganmut import weights
 from ganmut.codes import ActionUnitSpace, LabelSpace
 from ganmut.datasets import FaceSet
 from ganmut.datasets.base import Batch
 from ganmut.emotions import EMOTIONS, prototype_units
+from ganmut.extractors import EXTRACTORS
 from ganmut.methods.base import METHODS
 from ganmut.training.presets import resolve_settings
+from ganmut.weights import storage
 
 # Methods and trainings ----------------------------------------------------------------------------
 
@@ -218,6 +221,29 @@ TINY = Protocol(
     chart_side=3,
 )
 BENCH_METHODS = ("stargan", "ganmut", "gganmut")
+
+
+def write_bundle(root: Path, *editors: str) -> Path:
+    """Untrained editors (METHOD_... is an ablation) and extractors as the set procedural in a
+    folder, which is returned."""
+    faces = world(2, 0).images.repeat(1, 1, 4, 4)
+    torch.manual_seed(0)
+    for name in editors:
+        kind = METHODS[name.partition("_")[0]]
+        method = kind(kind.Config(width=8, blocks=1), EMOTIONS, TOY["size"], training=False)
+        meta = {"ablation_of": "ganmut"} if "_" in name else {"kimg": 0}
+        weights.save(root / "procedural" / name, method, meta, faces)
+    for name in ("emotion", "identity", "units"):
+        network = EXTRACTORS[name](EMOTIONS, TOY["size"])
+        config = {
+            "extractor": name,
+            "version": network.version,
+            "emotions": EMOTIONS,
+            "size": TOY["size"],
+        }
+        folder = root / "procedural" / name
+        storage.write(folder, "extractor", network.state_dict(), config, lambda w: {"x": faces}, "")
+    return root
 
 
 class ToySource:

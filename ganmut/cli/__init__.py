@@ -26,7 +26,7 @@ from ganmut.cli import (
     train_extractor,
     units,
 )
-from ganmut.errors import describe_os_error
+from ganmut.errors import describe_os_error, first_line, is_memory_error
 
 COMMANDS: dict[str, ModuleType] = {
     "train": train,
@@ -68,6 +68,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return args.run(args)
     except (ValueError, OSError) as error:
         print(f"error: {describe_error(error)}", file=sys.stderr)
+        return 2
+    except (MemoryError, RuntimeError) as error:
+        if not is_memory_error(error):
+            raise
+        print(
+            "error: the memory does not suffice; smaller images, batches or networks need less "
+            f"({first_line(error)})",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt as stop:
         print(

@@ -26,6 +26,7 @@ from ganmut.files import (
     from_line,
     remove_temporaries,
     replaced,
+    require_file,
     sha256,
     to_line,
     write_atomic,
@@ -61,7 +62,7 @@ def cached_array(
     """
     array = cache_root() / f"{key}-{size}.npy"
     shape = (count, 3, size, size)
-    if not array.is_file():
+    if not array.is_file() or not array.with_suffix(".json").is_file():
         _require_disk_space(array.parent, math.prod(shape))
         remove_temporaries(array.parent)
     try:
@@ -99,10 +100,10 @@ def stored_array(
 def _read_facts(path: Path) -> dict[str, Any] | None:
     """The facts beside an array whose checksum they hold; None where it has to be made."""
     try:
-        facts = from_line(path.with_suffix(".json").read_text(encoding="utf-8"))
+        facts = from_line(require_file(path.with_suffix(".json")).read_text(encoding="utf-8"))
         if "sha256" not in facts:  # of an earlier version
             return None
-        if facts.pop("sha256") != sha256(path):
+        if facts.pop("sha256") != sha256(require_file(path)):
             raise Damaged("its checksum differs")
     except FileNotFoundError:
         return None

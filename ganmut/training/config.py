@@ -74,7 +74,7 @@ def from_json(text: str) -> tuple[Recipe, Config]:
         recipe = Recipe(**settings | {"data": legacy.read_data_spec(settings["data"])})
         kind = METHODS[recipe.method].Config
         return recipe, kind(**legacy.read_config(both["config"], kind.names()))
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"not a recipe.json of this version ({error})") from None
 
 

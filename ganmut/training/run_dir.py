@@ -76,6 +76,7 @@ class RunDir:
         root = Path(root)
         try:
             root.mkdir(parents=True, exist_ok=True)
+            _remove_empty(root)
             run = cls(_next_folder(root, recipe))
             write_atomic(run.path / "recipe.json", to_json(recipe, config))
         except OSError as error:
@@ -167,6 +168,15 @@ class RunDir:
                 "from the first step"
             )
         return None
+
+
+def _remove_empty(root: Path) -> None:
+    """Removes run directories of trainings that were killed before recipe.json was written."""
+    for path in root.glob("[0-9][0-9][0-9][0-9][0-9]-*"):
+        if path.is_dir() and not (path / "recipe.json").exists():
+            remove_temporaries(path)
+            with contextlib.suppress(OSError):  # not empty: of somebody else
+                path.rmdir()
 
 
 def _next_folder(root: Path, recipe: Recipe) -> Path:

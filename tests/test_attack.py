@@ -1,0 +1,49 @@
+"""The attacks: every part is found, and the report notices each kind of fault."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from attack import base
+
+PARTS = sorted(p.stem for p in Path(base.__file__).parent.glob("*.py"))
+
+
+def fail() -> None:
+    raise RuntimeError("broken")
+
+
+def grow() -> None:
+    held = bytearray(400 << 20)
+    held[:: 1 << 12] = b"x" * len(held[:: 1 << 12])
+
+
+@pytest.mark.parametrize(
+    ("program", "kind"),
+    [
+        (fail, "traceback"),
+        (grow, "memory"),
+        (lambda: os.kill(os.getpid(), signal.SIGBUS), "signal"),
+        (lambda: time.sleep(5), "hang"),
+        (lambda: 2, ""),
+    ],
+)
+def test_each_kind_of_fault_is_noticed(program, kind, monkeypatch):
+    monkeypatch.setattr(base, "HANG", 0.5)
+    report = base.Report(rest=base.run(lambda: 0).peak, part="part")
+    report.add("case", base.run(program, limit=0.6))
+    assert [fault[2] for fault in report.faults] == ([kind] if kind else [])
+    assert report.cases == {"part": 1} and report.table().startswith("part")
+    report.add("case", base.run(lambda: 0), "all work")
+    assert report.faults[-1][2:] == ("lost", "all work")
+
+
+@pytest.mark.parametrize("name", [name for name in PARTS if name not in ("__init__", "__main__")])
+def test_each_part_is_one_file(name):
+    module = importlib.import_module(f"attack.{name}")
+    assert module.__doc__ and (name == "base" or callable(module.attack))
