@@ -28,7 +28,7 @@ def grow() -> None:
     [
         (fail, "traceback"),
         (grow, "memory"),
-        (lambda: os.kill(os.getpid(), signal.SIGBUS), "signal"),
+        (lambda: os.kill(os.getpid(), signal.SIGKILL), "signal"),
         (lambda: time.sleep(5), "hang"),
         (lambda: 2, ""),
     ],

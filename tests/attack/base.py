@@ -51,6 +51,8 @@ def run(program: Callable[[], int | None], limit: float = 3 * HANG) -> Outcome:
 def _run_child(program: Callable[[], int | None], output: int) -> None:
     os.dup2(output, 1)
     os.dup2(output, 2)
+    # New objects: those of this process may hold text of its parent, or be a test's.
+    sys.stdout, sys.stderr = map(os.fdopen, (1, 2), "ww")
     status = 1
     try:
         status = program() or 0
