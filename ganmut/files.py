@@ -225,13 +225,14 @@ def read_lines(path: str | Path) -> tuple[list[dict[str, Any]], list[int]]:
 
 
 def trim_lines(path: str | Path, step: int) -> None:
-    """Removes the records after `step` from a log of steps, where there is one: what is resumed
-    there writes them again."""
-    if not Path(path).is_file():
-        return
+    """Removes the records after `step` from a log of steps: what is resumed there writes them
+    again. Logs a warning where the log does not reach that step."""
     records, _ = read_lines(path)
     before = [record for record in records if record.get("step", step + 1) <= step]
-    write_atomic(path, "".join(map(to_line, before)))
+    if step and not any(record["step"] == step for record in before):
+        log.warning("%s does not reach step %d: earlier records are lost", path, step)
+    if Path(path).is_file():
+        write_atomic(path, "".join(map(to_line, before)))
 
 
 # Checksums ----------------------------------------------------------------------------------------

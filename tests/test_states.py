@@ -140,6 +140,12 @@ def test_torn_stats_do_not_stop_a_training(run, torn):
     assert ticks(run) == [1, 2, 3]
 
 
+def test_lost_stats_are_said(run, caplog):
+    (run.path / "stats.jsonl").write_text("")
+    resume(run)
+    assert str(run.path / "stats.jsonl") in caplog.text and ticks(run) == []
+
+
 def test_numbers_that_are_not_finite_become_null(run):
     run.log({"step": 9, "d/adv": float("nan")})
     assert files.read_lines(run.path / "stats.jsonl")[0][-1] == {"step": 9, "d/adv": None}

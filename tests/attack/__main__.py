@@ -15,7 +15,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # forked processes must not inher
 
 HERE = Path(__file__).parent
 PARTS = sorted(m.name for m in pkgutil.iter_modules([str(HERE)]) if m.name[0] != "_")
-PARTS.remove("base")
+SHARED = {"base", "programs"}
+PARTS = [name for name in PARTS if name not in SHARED]
 
 
 def main(words: list[str] | None = None) -> int:

@@ -9,11 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from attack.base import Outcome, Report, run
+from attack.programs import OPTIONS, tensors
 
-OPTIONS = [
-    "--size=32", "--width=8", "--blocks=1", "--d-width=8", "--d-layers=4", "--batch=16",
-    "--faces=32", "--kimg=0.048", "--kimg-per-tick=0.016", "--device=cpu",
-]  # fmt: skip
 Tamper = Callable[[Path], None]
 
 
@@ -137,11 +134,6 @@ def resume(path: Path) -> Outcome:
     from ganmut.cli import main
 
     return run(lambda: main(["train", "resume", str(path), "--device=cpu"]))
-
-
-def tensors(path: Path) -> bytes:
-    """The tensors of a trained weight."""
-    return (path / "weights" / "generator.safetensors").read_bytes()
 
 
 def attack(report: Report, folder: Path) -> None:

@@ -1,0 +1,109 @@
+"""The programs that parts kill and whose files they tamper with, and what each of them made."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from skimage import data as samples
+from toys import TINY, ToySource, write_bundle
+
+from bench import protocol, resolve, results
+from bench import run as bench
+from ganmut import files, images
+from ganmut.cli import main
+
+OPTIONS = [
+    "--size=32", "--width=8", "--blocks=1", "--d-width=8", "--d-layers=4", "--batch=16",
+    "--faces=32", "--kimg=0.048", "--kimg-per-tick=0.016", "--device=cpu",
+]  # fmt: skip
+Program = Callable[[Path], int | None]
+
+
+def train(folder: Path) -> int:
+    """A training of three ticks; goes on where there is one."""
+    for path in folder.glob("*/recipe.json"):
+        return main(["train", "resume", str(path.parent), "--device=cpu"])
+    return main(["train", "stargan", *OPTIONS, f"--out={folder}"])
+
+
+def measure(folder: Path) -> int:
+    """A bench of one editor on toy faces."""
+    os.environ["GANMUT_WEIGHTS"] = str(folder.parent / "weights")
+    resolve.open_source = lambda spec: ToySource()
+    protocol.PROTOCOLS["tiny"] = TINY
+    where = ["--out", str(folder / "out"), "--cache", str(folder / "cache"), "--device", "cpu"]
+    what = ["--methods", "stargan", "--metrics", "accuracy,identity_distance,fed", "--no-figures"]
+    return bench.main(["--protocol", "tiny", *what, *where])
+
+
+def edit(folder: Path) -> int:
+    """An edit of a folder of pictures."""
+    weight = str(folder.parent / "weights" / "procedural" / "stargan")
+    source, out = str(folder.parent / "pictures"), str(folder / "out")
+    return main(["edit", source, "--weights", weight, "--emotion", "happy", "--out", out])
+
+
+def align(folder: Path) -> int:
+    """The aligned faces of a folder of pictures."""
+    return main(["align", str(folder.parent / "pictures"), "--out", str(folder / "out")])
+
+
+def tensors(path: Path) -> bytes:
+    """The tensors of a trained weight."""
+    return (path / "weights" / "generator.safetensors").read_bytes()
+
+
+def left_over(folder: Path) -> list[str]:
+    """Temporaries and locks, which no finished program leaves."""
+    return [path.name for path in folder.rglob(".*")]
+
+
+def pictures(folder: Path) -> dict[str, bytes]:
+    """The edited or aligned pictures of a folder and their records, in their order."""
+    found = {path.name: path.read_bytes() for path in sorted((folder / "out").glob("*.png"))}
+    for log in (folder / "out").glob("faces.jsonl"):
+        records, invalid = files.read_lines(log)
+        found["log"] = repr([(Path(r["file"]).name, r["box"]) for r in records] + invalid).encode()
+    for log in (folder / "out").glob("metadata.jsonl"):
+        found["log"] = log.read_bytes()
+    return found
+
+
+def trained(folder: Path) -> dict[str, bytes]:
+    """The weights of a training, and the steps in its log."""
+    (run_folder,) = folder.glob("*/recipe.json")
+    records, invalid = files.read_lines(run_folder.parent / "stats.jsonl")
+    steps = [record["step"] for record in records]
+    return {"weights": tensors(run_folder.parent), "steps": repr((steps, invalid)).encode()}
+
+
+def measured(folder: Path) -> dict[str, bytes]:
+    """The newest value of each cell of a bench."""
+    records = results.read(folder / "out")
+    cells = {f"{r['row']} {r['metric']}": r["value"] for r in records if r["kind"] == "score"}
+    return {name: repr(value).encode() for name, value in cells.items()}
+
+
+def prepare(folder: Path) -> None:
+    """Writes the weights and pictures that the programs read, beside the folders of their cases."""
+    write_bundle(folder / "weights", "stargan")
+    for number in range(4):
+        face = samples.astronaut()[:260, 110 + number : 370 + number]
+        images.write_png(folder / "pictures" / f"{number}.png", face)
+
+
+def start(program: Program, folder: Path) -> int | None:
+    """Runs a program with a cache of faces of its own."""
+    os.environ["GANMUT_CACHE"] = str(folder / "faces")
+    return program(folder)
+
+
+# Each program, and what it made: name -> bytes.
+PROGRAMS: list[tuple[Program, Callable[[Path], dict[str, bytes]]]] = [
+    (train, trained),
+    (measure, measured),
+    (edit, pictures),
+    (align, pictures),
+]
