@@ -351,3 +351,17 @@ def _exchange(one: Path, other: Path) -> None:
         os.replace(old, other)
         raise
     os.replace(old, one)
+
+
+# Files that stand in for others -------------------------------------------------------------------
+
+STAND_IN_BYTES = 512  # the start of a file that `describe_stand_in` needs
+
+
+def describe_stand_in(start: bytes) -> str:
+    """What a file is that was saved in the place of another, and the remedy; "" for others."""
+    if start.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer, not the file; run `git lfs pull`"
+    if re.match(rb"\s*<(!doctype|html|\?xml|head|body)", start, re.I):
+        return "a web page, not the file; download it again with the page's download button"
+    return ""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -14,8 +15,16 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ganmut.expression.landmark_data import CONTROLS, POINTS, SIZE
+from ganmut.networks.config import Settings
 from ganmut.weights import bundled_root
-from ganmut.weights.storage import Weights, fill_module, read, write
+from ganmut.weights.storage import (
+    BadWeights,
+    Weights,
+    build_module,
+    parse_settings,
+    read,
+    write,
+)
 
 WEIGHT = "photos/landmarks"
 
@@ -23,6 +32,17 @@ WEIGHT = "photos/landmarks"
 # move (lips, lids, brows) and from the rest of the mesh.
 SAMPLED = 96
 COMPONENTS = 96  # principal components of the landmarks that the expression is read from
+
+
+@dataclass(frozen=True)
+class Shape(Settings):
+    """The sizes of the network, as its config.json holds them."""
+
+    width: int
+    hidden: int
+    rank: int
+
+    LIMITS: ClassVar = {"width": (1, 256), "hidden": (1, 4096), "rank": (1, 1024)}
 
 
 class LandmarkNet(nn.Module):
@@ -195,9 +215,11 @@ def save_landmark_net(
 
 def build_landmark_net(weights: Weights) -> LandmarkNet:
     """The network of a checked weight, ready to use; raises BadWeights where it does not fit."""
-    shape = {name: weights.config[name] for name in ("width", "hidden", "rank")}
-    network = LandmarkNet(**shape, folded=True)
-    fill_module(network, weights)
+    given = {name: v for name, v in weights.config.items() if name in Shape.names()}
+    shape = dataclasses.asdict(parse_settings(Shape, given, weights.folder / "config.json"))
+    network = build_module(lambda: LandmarkNet(**shape, folded=True), weights, lambda built: built)
+    if not 0 <= int(network.sampled.min()) <= int(network.sampled.max()) < POINTS:
+        raise BadWeights(f"{weights.path}: the tensor 'sampled' names points beyond {POINTS}")
     return network.eval().requires_grad_(False)
 
 

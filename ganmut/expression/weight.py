@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from skimage import data as samples
@@ -16,16 +17,35 @@ from ganmut.expression.landmark_data import SIZE
 from ganmut.expression.method import ExpressionMethod
 from ganmut.expression.model import ExpressionModel
 from ganmut.expression.point_set import POINT_SETS
+from ganmut.networks.config import Settings
 from ganmut.weights import bundled_root
 from ganmut.weights.card import front_matter, table
 from ganmut.weights.editors import FITTED
-from ganmut.weights.storage import BadWeights, Weights, fill_module, read, write
+from ganmut.weights.storage import (
+    BadWeights,
+    Weights,
+    build_module,
+    parse_settings,
+    read,
+    require,
+    write,
+)
 
 WEIGHT = "photos/expression"
 NOTE = (
     "Trained on muxspace/facial_expressions (Apache-2.0 repository; press photographs and film "
     "stills whose rights its compilers cannot clear): for research use."
 )
+
+
+@dataclass(frozen=True)
+class Shape(Settings):
+    """The entry `config` of the weight: the set of landmarks and the names of the controls."""
+
+    points: str
+    controls: tuple[str, ...]
+
+    ALLOWED: ClassVar = {"points": tuple(POINT_SETS)}
 
 
 def save_expression_model(
@@ -70,15 +90,18 @@ def astronaut_crop() -> Tensor:
 def build_expression_model(weights: Weights) -> ExpressionModel:
     """The model of a checked weight; raises BadWeights where it does not fit."""
     config = weights.config
-    built = config.get("config") or {}
-    if config.get("method") != ExpressionMethod.name or built.get("points") not in POINT_SETS:
+    if config.get("method") != ExpressionMethod.name:
         raise BadWeights(f"{weights.folder} holds no expression model")
-    model = ExpressionModel(
-        tuple(config["emotions"][1:]), tuple(built["controls"]), POINT_SETS[built["points"]]
-    )
+    require(weights, "emotions", "config")
+    built = parse_settings(Shape, config["config"], weights.folder / "config.json")
     tensors = {name: tensor.float() for name, tensor in weights.tensors.items()}
-    fill_module(model, Weights(tensors, config, weights.folder))
-    return model
+    return build_module(
+        lambda: ExpressionModel(
+            tuple(config["emotions"][1:]), built.controls, POINT_SETS[built.points]
+        ),
+        Weights(tensors, config, weights.folder),
+        lambda model: model,
+    )
 
 
 @FITTED.register(ExpressionMethod.name)

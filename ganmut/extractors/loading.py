@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -12,17 +11,6 @@ from ganmut import weights
 from ganmut.extractors.base import EXTRACTORS, MEMORY_FORMAT, Extractor
 from ganmut.extractors.onnx_file import open_onnx
 from ganmut.weights import storage
-
-
-def build(config: dict[str, Any]) -> Extractor:
-    """The extractor of a config.json, with initial parameters; raises BadWeights for missing
-    keys."""
-    missing = [name for name in ("extractor", "emotions", "size") if name not in config]
-    if missing:
-        raise storage.BadWeights(f"config.json lacks {', '.join(missing)}; {storage.REMEDY}")
-    kind = EXTRACTORS[config["extractor"]]
-    with torch.random.fork_rng([]):  # keeps the caller's random state
-        return kind(tuple(config["emotions"]), config["size"])
 
 
 def load(spec: str | Path, device: torch.device | str | None = None) -> Extractor:
@@ -40,14 +28,18 @@ def load(spec: str | Path, device: torch.device | str | None = None) -> Extracto
 
 def restore(written: storage.Weights, device: torch.device | str | None = None) -> Extractor:
     """The frozen extractor of a weight folder; raises BadWeights for another version."""
-    extractor = build(written.config)
-    if (version := written.config.get("version")) != extractor.version:
+    storage.require(written, "extractor", "emotions", "size")
+    config = written.config
+    kind = EXTRACTORS[config["extractor"]]
+    if (version := config.get("version")) != kind.version:
         raise storage.BadWeights(
-            f"{written.folder} holds version {version} of {extractor.name}, "
-            f"this ganmut has version {extractor.version}; train it again"
+            f"{written.folder} holds version {version} of {kind.name}, "
+            f"this ganmut has version {kind.version}; train it again"
         )
-    storage.fill_module(extractor, written)
-    extractor.config, extractor.sha256 = written.config, written.config["sha256"]
+    extractor: Extractor = storage.build_module(
+        lambda: kind(tuple(config["emotions"]), config["size"]), written, lambda built: built
+    )
+    extractor.config, extractor.sha256 = config, config["sha256"]
     target = hardware.select_device(None if device is None else str(device))
     extractor.eval().requires_grad_(False).to(target)
     extractor.to(memory_format=MEMORY_FORMAT)  # type: ignore[call-overload] # torch omits it
@@ -56,7 +48,9 @@ def restore(written: storage.Weights, device: torch.device | str | None = None) 
 
 def verify(folder: str | Path) -> float:
     """Largest difference between the golden features and outputs and those computed on the CPU."""
-    golden = storage.read_golden(folder)
+    golden = storage.read_golden(folder, "faces", "features", "outputs")
     computed = restore(storage.read(folder, "extractor"), "cpu")(golden["faces"])
     pairs = ((computed.features, golden["features"]), (computed.outputs, golden["outputs"]))
+    if any(a.shape != b.shape for a, b in pairs):
+        raise storage.BadWeights(f"{folder}: its golden tensors are not those of its network")
     return max(float((a - b).abs().max()) for a, b in pairs)

@@ -44,6 +44,7 @@ class LossConfig(Settings):
     penalty_interval: int = setting(1, "discriminator steps per gradient penalty")
 
     ALLOWED: ClassVar = {"adversarial": ("wgan_gp", "nonsaturating")}
+    LIMITS: ClassVar = {"g_interval": (1, 1e6), "penalty_interval": (1, 1e6)}
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class HeadConfig(Settings):
     )
 
     SHARES: ClassVar = ("head_cutout",)
+    LIMITS: ClassVar = {"head_augment": (0, 3)}
 
 
 @dataclass(frozen=True)

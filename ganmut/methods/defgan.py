@@ -67,6 +67,7 @@ class Config(base_action_units.Config):
         "procedural/identity", "weight folder of the identity extractor of lambda_face"
     )
 
+    LIMITS: ClassVar = {"deformer_share": (0, 4)}
     ALLOWED: ClassVar = {"flow": ("residual", "integral")}
 
 

@@ -55,6 +55,8 @@ class Config(base_action_units.Config):
         0, "generator steps of saturated attention after which lambda_A grows by half; 0: never"
     )
 
+    SHARES: ClassVar = ("attention_rise",)
+
 
 @METHODS.register("ganimation")
 class GANimation(base_action_units.ActionUnitMethod):

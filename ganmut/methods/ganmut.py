@@ -47,6 +47,7 @@ class Config(base.Config, base.ClassifierConfig):
     )
 
     ALLOWED: ClassVar = Generator.OUTPUTS
+    SHARES: ClassVar = ("random_share",)
 
 
 @dataclass(frozen=True)

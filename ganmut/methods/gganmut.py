@@ -51,6 +51,7 @@ class Config(base.Config, base.ClassifierConfig):
     lr_scale_gamut: float = setting(1.0, "factor on the learning rate of modes and covariances")
 
     ALLOWED: ClassVar = Generator.OUTPUTS
+    SHARES: ClassVar = ("mode_share",)
 
 
 @dataclass(frozen=True)

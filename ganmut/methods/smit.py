@@ -63,6 +63,7 @@ class Config(NetworkConfig, base.LossConfig, base.HeadConfig):
     )
     lambda_idt: float = setting(10.0, "weight of the identity loss: a face under its own emotion")
 
+    LIMITS: ClassVar = {"latent": (1, 1024), "scales": (1, 8)}
     ALLOWED: ClassVar = {"adversarial": ("relativistic_hinge", "nonsaturating", "wgan_gp")}
 
 

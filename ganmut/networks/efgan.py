@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -32,10 +32,7 @@ class CascadeConfig(TrunkConfig):
     refiner_share: float = setting(1.0, "width of the refiner, as a share of width")
     spectral: bool = setting(True, "spectral norm on all but the output layers (supplement)")
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.stages < 1:
-            raise ValueError(f"stages must be at least 1, got {self.stages}")
+    LIMITS: ClassVar = {"stages": (1, 16), "local_share": (0, 4), "refiner_share": (0, 4)}
 
 
 def boxes(size: int) -> dict[str, Box]:

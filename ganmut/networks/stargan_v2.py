@@ -44,6 +44,12 @@ class StyleConfig(NetworkConfig):
     )
 
     ALLOWED: ClassVar = {"output": ("linear", "residual"), "pool": ("average", "max")}
+    LIMITS: ClassVar = {
+        "max_channels": (1, 4096),
+        "latent": (1, 1024),
+        "style": (1, 1024),
+        "hidden": (1, 4096),
+    }
 
 
 class Block(nn.Module):

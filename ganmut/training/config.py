@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ganmut import legacy
+from ganmut.errors import ParameterError, first_line
 from ganmut.methods.base import METHODS, Config
 from ganmut.networks.config import Settings, setting
 
@@ -46,18 +47,26 @@ class Recipe(Settings):
     )
 
     ALLOWED: ClassVar = {"dtype": ("auto", "bf16", "fp32")}
-    SHARES: ClassVar = ("lr_decay_fraction",)
+    SHARES: ClassVar = ("lr_decay_fraction", "beta1", "beta2", "ema_decay")
+    LIMITS: ClassVar = {
+        "size": (8, 1024),
+        "batch": (1, 65536),
+        "faces": (0, 1e9),
+        "lr_g": (0, 1),
+        "lr_d": (0, 1),
+        "augment": (0, 3),
+        "seed": (0, 2**63 - 1),
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()
         METHODS[self.method]  # raises UnknownNameError
-        for name in ("size", "batch", "kimg", "kimg_per_tick", "lr_g", "lr_d"):
+        for name in ("kimg", "kimg_per_tick", "lr_g", "lr_d"):
             if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
-        if not 0 <= self.augment <= 3:
-            raise ValueError(f"augment must be in 0..3, got {self.augment}")
-        if not 0 <= self.ema_decay < 1:
-            raise ValueError(f"ema_decay must be in 0..1 and below 1, got {self.ema_decay}")
+                raise ParameterError(name, f"{name} must be above 0, got {getattr(self, name)}")
+        for name in ("beta1", "beta2", "ema_decay"):
+            if getattr(self, name) == 1:
+                raise ParameterError(name, f"{name} must be below 1, got {getattr(self, name)}")
 
 
 def to_json(recipe: Recipe, config: Config) -> str:
@@ -71,11 +80,13 @@ def from_json(text: str) -> tuple[Recipe, Config]:
     try:
         both = json.loads(text)
         settings = legacy.read("recipe", both["recipe"])
-        recipe = Recipe(**settings | {"data": legacy.read_data_spec(settings["data"])})
+        settings["data"] = legacy.read_data_spec(settings["data"])
+        recipe = Recipe.parse(settings)
         kind = METHODS[recipe.method].Config
-        return recipe, kind(**legacy.read_config(both["config"], kind.names()))
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"not a recipe.json of this version ({error})") from None
+        return recipe, kind.parse(legacy.read_config(both["config"], kind.names()))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else first_line(error)
+        raise ValueError(f"not a recipe.json of this version ({reason})") from None
 
 
 def settings_hash(recipe: Recipe, config: Config) -> str:

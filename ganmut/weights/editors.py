@@ -12,7 +12,7 @@ from torch import Tensor
 from ganmut import device as hardware
 from ganmut import legacy
 from ganmut.datasets.base import CROP
-from ganmut.editor import Editor
+from ganmut.editor import MAX_CROP, Editor
 from ganmut.methods.base import METHODS, Method
 from ganmut.registry import Registry
 from ganmut.weights.card import editor_card
@@ -21,9 +21,11 @@ from ganmut.weights.storage import (
     REMEDY,
     BadWeights,
     Weights,
-    fill_module,
+    build_module,
+    parse_settings,
     read,
     read_golden,
+    require,
     write,
 )
 
@@ -57,27 +59,18 @@ def build_method(weights: Weights) -> Method:
     config.json says what is built; raises BadWeights where its settings or the tensors do not fit.
     """
     path, config = weights.folder / "config.json", weights.config
-    missing = [name for name in ("method", "emotions", "size", "config") if name not in config]
-    if missing:
-        raise BadWeights(f"{path} lacks {', '.join(missing)}; {REMEDY}")
+    require(weights, "method", "emotions", "size", "config")
     if config["method"] not in METHODS and config["method"] in FITTED:
         return FITTED[config["method"]](weights)
     kind: type[Method] = METHODS[config["method"]]
-    known = {field.name for field in dataclasses.fields(kind.Config)}
-    given = legacy.read_config(config["config"], known)
-    if unknown := sorted(given.keys() - known):
-        raise BadWeights(
-            f"{path}: {unknown[0]!r} is not a setting of {kind.name}; "
-            "it was written by another version of ganmut"
-        )
-    settings: dict[str, Any] = {
-        name: tuple(v) if isinstance(v, list) else v for name, v in given.items()
-    }
+    given = legacy.read_config(config["config"], kind.Config.names())
+    settings = parse_settings(kind.Config, given, path)
     emotions = tuple(config["emotions"])
-    with torch.random.fork_rng([]):  # initialisation must not advance the caller's random state
-        method = kind(kind.Config(**settings), emotions, config["size"], training=False)
-    fill_module(method.G, weights)
-    return method
+    return build_module(
+        lambda: kind(settings, emotions, config["size"], training=False),
+        weights,
+        lambda method: method.G,
+    )
 
 
 def save(
@@ -121,11 +114,21 @@ def save(
 
 
 def verify(folder: str | Path) -> float:
-    """Largest absolute difference, in grey levels, between the golden edits and edits made here."""
-    golden = read_golden(folder)
+    """Largest absolute difference, in grey levels, between the golden edits and edits made here.
+    Raises BadWeights, also for golden tensors that no editor can have made."""
+    golden = read_golden(folder, "faces", "rows", "codes", "edited")
     editor = build_editor(read(folder, "editor"), "cpu")
-    here = _edit_rows(editor, golden["faces"], golden["rows"], golden["codes"])
-    return float((here.int() - golden["edited"].int()).abs().max())
+    faces, rows, codes, edited = (golden[name] for name in ("faces", "rows", "codes", "edited"))
+    square = faces.dim() == 4 and faces.shape[1] == 3 and max(faces.shape[2:]) <= MAX_CROP
+    fits = square and faces.dtype == edited.dtype == torch.uint8 and rows.dtype == torch.int64
+    fits = fits and rows.dim() == 1 and len(rows) == len(codes) == len(edited) > 0
+    fits = fits and 0 <= int(rows.min()) <= int(rows.max()) < len(faces)
+    if not fits or codes.shape[1:] != (editor.space.dim,):
+        raise BadWeights(f"{folder}: its golden tensors are not those of an editor; {REMEDY}")
+    here = _edit_rows(editor, faces, rows, codes)
+    if here.shape != edited.shape:
+        raise BadWeights(f"{folder}: its golden edits have another size than its edits; {REMEDY}")
+    return float((here.int() - edited.int()).abs().max())
 
 
 def _edit_rows(editor: Editor, faces: Tensor, rows: Tensor, codes: Tensor) -> Tensor:

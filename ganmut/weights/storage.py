@@ -11,20 +11,25 @@ Nothing is unpickled: tensors are safetensors, the rest is JSON.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import re
-from collections.abc import Callable
+import stat
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from ganmut.files import replaced_folder, write_atomic
+from ganmut.errors import ParameterError, first_line
+from ganmut.files import STAND_IN_BYTES, describe_stand_in, replaced_folder, write_atomic
+from ganmut.networks.config import Settings
+from ganmut.weights.schema import Facts
 
 FORMAT = 1
 FILES = {"editor": "generator.safetensors", "extractor": "network.safetensors"}
@@ -34,6 +39,14 @@ MAX_PART_BYTES = 6_200_000
 # Tensors with fewer elements stay float32: norms, biases and learned codes take little space.
 HALF_MIN_ELEMENTS = 1024
 REMEDY = "fetch it again or train it again"
+# Bytes that are read of files from strangers; the largest published generator has 245 MB.
+MAX_CONFIG_BYTES, MAX_GOLDEN_BYTES, MAX_TENSOR_BYTES = 1_000_000, 64_000_000, 2_000_000_000
+CHUNK_BYTES = 1 << 20
+DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.uint8)
+PART_TEXTS = ("file", "sha256")
+
+Built = TypeVar("Built")
+Checked = TypeVar("Checked", bound=Settings)
 
 
 class BadWeights(ValueError):
@@ -66,39 +79,72 @@ def _parts(config: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:
-    """config.json of a weight folder, its format and kind checked; raises BadWeights."""
+    """config.json of a weight folder, its entries checked; raises BadWeights."""
     path = Path(folder) / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BadWeights(f"{path} is missing: not a weight folder; {REMEDY}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise BadWeights(f"{path} is not valid JSON ({error}); {REMEDY}") from None
-    found = config.get("format") if isinstance(config, dict) else None
-    if found != FORMAT:
+    config = parse_json(read_start(path, MAX_CONFIG_BYTES), path)
+    found = config.get("format")
+    if found != FORMAT or type(found) is not int:
         raise BadWeights(
             f"{path} has format {found!r}, this version reads {FORMAT}; update ganmut or {REMEDY}"
         )
-    if config.get("kind") not in FILES:
+    if config.get("kind") not in tuple(FILES):
         raise BadWeights(
             f"{path} has kind {config.get('kind')!r}, expected one of {', '.join(FILES)}"
         )
+    parse_settings(Facts, {k: v for k, v in config.items() if k in Facts.names()}, path)
     stem = FILES[config["kind"]].removesuffix(".safetensors")
-    try:  # a part is a file of this folder: no path may lead out of it
-        valid = all(
-            re.fullmatch(rf"{stem}[-\w]*\.safetensors", name) for name in tensor_files(config)
-        )
-    except (TypeError, KeyError):
-        valid = False
-    if not valid:
+    parts = _parts(config)
+    # A part is a file of this folder: no path may lead out of it.
+    if not isinstance(parts, list) or not all(_is_part(part, stem) for part in parts):
         raise BadWeights(f"{path} has an invalid list of parts; {REMEDY}")
     return config
+
+
+def _is_part(part: Any, stem: str) -> bool:
+    if not isinstance(part, dict) or not all(isinstance(part.get(k), str) for k in PART_TEXTS):
+        return False
+    name, size = part["file"], part.get("bytes")
+    return bool(re.fullmatch(rf"{stem}[-\w]*\.safetensors", name)) and type(size) is int
+
+
+def parse_json(text: bytes, path: Path) -> dict[str, Any]:
+    """The JSON object of a file's content; raises BadWeights for anything else, NaN included."""
+    if stand_in := describe_stand_in(text):
+        raise BadWeights(f"{path} is {stand_in}")
+    try:
+        found = json.loads(text.decode("utf-8"), parse_constant=_refuse_constant)
+    except RecursionError:
+        raise BadWeights(
+            f"{path} is not valid JSON (its brackets are too deep); {REMEDY}"
+        ) from None
+    except ValueError as error:  # also a whole number with thousands of digits
+        reason = first_line(error)
+        raise BadWeights(f"{path} is not valid JSON ({reason}); {REMEDY}") from None
+    if not isinstance(found, dict):
+        raise BadWeights(f"{path} is not valid JSON (no object); {REMEDY}")
+    return found
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number")
+
+
+def parse_settings(kind: type[Checked], values: Any, path: Path) -> Checked:
+    """The settings of a JSON object of a weight folder; raises BadWeights for a name that is no
+    field of them and for a value of another type or outside its limits."""
+    try:
+        return kind.parse(values)
+    except ParameterError as error:
+        raise BadWeights(
+            f"{path}: {error}; it was damaged, or written by another version of ganmut"
+        ) from None
 
 
 def read(folder: str | Path, kind: str | None = None) -> Weights:
     """The checked weight of a folder; raises BadWeights for a damaged file, a wrong hash or kind.
 
-    kind: "editor", "extractor", or None for any.
+    kind: "editor", "extractor", or None for any. Sizes are compared before a file is read, and
+    hashes before its tensors are.
     """
     folder = Path(folder)
     config = read_config(folder)
@@ -106,54 +152,122 @@ def read(folder: str | Path, kind: str | None = None) -> Weights:
         raise BadWeights(
             f"{folder} holds an {config['kind']}, not an {kind}; give the folder of an {kind}"
         )
-    tensors: dict[str, Tensor] = {}
+    parts, total = _parts(config), 0
+    for part in parts:
+        total += _check_size(folder / part["file"], part["bytes"])
+        if total > MAX_TENSOR_BYTES:
+            raise BadWeights(
+                f"{folder} has tensors of more than {MAX_TENSOR_BYTES:,} bytes, which no method has"
+            )
     whole = hashlib.sha256()
-    for part in _parts(config):
-        data = _bytes(folder / part["file"], part.get("sha256"), part.get("bytes"))
-        whole.update(data)
-        tensors |= _tensors(folder / part["file"], data)
-    if whole.hexdigest() != config.get("sha256"):
+    for part in parts:
+        _check_hash(folder / part["file"], part["sha256"], whole)
+    if whole.hexdigest() != config["sha256"]:
         raise BadWeights(
             f"{folder / 'config.json'} lists parts that do not match: their sha256 is "
-            f"{whole.hexdigest()[:12]}, expected {str(config.get('sha256'))[:12]}; {REMEDY}"
+            f"{whole.hexdigest()[:12]}, expected {config['sha256'][:12]}; {REMEDY}"
         )
+    tensors: dict[str, Tensor] = {}
+    for part in parts:
+        tensors |= _tensors(folder / part["file"])
     return Weights(tensors, config, folder)
 
 
-def read_golden(folder: str | Path) -> dict[str, Tensor]:
-    """The golden tensors of a weight folder, by name; raises BadWeights."""
+def require(weights: Weights, *names: str) -> None:
+    """Raises BadWeights where config.json lacks one of these entries."""
+    if missing := [name for name in names if weights.config.get(name) is None]:
+        path = weights.folder / "config.json"
+        raise BadWeights(f"{path} lacks {', '.join(missing)}; {REMEDY}")
+
+
+def read_golden(folder: str | Path, *names: str) -> dict[str, Tensor]:
+    """The golden tensors of a weight folder, by name; raises BadWeights, also where one of `names`
+    is missing."""
     path = Path(folder) / "golden.safetensors"
-    return _tensors(path, _bytes(path))
+    read_start(path, MAX_GOLDEN_BYTES)
+    found = _tensors(path)
+    if missing := [name for name in names if name not in found]:
+        raise BadWeights(f"{path} lacks the tensor {missing[0]!r}; {REMEDY}")
+    return found
 
 
-def _bytes(path: Path, expected: str | None = "", length: int | None = None) -> bytes:
-    if not path.is_file():
-        raise BadWeights(f"{path} is missing; {REMEDY}")
-    data = path.read_bytes()
-    if data.startswith(b"version https://git-lfs"):
-        raise BadWeights(f"{path} is a Git LFS pointer, not the file; run `git lfs pull`")
-    if length is not None and len(data) < length:
-        raise BadWeights(f"{path} is truncated: {len(data):,} of {length:,} bytes; {REMEDY}")
-    found = hashlib.sha256(data).hexdigest()
-    if expected != "" and found != expected:
-        raise BadWeights(
-            f"{path} was altered: its sha256 is {found[:12]}, "
-            f"config.json says {str(expected)[:12]}; {REMEDY}"
-        )
-    return data
+def read_start(path: Path, most: int) -> bytes:
+    """The bytes of a file that has at most `most`; raises BadWeights for a larger one, and for one
+    that is missing or no file."""
+    size = _size(path)
+    if size > most:
+        raise BadWeights(f"{path} has {size:,} bytes, at most {most:,} are expected; {REMEDY}")
+    return path.read_bytes()
 
 
-def _tensors(path: Path, data: bytes) -> dict[str, Tensor]:
+def _size(path: Path) -> int:
     try:
-        return safetensors.torch.load(data)
-    except SafetensorError as error:
-        raise BadWeights(f"{path} is not a readable safetensors file ({error}); {REMEDY}") from None
+        state = path.stat()
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+            raise BadWeights(f"{path} cannot be read ({error.strerror}); {REMEDY}") from None
+        raise BadWeights(f"{path} is missing; {REMEDY}") from None
+    if not stat.S_ISREG(state.st_mode):
+        raise BadWeights(f"{path} is not a file; {REMEDY}")
+    return state.st_size
 
 
-def fill_module(module: nn.Module, weights: Weights) -> None:
-    """Loads the tensors into a module; raises BadWeights for the first name or shape that
-    differs."""
-    expected, given, path = module.state_dict(), weights.tensors, weights.path
+def _check_size(path: Path, expected: int) -> int:
+    """The size of a tensor file; raises BadWeights where it is not the expected one."""
+    size = _size(path)
+    if size == expected:
+        return size
+    with open(path, "rb") as file:
+        if stand_in := describe_stand_in(file.read(STAND_IN_BYTES)):
+            raise BadWeights(f"{path} is {stand_in}")
+    wrong = "truncated" if size < expected else "too large"
+    raise BadWeights(f"{path} is {wrong}: {size:,} of {expected:,} bytes; {REMEDY}")
+
+
+def _check_hash(path: Path, expected: str, whole: Any) -> None:
+    """Adds the bytes of a file to a hash of all parts; raises BadWeights for a wrong hash."""
+    state = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            state.update(chunk)
+            whole.update(chunk)
+    if state.hexdigest() != expected:
+        raise BadWeights(
+            f"{path} was altered: its sha256 is {state.hexdigest()[:12]}, "
+            f"config.json says {expected[:12]}; {REMEDY}"
+        )
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file; raises BadWeights for a dtype that no network here has, for NaN and
+    for infinity."""
+    try:
+        # Not mapped: a file that is overwritten under its tensors would end the process.
+        found = safetensors.torch.load(path.read_bytes())
+    except (SafetensorError, OSError, ValueError, RuntimeError, KeyError) as error:
+        reason = first_line(error)
+        raise BadWeights(
+            f"{path} is not a readable safetensors file ({reason}); {REMEDY}"
+        ) from None
+    for name, tensor in found.items():
+        if tensor.dtype not in DTYPES:
+            raise BadWeights(
+                f"{path}: the tensor {name!r} is {_dtype(tensor)}, expected one of "
+                f"{', '.join(str(kind).removeprefix('torch.') for kind in DTYPES)}; {REMEDY}"
+            )
+        if not torch.isfinite(tensor).all():
+            raise BadWeights(f"{path}: the tensor {name!r} holds NaN or infinity; {REMEDY}")
+    return found
+
+
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def check_fit(expected: Mapping[str, Tensor], weights: Weights) -> None:
+    """Compares the tensors of a weight with a state dict (of any device, "meta" included); raises
+    BadWeights for the first name, shape or kind of number that differs."""
+    given, path = weights.tensors, weights.path
     for name in [*expected, *(extra for extra in given if extra not in expected)]:
         if name not in given:
             raise BadWeights(f"{path} lacks the tensor {name!r} that its config needs; {REMEDY}")
@@ -166,7 +280,38 @@ def fill_module(module: nn.Module, weights: Weights) -> None:
                 f"{path}: the tensor {name!r} has shape {tuple(given[name].shape)}, "
                 f"its config asks for {tuple(expected[name].shape)}; {REMEDY}"
             )
-    module.load_state_dict(given, strict=True)
+        if expected[name].is_floating_point() != given[name].is_floating_point():
+            raise BadWeights(
+                f"{path}: the tensor {name!r} is {_dtype(given[name])}, its config asks for "
+                f"{_dtype(expected[name])}; {REMEDY}"
+            )
+
+
+def fill_module(module: nn.Module, weights: Weights) -> None:
+    """Loads the tensors into a module; raises BadWeights as `check_fit`."""
+    check_fit(module.state_dict(), weights)
+    module.load_state_dict(weights.tensors, strict=True)
+
+
+def build_module(
+    build: Callable[[], Built], weights: Weights, network: Callable[[Built], nn.Module]
+) -> Built:
+    """What `build` returns, whose `network(...)` is filled with the tensors of a weight.
+
+    It is built without memory first, and compared with the tensors: a config from a stranger may
+    ask for a network of any size. Raises BadWeights.
+    """
+    with torch.random.fork_rng([]):  # initialisation must not advance the caller's random state
+        try:
+            with torch.device("meta"):
+                expected = network(build()).state_dict()
+        except (ValueError, RuntimeError) as error:
+            path = weights.folder / "config.json"
+            raise BadWeights(f"{path} cannot be built: {first_line(error)}; {REMEDY}") from None
+        check_fit(expected, weights)
+        built = build()
+    fill_module(network(built), weights)
+    return built
 
 
 def write(

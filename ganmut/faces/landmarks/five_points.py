@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -12,13 +14,23 @@ from torch import Tensor, nn
 
 from ganmut.faces.align import BadPoints, crop_face, template
 from ganmut.images import LUMA_WEIGHTS
+from ganmut.networks.config import Settings
 from ganmut.weights import bundled_root
-from ganmut.weights.storage import Weights, fill_module, read, write
+from ganmut.weights.storage import Weights, build_module, parse_settings, read, write
 
 SIZE = 64
 WEIGHT = "faces/points"
 MIN_STD = 0.01  # of the pixels (0..1) of a window that can show a face
 LUMA = np.array(LUMA_WEIGHTS, np.float32)
+
+
+@dataclass(frozen=True)
+class Shape(Settings):
+    """The size of the network, as its config.json holds it."""
+
+    width: int
+
+    LIMITS: ClassVar = {"width": (1, 256)}
 
 
 class FivePoints(nn.Module):
@@ -110,8 +122,9 @@ def build(weights: Weights) -> FivePoints:
 
     Raises BadWeights where its tensors do not fit.
     """
-    network = FivePoints(weights.config["width"])
-    fill_module(network, weights)
+    given = {name: v for name, v in weights.config.items() if name in Shape.names()}
+    shape = parse_settings(Shape, given, weights.folder / "config.json")
+    network = build_module(lambda: FivePoints(shape.width), weights, lambda built: built)
     return network.eval().requires_grad_(False)
 
 
