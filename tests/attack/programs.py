@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from skimage import data as samples
 from toys import TINY, ToySource, write_bundle
 
+from attack.base import Outcome, Report, run
 from bench import protocol, resolve, results
 from bench import run as bench
 from ganmut import files, images
 from ganmut.cli import main
 
+MOMENTS = 20  # at which a program is stopped
 OPTIONS = [
     "--size=32", "--width=8", "--blocks=1", "--d-width=8", "--d-layers=4", "--batch=16",
     "--faces=32", "--kimg=0.048", "--kimg-per-tick=0.016", "--device=cpu",
@@ -107,3 +110,68 @@ PROGRAMS: list[tuple[Program, Callable[[Path], dict[str, bytes]]]] = [
     (edit, pictures),
     (align, pictures),
 ]
+
+
+def stop_at(
+    program: Program, folder: Path, calls: tuple[str, ...], moment: int, stop: Callable[[], None]
+) -> tuple[Outcome, int]:
+    """Runs a program in which `stop` comes before the system's calls of these names from number
+    `moment` on, 0 for never; returns how it ended, and the number of such calls."""
+    count = folder.with_name(f"{folder.name}.count")
+
+    def counted() -> int | None:
+        seen, write = 0, os.write
+
+        def wrap(real: Callable) -> Callable:
+            def call(*arguments: object, **options: object) -> object:
+                nonlocal seen
+                seen += 1
+                if 0 < moment <= seen:
+                    stop()
+                return real(*arguments, **options)
+
+            return call
+
+        for name in calls:
+            setattr(os, name, wrap(getattr(os, name)))
+        status = start(program, folder)
+        sys.stdout.flush()
+        with open(count, "w") as file:
+            write(file.fileno(), str(seen).encode())
+        return status
+
+    outcome = run(counted, limit=120)
+    return outcome, int(count.read_text()) if count.exists() else 0
+
+
+def stop_everywhere(
+    report: Report,
+    folder: Path,
+    calls: tuple[str, ...],
+    stop: Callable[[], None],
+    describe: Callable[[Outcome], str],
+) -> None:
+    """Stops each program at moments spread evenly over its calls, runs it again, and compares what
+    it made with that of a run which nobody stopped. describe: what is wrong with how it ended."""
+    prepare(folder)
+    for program, result in PROGRAMS:
+        name = program.__name__
+        whole = folder / name
+        whole.mkdir()
+        healthy, total = stop_at(program, whole, calls, 0, stop)
+        assert healthy.status == 0 and total > 3, healthy.output
+        expected, report.rest = result(whole), healthy.peak
+        for moment in sorted({1 + i * (total - 1) // (MOMENTS - 1) for i in range(MOMENTS)}):
+            own = folder / f"{name}{moment}"
+            own.mkdir()
+            stopped, _ = stop_at(program, own, calls, moment, stop)
+            again, _ = stop_at(program, own, calls, 0, stop)
+            lost = describe(stopped)
+            if not lost and again.status != 0:
+                lost = f"the next run ends with {again.status}: {again.output[-200:]}"
+            elif not lost and (found := result(own)) != expected:
+                lost = f"differs in {', '.join(k for k in expected if found.get(k) != expected[k])}"
+            elif not lost and left_over(own):
+                lost = f"left over: {', '.join(left_over(own))}"
+            case = f"{name} stopped before call {moment} of {total}"
+            report.add(case, stopped if stopped.traceback else again, lost)
