@@ -11,7 +11,7 @@ import torch
 from toys import BENCH_METHODS, TINY, ToySource, random_batch, world, write_bundle
 
 from bench import figures, protocol, resolve, results, run, systems
-from bench.figures import canvas
+from bench.figures import canvas, tsne
 from ganmut.datasets.base import Batch
 
 torch.set_num_threads(1)  # toy tensors: more threads only wait for each other
@@ -64,6 +64,8 @@ def bench_run(bundle, tmp_path, monkeypatch):
     monkeypatch.setattr(resolve, "open_source", lambda spec: ToySource())
     monkeypatch.setitem(systems.BATCH, "cpu", 256)  # toy pictures: overhead dominates
     monkeypatch.setitem(protocol.PROTOCOLS, "tiny", TINY)
+    monkeypatch.setattr(tsne, "FACES", 10)  # a thousand steps of the embedding for each method
+    monkeypatch.setattr(canvas, "FACE_INCHES", 0.4)  # toy pictures: half the pixels to encode
     picture = world(1, 3).images.repeat(1, 1, 4, 4)
     person = canvas.Person(picture, lambda emotion: 255 - picture)
     monkeypatch.setattr(figures, "rendered_person", lambda size, seed=0: person)

@@ -238,7 +238,7 @@ def test_faces_choose_the_prototype_variant():
 
 
 def test_rendered_faces_keep_the_textbook_s_prototypes():
-    faces = open_source("procedural").load("train", 32, 280, progress=False)
+    faces = open_source("procedural").load("train", 32, 84, progress=False)
     method = METHODS["ganimation"](METHODS["ganimation"].PAPER, faces.emotions, 32, training=False)
     method.setup_data(faces)
     for emotion in EMOTIONS:

@@ -61,9 +61,10 @@ def test_balanced_sampling_is_even_over_sources(mixture):
     assert cells[cells > 0].min() > 70 and (cells > 0).sum() == 5
 
 
-def test_rendered_faces_join_a_folder(tmp_path):
+def test_rendered_faces_join_a_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(concat, "MIN_FACES", 4)
     spec = folder(tmp_path, {"neutral": 40, "happy": 40}) + " + procedural"
-    faces = open_source(spec).load("train", SIZE, 400, progress=False)
+    faces = open_source(spec).load("train", SIZE, 80, progress=False)
     assert faces.emotions[0] == "neutral" and len(faces.emotions) == 7
     assert faces.source_id[faces.emotion > 1].unique().tolist() == [1]
 

@@ -54,11 +54,12 @@ def test_run_directory_has_all_files(tmp_path):
 
 
 def test_init_from_adds_up_kimg_and_steps(tmp_path):
-    first = run(tmp_path, "efgan") / "weights"
-    both = run(tmp_path, "efgan_cascade", init_from=str(first), kimg=0.128, g_warmup_kimg=0.0)
+    short = {"kimg": 0.064, "kimg_per_tick": 0.064, "faces": 16}
+    first = run(tmp_path, "efgan", **short) / "weights"
+    both = run(tmp_path, "efgan_cascade", init_from=str(first), g_warmup_kimg=0.0, **short)
     one, two = (ganmut.load(folder).config for folder in (first, both / "weights"))
-    assert two["kimg"] == pytest.approx(one["kimg"] + 0.128) and two["minutes"] >= one["minutes"]
-    assert two["g_steps"] == one["g_steps"] + (0.128 - 0.032) * 1000 / two["recipe"]["batch"]
+    assert two["kimg"] == pytest.approx(one["kimg"] + 0.064) and two["minutes"] >= one["minutes"]
+    assert two["g_steps"] == one["g_steps"] + (0.064 - 0.032) * 1000 / two["recipe"]["batch"]
 
 
 def test_an_autoencoder_warm_up_learns(tmp_path):
@@ -77,7 +78,7 @@ def test_an_autoencoder_warm_up_learns(tmp_path):
 
 
 def test_inherit_discriminator_needs_a_run(tmp_path):
-    first = run(tmp_path, "efgan")
+    first = run(tmp_path, "efgan", kimg=0.064, faces=16)
     config = presets.resolve_settings("efgan_cascade", "stable", "cpu", **SHORT)[1]
     discriminator = METHODS["efgan_cascade"](config, EMOTIONS, 32).D
     before = {k: v.clone() for k, v in discriminator.state_dict().items()}
