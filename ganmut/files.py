@@ -142,11 +142,17 @@ def to_line(record: dict[str, Any]) -> str:
     ValueError for an empty record, NaN and infinity."""
     if not record:
         raise ValueError("an empty record has no line")
-    text = json.dumps(record, ensure_ascii=False, allow_nan=False)
-    # Names of files may hold bytes that are no text: surrogates, which only escapes can write.
-    if re.search("[\ud800-\udfff]", text):
-        text = json.dumps(record, allow_nan=False)
+    text = to_text(record, allow_nan=False)
     return f'{text[:-1]}, "crc32": "{zlib.crc32(text.encode()):08x}"}}\n'
+
+
+def to_text(record: Any, allow_nan: bool = True) -> str:
+    """JSON that can be written as UTF-8. Names of files may hold bytes that are no text:
+    surrogates, which only escapes can write."""
+    text = json.dumps(record, ensure_ascii=False, allow_nan=allow_nan)
+    if re.search("[\ud800-\udfff]", text):
+        text = json.dumps(record, allow_nan=allow_nan)
+    return text
 
 
 def from_line(line: str) -> dict[str, Any]:

@@ -139,7 +139,9 @@ def read_result(record: Mapping[str, Any]) -> dict[str, Any]:
 def read_data_spec(spec: str) -> str:
     """A data spec with the current names of its options, in every part of a concatenation:
     `SOURCE:PATH?option=value&... + SOURCE:PATH?option=value`."""
-    return re.sub(r"(?<=[?&])\w+(?==)", lambda name: KEYS["data"].get(name[0], name[0]), spec)
+    # Quoted texts are names of files.
+    pattern = r'"[^"]*"|(?<=[?&])\w+(?==)'
+    return re.sub(pattern, lambda name: KEYS["data"].get(name[0], name[0]), spec)
 
 
 def read_snapshot_key(name: str) -> str:

@@ -227,10 +227,10 @@ def test_bad_rows_are_refused_or_counted(tmp_path, capsys, spoil, reason):
     with pytest.raises(BadData) as refusal:
         open_source(f"folder:{tmp_path}")
     told = str(refusal.value)
-    assert "1 rows cannot be used" in told and f"images/0-neutral.png: {reason}" in told
+    assert "1 row cannot be used" in told and f"images/0-neutral.png: {reason}" in told
     assert "on_error=skip" in told
     source = open_source(f"folder:{tmp_path}", on_error="skip")
-    assert f"left out 1 rows: 1 x {reason}" in capsys.readouterr().out
+    assert f"left out 1 row: 1 x {reason}" in capsys.readouterr().out
     faces = source.load("train", 8, progress=False)
     assert faces.skip_counts == {reason: 1}
     assert sum(len(v) for v in everything(source).values()) == 59
@@ -244,7 +244,7 @@ def test_unreadable_pictures_are_refused_or_skipped(tmp_path, capsys):
     source = open_source(f"folder:{tmp_path}", on_error="raise")
     total = {}
     for split in ("train", "extractor"):
-        with pytest.raises(BadData, match=r"rows cannot be used \(\d x unreadable image\)"):
+        with pytest.raises(BadData, match=r"rows? cannot be used \(\d x unreadable image\)"):
             source.load(split, 8, progress=False)
         faces = open_source(f"folder:{tmp_path}", on_error="skip").load(split, 8, progress=False)
         total[split] = len(faces), faces.skip_counts["unreadable image"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 
 import numpy as np
 import pytest
@@ -116,3 +118,27 @@ def test_references_that_cannot_be_read(photo, empty, tmp_path, capsys, method, 
     arguments = ["--method", method, "--reference", str(reference), *options]
     assert main(["edit", str(photo), "--out", str(tmp_path / "out.png"), *arguments]) == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_names_without_text_are_edited_and_logged(photo, tmp_path, capsys):
+    name = tmp_path / "in" / os.fsdecode(b"\xff.png")
+    name.parent.mkdir()
+    shutil.copy(photo, name)
+    out = tmp_path / "out"
+    asked = ["edit", str(name.parent), "--out", str(out), "--method", "procedural/ganmut"]
+    assert main([*asked, "--emotion", "happy"]) == 0
+    (record,) = [json.loads(line) for line in (out / "faces.jsonl").read_text().splitlines()]
+    assert record["file"] == str(name)
+
+
+@pytest.mark.parametrize("command", ["edit", "align", "train"])
+def test_an_output_that_leads_nowhere(photo, tmp_path, command, capsys):
+    out = tmp_path / "loop"
+    out.symlink_to("loop")
+    asked = {
+        "edit": [str(photo.parent), "--emotion", "happy"],
+        "align": [str(photo.parent)],
+        "train": ["stargan"],
+    }
+    assert main([command, *asked[command], "--out", str(out)]) == 2
+    assert "--out" in capsys.readouterr().err

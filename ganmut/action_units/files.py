@@ -18,7 +18,7 @@ from ganmut.datasets.base import BadData
 from ganmut.datasets.directory import list_images
 from ganmut.datasets.folder import METADATA, metadata_of, read_rows, read_table
 from ganmut.datasets.records import RowFilter
-from ganmut.files import locked, remove_temporaries, write_atomic
+from ganmut.files import locked, remove_temporaries, to_text, write_atomic
 from ganmut.images import BadImage, read_image
 
 BATCH, SAVE = 32, 1024  # images per batch, and images between two saves
@@ -112,7 +112,7 @@ def read_metadata(root: Path) -> tuple[Path, list[dict[str, Any]]]:
 def save(path: Path, rows: list[dict[str, Any]]) -> Path:
     """Writes rows as CSV (lists as JSON) or JSON lines, atomically; returns the path."""
     if path.suffix != ".csv":
-        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        lines = (to_text(row) + "\n" for row in rows)
         return write_atomic(path, "".join(lines))
     buffer = io.StringIO()
     names = list(dict.fromkeys(name for row in rows for name in row))

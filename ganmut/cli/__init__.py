@@ -8,8 +8,11 @@ this package knows options. Errors of the library name parameters, see `ganmut.e
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
 
 from ganmut import interrupts
@@ -26,7 +29,7 @@ from ganmut.cli import (
     train_extractor,
     units,
 )
-from ganmut.errors import describe_os_error, first_line, is_memory_error
+from ganmut.errors import ParameterError, describe_os_error, first_line, is_memory_error
 
 COMMANDS: dict[str, ModuleType] = {
     "train": train,
@@ -62,9 +65,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line and returns its exit status: 2 for input that cannot be used (every error
     class of the project is a ValueError), 130 after Ctrl-C, 143 after SIGTERM."""
     argv = sys.argv[1:] if argv is None else list(argv)
+    for stream in (sys.stdout, sys.stderr):  # names of files may hold bytes that are no text
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     command = next((word for word in argv if word in COMMANDS), None)
     try:
         args = build_parser(command).parse_args(argv)
+        _check_out(getattr(args, "out", None))
         return args.run(args)
     except (ValueError, OSError) as error:
         print(f"error: {describe_error(error)}", file=sys.stderr)
@@ -85,6 +92,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return interrupts.exit_status(stop)
+
+
+def _check_out(out: str | Path | None) -> None:
+    """Raises ParameterError for an output that is a link to nothing, or to itself."""
+    if out is not None and os.path.islink(out) and not os.path.exists(out):
+        raise ParameterError("out", f"{out} is a link that leads nowhere; remove it")
 
 
 def describe_error(error: Exception) -> str:

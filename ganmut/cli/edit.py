@@ -129,11 +129,12 @@ def parse_spec(weights: str | None, method: str | None, paths: Sequence[str]) ->
 
 def is_rendered(path: str) -> bool:
     """Whether a file, or every picture of a folder, was rendered by the command `faces`."""
+    from ganmut.folders import walk_files
     from ganmut.images import SUFFIXES, read_source
     from ganmut.rendering import SOURCE
 
-    pictures = [f for f in Path(path).rglob("*") if f.suffix.lower() in SUFFIXES]
-    files = pictures or [Path(path)]
+    inside = walk_files(Path(path)) if Path(path).is_dir() else ()
+    files = [f for f in inside if f.suffix.lower() in SUFFIXES] or [Path(path)]
     return all(file.is_file() and read_source(file) == SOURCE for file in files)
 
 

@@ -5,14 +5,16 @@ The release of 2017:
     Manually_Annotated_file_lists/training.csv, validation.csv (COLUMNS; validation may lack them)
 The release with 8 labels:
     train_set/images/<n>.jpg, train_set/annotations/<n>_exp.npy, and val_set likewise
-    (as class folders: train/<0..7>/*.jpg, and val likewise)
+    (as class folders: train/<0..7>/*.jpg, and val likewise, where the numbers of images show that
+    the folders are AffectNet's ids; else with the option label_map)
 The published validation set serves as `test`, because the test set was never published. The data
 has no person ids.
 """
 
 from __future__ import annotations
 
-import csv
+import posixpath
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,8 +22,10 @@ import numpy as np
 from tqdm import tqdm
 
 from ganmut.datasets.base import SOURCES, BadData
-from ganmut.datasets.directory import DirectorySource, list_images
+from ganmut.datasets.directory import DirectorySource, class_rows, list_images
 from ganmut.datasets.records import NO_LABEL, SPLIT_WORDS, Row, RowFilter
+from ganmut.datasets.tables import read_csv
+from ganmut.folders import subfolders
 
 IDS = (
     "neutral",
@@ -57,12 +61,13 @@ class AffectNet(DirectorySource):
         "expected Manually_Annotated_Images and Manually_Annotated_file_lists/training.csv (2017), "
         "or train_set/images and train_set/annotations (8 labels)"
     )
+    rest = "not listed by the dataset"
 
     def list_rows(self, row_filter: RowFilter) -> Iterator[Row]:
         if folder := self._images_2017():
             yield from self._rows_2017(folder, row_filter)
             return
-        for folder in sorted(path for path in self.root.iterdir() if path.is_dir()):
+        for folder in subfolders(self.root):
             word = folder.name.lower().removesuffix("_set").removesuffix("_class")
             split = SPLIT_WORDS.get(word, "")
             split = "test" if split == "validation" else split
@@ -73,8 +78,8 @@ class AffectNet(DirectorySource):
 
     def _images_2017(self) -> Path | None:
         """The image folder of the release of 2017, at the root or one level below it, or None."""
-        name = "Manually_Annotated_Images"
-        return next(iter([*self.root.glob(name), *self.root.glob(f"*/{name}")]), None)
+        folders = (f / "Manually_Annotated_Images" for f in (self.root, *subfolders(self.root)))
+        return next((folder for folder in folders if folder.is_dir()), None)
 
     def _rows_2017(self, folder: Path, row_filter: RowFilter) -> Iterator[Row]:
         """The rows of training.csv and validation.csv; raises BadData without training.csv."""
@@ -90,16 +95,16 @@ class AffectNet(DirectorySource):
     def _csv_rows(
         self, path: Path, folder: Path, split: str, row_filter: RowFilter
     ) -> Iterator[Row]:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            for cells in (reader := csv.reader(file)):
-                if cells and cells[0] == COLUMNS[0]:
-                    continue
-                if len(cells) < 7:
-                    row_filter.reject(
-                        f"{path.name} line {reader.line_num}", "fewer columns than published"
-                    )
-                elif label := parse_label(cells[6], cells[0], row_filter):
-                    yield from self.file_row(folder / cells[0], row_filter, label, split=split)
+        inside = folder.relative_to(self.root)
+        for number, cells in read_csv(path):
+            if cells[0] == COLUMNS[0]:
+                continue
+            if len(cells) < 7:
+                row_filter.reject(f"{path.name} line {number}", "fewer columns than published")
+                continue
+            key = posixpath.normpath((inside / cells[0]).as_posix())
+            if label := parse_label(cells[6], key, row_filter):
+                yield from self.file_row(folder / cells[0], row_filter, label, split=split)
 
     def _annotated(self, folder: Path, split: str, row_filter: RowFilter) -> Iterator[Row]:
         files = list(list_images(folder / "images"))
@@ -119,10 +124,31 @@ class AffectNet(DirectorySource):
                 yield from self.file_row(path, row_filter, label, split=split)
 
     def _classes(self, folder: Path, split: str, row_filter: RowFilter) -> Iterator[Row]:
-        for group in sorted(path for path in folder.iterdir() if path.is_dir()):
-            for path in list_images(group):
-                if label := parse_label(group.name, f"{folder.name}/{group.name}", row_filter):
-                    yield from self.file_row(path, row_filter, label, split=split)
+        """The rows of class folders. Numbers are AffectNet's ids where the images say so."""
+        names = {}
+        if not self.label_map:
+            groups = [group.name for group in subfolders(folder) if group.name.isdecimal()]
+            if groups:
+                self._check_order()
+            names = {n: IDS[int(n)] for n in groups if int(n) < len(IDS)}
+        yield from class_rows(self.root, folder, row_filter, split, names)
+
+    def _check_order(self) -> None:
+        """Raises BadData where the numbers of images in class folders are not in AffectNet's order:
+        copies number the emotions in the order of the alphabet, too."""
+        train = next((f for f in subfolders(self.root) if f.name.lower().startswith("train")), None)
+        groups = subfolders(train) if train else []
+        count = Counter({group.name: sum(1 for _ in list_images(group)) for group in groups})
+        others = max([n for name, n in count.items() if name not in ("0", "1")], default=0)
+        rare = max(count["5"], count["7"])
+        if not count["1"] > count["0"] > others or not min(count["2"], count["6"]) > rare:
+            numbers = ", ".join(f"{name} {n}" for name, n in sorted(count.items()))
+            raise BadData(
+                f"{self.root}: its class folders are numbered, and their numbers of images "
+                f"({numbers or 'no training images'}) are not those of AffectNet's ids (1, happy, "
+                "has most, then 0, neutral; 5 and 7 have fewest). Look at the images and name each "
+                "folder: label_map=0:neutral,1:happy,..."
+            )
 
 
 def parse_label(cell: str, key: str, row_filter: RowFilter) -> str:
@@ -130,11 +156,11 @@ def parse_label(cell: str, key: str, row_filter: RowFilter) -> str:
     id)."""
     try:
         label = IDS[int(float(cell))] if float(cell) >= 0 else ""
-    except (ValueError, IndexError):
+    except (ValueError, IndexError, OverflowError):
         label = ""
     if not label:
         row_filter.reject(key, f"unknown label {cell!r}, ids are 0..{len(IDS) - 1}")
     elif label in NO_LABEL:
-        row_filter.skip(f"labelled {label}")
+        row_filter.skip(f"labelled {label}", key)
         return ""
     return label

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ganmut import legacy
+from ganmut.datasets.spec import HINT, parse_source, split_sources
 from ganmut.registry import Registry
 
 SOURCES = Registry("data source", "ganmut.datasets")
@@ -140,25 +140,22 @@ class Source(Protocol):
 
 def open_source(spec: str, **options: Any) -> Source:
     """The source of a spec: "procedural", "folder:PATH", "hub:OWNER/NAME@REVISION"; options are the
-    source's own, also written into the spec: "folder:PATH?on_error=skip&min_fill=0.8".
+    source's own, also written into the spec: "folder:PATH?on_error=skip&min_fill=0.8" (spec.py).
 
     Raises UnknownNameError for a source that no file registers, BadData for an argument it cannot
     use.
     """
-    if " + " in spec:
+    if len(split_sources(spec)) > 1:
         return SOURCES["concat"](spec, **options)
-    name, _, argument = spec.partition(":")
-    if found := re.fullmatch(r"(.*?)\?(\w+=[^?]*)", f"{name}:{argument}" if argument else name):
-        name, _, argument = found[1].partition(":")
-        pairs = dict(pair.partition("=")[::2] for pair in found[2].split("&"))
-        options |= legacy.read("data", pairs)
+    name, argument, pairs = parse_source(spec)
+    options |= legacy.read("data", pairs)
     try:
         return SOURCES[name](argument, **options)
     except TypeError as error:
         if "unexpected keyword argument" not in str(error):
             raise
         unknown = str(error).rpartition("argument ")[2]
-        raise BadData(f"{name} has no option {unknown}; see docs/datasets.md") from None
+        raise BadData(f"{name} has no option {unknown}; see docs/datasets.md, or {HINT}") from None
 
 
 def hash_split(keys: list[str], share: float, salt: str) -> np.ndarray:
@@ -168,7 +165,10 @@ def hash_split(keys: list[str], share: float, salt: str) -> np.ndarray:
     Rows with the same key are on the same side, so no person is in both parts.
     """
     limit = int(share * 2**32)
-    marks = (hashlib.sha256(f"{salt}/{key}".encode()).digest()[:4] for key in keys)
+    marks = (
+        hashlib.sha256(f"{salt}/{key}".encode(errors="surrogateescape")).digest()[:4]
+        for key in keys
+    )
     return np.array([int.from_bytes(mark, "big") < limit for mark in marks], bool)
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from ganmut.datasets.base import SOURCES, BadData
 from ganmut.datasets.directory import DirectorySource, list_images
 from ganmut.datasets.records import Row, RowFilter
+from ganmut.datasets.tables import read_lines
 
 MAPPING, PERSONS = "CelebA-HQ-to-CelebA-mapping.txt", "identity_CelebA.txt"
 LAST_TRAIN, LAST_VALIDATION = 162770, 182637
@@ -58,7 +59,7 @@ def read_columns(path: Path, count: int) -> list[list[str]]:
     """
     if not path.is_file():
         return []
-    lines = [line.split() for line in path.read_text().splitlines() if line.strip()]
+    lines = [line.split() for line in read_lines(path)]
     if any(len(words) != count for words in lines):
         raise BadData(f"{path} must have {count} columns in every line")
     # Lines of data name an image file, in the last column of the mapping, else in the first one.

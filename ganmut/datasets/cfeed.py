@@ -9,7 +9,6 @@ save the sheet "summary" of the owners' AU_annotation_all_subjects.xls as names.
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -17,6 +16,8 @@ from typing import Any
 from ganmut.datasets.base import SOURCES, BadData
 from ganmut.datasets.directory import DirectorySource, list_images
 from ganmut.datasets.records import Row, RowFilter
+from ganmut.datasets.tables import read_csv
+from ganmut.folders import subfolders
 
 BASIC = ("neutral", "happy", "sad", "fearful", "angry", "surprised", "disgusted")
 NAME = re.compile(r"(?P<expression>\d{2})_(?P<person>\d+)_\d+")
@@ -47,12 +48,12 @@ class CFEED(DirectorySource):
 
     def _read_names(self) -> dict[int, str]:
         """Id -> name of names.csv, {} without the file; raises BadData for unusable rows."""
-        path = next(iter([*self.root.glob("names.csv"), *self.root.glob("*/names.csv")]), None)
+        paths = (folder / "names.csv" for folder in (self.root, *subfolders(self.root)))
+        path = next((path for path in paths if path.is_file()), None)
         if path is None:
             return {}
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            rows = [row for row in csv.reader(file) if row]
-        names = {int(row[0]): row[1].strip() for row in rows if row[0].strip().isdecimal()}
+        rows = [row for _, row in read_csv(path) if row[0].strip().isdecimal()]
+        names = {int(row[0]): row[1].strip() if len(row) > 1 else "" for row in rows}
         if not names or any(not name for name in names.values()):
             raise BadData(f"{path} must have the columns id,name, such as 1,neutral")
         return names

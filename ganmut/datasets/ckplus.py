@@ -17,6 +17,7 @@ from typing import Any
 from ganmut.datasets.base import SOURCES
 from ganmut.datasets.directory import DirectorySource, list_images
 from ganmut.datasets.records import Row, RowFilter, parse_positive_int
+from ganmut.datasets.tables import read_lines
 from ganmut.emotions import UNITS
 
 IDS = ("neutral", "angry", "contempt", "disgusted", "fearful", "happy", "sad", "surprised")
@@ -38,14 +39,14 @@ class CKPlus(DirectorySource):
         emotions, facs = self.folder("Emotion", "Emotion_labels/Emotion"), self._facs_folder()
         for sequence in sorted({path.parent for path in list_images(images)}):
             name = sequence.relative_to(images)
-            labels = sorted((emotions / name).glob("*_emotion.txt"))
+            labels = sorted((emotions / name).glob("S*_emotion.txt"))
             if not labels:
                 row_filter.skip("sequence without a label")
                 continue
             try:
-                label = IDS[int(float(labels[0].read_text()))]
+                label = IDS[parse_id("".join(read_lines(labels[0])))]
                 units = read_facs(facs / name) if facs else None
-            except (ValueError, IndexError):
+            except (ValueError, OverflowError):
                 reason = f"{labels[0].name} or its FACS codes cannot be read"
                 row_filter.reject(name.as_posix(), reason)
                 continue
@@ -60,19 +61,26 @@ class CKPlus(DirectorySource):
         return next((place for place in places if place.is_dir()), None)
 
 
+def parse_id(text: str) -> int:
+    """The id of a label file; raises ValueError where it is no number from 0."""
+    number = float(text)
+    if not 0 <= number < len(IDS):
+        raise ValueError(f"no id: {text!r}")
+    return int(number)
+
+
 def read_facs(folder: Path) -> tuple[float, ...] | None:
     """17 units in 0..1 (order of UNITS) of the *_facs.txt of a folder, or None without one.
 
     Raises ValueError for a line that is not "unit intensity".
     """
-    paths = sorted(folder.glob("*_facs.txt"))
+    paths = sorted(folder.glob("S*_facs.txt"))
     if not paths:
         return None
     found = dict.fromkeys(UNITS, 0.0)
-    for line in paths[0].read_text().splitlines():
-        if line.strip():
-            unit, intensity = (int(float(word)) for word in line.split())
-            unit, intensity = (26, 5) if unit == 27 else (unit, intensity or 3)
-            if unit in found:
-                found[unit] = min(intensity / 5, 1.0)
+    for line in read_lines(paths[0]):
+        unit, intensity = (int(float(word)) for word in line.split())
+        unit, intensity = (26, 5) if unit == 27 else (unit, intensity or 3)
+        if unit in found:
+            found[unit] = min(max(intensity / 5, 0.0), 1.0)
     return tuple(found[unit] for unit in UNITS)

@@ -17,6 +17,8 @@ from torch import Tensor
 
 from ganmut import images
 from ganmut.datasets.base import SOURCES, BadData, FaceSet, digest, open_source
+from ganmut.datasets.spec import HINT, split_sources
+from ganmut.registry import UnknownNameError
 
 MIN_FACES = 20  # of an emotion in a source; a discriminator overfits fewer
 CHUNK = 1024  # images made grey at a time
@@ -27,10 +29,13 @@ class Concat:
     """The sources of a spec; `emotions` in the order of first occurrence. Raises BadData."""
 
     def __init__(self, argument: str, **options: Any):
-        self.specs = [spec.strip() for spec in argument.split(" + ")]
+        self.specs = split_sources(argument)
         if len(self.specs) < 2 or not all(self.specs):
-            raise BadData(f"several sources are written SPEC + SPEC, got {argument!r}")
-        self.sources = [open_source(spec, **options) for spec in self.specs]
+            raise BadData(f"several sources are written SPEC + SPEC, got {argument!r}; {HINT}")
+        try:
+            self.sources = [open_source(spec, **options) for spec in self.specs]
+        except UnknownNameError as error:
+            raise UnknownNameError(f"{error}. In {argument!r}: {HINT}") from None
         self.emotions = tuple(dict.fromkeys(e for s in self.sources for e in s.emotions))
 
     def load(

@@ -5,8 +5,10 @@ A subclass sets `expected` (the layout, for messages) and writes `list_rows`.
 
 from __future__ import annotations
 
+import posixpath
+import stat
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,9 +20,14 @@ from ganmut.datasets.base import BadData
 from ganmut.datasets.openface import OpenFace
 from ganmut.datasets.records import Row, RowFilter, TableSource
 from ganmut.emotions import emotion_from_units
+from ganmut.folders import real_path, subfolders, walk_files
 
 # Name of the crop of images that are not aligned; `python -m ganmut align` writes images with CROP.
 UNALIGNED = "as found"
+# Formats of pictures; those that are not among images.SUFFIXES are counted and left out.
+PICTURES = {".gif", ".heic", ".heif", ".avif", ".jfif", ".jp2", ".tga", ".ppm", ".pgm", ".raw"}
+OTHER_PICTURES = PICTURES - set(images.SUFFIXES)
+NO_NAMES: Mapping[str, str] = {}
 OPENFACE = "openface"  # default folder of OpenFace's output, which includes annotated images
 
 
@@ -35,18 +42,22 @@ class DirectorySource(TableSource):
     expected: ClassVar[str]
     default_crop: ClassVar[str] = UNALIGNED
     label_by_units: ClassVar[bool] = False  # the data has no emotions
+    # Why images below the root are left out that no row names; "" where all have a row or a reason.
+    rest: str = ""
 
     def __init__(
         self, argument: str, *, on_error: str = "raise", openface: str = "", **options: Any
     ):
         if not argument:
             raise BadData(f"{self.name}: needs a path, {self.name}:PATH; {self.expected}")
-        self.root = Path(argument).expanduser().resolve()
+        self.root = real_path(Path(argument).expanduser())
         if not self.root.is_dir():
             raise BadData(f"{argument}: there is no such folder; {self.expected}")
         source = f"{self.name}:{self.root.name}"
         row_filter = RowFilter(source, on_error)
+        self.label_map = options.get("label_map", "")
         rows = list(self._add_units(self.list_rows(row_filter), openface, row_filter))
+        self._count_rest(rows, row_filter)
         if not rows and not row_filter.rejected:
             raise BadData(f"{argument} has no labelled images; {self.expected}")
         super().__init__(source, rows, row_filter, **({"crop": self.default_crop} | options))
@@ -76,6 +87,21 @@ class DirectorySource(TableSource):
                 return self.root / name
         raise BadData(f"{self.root} has no folder {names[0]}; {self.expected}")
 
+    def _count_rest(self, rows: list[Row], row_filter: RowFilter) -> None:
+        """Counts the images below the root that the dataset does not name, where `rest` says why,
+        and pictures in formats that are not read."""
+        known = {row.key for row in rows} | {key for key, _ in row_filter.rejected}
+        known |= row_filter.skipped_keys
+        for path in walk_files(self.root):
+            key = path.relative_to(self.root)
+            suffix = path.suffix.lower()
+            if OPENFACE in key.parts:
+                continue
+            if suffix in images.SUFFIXES and self.rest and key.as_posix() not in known:
+                row_filter.skip(self.rest)
+            elif suffix in OTHER_PICTURES:
+                row_filter.skip(f"format {suffix} is not read")
+
     def _add_units(
         self, rows: Iterator[Row], openface: str, row_filter: RowFilter
     ) -> Iterator[Row]:
@@ -98,18 +124,47 @@ class DirectorySource(TableSource):
 def file_row(
     root: Path, key: str, row_filter: RowFilter, label: str, **columns: Any
 ) -> Iterator[Row]:
-    """The row of the file root/key; rejected where the file is missing."""
+    """The row of the file root/key; rejected where it is missing, no file, or outside the root."""
+    key = posixpath.normpath(key)
+    if key.startswith(("/", "../")):
+        row_filter.reject(key, "leads out of the folder")
+        return
     try:
         state = (root / key).stat()
     except (FileNotFoundError, NotADirectoryError):
         row_filter.reject(key, "missing file")
-        return
-    yield Row(key, label, bytes=state.st_size, stamp=state.st_mtime_ns, **columns)
+    except OSError as error:  # a link to itself, a name that is too long, no permission
+        row_filter.reject(key, error.strerror or "cannot be read")
+    except ValueError:
+        row_filter.reject(key.replace("\0", "?"), "no name of a file")
+    else:
+        if not stat.S_ISREG(state.st_mode):
+            row_filter.reject(key, "not a file")
+            return
+        yield Row(key, label, bytes=state.st_size, stamp=state.st_mtime_ns, **columns)
 
 
 def list_images(folder: Path) -> Iterator[Path]:
-    """The image files in and below a folder, sorted; without hidden ones and OpenFace's own."""
-    for path in sorted(folder.rglob("*")):
-        hidden = path.name.startswith(".") or OPENFACE in path.relative_to(folder.parent).parts
-        if path.suffix.lower() in images.SUFFIXES and not hidden and not path.is_dir():
+    """The image files in and below a folder, sorted; without those of systems and OpenFace's."""
+    if folder.name == OPENFACE:
+        return
+    for path in walk_files(folder):
+        inside = path.relative_to(folder).parts
+        if path.suffix.lower() in images.SUFFIXES and OPENFACE not in inside:
             yield path
+
+
+def class_rows(
+    root: Path,
+    folder: Path,
+    row_filter: RowFilter,
+    split: str = "",
+    names: Mapping[str, str] = NO_NAMES,
+) -> Iterator[Row]:
+    """The rows of the images in the class folders of a folder. names: label of a folder's name,
+    in lower case; by default the name itself."""
+    for group in subfolders(folder):
+        label = names.get(group.name.lower(), group.name)
+        for path in list_images(group):
+            key = path.relative_to(root).as_posix()
+            yield from file_row(root, key, row_filter, label, split=split)

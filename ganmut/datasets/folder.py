@@ -8,15 +8,15 @@ PATH/<split>/metadata.csv (or .jsonl)      emotion; optional split, person, fill
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ganmut.datasets.base import CROP, SOURCES, BadData
-from ganmut.datasets.directory import DirectorySource, file_row, list_images
+from ganmut.datasets.directory import DirectorySource, class_rows, file_row
 from ganmut.datasets.records import SPLIT_WORDS, Row, RowFilter, parse_units
+from ganmut.datasets.tables import open_text, parse_json, read_csv_columns
+from ganmut.folders import subfolders
 
 METADATA = ("metadata.csv", "metadata.jsonl")
 LABELS = ("emotion", "label", "expression")
@@ -34,6 +34,9 @@ class Folder(DirectorySource):
     default_crop = CROP
 
     def list_rows(self, row_filter: RowFilter) -> Iterator[Row]:
+        tables = [metadata_of(folder) for folder in (self.root, *subfolders(self.root))]
+        names = sorted({table.name for table in tables if table})
+        self.rest = f"not listed in {names[0]}" if names else "not in a class folder"
         return read_rows(self.root, row_filter)
 
 
@@ -42,15 +45,14 @@ def read_rows(root: Path, row_filter: RowFilter) -> Iterator[Row]:
     if metadata := metadata_of(root):
         yield from _metadata_rows(root, metadata, "", row_filter)
         return
-    folders = sorted(path for path in root.iterdir() if path.is_dir())
-    splits = [path for path in folders if path.name.lower() in SPLIT_WORDS]
+    splits = [path for path in subfolders(root) if path.name.lower() in SPLIT_WORDS]
     for part in splits:
         if metadata := metadata_of(part):
             yield from _metadata_rows(root, metadata, part.name, row_filter)
         else:
-            yield from _class_rows(root, part, part.name, row_filter)
+            yield from class_rows(root, part, row_filter, part.name)
     if not splits:
-        yield from _class_rows(root, root, "", row_filter)
+        yield from class_rows(root, root, row_filter)
 
 
 def metadata_of(folder: Path) -> Path | None:
@@ -59,14 +61,6 @@ def metadata_of(folder: Path) -> Path | None:
     if len(found) > 1:
         raise BadData(f"{folder} has both {' and '.join(METADATA)}; keep one")
     return found[0] if found else None
-
-
-def _class_rows(root: Path, folder: Path, split: str, row_filter: RowFilter) -> Iterator[Row]:
-    for group in sorted(path for path in folder.iterdir() if path.is_dir()):
-        for path in list_images(group):
-            yield from file_row(
-                root, path.relative_to(root).as_posix(), row_filter, group.name, split=split
-            )
 
 
 def _metadata_rows(root: Path, metadata: Path, split: str, row_filter: RowFilter) -> Iterator[Row]:
@@ -97,29 +91,22 @@ def _metadata_rows(root: Path, metadata: Path, split: str, row_filter: RowFilter
 
 
 def read_table(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number, columns) of a csv or jsonl file; raises BadData for invalid JSON."""
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        if path.suffix == ".csv":
-            for columns in (reader := csv.DictReader(file, skipinitialspace=True)):
-                columns.pop(None, None)  # cells beyond the header
-                for name in ("units", "blendshapes"):
-                    if name in columns:
-                        columns[name] = _parse(columns[name] or "null", path, reader.line_num)
-                yield reader.line_num, columns
-            return
+    """(line number, columns) of a csv or jsonl file; raises BadData where it cannot be read."""
+    if path.suffix == ".csv":
+        for number, cells in read_csv_columns(path):
+            columns: dict[str, Any] = dict(cells)
+            for name in ("units", "blendshapes"):
+                if name in columns:
+                    columns[name] = parse_json(columns[name] or "null", path, number)
+            yield number, columns
+        return
+    with open_text(path) as file:
         for number, line in enumerate(file, 1):
             if line.strip():
-                columns = _parse(line, path, number)
+                columns = parse_json(line, path, number)
                 if not isinstance(columns, dict):
                     raise BadData(f"{path.name} line {number} is not a JSON object")
                 yield number, columns
-
-
-def _parse(text: str, path: Path, number: int) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise BadData(f"{path.name} line {number} is not valid JSON: {error}") from None
 
 
 def _label_column(path: Path, columns: dict[str, Any]) -> str:

@@ -6,11 +6,11 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 from ganmut.datasets.base import BadData
 from ganmut.datasets.records import parse_units
+from ganmut.datasets.tables import read_csv_columns
 
 MIN_CONFIDENCE = 0.5  # least confidence of OpenFace in its own landmarks
 NAMES = ("file_name", "filename", "name", "image", "file")
@@ -71,12 +71,7 @@ class OpenFace:
 
 def read(path: Path) -> list[dict[str, str]]:
     """The rows of OpenFace's csv, whose header has a space after each comma."""
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, skipinitialspace=True)
-        return [
-            {str(name).strip(): value or "" for name, value in row.items() if name is not None}
-            for row in reader
-        ]
+    return [columns for _, columns in read_csv_columns(path)]
 
 
 def _confidence(row: dict[str, str]) -> float:

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from ganmut.datasets import cache
 from ganmut.datasets.base import CROP, BadData, FaceSet, digest, hash_split
 from ganmut.emotions import EMOTIONS, UNITS, canonical_emotion
 from ganmut.registry import nearest_name
+from ganmut.text import quantity
 
 SPLITS = ("train", "extractor", "test")
 SPLIT_WORDS = {
@@ -39,6 +41,8 @@ SPLIT_WORDS = {
 NO_LABEL = {"", "none", "nan", "null", "uncertain", "unknown", "non-face", "nonface", "no-face"}
 TEST_SHARE, EXTRACTOR_SHARE = 0.1, 0.25
 SHOWN = 5  # rejected rows that a message lists
+SHOWN_LABELS = 20
+NUMBER = "is a number, not a name"
 
 
 @dataclass(frozen=True)
@@ -69,40 +73,64 @@ class RowFilter:
         self.source, self.on_error = source, on_error
         self.rejected: list[tuple[str, str]] = []
         self.skipped: Counter[str] = Counter()
+        self.skipped_keys: set[str] = set()
 
     def reject(self, key: str, reason: str) -> None:
         """Records a row that cannot be used."""
         self.rejected.append((key, reason))
 
-    def skip(self, reason: str) -> None:
+    def skip(self, reason: str, key: str = "") -> None:
         """Counts a row that is valid but not selected: no emotion, another angle."""
         self.skipped[reason] += 1
+        self.skipped_keys.add(key)
 
     def counts(self) -> dict[str, int]:
         """Reason -> number of rejected rows."""
         return dict(Counter(reason for _, reason in self.rejected))
 
     def report(self) -> None:
-        """Raises BadData with the first rejected rows, or prints their counts (on_error="skip")."""
-        counts = ", ".join(f"{n} x {reason}" for reason, n in self.counts().items())
-        if self.on_error == "skip" and self.rejected:
-            print(f"{self.source}: left out {len(self.rejected)} rows: {counts}")
-        if self.on_error == "skip" or not self.rejected:
+        """Raises BadData with the first rejected rows; prints the counts of what is left out."""
+        rejected = _counts(self.counts())
+        if self.skipped:
+            total = quantity(self.skipped.total(), "image")
+            print(f"{self.source}: left out {total}: {_counts(self.skipped)}")
+        if not self.rejected:
+            return
+        total = quantity(len(self.rejected), "row")
+        if self.on_error == "skip":
+            print(f"{self.source}: left out {total}: {rejected}")
             return
         shown = "; ".join(f"{key}: {reason}" for key, reason in self.rejected[:SHOWN])
         more = f"; and {len(self.rejected) - SHOWN} more" if len(self.rejected) > SHOWN else ""
+        names = ", name them with SOURCE?label_map=0:neutral,1:happy" if NUMBER in rejected else ""
         raise BadData(
-            f"{self.source}: {len(self.rejected)} rows cannot be used ({counts}): {shown}{more}. "
-            "Correct them, or leave them out with SOURCE?on_error=skip"
+            f"{self.source}: {total} cannot be used ({rejected}): {shown}{more}. "
+            f"Correct them{names}, or leave them out with SOURCE?on_error=skip"
         )
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{n} x {reason}" for reason, n in counts.items())
+
+
+def parse_label_map(text: str) -> dict[str, str]:
+    """{label in lower case: emotion} of "0:neutral,1:happy"; raises BadData for other text."""
+    pairs = [pair.rpartition(":") for pair in text.split(",")] if text else []
+    names = {label.strip().lower(): canonical_emotion(name) for label, _, name in pairs}
+    if len(names) < len(pairs) or not all(label and name for label, name in names.items()):
+        raise BadData(
+            f"label_map must be LABEL:EMOTION pairs such as 0:neutral,1:happy, got {text!r}"
+        )
+    return names
 
 
 class TableSource(ABC):
     """A source over rows; a subclass lists the rows and reads one image.
 
     min_fill: leaves out images that cover less of their crop (needs `fill` in all rows). emotions:
-    the emotions to keep, comma-separated. crop: the name of the images' crop. Options may be text,
-    as in a spec. Raises BadData.
+    the emotions to keep, comma-separated. crop: the name of the images' crop. label_map: the
+    emotions of labels, such as "0:neutral,1:happy,2:none"; the emotion "none" leaves the label out.
+    Options may be text, as in a spec. Raises BadData.
     """
 
     def __init__(
@@ -114,12 +142,18 @@ class TableSource(ABC):
         min_fill: float | str = 0.0,
         emotions: str = "",
         crop: str = CROP,
+        label_map: str = "",
     ):
         self.source, self.crop, self.row_filter = name, crop, row_filter
-        labelled = [row for row in map(self._normalise_label, rows) if row is not None]
+        names = parse_label_map(label_map)
+        if unknown := sorted(names.keys() - {row.label.strip().lower() for row in rows}):
+            found = ", ".join(sorted({row.label for row in rows})[:SHOWN_LABELS])
+            raise BadData(f"{name}: label_map names {unknown[0]!r}; the labels are {found}")
+        labelled = [row for row in map(partial(self._normalise_label, names), rows) if row]
+        labelled = self._distinct(labelled)
         row_filter.report()
         self.skip_counts = {**row_filter.counts(), **row_filter.skipped}
-        rows = self._filter_by_emotion(self._filter_by_fill(labelled, float(min_fill)), emotions)
+        rows = self._filter_by_emotion(self._filter_by_fill(labelled, min_fill), emotions)
         self.emotions = order_emotions(name, Counter(row.label for row in rows))
         self.rows = assign_splits(rows)
         known = any(row.person is not None for row in self.rows)
@@ -177,13 +211,36 @@ class TableSource(ABC):
             return members
         return np.sort(np.random.default_rng(seed).choice(members, n, replace=False))
 
-    def _normalise_label(self, row: Row) -> Row | None:
-        """The row with the canonical emotion and split, or None where it is rejected."""
+    def _distinct(self, rows: list[Row]) -> list[Row]:
+        """The rows without repetitions; an image that is listed with different labels, splits or
+        other columns is rejected."""
+        first: dict[str, Row] = {}
+        different: dict[str, set[str]] = {}
+        for row in rows:
+            if row.key not in first:
+                first[row.key] = row
+            elif row == first[row.key]:
+                self.row_filter.skip("listed again", row.key)
+            else:
+                different.setdefault(row.key, {first[row.key].label}).add(row.label)
+        for key, labels in different.items():
+            names = f"the labels {' and '.join(sorted(labels))}" if len(labels) > 1 else ""
+            self.row_filter.reject(key, f"listed twice with {names or 'different columns'}")
+        return [row for key, row in first.items() if key not in different]
+
+    def _normalise_label(self, names: Mapping[str, str], row: Row) -> Row | None:
+        """The row with the canonical emotion and split, or None where it is rejected, or has no
+        emotion in `names`, the label_map."""
         word = canonical_emotion(row.label)
+        if mapped := names.get(row.label.strip().lower()):
+            if mapped in NO_LABEL:
+                self.row_filter.skip(f"labelled {row.label}", row.key)
+                return None
+            word = mapped
         if word in NO_LABEL:
             reason = "no label" if not word else f"label {word!r} is no emotion"
         elif word.lstrip("-").isdigit():
-            reason = f"label {word!r} is a number, not a name"
+            reason = f"label {word!r} {NUMBER}"
         elif row.split and row.split.lower() not in SPLIT_WORDS:
             reason = f"unknown split {row.split!r}"
         elif near := _likely_typo(word):
@@ -193,7 +250,13 @@ class TableSource(ABC):
         self.row_filter.reject(row.key, reason)
         return None
 
-    def _filter_by_fill(self, rows: list[Row], least: float) -> list[Row]:
+    def _filter_by_fill(self, rows: list[Row], min_fill: float | str) -> list[Row]:
+        try:
+            least = float(min_fill)
+        except ValueError:
+            least = -1.0
+        if not 0 <= least <= 1:
+            raise BadData(f"{self.source}: min_fill must be in 0..1, got {min_fill!r}")
         if not least:
             return rows
         fills = [row.fill for row in rows if row.fill is not None]

@@ -32,6 +32,7 @@ from ganmut.files import (
     to_line,
     write_atomic,
 )
+from ganmut.folders import real_path
 
 LOG, LEFT_OUT = "align.jsonl", "left_out.jsonl"
 
@@ -142,20 +143,23 @@ def list_jobs(what: str, out: Path) -> tuple[list[Job], dict[str, str]]:
         root = Path(what).expanduser()
         if not root.is_dir():
             raise BadData(f"{what}: there is no such folder, and no such data source")
-        if root.resolve() == out.resolve():
+        if real_path(root) == real_path(out):
             raise ParameterError("out", f"{out} is the folder of the input images")
         rows = folder_rows(root, rejected)
 
         def read_row(row: Row) -> np.ndarray:
             return images.read_image(root / row.key)
 
-    if root and out.resolve().is_relative_to(root.resolve()):
-        own = out.resolve().relative_to(root.resolve())
+    if root and real_path(out).is_relative_to(real_path(root)):
+        own = real_path(out).relative_to(real_path(root))
         rows = [row for row in rows if not Path(row.key).is_relative_to(own)]
         rejected = {key: why for key, why in rejected.items() if not Path(key).is_relative_to(own)}
     for row in rows:
         if ".." in Path(row.key).parts or Path(row.key).is_absolute():
             raise BadData(f"{row.key} leads out of {what}; give image paths below that folder")
+    if not rows and rejected:
+        key, why = next(iter(rejected.items()))
+        raise BadData(f"{what} has no image that can be used: {key}: {why}")
     if not rows:
         raise BadData(f"{what} has no images; known formats are {', '.join(images.SUFFIXES)}")
     names = png_names([Path(row.key) for row in rows])

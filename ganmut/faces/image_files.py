@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import secrets
 import sys
@@ -30,8 +29,10 @@ from ganmut.files import (
     read_lines,
     remove_temporaries,
     to_line,
+    to_text,
     write_atomic,
 )
+from ganmut.folders import real_path, walk_files
 from ganmut.images import SUFFIXES, BadImage, read_image
 
 FORMATS = {
@@ -172,19 +173,20 @@ def _is_current(records: list[dict[str, Any]], path: Path, target: Path) -> bool
 def collect_images(paths: Iterable[str | Path], out: Path) -> list[tuple[Path, Path]]:
     """(image file, its relative output path) of files, and of folders with their subfolders.
 
-    Files below `out` are excluded: they are the results of earlier runs. Raises BadImage for a path
-    that does not exist and where there are no images, ParameterError where a folder is `out`.
+    Hidden files and those of systems are left out of folders (`walk_files`), and files below `out`:
+    they are the results of earlier runs. Raises BadImage for a path that does not exist and where
+    there are no images, ParameterError where a folder is `out`.
     """
     found: list[tuple[Path, Path]] = []
     for path in map(Path, paths):
-        if path.is_dir() and path.resolve() == out.resolve():
+        if path.is_dir() and real_path(path) == real_path(out):
             raise ParameterError("out", f"{out} is the folder of the input images")
         if path.is_dir():
-            inside = (file for file in sorted(path.rglob("*")) if file.suffix.lower() in SUFFIXES)
+            inside = (file for file in walk_files(path) if file.suffix.lower() in SUFFIXES)
             found += [
                 (file, file.relative_to(path))
                 for file in inside
-                if file.is_file() and not file.resolve().is_relative_to(out.resolve())
+                if not real_path(file).is_relative_to(real_path(out))
             ]
         elif path.exists():
             found.append((path, Path(path.name)))
@@ -213,8 +215,8 @@ def plan_outputs(
         raise ParameterError("out", f"{out} is a file, but there are {len(inputs)} images")
     targets = [out] if one else [out / name for name in png_names([name for _, name in inputs])]
     for (path, _), target in zip(inputs, targets, strict=True):
-        beside = target.exists() and target.parent.resolve() == path.parent.resolve()
-        if target.resolve() == path.resolve() or (beside and not one):
+        beside = target.exists() and real_path(target.parent) == real_path(path.parent)
+        if real_path(target) == real_path(path) or (beside and not one):
             raise ParameterError("out", f"{target} would overwrite an input image")
     parent = next(folder for folder in [out, *out.absolute().parents] if folder.is_dir())
     if not os.access(parent, os.W_OK):
@@ -251,7 +253,7 @@ def write_picture(path: Path, pixels: np.ndarray) -> Path:
 
 def write_json_lines(path: Path, rows: Iterable[dict[str, Any]]) -> Path:
     """Writes rows as JSON lines, atomically; removes the file where there are no rows."""
-    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    text = "".join(to_text(row) + "\n" for row in rows)
     if text:
         return write_atomic(path, text)
     path.unlink(missing_ok=True)

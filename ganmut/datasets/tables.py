@@ -1,0 +1,107 @@
+"""Tables of text that programs of any system wrote: csv and JSON lines, in any usual encoding."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from ganmut.datasets.base import BadData
+from ganmut.errors import first_line
+from ganmut.files import STAND_IN_BYTES, describe_stand_in
+
+CHUNK = 1 << 20
+REMEDY = "save it as UTF-8"
+
+
+def open_text(path: Path) -> TextIO:
+    """A text file opened for reading, in UTF-8, UTF-16 or, where it is neither, Windows-1252.
+
+    Raises BadData for a file that cannot be read or is in another encoding.
+    """
+    try:
+        return open(path, encoding=find_encoding(path), newline="")
+    except OSError as error:
+        raise BadData(f"{path}: {error.strerror}") from None
+
+
+def find_encoding(path: Path) -> str:
+    """The name of the encoding of a text file; raises BadData where it is unknown, OSError."""
+    with open(path, "rb") as file:
+        start = file.read(STAND_IN_BYTES)
+        if stand_in := describe_stand_in(start):
+            raise BadData(f"{path} is {stand_in}")
+        if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            candidates: tuple[str, ...] = ("utf-16",)
+        elif b"\0" in start:  # UTF-16 without a mark: Latin letters have a zero byte each
+            candidates = ("utf-16-be" if start[:1] == b"\0" else "utf-16-le",)
+        else:
+            candidates = ("utf-8-sig", "cp1252")
+        for name in candidates:
+            file.seek(0)
+            decoder = codecs.getincrementaldecoder(name)()
+            try:
+                while chunk := file.read(CHUNK):
+                    decoder.decode(chunk)
+                decoder.decode(b"", final=True)
+            except UnicodeError:
+                continue
+            return name
+    raise BadData(f"{path} is not text in {' or '.join(candidates)}; {REMEDY}")
+
+
+def read_csv(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """(line number, cells) of the rows of a csv file that are not empty. Raises BadData."""
+    with open_text(path) as file:
+        reader = csv.reader(file, skipinitialspace=True)
+        try:
+            for cells in reader:
+                if cells:
+                    yield reader.line_num, cells
+        except (csv.Error, UnicodeError) as error:
+            raise BadData(
+                f"{path} line {reader.line_num} cannot be read ({first_line(error)}); "
+                "is a quotation mark not closed?"
+            ) from None
+
+
+def read_csv_columns(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """(line number, columns by name) of a csv file with a header; cells that are missing are "".
+
+    Raises BadData for two columns of one name and for a row with more cells than the header.
+    """
+    names: list[str] = []
+    for number, cells in read_csv(path):
+        if not names:
+            names = [name.strip() for name in cells]
+            twice = sorted({name for name in names if name and names.count(name) > 1})
+            if twice:
+                raise BadData(f"{path} has two columns {twice[0]!r}; keep one")
+            continue
+        if any(cells[len(names) :]):
+            raise BadData(
+                f"{path} line {number} has {len(cells)} cells, its header {len(names)}; "
+                "quote cells that hold a comma"
+            )
+        row = cells + [""] * (len(names) - len(cells))
+        yield number, {name: cell for name, cell in zip(names, row, strict=False) if name}
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    """The lines of a text file that are not blank. Raises BadData."""
+    with open_text(path) as file:
+        yield from (line for line in file.read().splitlines() if line.strip())
+
+
+def parse_json(text: str, path: Path, number: int) -> Any:
+    """The value of a JSON text; raises BadData with its file and line."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        reason = "brackets too deep"
+    except ValueError as error:
+        reason = first_line(error)
+    raise BadData(f"{path.name} line {number} is not valid JSON: {reason}")

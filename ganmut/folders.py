@@ -1,0 +1,61 @@
+"""Files below a folder that a person pointed at, without what systems and programs put there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+# In lower case: archives of macOS, indexes of NAS systems, waste bins, caches.
+SYSTEM = frozenset(
+    {
+        "__macosx",
+        "@eadir",
+        "#recycle",
+        "$recycle.bin",
+        "system volume information",
+        "lost+found",
+        "__pycache__",
+        "thumbs.db",
+        "desktop.ini",
+    }
+)
+
+
+def is_system(name: str) -> bool:
+    """Whether a file or folder of this name is hidden, or made by a system: no data of anybody."""
+    return name.startswith(".") or name.lower() in SYSTEM
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """The folders in a folder, sorted, without those of systems."""
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not is_system(path.name))
+
+
+def walk_files(folder: Path) -> Iterator[Path]:
+    """The files in and below a folder, sorted by path, without those of systems and below their
+    folders. Links are followed, but never into a folder that holds them. Raises OSError for a
+    folder that cannot be read."""
+
+    def stop(error: OSError) -> None:
+        raise error
+
+    found = []
+    for parent, names, files in os.walk(folder, onerror=stop, followlinks=True):
+        names[:] = [name for name in names if not is_system(name) and not _is_loop(parent, name)]
+        found += [Path(parent, name) for name in files if not is_system(name)]
+    return iter(sorted(found))
+
+
+def _is_loop(parent: str, name: str) -> bool:
+    path = os.path.join(parent, name)
+    if not os.path.islink(path):
+        return False
+    target = os.path.realpath(path)
+    inside = os.path.realpath(parent)
+    return inside == target or inside.startswith(target.rstrip(os.sep) + os.sep)
+
+
+def real_path(path: str | Path) -> Path:
+    """The path without links. A link to itself stays as it is; Path.resolve fails on it."""
+    return Path(os.path.realpath(path))
