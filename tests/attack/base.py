@@ -16,20 +16,25 @@ HANG = 10.0  # seconds from which on a case counts as hanging; it is killed afte
 MEMORY = 256  # MiB over the same program with whole files that count as a fault
 
 
+TRACEBACK = "Traceback (most recent call last)"
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a case ended. status: of the process, negative for a signal, None where it was killed for
-    hanging. output: what it printed. peak: MiB of its largest resident size."""
+    hanging. output: what its user saw. peak: MiB of its largest resident size. log: what a server
+    wrote for whoever runs it."""
 
     status: int | None
     seconds: float
     output: str
     peak: float
+    log: str = ""
 
     @property
     def traceback(self) -> bool:
         """Whether the user was shown a traceback."""
-        return "Traceback (most recent call last)" in self.output
+        return TRACEBACK in self.output
 
 
 def run(program: Callable[[], int | None], limit: float = 3 * HANG) -> Outcome:
@@ -102,6 +107,9 @@ class Report:
             self.faults.append((part, case, "traceback", last))
         elif outcome.status is not None and outcome.status < 0 and not lost:
             self.faults.append((part, case, "signal", f"ended by signal {-outcome.status}"))
+        if TRACEBACK in outcome.log:
+            last = outcome.log.strip().splitlines()[-1][:200]
+            self.faults.append((part, case, "logged", last))
         if outcome.status is None or outcome.seconds > HANG:
             self.faults.append((part, case, "hang", f"{outcome.seconds:.0f} s"))
         if over > MEMORY:
@@ -111,7 +119,7 @@ class Report:
 
     def table(self) -> str:
         """One line a part: cases, faults by kind, the slowest case, the largest memory."""
-        kinds = ("traceback", "signal", "hang", "memory", "lost")
+        kinds = ("traceback", "logged", "signal", "hang", "memory", "lost")
         lines = [f"{'part':10} cases {' '.join(f'{k:>9}' for k in kinds)}  slowest  memory"]
         for part, cases in self.cases.items():
             counts = [sum(f[0] == part and f[2] == kind for f in self.faults) for kind in kinds]
