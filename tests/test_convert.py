@@ -500,6 +500,67 @@ def test_a_checkpoint_with_code_is_not_read(tmp_path, monkeypatch):
     assert not (tmp_path / "harm").exists() and not (tmp_path / "out").exists()
 
 
+STAND_INS = {
+    "pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n",
+    "page": b"<!DOCTYPE html><html><title>Sign in</title>",
+    "text": b"not a checkpoint",
+    "empty": b"",
+}
+
+
+@pytest.mark.parametrize("name", STAND_INS)
+def test_no_advice_to_load_unsafely(tmp_path, name):
+    (tmp_path / "theirs.ckpt").write_bytes(STAND_INS[name])
+    with pytest.raises(BadWeights, match=r"theirs\.ckpt") as refused:
+        convert(tmp_path / "theirs.ckpt", "stargan", tmp_path / "out")
+    assert "weights_only" not in str(refused.value) and "\n" not in str(refused.value)
+    assert {"pointer": "lfs pull", "page": "web page"}.get(name, "damaged") in str(refused.value)
+
+
+def wrapped(name: str, theirs: dict) -> dict:
+    """Checkpoints as trainings of others save them."""
+    other = {key: value + 1 for key, value in theirs.items()}
+    patches = {"main.0.weight": torch.ones(4, 3, 4, 4), "main.0.bias": torch.ones(4)}
+    parameter = torch.nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.Adam([parameter])
+    parameter.sum().backward()
+    optimizer.step()
+    return {
+        "G_ema": {"G": other, "G_ema": theirs, "D": patches, "step": 7},
+        "optimizer": {"netG": theirs, "optimizer": optimizer.state_dict(), "epoch": 3},
+        "module": {"state_dict": {f"module.{key}": value for key, value in theirs.items()}},
+        "deep": {"models": {"generator": theirs, "discriminator": patches}},
+    }[name]
+
+
+@pytest.mark.parametrize("name", ["G_ema", "optimizer", "module", "deep"])
+def test_the_generator_of_a_training_is_found(tmp_path, name):
+    theirs = sequential(3 + 7, Rng())
+    method, code = converted(tmp_path, wrapped(name, theirs), "stargan"), torch.eye(7)[2:3]
+    assert torch.allclose(
+        edit(method, faces(1), code), published(theirs, faces(1), code), atol=1e-5
+    )
+    origin = json.loads((tmp_path / "ours/config.json").read_text())["converted_from"]
+    assert name == "module" or {"optimizer": "netG", "deep": "generator"}.get(name, name) in origin
+
+
+@pytest.mark.parametrize("format", ["ganimation", "stargan_v2"])
+def test_generators_without_known_names_are_found(tmp_path, format):
+    made = {"ganimation": lambda: ganimation(17, Rng()), "stargan_v2": lambda: stargan_v2(Rng())}
+    options = {"labels": ("happy", "neutral", "sad")} if format == "stargan_v2" else {}
+    plain = converted(tmp_path, made[format](), format, **options).G.state_dict()
+    (tmp_path / "inner").mkdir()
+    inner = {"nets": {}, "nets_ema": made[format](), "optims": {"state": {}, "param_groups": []}}
+    found = converted(tmp_path / "inner", inner, format, **options).G.state_dict()
+    assert all(torch.equal(plain[key], found[key]) for key in plain)
+
+
+def test_attributes_are_no_emotions(tmp_path):
+    attributes = ("Black_Hair", "Blond_Hair", "Brown_Hair", "Male", "Young")
+    with pytest.raises(BadWeights, match=r"attributes.*cannot be converted"):
+        converted(tmp_path, sequential(3 + 5, Rng()), "stargan", labels=attributes)
+
+
 WRONG = [
     ("stargan", lambda t: t.pop("main.4.weight"), r"lacks the tensor 'main\.4\.weight'"),
     ("stargan", lambda t: t.update({"new.weight": torch.ones(2)}), r"1 tensors .* 'new\.weight'"),

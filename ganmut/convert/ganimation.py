@@ -8,8 +8,10 @@ divided by 5, or labels.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import torch
+from torch import Tensor
 
 from ganmut.convert.base import FORMATS, Checkpoint, Format, load_tensors, order_emotions
 from ganmut.convert.layer_matching import LayerMatcher
@@ -28,6 +30,11 @@ class GANimation(Format):
         "Converted from a checkpoint of GANimation's authors, whose licence applies. The units of "
         "each emotion are EMFACS prototypes."
     )
+
+    def fits(self, tensors: Mapping[str, Tensor]) -> bool:
+        """The stem, the colours and the attention are the only 7 x 7 convolutions."""
+        wide = [t.shape for t in tensors.values() if t.dim() == 4 and t.shape[-1] == 7]
+        return len(wide) == 3 and {1, 3} <= {shape[0] for shape in wide}
 
     def method(self, checkpoint: Checkpoint, labels: tuple[str, ...], size: int) -> Method:
         layers = LayerMatcher(checkpoint)

@@ -9,6 +9,8 @@ and the magnitudes of `covariance_axes` are variances.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -27,6 +29,9 @@ class GANmut(Format):
         "Converted from a checkpoint of GANmut's authors, whose licence allows non-commercial "
         "research only. It was trained on faces detected and cropped by the authors' method."
     )
+
+    def fits(self, tensors: Mapping[str, Tensor]) -> bool:
+        return stargan_trunk.fits(tensors)
 
     def method(self, checkpoint: Checkpoint, labels: tuple[str, ...], size: int) -> Method:
         if (values := stargan_trunk.code_dim(checkpoint)) != 2:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from torch import Tensor
+
 from ganmut.convert import stargan_trunk
 from ganmut.convert.base import FORMATS, Checkpoint, Format, order_emotions
 from ganmut.methods.base import Method
@@ -13,6 +17,9 @@ class StarGAN(Format):
 
     licence = "other"
     terms = "Converted from a checkpoint of StarGAN's authors, whose licence applies."
+
+    def fits(self, tensors: Mapping[str, Tensor]) -> bool:
+        return stargan_trunk.fits(tensors)
 
     def method(self, checkpoint: Checkpoint, labels: tuple[str, ...], size: int) -> Method:
         emotions, order = order_emotions(

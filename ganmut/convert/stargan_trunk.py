@@ -8,7 +8,7 @@ activations without tensors.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from torch import Tensor
 
@@ -47,6 +47,12 @@ def build(
     method = kind(config, emotions, size, training=False)
     load_tensors(method.G, tensors, checkpoint.path)
     return method
+
+
+def fits(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether tensors hold the trunk: its first layer, which no discriminator has."""
+    first = tensors.get("main.0.weight")
+    return first is not None and first.shape[2:] == (7, 7)
 
 
 def code_dim(checkpoint: Checkpoint) -> int:

@@ -10,6 +10,7 @@ shortcuts, and high frequencies of the source pass through a mask from landmarks
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,19 @@ class StarGANv2(Format):
 
     licence = "cc-by-nc-4.0"
     terms = "Converted from a checkpoint of StarGAN v2's authors: for non-commercial use only."
+
+    def fits(self, tensors: Mapping[str, Tensor]) -> bool:
+        """A network of linear layers beside one that ends in a 1 x 1 convolution to colours."""
+        shapes: dict[str, list[torch.Size]] = {}
+        for name, tensor in tensors.items():
+            shapes.setdefault(name.partition(".")[0], []).append(tensor.shape)
+        mapping = any(max(map(len, own)) == 2 for own in shapes.values())
+        colours = any(
+            len(shape) == 4 and shape[0] == 3 and shape[-1] == 1
+            for own in shapes.values()
+            for shape in own
+        )
+        return mapping and colours and len(shapes) > 2
 
     def method(self, checkpoint: Checkpoint, labels: tuple[str, ...], size: int) -> Method:
         generator, mapping, encoder = split_networks(checkpoint)
