@@ -12,7 +12,6 @@ import json
 import os
 import re
 import stat
-import warnings
 from collections import Counter
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -20,9 +19,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from gradio.utils import get_upload_folder
-from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ganmut.images import BadImage, to_rgb
+from ganmut import decoding
+from ganmut.images import BadImage
 
 TYPES = ("JPEG", "PNG", "WEBP")
 MAX_BYTES = 20 * 2**20  # of an upload
@@ -118,40 +117,17 @@ def read_picture(path: str) -> np.ndarray:
                 f"this file is larger than {MAX_BYTES // 2**20} MB; give a smaller picture"
             )
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # _pixels checks the limits that Pillow warns of
-                with Image.open(file, formats=TYPES) as picture:
-                    return _pixels(picture)
-        except BadImage:
-            raise
-        except UnidentifiedImageError:
-            raise BadImage("this file is not a JPEG, PNG or WebP picture") from None
-        except Image.DecompressionBombError:
-            raise BadImage(_too_many()) from None
-        except Exception:  # noqa: BLE001 (a decoder may raise anything at bytes made to hurt it)
-            raise BadImage(
-                "this picture is damaged or incomplete; save it again or give another"
-            ) from None
-
-
-def _pixels(file: Image.Image) -> np.ndarray:
-    """Checks the size that the header claims before a single pixel is decoded."""
-    width, height = file.size
-    if width * height > MAX_PIXELS:
-        raise BadImage(_too_many())
-    if min(width, height) * min(1, LONGEST / max(width, height)) < SHORTEST:
+            picture = decoding.read_picture(
+                file, longest=LONGEST, max_pixels=MAX_PIXELS, formats=TYPES
+            )
+        except BadImage as error:
+            raise BadImage(f"this picture cannot be used: {error.reason}") from None
+    width, height = picture.size
+    if min(picture.pixels.shape[:2]) < SHORTEST:
         raise BadImage(
             f"this picture is {width} x {height} px; a side needs at least {SHORTEST} px"
         )
-    # JPEG alone: decodes at a fraction of the size where that is enough.
-    file.draft("RGB", (LONGEST, LONGEST))
-    picture = Image.fromarray(to_rgb(ImageOps.exif_transpose(file)))
-    picture.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
-    return np.asarray(picture)
-
-
-def _too_many() -> str:
-    return f"this picture has more than {MAX_PIXELS // 10**6} million pixels; scale it down"
+    return picture.pixels
 
 
 def visitor(scope: dict[str, Any]) -> str:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import colorsys
-import os
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from demo.gamut_pad import data_uri
 from demo.service import EditedCrop
 from demo.session import VIEW
+from ganmut.encoding import MARK, draw_mark, is_marked
 from ganmut.faces.align import resample
 from ganmut.faces.paste_back import feather_mask
 
-MARK = "expression edited with ganmut"
 GAIN = 4.0  # how much brighter than it is a difference is shown
 WARM = np.array([1.0, 0.62, 0.35], np.float32)  # its colour where it is strong
 
@@ -26,19 +25,8 @@ def jpeg(pixels: np.ndarray) -> str:
 
 def add_mark(pixels: np.ndarray) -> Image.Image:
     """The edited photograph (H x W x 3 uint8) for download: a small visible mark and a line of
-    metadata.
-
-    GANMUT_MARK=0 leaves the visible mark out; that is meant for a machine of one's own.
-    """
-    picture = Image.fromarray(pixels)
-    if os.environ.get("GANMUT_MARK") != "0":
-        size = max(round(min(picture.size) / 40), 10)
-        font, gap = ImageFont.load_default(size), size // 2
-        corner = (gap, picture.height - gap)
-        draw = ImageDraw.Draw(picture)
-        draw.text(
-            corner, MARK, "white", font, "ls", stroke_width=max(size // 10, 1), stroke_fill="black"
-        )
+    metadata, as `python -m ganmut edit` writes them."""
+    picture = Image.fromarray(draw_mark(pixels) if is_marked() else pixels)
     picture.info["Comment"] = MARK
     return picture
 

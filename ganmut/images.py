@@ -1,29 +1,29 @@
-"""Image tensors and files: uint8 <-> [-1, 1], antialiased resize, augmentation, reading,
-writing."""
+"""Image tensors: uint8 <-> [-1, 1], antialiased resize, augmentation, grids, PNG files.
+
+Files are decoded by `ganmut.decoding` and encoded by `ganmut.encoding`; the names that most callers
+need of them are here, too.
+"""
 
 from __future__ import annotations
 
 import io
-import warnings
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
+from ganmut.decoding import SUFFIXES as SUFFIXES
+from ganmut.decoding import BadImage as BadImage
+from ganmut.decoding import read_image as read_image
+from ganmut.decoding import read_source as read_source
 from ganmut.files import write_atomic
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 # Weights of R, G, B in the luma of ITU-R BT.601.
 LUMA_WEIGHTS = (0.299, 0.587, 0.114)
-
-
-class BadImage(ValueError):
-    """A file cannot be read as an image; the message names the file and the reason."""
 
 
 def to_float(images: Tensor) -> Tensor:
@@ -85,46 +85,6 @@ def cutout(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
     return torch.where(mask[:, None], images.mean((-2, -1), keepdim=True), images)
 
 
-def read_image(path: str | Path | BinaryIO) -> np.ndarray:
-    """H x W x 3 uint8 RGB of an image file, rotated upright by its EXIF tag.
-
-    Grey, palette, CMYK and 16-bit images become RGB; transparent images get a white background; of
-    an animation the first frame is read. Raises BadImage with the name of the file.
-    """
-    try:
-        with warnings.catch_warnings():
-            # Pillow warns about damaged EXIF and palettes, which do not affect the pixels.
-            warnings.simplefilter("ignore", UserWarning)
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as file:
-                return to_rgb(ImageOps.exif_transpose(file))
-    except FileNotFoundError:
-        raise BadImage(f"{path}: there is no such file") from None
-    except UnidentifiedImageError:
-        raise BadImage(f"{path}: not an image that Pillow can read") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise BadImage(
-            f"{path}: more than {Image.MAX_IMAGE_PIXELS} pixels; scale it down"
-        ) from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise BadImage(f"{path}: damaged or not an image ({error})") from None
-
-
-def to_rgb(picture: Image.Image) -> np.ndarray:
-    """H x W x 3 uint8 RGB of a Pillow picture in any mode."""
-    if picture.mode.startswith(("I", "F")):
-        # 16-bit grey: Pillow's own conversion clips instead of scaling.
-        values = np.nan_to_num(np.asarray(picture, np.float64), nan=0, posinf=0, neginf=0)
-        top = 65535.0 if values.max() > 255 else 255.0
-        grey = np.clip(values / top * 255, 0, 255).round().astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
-    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        white = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(white, picture)
-    return np.asarray(picture.convert("RGB"))
-
-
 def to_tensor(pixels: np.ndarray) -> Tensor:
     """H x W x 3 (or N x H x W x 3) uint8 -> 3 x H x W (N x 3 x H x W) uint8."""
     return torch.from_numpy(np.ascontiguousarray(np.moveaxis(pixels, -1, -3)))
@@ -159,12 +119,3 @@ def write_png(path: str | Path, image: Tensor | np.ndarray, source: str = "") ->
         notes.add_text("Source", source)
     Image.fromarray(pixels).save(buffer, "PNG", pnginfo=notes)
     return write_atomic(path, buffer.getvalue())
-
-
-def read_source(path: str | Path) -> str:
-    """The `source` that `write_png` stored in a file, or ""."""
-    try:
-        with Image.open(path, formats=("PNG",)) as picture:
-            return str(picture.info.get("Source", ""))
-    except (OSError, ValueError, Image.DecompressionBombError):
-        return ""

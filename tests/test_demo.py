@@ -64,7 +64,7 @@ def giant_png(side: int = 20000) -> bytes:
 
 PORTRAIT = Image.fromarray(samples.astronaut())
 HOSTILE = {
-    "no bytes": (b"", "JPEG"),
+    "no bytes": (b"", "empty"),
     "text": (b"<svg onload=alert(1)>" * 9, "JPEG"),
     "truncated png": (encoded(PORTRAIT)[:5000], "picture"),
     "truncated jpeg": (encoded(PORTRAIT, "JPEG")[:5000], "picture"),

@@ -95,7 +95,7 @@ def write(path: Path, figure: Figure) -> Path:
     of 256 colours and are then scaled down."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
-    picture = Image.open(buffer).convert("RGB")
+    picture = Image.fromarray(pictures.read_image(buffer))
     content = buffer.getvalue()
     while len(content) > MAX_BYTES:
         buffer = io.BytesIO()

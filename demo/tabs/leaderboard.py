@@ -11,6 +11,7 @@ from PIL import Image
 
 from demo.gamut_pad import data_uri
 from demo.tabs.edit import PAGE
+from ganmut import images
 
 REPORT = Path(__file__).resolve().parents[2] / "bench" / "results" / "LEADERBOARD.md"
 OPEN = 4  # parts of the report that are shown at once: the tables and the claims; others unfold
@@ -103,8 +104,7 @@ def _words(text: str) -> str:
 def _figure(path: Path, title: str) -> str:
     if not path.is_file():
         return ""
-    with Image.open(path) as file:
-        picture = file.convert("RGB")
+    picture = Image.fromarray(images.read_image(path))
     picture.thumbnail((WIDE, 4 * WIDE), Image.Resampling.LANCZOS)
     return f"<img loading='lazy' src='{data_uri(picture, 'WEBP', quality=80)}' alt='{title}'>"
 

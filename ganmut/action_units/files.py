@@ -133,4 +133,4 @@ def _read_images(
         try:
             yield i, read_image(root / row["file_name"])
         except BadImage as error:
-            report.failed[row["file_name"]] = str(error).partition(": ")[2]
+            report.failed[row["file_name"]] = error.reason

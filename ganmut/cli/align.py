@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ganmut.cli.face_options import add_face_options, print_failures
+from ganmut.cli.face_options import add_face_options, print_lines
 
 HELP = "crop the faces of images for training; run again to continue"
 
@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
     report = align_files(
         args.source, args.out, detector=args.detector, face=args.face, size=args.size
     )
-    print_failures([f"{name}: {reason}" for name, reason in report.skipped.items()])
+    print_lines([f"{name}: {reason}" for name, reason in report.skipped.items()])
     print(
         f"{report.faces} faces of {report.images} images written, {report.existing} written "
         f"before, {len(report.skipped)} images skipped: {report.out}"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ganmut.cli.face_options import add_face_options, print_failures
+from ganmut.cli.face_options import add_face_options, print_lines
 
 if TYPE_CHECKING:
     import numpy as np
@@ -104,7 +104,10 @@ def run(args: argparse.Namespace) -> int:
         else units_reader(editor, folder),
     )
     failures = [record["error"] for record in records if "error" in record]
-    print_failures(failures)
+    print_lines(failures)
+    # Of several faces of one picture, each record has the picture's notes.
+    noted = {record["file"]: record.get("notes", []) for record in records}
+    print_lines([f"{file}: {note}" for file, notes in noted.items() for note in notes])
     took = spec if Path(spec).name == folder.name else f"{spec}/{folder.name}"
     print(
         f"{len(records) - len(failures)} faces edited with {took}, "
@@ -129,8 +132,8 @@ def parse_spec(weights: str | None, method: str | None, paths: Sequence[str]) ->
 
 def is_rendered(path: str) -> bool:
     """Whether a file, or every picture of a folder, was rendered by the command `faces`."""
+    from ganmut.decoding import SUFFIXES, read_source
     from ganmut.folders import walk_files
-    from ganmut.images import SUFFIXES, read_source
     from ganmut.rendering import SOURCE
 
     inside = walk_files(Path(path)) if Path(path).is_dir() else ()

@@ -19,9 +19,9 @@ def add_face_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def print_failures(reasons: list[str], limit: int = 20) -> None:
-    """Prints one line an image that was skipped, at most `limit` lines, on stderr."""
-    for reason in reasons[:limit]:
-        print(reason, file=sys.stderr)
-    if len(reasons) > limit:
-        print(f"and {len(reasons) - limit} more", file=sys.stderr)
+def print_lines(lines: list[str], limit: int = 20) -> None:
+    """Prints what is to be said of single images, at most `limit` lines, on stderr."""
+    for line in lines[:limit]:
+        print(line, file=sys.stderr)
+    if len(lines) > limit:
+        print(f"and {len(lines) - limit} more", file=sys.stderr)

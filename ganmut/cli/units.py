@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ganmut.cli.face_options import print_failures
+from ganmut.cli.face_options import print_lines
 
 HELP = "write action units into a folder's metadata"
 
@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     from ganmut.action_units.files import write_units
 
     report = write_units(args.folder, args.provider, args.model, again=args.again)
-    print_failures([f"{name}: {reason}" for name, reason in report.failed.items()])
+    print_lines([f"{name}: {reason}" for name, reason in report.failed.items()])
     print(
         f"{report.done} faces have units now, {report.before} had them before, "
         f"{len(report.failed)} without: {report.file}"

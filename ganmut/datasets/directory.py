@@ -19,14 +19,12 @@ from ganmut import images
 from ganmut.datasets.base import BadData
 from ganmut.datasets.openface import OpenFace
 from ganmut.datasets.records import Row, RowFilter, TableSource
+from ganmut.decoding import is_unreadable
 from ganmut.emotions import emotion_from_units
 from ganmut.folders import real_path, subfolders, walk_files
 
 # Name of the crop of images that are not aligned; `python -m ganmut align` writes images with CROP.
 UNALIGNED = "as found"
-# Formats of pictures; those that are not among images.SUFFIXES are counted and left out.
-PICTURES = {".gif", ".heic", ".heif", ".avif", ".jfif", ".jp2", ".tga", ".ppm", ".pgm", ".raw"}
-OTHER_PICTURES = PICTURES - set(images.SUFFIXES)
 NO_NAMES: Mapping[str, str] = {}
 OPENFACE = "openface"  # default folder of OpenFace's output, which includes annotated images
 
@@ -99,7 +97,7 @@ class DirectorySource(TableSource):
                 continue
             if suffix in images.SUFFIXES and self.rest and key.as_posix() not in known:
                 row_filter.skip(self.rest)
-            elif suffix in OTHER_PICTURES:
+            elif is_unreadable(path):
                 row_filter.skip(f"format {suffix} is not read")
 
     def _add_units(

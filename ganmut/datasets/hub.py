@@ -55,13 +55,13 @@ class Hub(TableSource):
         split, _, number = row.key.rpartition("/")
         cell = self._encoded[split][int(number)][self.image_column]
         if not cell or (cell["bytes"] is None and not cell["path"]):
-            raise images.BadImage(f"{row.key}: no image")
+            raise images.BadImage("no image", row.key)
         try:
             return images.read_image(
                 cell["path"] if cell["bytes"] is None else io.BytesIO(cell["bytes"])
             )
         except images.BadImage as error:
-            raise images.BadImage(f"{row.key}: {str(error).partition(': ')[2]}") from None
+            raise images.BadImage(error.reason, row.key) from None
 
     def location(self) -> str:
         return f"{self.id}@{self.revision}/{self.name}/{self.image_column}"

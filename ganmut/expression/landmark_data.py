@@ -13,6 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ganmut.datasets.base import BadData
+from ganmut.images import read_image
 
 POINTS = 478  # MediaPipe's face mesh with irises, in its order
 SIZE = 128  # pixels of the crop that landmarks are given in
@@ -200,10 +201,10 @@ def read_landmark_set(
         raise BadData(f"{folder}: no usable photograph in split {split!r}")
     images = np.empty((len(keep), SIZE, SIZE), np.uint8)
     for n, i in enumerate(tqdm(keep, unit="photo", disable=not progress, leave=False)):
-        with Image.open(folder / rows[i]["file_name"], formats=("JPEG", "PNG")) as picture:
-            if picture.size != (SIZE, SIZE):
-                raise BadData(f"{rows[i]['file_name']} is {picture.size} px, expected {SIZE}")
-            images[n] = np.asarray(picture.convert("L"))
+        picture = Image.fromarray(read_image(folder / rows[i]["file_name"]))
+        if picture.size != (SIZE, SIZE):
+            raise BadData(f"{rows[i]['file_name']} is {picture.size} px, expected {SIZE}")
+        images[n] = np.asarray(picture.convert("L"))
     blendshapes = np.array([rows[i]["blendshapes"] for i in keep], np.float32)
     return LandmarkSet(
         torch.from_numpy(images),

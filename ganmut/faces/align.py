@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from skimage.transform import SimilarityTransform
+from torch import Tensor
 
 from ganmut.faces.detectors.base import Face
 
@@ -24,6 +27,7 @@ ARCFACE = np.array(
     ]
 )
 SIDE = 128
+LARGE = 4_000_000  # pixels of a region that is reduced in bytes, not in floats
 TEMPLATE = ARCFACE * (SIDE / 112) - [0, 7]
 
 
@@ -90,20 +94,48 @@ def resample(pixels: np.ndarray, matrix: np.ndarray, height: int, width: int) ->
     matrix: 3 x 3 similarity from output to input pixels. Interpolation is bicubic; the border of
     the input is repeated outside it. Raises BadPoints where the output shows nothing of the input.
     """
+    return resampler(pixels, matrix, height, width)(0, height)
+
+
+def resampler(
+    pixels: np.ndarray, matrix: np.ndarray, height: int, width: int
+) -> Callable[[int, int], np.ndarray]:
+    """A function of (first, last) that returns these rows of `resample`: a photograph of many
+    megapixels is made a band at a time. Raises BadPoints."""
     left, top, region = _source_region(pixels, matrix, height, width)
-    x = torch.from_numpy(region.astype(np.float32)).permute(2, 0, 1)[None]
     step = math.hypot(matrix[0, 0], matrix[1, 0])  # input pixels per output pixel
+    x = _reduce(region, step)
+
+    def rows(first: int, last: int) -> np.ndarray:
+        y, columns = np.mgrid[first:last, :width]
+        at = np.stack([columns, y, np.ones_like(y)], -1) @ matrix[:2].T
+        # grid_sample's coordinates: -1 and 1 are the outer edges of the region's border pixels.
+        grid = (at - [left, top] + 0.5) / [region.shape[1], region.shape[0]] * 2 - 1
+        found = F.grid_sample(
+            x,
+            torch.from_numpy(grid.astype(np.float32))[None],
+            "bicubic",
+            padding_mode="border",
+            align_corners=False,
+        )
+        return found[0].permute(1, 2, 0).numpy()
+
+    return rows
+
+
+def _reduce(region: np.ndarray, step: float) -> Tensor:
+    """float32 1 x C x h x w: a region (H x W x C) at the output's resolution where that is lower,
+    since grid_sample has no antialiasing. step: input pixels per output pixel."""
+    small = [max(1, round(side / step)) for side in region.shape[:2]]
+    if step > 1 and region.dtype == np.uint8 and region.shape[0] * region.shape[1] > LARGE:
+        # The same filter as below to a level; floats would take 12 bytes a pixel of the region.
+        picture = Image.fromarray(region)
+        region = np.asarray(picture.resize(small[::-1], Image.Resampling.BICUBIC, reducing_gap=3.0))
+        step = 1
+    x = torch.from_numpy(region.astype(np.float32)).permute(2, 0, 1)[None]
     if step > 1:
-        # grid_sample has no antialiasing: the region is reduced to the output's resolution first.
-        small = [max(1, round(side / step)) for side in x.shape[-2:]]
         x = F.interpolate(x, small, mode="bicubic", antialias=True, align_corners=False)
-    rows, columns = np.mgrid[:height, :width]
-    at = np.stack([columns, rows, np.ones_like(rows)], -1) @ matrix[:2].T
-    # grid_sample's coordinates: -1 and 1 are the outer edges of the region's border pixels.
-    grid = (at - [left, top] + 0.5) / [region.shape[1], region.shape[0]] * 2 - 1
-    grid = torch.from_numpy(grid.astype(np.float32))[None]
-    found = F.grid_sample(x, grid, "bicubic", padding_mode="border", align_corners=False)
-    return found[0].permute(1, 2, 0).numpy()
+    return x
 
 
 def _source_region(

@@ -18,6 +18,7 @@ from ganmut.datasets.base import CROP, SOURCES, BadData, open_source
 from ganmut.datasets.directory import file_row, list_images
 from ganmut.datasets.folder import metadata_of, read_rows
 from ganmut.datasets.records import Row, RowFilter, TableSource
+from ganmut.decoding import is_unreadable
 from ganmut.errors import ParameterError
 from ganmut.faces.align import SIDE, BadPoints, crop_face
 from ganmut.faces.detectors.base import NoFace
@@ -32,7 +33,7 @@ from ganmut.files import (
     to_line,
     write_atomic,
 )
-from ganmut.folders import real_path
+from ganmut.folders import real_path, walk_files
 
 LOG, LEFT_OUT = "align.jsonl", "left_out.jsonl"
 
@@ -146,6 +147,8 @@ def list_jobs(what: str, out: Path) -> tuple[list[Job], dict[str, str]]:
         if real_path(root) == real_path(out):
             raise ParameterError("out", f"{out} is the folder of the input images")
         rows = folder_rows(root, rejected)
+        for file in filter(is_unreadable, walk_files(root)):
+            rejected[file.relative_to(root).as_posix()] = "a picture in a format that is not read"
 
         def read_row(row: Row) -> np.ndarray:
             return images.read_image(root / row.key)
@@ -233,8 +236,8 @@ def write_crops(job: Job, out: Path, detector: str, face: str | int, size: int) 
                     "fill": round(crop_fill(picture, transform, size), 3),
                 }
             )
-    except images.BadImage as error:  # "file: reason"; the log holds the file already
-        return {"faces": [], "error": str(error).partition(": ")[2] or str(error)}
+    except images.BadImage as error:
+        return {"faces": [], "error": error.reason}
     except (NoFace, BadPoints) as error:
         return {"faces": [], "error": str(error)}
     return {"faces": crops}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import secrets
 import sys
@@ -11,14 +10,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
 from ganmut import __version__
 from ganmut.datasets.base import digest
+from ganmut.decoding import SUFFIXES, BadImage, is_picture_name, read_picture
 from ganmut.editor import Editor
+from ganmut.encoding import WRITABLE, encode_edit, is_marked, losses
 from ganmut.errors import ParameterError
 from ganmut.faces.align import BadPoints
 from ganmut.faces.detectors.base import NoFace
@@ -33,17 +32,6 @@ from ganmut.files import (
     write_atomic,
 )
 from ganmut.folders import real_path, walk_files
-from ganmut.images import SUFFIXES, BadImage, read_image
-
-FORMATS = {
-    ".png": "PNG",
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".webp": "WEBP",
-    ".bmp": "BMP",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-}
 
 
 def edit_files(
@@ -60,7 +48,8 @@ def edit_files(
     """Edits files and all images of folders; returns a record per edited face.
 
     out: a folder (created where needed; PNG files with the inputs' names), or for one image a file
-    in any of FORMATS. The records are also written as JSON lines (out/faces.jsonl, or FILE.jsonl).
+    in any of WRITABLE. Outside the faces the values of each file stay, and the mark is added: see
+    `encode_edit`. The records are also written as JSON lines (out/faces.jsonl, or FILE.jsonl).
     Of several images, those that cannot be edited are skipped and have a record with "error", and
     out/faces.jsonl is a log: after an interruption the next run with the same settings continues
     from it, and edits changed images again. For a single image its BadImage or NoFace is raised.
@@ -75,11 +64,14 @@ def edit_files(
 
     def edit(path: Path, target: Path) -> list[dict[str, Any]]:
         stamp = _stamp(path)  # before the image is read: it may be replaced meanwhile
+        picture = read_picture(path)
         edited = edit_image(
-            read_image(path), editor, code, detector=detector, face=face, source_code=source_code
+            picture.pixels, editor, code, detector=detector, face=face, source_code=source_code
         )
-        write_picture(target, edited.pixels)
-        records = _records(path, target, edited, detector)
+        file_format = WRITABLE[target.suffix.lower()]
+        write_atomic(target, encode_edit(picture, edited.pixels, file_format))
+        notes = [*picture.notes, *losses(picture, file_format)]
+        records = _records(path, target, edited, detector, notes)
         return [record | {"settings": settings, "stamp": stamp} for record in records]
 
     if len(inputs) == 1:
@@ -143,7 +135,12 @@ def settings_digest(
     """16 hex digits of what an edit depends on besides the image; random where the editor, or what
     reads the source code, has no sha256 of its own."""
     parts: list[Any] = [__version__, editor.config.get("sha256") or secrets.token_hex(8)]
-    parts += [detector, str(face), code if isinstance(code, Tensor) else sorted(code.items())]
+    parts += [
+        is_marked(),
+        detector,
+        str(face),
+        code if isinstance(code, Tensor) else sorted(code.items()),
+    ]
     if callable(source_code):
         parts.append(getattr(source_code, "sha256", "") or secrets.token_hex(8))
     else:
@@ -173,16 +170,18 @@ def _is_current(records: list[dict[str, Any]], path: Path, target: Path) -> bool
 def collect_images(paths: Iterable[str | Path], out: Path) -> list[tuple[Path, Path]]:
     """(image file, its relative output path) of files, and of folders with their subfolders.
 
-    Hidden files and those of systems are left out of folders (`walk_files`), and files below `out`:
-    they are the results of earlier runs. Raises BadImage for a path that does not exist and where
-    there are no images, ParameterError where a folder is `out`.
+    Of a folder, every file with the suffix of a picture is among them, also in formats that are not
+    read and where it is no regular file: such files get a record with the reason. Hidden files and
+    those of systems are left out of folders (`walk_files`), and files below `out`: they are the
+    results of earlier runs. Raises BadImage for a path that does not exist and where there are no
+    images, ParameterError where a folder is `out`.
     """
     found: list[tuple[Path, Path]] = []
     for path in map(Path, paths):
         if path.is_dir() and real_path(path) == real_path(out):
             raise ParameterError("out", f"{out} is the folder of the input images")
         if path.is_dir():
-            inside = (file for file in walk_files(path) if file.suffix.lower() in SUFFIXES)
+            inside = filter(is_picture_name, walk_files(path))
             found += [
                 (file, file.relative_to(path))
                 for file in inside
@@ -207,11 +206,11 @@ def plan_outputs(
     overwrite an input.
     """
     one = single and bool(out.suffix) and not out.is_dir()
-    if one and out.suffix.lower() not in FORMATS:
+    if one and out.suffix.lower() not in WRITABLE:
         raise ParameterError(
-            "out", f"cannot write {out}; expected one of {', '.join(FORMATS)}, or a folder"
+            "out", f"cannot write {out}; expected one of {', '.join(WRITABLE)}, or a folder"
         )
-    if not one and (out.is_file() or (out.suffix.lower() in FORMATS and not out.is_dir())):
+    if not one and (out.is_file() or (out.suffix.lower() in WRITABLE and not out.is_dir())):
         raise ParameterError("out", f"{out} is a file, but there are {len(inputs)} images")
     targets = [out] if one else [out / name for name in png_names([name for _, name in inputs])]
     for (path, _), target in zip(inputs, targets, strict=True):
@@ -242,15 +241,6 @@ def png_names(names: list[Path]) -> list[Path]:
     return unique
 
 
-def write_picture(path: Path, pixels: np.ndarray) -> Path:
-    """Writes H x W x 3 uint8 in the format of the suffix (JPEG, WebP: quality 95), atomically."""
-    buffer = io.BytesIO()
-    file_format = FORMATS[path.suffix.lower()]
-    options = {"quality": 95} if file_format in ("JPEG", "WEBP") else {}
-    Image.fromarray(pixels).save(buffer, file_format, **options)
-    return write_atomic(path, buffer.getvalue())
-
-
 def write_json_lines(path: Path, rows: Iterable[dict[str, Any]]) -> Path:
     """Writes rows as JSON lines, atomically; removes the file where there are no rows."""
     text = "".join(to_text(row) + "\n" for row in rows)
@@ -260,7 +250,14 @@ def write_json_lines(path: Path, rows: Iterable[dict[str, Any]]) -> Path:
     return path
 
 
-def _records(path: Path, target: Path, edited: EditedImage, detector: str) -> list[dict[str, Any]]:
+def _records(
+    path: Path, target: Path, edited: EditedImage, detector: str, notes: list[str]
+) -> list[dict[str, Any]]:
+    """A record per edited face; notes: sentences on the picture."""
+    turn = edited.faces[edited.numbers[0] - 1].turn
+    if turn:
+        notes = [*notes, f"its face is upright when it is turned by {360 - turn} degrees clockwise"]
+    more = {"notes": notes} if notes else {}
     return [
         {
             "file": str(path),
@@ -272,6 +269,7 @@ def _records(path: Path, target: Path, edited: EditedImage, detector: str) -> li
             "score": round(face.score, 4),
             "box": [round(value, 2) for value in face.box],
             "points": [[round(value, 2) for value in point] for point in face.points.tolist()],
+            **more,
         }
         for number in edited.numbers
         for face in [edited.faces[number - 1]]

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from skimage.transform import SimilarityTransform
 
-from ganmut.faces.align import resample
+from ganmut.faces.align import resampler
 from ganmut.networks.warp import warp
 
 # Width of the fade at the crop's border, in half sides of the crop.
 FEATHER = 0.25
+BAND = 1 << 20  # pixels of the photograph that are computed at once, in floats
 
 
 def paste_face(
@@ -41,28 +42,36 @@ def paste_face(
         return result
     top, left, height, width = footprint
     to_crop = transform.params @ np.array([[1, 0, left], [0, 1, top], [0, 0, 1.0]])
-    mask = feather_mask(to_crop, len(source), height, width)[..., None]
-    region = result[top : top + height, left : left + width]
-    background, start = region, source.astype(np.float32)
-    if flow is not None:
-        start = _warp(source, flow)
-        # The mask scales the flow too: at the border of the crop the photograph stays in place.
-        picture_flow = resample(flow, to_crop, height, width) * mask
-        # From crop to picture pixels: the inverse of the transform's rotation and scale.
-        picture_flow = picture_flow @ np.linalg.inv(transform.params[:2, :2]).T
-        background = _warp(picture, picture_flow, (top, left))
-    change = resample(edited.astype(np.float32) - start, to_crop, height, width) * mask
-    region[...] = (background + change).round().clip(0, 255).astype(np.uint8)
+    start = source.astype(np.float32) if flow is None else _warp(source, flow)
+    changes = resampler(edited.astype(np.float32) - start, to_crop, height, width)
+    flows = None if flow is None else resampler(flow, to_crop, height, width)
+    # From crop to picture pixels: the inverse of the transform's rotation and scale.
+    to_picture = np.linalg.inv(transform.params[:2, :2]).T
+    step = max(BAND // width, 1)
+    for first in range(0, height, step):
+        last = min(first + step, height)
+        mask = feather_mask(to_crop, len(source), last - first, width, first)[..., None]
+        region = result[top + first : top + last, left : left + width]
+        background = region
+        if flows is not None:
+            # The mask scales the flow too: at the border of the crop the photograph stays in place.
+            picture_flow = (flows(first, last) * mask) @ to_picture
+            background = _warp(picture, picture_flow, (top + first, left))
+        change = changes(first, last) * mask
+        region[...] = (background + change).round().clip(0, 255).astype(np.uint8)
     return result
 
 
-def feather_mask(to_crop: np.ndarray, size: int, height: int, width: int) -> np.ndarray:
-    """float64 height x width in 0..1: 1 over the face, 0 at the crop's border, smooth in between.
+def feather_mask(
+    to_crop: np.ndarray, size: int, height: int, width: int, first: int = 0
+) -> np.ndarray:
+    """float64 height x width in 0..1: 1 over the face, 0 at the crop's border, smooth in between;
+    its rows from `first` on.
 
     The level lines are superellipses |x|^4 + |y|^4 = c, evaluated per pixel of the result.
     to_crop: 3 x 3, from pixels of the result to pixels of the crop. size: side of the crop.
     """
-    rows, columns = np.mgrid[:height, :width]
+    rows, columns = np.mgrid[first : first + height, :width]
     at = np.stack([columns, rows, np.ones_like(rows)], -1) @ to_crop.T
     x, y = ((at[..., i] + 0.5) / size * 2 - 1 for i in (0, 1))
     ramp = ((1 - (x**4 + y**4) ** 0.25) / FEATHER).clip(0, 1)

@@ -41,12 +41,14 @@ class Face:
 
     points: float64 5 x 2, left eye, right eye, nose, left and right mouth corner, as the viewer
     sees them. box: (x, y, width, height). score: confidence of the detector in 0..1, not comparable
-    between detectors. Raises ValueError for points of another shape or that are not finite.
+    between detectors. turn: degrees counter-clockwise by which the image was turned to find the
+    face. Raises ValueError for points of another shape or that are not finite.
     """
 
     points: np.ndarray
     box: tuple[float, float, float, float]
     score: float
+    turn: int = 0
 
     def __post_init__(self) -> None:
         points = np.asarray(self.points, np.float64)
@@ -66,7 +68,22 @@ class Face:
         x, y, width, height = self.box
         corner = (np.array([x, y]) + 0.5) * scale - 0.5
         points = (self.points + 0.5) * scale - 0.5
-        return Face(points, (*corner, width * scale, height * scale), self.score)
+        return Face(points, (*corner, width * scale, height * scale), self.score, self.turn)
+
+    def turned_back(self, quarters: int, height: int, width: int) -> Face:
+        """The face, found in an image after `quarters` turns of np.rot90, in pixels of the image
+        itself, height x width px."""
+
+        def back(x: float, y: float) -> tuple[float, float]:
+            if quarters == 1:
+                return width - 1 - y, x
+            return (width - 1 - x, height - 1 - y) if quarters == 2 else (y, height - 1 - x)
+
+        x, y, w, h = self.box
+        ends = np.array([back(x, y), back(x + w, y + h)])
+        points = np.array([back(*point) for point in self.points])
+        box = (*ends.min(0), *np.ptp(ends, axis=0))
+        return Face(points, box, self.score, 90 * quarters)
 
 
 class Detector(Protocol):

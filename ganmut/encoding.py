@@ -1,0 +1,179 @@
+"""Edited pixels as picture files: in the colours, depth and transparency of the file that they come
+from, with a mark that says that they were edited."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
+
+from ganmut.colours import from_srgb
+from ganmut.decoding import Picture
+
+# Suffix -> format of the files that are written.
+WRITABLE = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".jfif": "JPEG",
+    ".webp": "WEBP",
+    ".bmp": "BMP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".avif": "AVIF",
+}
+# What each format can hold beside 8-bit sRGB.
+ALPHA, PROFILES = ("PNG", "WEBP", "TIFF", "AVIF"), ("PNG", "JPEG", "WEBP", "TIFF", "AVIF")
+DEEP = {"PNG": ("uint16",), "TIFF": ("uint16", "float32")}
+QUALITY = {"JPEG": 95, "WEBP": 95, "AVIF": 90}
+MARK = "expression edited with ganmut"
+DESCRIPTION = 0x010E  # EXIF tag ImageDescription
+BAND = 1 << 20  # pixels that are converted at once
+
+
+def is_marked() -> bool:
+    """Whether edited pictures get a visible mark. GANMUT_MARK=0 leaves it out; that is meant for a
+    machine of one's own."""
+    return os.environ.get("GANMUT_MARK") != "0"
+
+
+def draw_mark(pixels: np.ndarray) -> np.ndarray:
+    """A copy of H x W x 3 uint8 with the visible mark in the lower left corner."""
+    picture = Image.fromarray(pixels)
+    size = max(round(min(picture.size) / 40), 10)
+    font, gap = ImageFont.load_default(size), size // 2
+    ImageDraw.Draw(picture).text(
+        (gap, picture.height - gap),
+        MARK,
+        "white",
+        font,
+        "ls",
+        stroke_width=max(size // 10, 1),
+        stroke_fill="black",
+    )
+    return np.asarray(picture)
+
+
+def encode_edit(picture: Picture, edited: np.ndarray, file_format: str, **options: Any) -> bytes:
+    """An edited picture as a file of a format of WRITABLE.
+
+    edited: H x W x 3 uint8 sRGB, `picture.pixels` with changes. Unchanged pixels keep the values
+    that they have in the picture's file, with its profile, depth and transparency where the format
+    holds them. A picture with changes gets the mark, see `is_marked`, and MARK as its comment;
+    options go to Pillow's encoder.
+    """
+    if np.array_equal(picture.pixels, edited):
+        return encode(picture, edited, file_format, **options)
+    marked = draw_mark(edited) if is_marked() else edited
+    return encode(picture, marked, file_format, comment=MARK, **options)
+
+
+def encode(
+    picture: Picture, edited: np.ndarray, file_format: str, comment: str = "", **options: Any
+) -> bytes:
+    """The same without a mark; `comment` is stored where the format has room for text."""
+    own, alpha, profile = fit(picture, edited, file_format)
+    stored = Image.fromarray(own)
+    if alpha is not None:
+        stored.putalpha(Image.fromarray(alpha))
+    if file_format in QUALITY:
+        options = {"quality": QUALITY[file_format]} | options
+    if profile:
+        options["icc_profile"] = profile
+    if comment:
+        options |= _comment(file_format, comment)
+    buffer = io.BytesIO()
+    stored.save(buffer, file_format, **options)
+    return buffer.getvalue()
+
+
+def read_comment(file: Image.Image) -> str:
+    """The comment that `encode` stored in an opened file, or ""."""
+    text = file.info.get("Comment") or file.info.get("comment")
+    text = text or file.getexif().get(DESCRIPTION, "")
+    return text.decode("latin-1") if isinstance(text, bytes) else str(text)
+
+
+def fit(
+    picture: Picture, edited: np.ndarray, file_format: str
+) -> tuple[np.ndarray, np.ndarray | None, bytes]:
+    """(values, alpha, ICC profile) of an edited picture, as a format can hold them."""
+    if losses(picture, file_format):
+        picture = Picture.of(picture.pixels)
+    alpha = picture.alpha
+    if alpha is not None:  # a change in a transparent part would not be seen
+        alpha = np.where((edited != picture.pixels).any(-1), np.uint8(255), alpha)
+    if picture.own is picture.pixels:
+        return edited, alpha, picture.profile
+    if picture.own.ndim == 2 and not _is_grey(edited):
+        return edited, alpha, b""
+    return restore(picture, edited), alpha, picture.profile
+
+
+def losses(picture: Picture, file_format: str) -> list[str]:
+    """What a format cannot hold of a picture, as sentences."""
+    lost = []
+    if picture.alpha is not None and file_format not in ALPHA:
+        lost.append(f"{file_format} has no transparency: the background is white")
+    if picture.profile and file_format not in PROFILES:
+        lost.append(f"{file_format} has no colour profile: the colours became sRGB")
+    depth = picture.own.dtype.name
+    if depth != "uint8" and depth not in DEEP.get(file_format, ()):
+        lost.append(f"{file_format} has no {depth} values: they became 8 bits")
+    return lost
+
+
+def restore(picture: Picture, edited: np.ndarray) -> np.ndarray:
+    """The values of `picture.own` with the change from `picture.pixels` to `edited` (H x W x 3
+    uint8 sRGB) added in their own colours; the same values where nothing changed."""
+    own, grey = picture.own.copy(), picture.own.ndim == 2
+    step = (picture.white - picture.black) / 255
+    top = {"uint8": 255, "uint16": 65535}.get(own.dtype.name, np.inf)
+    for rows in _bands(edited):
+        before, after = picture.pixels[rows], edited[rows]
+        changed = (before != after).any(-1)
+        if not changed.any():
+            continue
+        if picture.profile:
+            mode = "L" if grey else "RGB"
+            before, after = (from_srgb(part, picture.profile, mode) for part in (before, after))
+        elif grey:
+            before, after = before[..., 0], after[..., 0]
+        change = (after.astype(np.float32) - before) * step
+        if own.dtype == np.uint8:
+            change = change.round()
+        values = (own[rows] + change).clip(-np.inf if top == np.inf else 0, top)
+        values = values.round() if np.isfinite(top) else values
+        own[rows][changed] = values[changed].astype(own.dtype)
+    return own
+
+
+def _bands(pixels: np.ndarray) -> Iterator[slice]:
+    """Rows of a picture, at most BAND pixels at once."""
+    height, width = pixels.shape[:2]
+    step = max(BAND // width, 1)
+    return (slice(start, start + step) for start in range(0, height, step))
+
+
+def _is_grey(pixels: np.ndarray) -> bool:
+    return all(bool((pixels[..., 0] == pixels[..., i]).all()) for i in (1, 2))
+
+
+def _comment(file_format: str, comment: str) -> dict[str, Any]:
+    """Options of Pillow's encoders that store a text."""
+    if file_format == "PNG":
+        notes = PngInfo()
+        notes.add_text("Comment", comment)
+        return {"pnginfo": notes}
+    if file_format == "JPEG":
+        return {"comment": comment}
+    if file_format == "TIFF":
+        return {"description": comment}
+    exif = Image.Exif()
+    exif[DESCRIPTION] = comment
+    return {"exif": exif} if file_format in ("WEBP", "AVIF") else {}
