@@ -100,7 +100,7 @@ def test_path_hits_both_ends(space):
     assert path.shape == (11, space.dim)
     torch.testing.assert_close(path[0], a)
     torch.testing.assert_close(path[-1], b)
-    with pytest.raises(ValueError, match="at least 2"):
+    with pytest.raises(ValueError, match=r"\b2\b.*\b1\b"):
         space.path(a, b, 1)
 
 
@@ -113,20 +113,20 @@ def test_of_is_continuous(space):
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_broken_codes_are_refused(space, bad):
-    with pytest.raises(ValueError, match="NaN or infinity"):
+    with pytest.raises(ValueError, match="NaN"):
         space.clamp(torch.full((space.dim,), bad))
-    with pytest.raises(ValueError, match="values"):
+    with pytest.raises(ValueError, match=rf"\b{space.dim}\b"):
         space.clamp(torch.zeros(space.dim + 1))
 
 
 @pytest.mark.parametrize("intensity", [-0.1, 1.1, float("nan")])
 def test_intensity_out_of_range(space, intensity):
-    with pytest.raises(ValueError, match="between 0 and 1"):
+    with pytest.raises(ValueError, match=rf"{intensity:g}"):
         space.of(space.emotions[1], intensity)
 
 
 def test_unknown_emotion_says_what_is_near(space):
-    with pytest.raises(ValueError, match="did you mean 'happy'"):
+    with pytest.raises(ValueError, match="'happy'"):
         space.of("hapy")
 
 

@@ -401,12 +401,10 @@ def test_stargan_v2_with_a_landmark_network_is_refused(tmp_path):
     theirs = stargan_v2(Rng())
     for name in [n for n in theirs["generator"] if n.startswith("dec.0")]:  # one block more, less
         del theirs["generator"][name]
-    with pytest.raises(
-        BadWeights, match=r"not the one without face landmarks \(w_hpf 0\) for 32 px"
-    ):
+    with pytest.raises(BadWeights, match=r"w_hpf 0.*\b32\b"):
         converted(tmp_path, theirs, "stargan_v2", labels=("happy", "neutral", "sad"))
     del theirs["mapping"]
-    with pytest.raises(BadWeights, match="holds no mapping of StarGAN v2"):
+    with pytest.raises(BadWeights, match="mapping"):
         converted(tmp_path, theirs, "stargan_v2", labels=("happy", "neutral", "sad"))
 
 
@@ -562,12 +560,12 @@ def test_attributes_are_no_emotions(tmp_path):
 
 
 WRONG = [
-    ("stargan", lambda t: t.pop("main.4.weight"), r"lacks the tensor 'main\.4\.weight'"),
-    ("stargan", lambda t: t.update({"new.weight": torch.ones(2)}), r"1 tensors .* 'new\.weight'"),
+    ("stargan", lambda t: t.pop("main.4.weight"), r"'main\.4\.weight'"),
+    ("stargan", lambda t: t.update({"new.weight": torch.ones(2)}), r"\b1\b.*'new\.weight'"),
     ("stargan", lambda t: t.update({"main.3.weight": torch.ones(2, 2)}), r"'trunk\.down1\.0\.weig"),
-    ("ganmut", lambda t: None, r"codes of 7 values, not 2"),
-    ("ganimation", lambda t: None, r"theirs\.ckpt has no conv7 of shape 1"),
-    ("stargan_v2", lambda t: None, "holds no generator of StarGAN v2"),
+    ("ganmut", lambda t: None, r"\b7\b.*\b2\b"),
+    ("ganimation", lambda t: None, r"theirs\.ckpt.*conv7"),
+    ("stargan_v2", lambda t: None, "generator"),
     ("stargan", lambda t: t.clear() or t.update(note=torch.tensor(3)), r"theirs\.ckpt"),
 ]
 
@@ -583,7 +581,7 @@ def test_another_network_is_refused_by_name(tmp_path, format, alter, message):
 
 def test_labels_are_required_unless_seven(tmp_path):
     theirs = sequential(3 + 5, Rng())
-    with pytest.raises(BadWeights, match="5 labels"):
+    with pytest.raises(BadWeights, match=r"\b5\b"):
         converted(tmp_path, theirs, "stargan")
     with pytest.raises(BadWeights, match="neutral"):
         converted(tmp_path, theirs, "stargan", labels=("happy", "sad"))
@@ -591,7 +589,7 @@ def test_labels_are_required_unless_seven(tmp_path):
     linear = {"axes.weight": rng.normal(1, 2), "axes.bias": rng.normal(1), **sequential(5, rng)}
     with pytest.raises(BadWeights, match="neutral"):
         converted(tmp_path, linear, "ganmut", labels=("happy", "neutral"))
-    with pytest.raises(UnknownNameError, match="unknown format 'stargam'; did you mean 'stargan'"):
+    with pytest.raises(UnknownNameError, match=r"'stargam'.*'stargan'"):
         converted(tmp_path, theirs, "stargam")
 
 

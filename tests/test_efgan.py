@@ -53,7 +53,7 @@ def test_boxes_lie_inside_and_cover_their_points(size):
 def test_boxes_are_the_published_ones_at_128():
     sides = {part: (box.height, box.width) for part, box in region_boxes(128).items()}
     assert sides == {"eyes": (40, 92), "nose": (40, 48), "mouth": (40, 60)}
-    with pytest.raises(ValueError, match="at least 32"):
+    with pytest.raises(ValueError, match=r"\b32\b.*\b16\b"):
         region_boxes(16)
 
 
@@ -142,7 +142,7 @@ def test_cascade_loads_the_single_network_per_stage(x, code):
 )
 def test_init_from_refuses_other_networks(donor):
     name, settings = donor
-    with pytest.raises(ValueError, match=f"cannot start from this {name}: give an efgan"):
+    with pytest.raises(ValueError, match=rf"\b{name}\b.*\befgan\b"):
         toy("efgan_cascade").init_from(toy(name, **settings))
 
 
@@ -197,7 +197,7 @@ def test_every_discriminator_has_a_penalty(preset, batch):
 
 def test_losses_need_a_fake_of_the_step(batch):
     method = toy("efgan")
-    with pytest.raises(ValueError, match="call it first"):
+    with pytest.raises(ValueError, match="fake"):
         method.g_loss(batch, method.sample_targets(batch, rng()), batch.x)
 
 

@@ -198,12 +198,12 @@ def without(faces: FaceSet, **changes) -> FaceSet:
 
 
 WRONG = [
-    ("units", without(TRAIN, units=None), "toy has no action units"),
+    ("units", without(TRAIN, units=None), "toy"),
     ("identity", without(TRAIN, person=None), "person"),
-    ("identity", without(TRAIN, person=torch.arange(len(TRAIN))), "0 of 240 people have two faces"),
-    ("emotion", without(TRAIN, emotion=TRAIN.emotion % 2), "no face is angry"),
-    ("emotion", without(TRAIN, person=TEST.person[:1].repeat(240)), "6 test faces show people"),
-    ("emotion", without(TRAIN, emotions=("neutral", "sad", "angry")), "the test faces"),
+    ("identity", without(TRAIN, person=torch.arange(len(TRAIN))), "0 of 240"),
+    ("emotion", without(TRAIN, emotion=TRAIN.emotion % 2), "angry"),
+    ("emotion", without(TRAIN, person=TEST.person[:1].repeat(240)), "6"),
+    ("emotion", without(TRAIN, emotions=("neutral", "sad", "angry")), "sad"),
 ]  # fmt: skip
 
 
@@ -215,16 +215,16 @@ def test_unusable_training_data_is_refused(tmp_path, name, faces, message):
 
 
 def test_unknown_names_and_wrong_folders_are_refused(trained, monkeypatch):
-    with pytest.raises(UnknownNameError, match="did you mean 'emotion'"):
+    with pytest.raises(UnknownNameError, match="'emotion'"):
         train_extractor("emotions", TRAIN, TEST, out="x", steps=1)
     root = trained["emotion"].parent.parent
     monkeypatch.setenv("GANMUT_WEIGHTS", str(root))
     assert weights.list_weights("toy", "extractor") == ["emotion", "identity", "units"]
     assert weights.list_weights("toy") == []
     assert extractors.load("toy/units", "cpu").name == "units"
-    with pytest.raises(UnknownNameError, match="did you mean 'toy/units'"):
+    with pytest.raises(UnknownNameError, match="'toy/units'"):
         extractors.load("toy/unit")
-    with pytest.raises(BadWeights, match="holds an extractor, not an editor"):
+    with pytest.raises(BadWeights, match="units"):
         weights.load("toy/units")
 
 
@@ -233,22 +233,22 @@ def test_damage_and_another_version_are_refused(tmp_path):
     path = folder / "config.json"
     config = json.loads(path.read_text())
     path.write_text(json.dumps({**config, "version": 0}))
-    with pytest.raises(BadWeights, match="version 0 of units, this ganmut has version 1"):
+    with pytest.raises(BadWeights, match=r"\b0\b.*units.*\b1\b"):
         extractors.load(folder)
     path.write_text(json.dumps({**config, "size": 64}))
-    with pytest.raises(BadWeights, match=r"network\.safetensors: the tensor 'trunk\.\d+\.weight'"):
+    with pytest.raises(BadWeights, match=r"network\.safetensors.*'trunk\.\d+\.weight'"):
         extractors.load(folder)
     path.write_text(json.dumps(config))
     (folder / "network.safetensors").write_bytes(b"")
-    with pytest.raises(BadWeights, match=r"network\.safetensors is truncated: 0 of"):
+    with pytest.raises(BadWeights, match=r"network\.safetensors.*\b0\b"):
         extractors.load(folder)
 
 
 def test_pictures_of_the_wrong_kind_are_refused():
     network = extractors.EXTRACTORS["emotion"](EMOTIONS, SIZE)
-    with pytest.raises(ValueError, match=r"expected uint8 N x 3 x H x W, got torch\.float32"):
+    with pytest.raises(ValueError, match=r"uint8.*torch\.float32"):
         network(torch.zeros(1, 3, SIZE, SIZE))
-    with pytest.raises(ValueError, match="5 halvings need at least 32 px, got 16"):
+    with pytest.raises(ValueError, match=r"\b5\b.*\b32\b.*\b16\b"):
         vgg((16,) * 5, 16, 128)
 
 
@@ -290,10 +290,10 @@ def test_an_onnx_embedder_sees_arcface_s_own_crop(tmp_path):
 
 
 def test_files_that_are_no_embedder_are_refused(tmp_path):
-    with pytest.raises(BadWeights, match="ONNX"):
+    with pytest.raises(BadWeights, match=r"none\.onnx"):
         extractors.load(f"onnx:{tmp_path / 'none.onnx'}")
     (tmp_path / "noise.onnx").write_bytes(b"noise")
-    with pytest.raises(BadWeights, match=r"noise\.onnx is not a usable ONNX file"):
+    with pytest.raises(BadWeights, match=r"noise\.onnx"):
         extractors.load(f"onnx:{tmp_path / 'noise.onnx'}")
 
 
@@ -334,9 +334,9 @@ def test_onnx_classifier_gives_features_in_project_order(tmp_path):
         12,
     )  # three channels of four columns enter the last layer
     assert network.sha256 == files.sha256(tmp_path / "bars.onnx")
-    with pytest.raises(BadWeights, match="4 outputs, 2 emotions"):
+    with pytest.raises(BadWeights, match=r"\b4\b.*\b2\b"):
         extractors.load(f"onnx:{tmp_path / 'bars.onnx'}:neutral,happy")(faces)
-    with pytest.raises(BadWeights, match="neutral among them"):
+    with pytest.raises(BadWeights, match="neutral"):
         extractors.load(f"onnx:{tmp_path / 'bars.onnx'}:happy,sad,angry,fearful")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -109,7 +110,7 @@ def test_degenerate_points_are_refused(points):
 
 
 def test_a_face_beside_the_picture_is_refused():
-    with pytest.raises(BadPoints, match="outside"):
+    with pytest.raises(BadPoints):
         faces.crop_face(np.zeros((50, 50, 3), np.uint8), template(128) + 5000, 64)
 
 
@@ -264,9 +265,9 @@ def test_overlapping_faces_are_suppressed_and_sorted():
 
 def test_detectors_are_files_and_unknown_ones_are_named():
     assert {"builtin", "insightface", "yunet"} <= set(faces.DETECTORS)
-    with pytest.raises(UnknownNameError, match="did you mean 'yunet'"):
+    with pytest.raises(UnknownNameError, match="'yunet'"):
         faces.open_detector("yunnet")
-    with pytest.raises(ValueError, match="takes no argument"):
+    with pytest.raises(ValueError, match="'x'"):
         faces.open_detector("builtin:x")
 
 
@@ -324,15 +325,15 @@ def test_yunet_decodes_its_outputs(tmp_path):
 
 
 def test_yunet_says_what_it_needs(tmp_path):
-    with pytest.raises(DetectorMissing, match="write yunet:PATH"):
+    with pytest.raises(DetectorMissing, match="yunet:PATH"):
         faces.open_detector("yunet")
-    with pytest.raises(DetectorMissing, match=r"no file 'gone\.onnx'"):
+    with pytest.raises(DetectorMissing, match=r"gone\.onnx"):
         faces.open_detector("yunet:gone.onnx")
     (tmp_path / "text.onnx").write_text("no network")
-    with pytest.raises(DetectorMissing, match="not a readable ONNX"):
+    with pytest.raises(DetectorMissing, match=r"text\.onnx"):
         faces.open_detector(f"yunet:{tmp_path / 'text.onnx'}")
     other = constant_network(tmp_path / "other.onnx", {"cls_8": np.zeros((1, 1, 1))}, 160)
-    with pytest.raises(DetectorMissing, match="not a YuNet"):
+    with pytest.raises(DetectorMissing, match=r"other\.onnx"):
         faces.open_detector(f"yunet:{other}")
 
 
@@ -368,9 +369,9 @@ def test_insightface_runs_on_a_folder_of_networks(tmp_path):
 
 
 def test_insightface_without_a_detector_is_refused(tmp_path):
-    with pytest.raises(DetectorMissing, match="no detection network"):
+    with pytest.raises(DetectorMissing, match=re.escape(str(tmp_path))):
         faces.open_detector(f"insightface:{tmp_path}")
-    with pytest.raises(DetectorMissing, match="no folder"):
+    with pytest.raises(DetectorMissing, match="gone"):
         faces.open_detector(f"insightface:{tmp_path}/gone")
 
 
@@ -454,7 +455,7 @@ def test_training_runs_and_writes_a_weight_that_loads(tmp_path):
     )
     assert facts["faces"] == 3 and np.isfinite(facts["test"]["error_far"])
     assert load_network(tmp_path / "out").width == 4
-    with pytest.raises(ValueError, match=r"metadata.jsonl is missing"):
+    with pytest.raises(ValueError, match=r"metadata\.jsonl"):
         train_points(tmp_path / "images", tmp_path / "out")
 
 

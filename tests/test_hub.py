@@ -226,7 +226,7 @@ def test_hub_without_an_owner_says_what_to_set(monkeypatch):
     "spec", ["someone/ganmut", "someone/ganmut@main", f"ganmut@{A}", f"a/b@{A}/../c"]
 )
 def test_a_hub_spec_is_pinned(spec):
-    with pytest.raises(BadWeights, match="40 hex digits"):
+    with pytest.raises(BadWeights, match="40"):
         weights.load(f"hub:{spec}")
 
 

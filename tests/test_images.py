@@ -61,12 +61,12 @@ def test_truncated_bomb_and_missing(tmp_path, monkeypatch):
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / "whole.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:-2000])
-    with pytest.raises(images.BadImage, match="damaged"):
+    with pytest.raises(images.BadImage, match=r"cut\.png"):
         images.read_image(tmp_path / "cut.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.raises(images.BadImage, match="scale it down"):
+    with pytest.raises(images.BadImage, match=r"whole\.png"):
         images.read_image(tmp_path / "whole.png")
-    with pytest.raises(images.BadImage, match="no such file"):
+    with pytest.raises(images.BadImage, match=r"none\.png"):
         images.read_image(tmp_path / "none.png")
 
 

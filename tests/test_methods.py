@@ -184,7 +184,7 @@ def test_pairs_are_edits_without_preparing_again(editor, faces):
 def test_editor_refuses_bad_images_and_codes(editor, faces):
     with pytest.raises(ValueError, match="uint8"):
         editor.prepare(images.to_float(faces))
-    with pytest.raises(ValueError, match="one code"):
+    with pytest.raises(ValueError, match=r"\b4\b.*\b3\b"):
         editor.edit(editor.prepare(faces), torch.zeros(3, editor.space.dim))
     with pytest.raises(ValueError, match="NaN"):
         editor.edit(editor.prepare(faces), torch.full((editor.space.dim,), float("nan")))
@@ -271,5 +271,5 @@ def test_head_cutout_hides_a_random_square():
     method.rng = torch.Generator().manual_seed(3)
     assert torch.allclose(method.augment_head_input(x)[:, 0][gone], mean[gone])
     for bad in (-0.1, 1.5, float("nan")):
-        with pytest.raises(ValueError, match=r"head_cutout must be in 0\.\.1"):
+        with pytest.raises(ValueError, match="head_cutout"):
             toy("ganmut", head_cutout=bad)

@@ -71,7 +71,7 @@ def test_rendered_faces_join_a_folder(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("spec", "words"),
-    [("{} + ", "SPEC"), ("{0} + {0}", "no emotion has"), ("{0} + {0}?a=1", "no option")],
+    [("{} + ", "SPEC"), ("{0} + {0}", "20"), ("{0} + {0}?a=1", "no option")],
 )
 def test_what_is_no_mixture_is_refused(tmp_path, spec, words):
     source = folder(tmp_path, {"neutral": 3, "sad": 3})

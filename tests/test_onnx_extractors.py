@@ -113,7 +113,7 @@ def test_pack_is_downloaded_once_after_its_licence(release, tmp_path, capsys):
 
 def test_pack_without_recognition_network_is_refused(release, tmp_path):
     tiles(tmp_path / "home" / ".insightface" / "models" / "half" / "det.onnx", 640)
-    with pytest.raises(BadWeights, match="holds no face recognition network of 112 x 112 px"):
+    with pytest.raises(BadWeights, match=r"half.*112"):
         extractors.load("onnx:half")
     with pytest.raises(BadWeights, match=r"gone\.onnx"):
         extractors.load("onnx:gone.onnx")
@@ -243,4 +243,4 @@ def test_two_extractors_for_one_role_are_refused(bench_run, tmp_path, capsys):
     assert bench_run(*both)[0] == 2
     assert "--identity-model" in capsys.readouterr().err
     assert bench_run("--emotion-model", str(tmp_path / "none.onnx"))[0] == 2
-    assert "write none.json beside it" in capsys.readouterr().err
+    assert "none.json" in capsys.readouterr().err

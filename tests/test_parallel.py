@@ -68,9 +68,7 @@ def test_two_processes_share_networks_and_resume(tmp_path):
     """The same networks, other random numbers; resumed bit for bit."""
     script, out = tmp_path / "same.py", tmp_path / "runs"
     script.write_text(SAME.replace("**OPTIONS", f"**{SHORT!r}"))
-    done = torchrun(
-        str(script), "train", "ganmut", *SHORT_OPTIONS, "--device=cpu", f"--out={out}"
-    )
+    done = torchrun(str(script), "train", "ganmut", *SHORT_OPTIONS, "--device=cpu", f"--out={out}")
     assert "the same" in done.stdout
     (run,) = out.iterdir()
     assert done.stdout.count("weights in") == 1
@@ -139,5 +137,5 @@ def test_a_killed_process_ends_the_others(tmp_path):
 
 
 def test_a_batch_that_cannot_be_shared_is_refused():
-    with pytest.raises(ValueError, match="cannot be divided among 3 processes"):
+    with pytest.raises(ValueError, match=r"\b16\b.*\b3\b"):
         ProcessGroup(0, 3).local_batch(16)

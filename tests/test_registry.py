@@ -98,14 +98,14 @@ def test_the_same_name_twice_is_an_error(room):
             pass
     """,
     )
-    with pytest.raises(ValueError, match="two methods are called 'stargan'"):
+    with pytest.raises(ValueError, match="'stargan'"):
         METHODS.names()
 
 
 def test_an_unknown_name_says_what_is_near():
     with pytest.raises(
         UnknownNameError,
-        match=r"unknown method 'ganmutt'; did you mean 'ganmut'\? There are: .*stargan",
+        match=r"'ganmutt'.*'ganmut'.*stargan",
     ):
         METHODS["ganmutt"]
 

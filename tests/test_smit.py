@@ -154,7 +154,7 @@ def test_discriminator_has_three_scales(size, layers):
         fine = torch.randn(x.shape, generator=rng(1))
         moved = (method.D(x + fine)[1] - logits).abs().mean((0, 2)) / logits.abs().mean((0, 2))
         assert moved[2] < moved[0]
-    with pytest.raises(ValueError, match="divides"):
+    with pytest.raises(ValueError, match=f"{size + 8}"):
         METHODS["smit"](toy("smit", d_layers=layers).config, EMOTIONS, size + 8)
 
 
@@ -188,7 +188,7 @@ def test_relativistic_average_hinge_by_hand():
 
 def test_relativistic_hinge_is_only_in_smit():
     assert presets.resolve_settings("smit")[1].adversarial == "relativistic_hinge"
-    with pytest.raises(ValueError, match="adversarial must be one of wgan_gp, nonsaturating"):
+    with pytest.raises(ValueError, match=r"adversarial.*wgan_gp, nonsaturating"):
         presets.resolve_settings("stargan", "stable", "cpu", adversarial="relativistic_hinge")
 
 

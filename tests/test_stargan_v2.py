@@ -200,7 +200,7 @@ def test_a_style_is_of_the_emotion_asked_for(method, people):
     labels = torch.tensor([1] * 6 + [2] * 6)
     mixed = method.style_of(people, labels)
     torch.testing.assert_close(mixed, torch.cat([happy[:6], sad[6:]]))
-    with pytest.raises(ValueError, match="did you mean 'happy'"):
+    with pytest.raises(ValueError, match="'happy'"):
         method.style_of(people, "hapy")
 
 

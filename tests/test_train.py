@@ -135,7 +135,7 @@ def test_not_finite_stops_with_phase_term_and_step(tmp_path, monkeypatch):
     monkeypatch.setattr(METHODS["ganmut"], "d_warmup_loss", overflow)
     with pytest.raises(
         DivergenceError,
-        match=r"phase d_warmup, term cls is not finite at step 0\b.*lower",
+        match=r"d_warmup.*\bcls\b.*\b0\b",
     ):
         run(tmp_path)
 
@@ -144,7 +144,7 @@ def test_meter_names_the_first_bad_step():
     meter = LossMeter()
     for step, value in enumerate([1.0, 2.0, float("inf"), float("nan")]):
         meter.add("g", {"rec": torch.tensor(value), "adv": torch.tensor(1.0)}, step)
-    with pytest.raises(DivergenceError, match="phase g, term rec is not finite at step 2"):
+    with pytest.raises(DivergenceError, match=r"\bg\b.*\brec\b.*\b2\b"):
         meter.read()
 
 
@@ -215,13 +215,13 @@ def test_a_folder_that_cannot_be_written(tmp_path):
 
 def test_full_disk_is_refused_before_training(tmp_path):
     settings = presets.resolve_settings("stargan", "stable", "cpu", **SHORT)
-    with pytest.raises(RunError, match="MiB free, this run needs about"):
+    with pytest.raises(RunError, match=f"{2**40}"):
         RunDir.create(tmp_path, *settings, need_bytes=2**60)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_unknown_split_or_source():
-    with pytest.raises(BadData, match="unknown split"):
+    with pytest.raises(BadData, match="tset"):
         training.open_source("procedural").load("tset", 32, 4)
-    with pytest.raises(ValueError, match="did you mean 'procedural'"):
+    with pytest.raises(ValueError, match="'procedural'"):
         training.open_source("procedual")

@@ -104,9 +104,9 @@ def test_half_a_smile_is_half_a_unit():
 @pytest.mark.parametrize(
     "given, message",
     [
-        ([0.0] * 51, "51 blendshapes, not 52"),
-        ([1.5] * 52, "outside 0..1"),
-        ({"jawOpen": 0.1}, "blendshape browInnerUp is missing"),
+        ([0.0] * 51, r"51.*52"),
+        ([1.5] * 52, r"0\.\.1"),
+        ({"jawOpen": 0.1}, "browInnerUp"),
     ],
 )
 def test_blendshapes_that_cannot_be_used(given, message):
@@ -143,7 +143,7 @@ def test_the_bundled_provider_writes_the_column_once(tmp_path, form, capsys):
     assert "rendered faces" in capsys.readouterr().err
     assert report.file == tmp_path / f"metadata.{form}" and report.done == len(names) - 2
     assert set(report.failed) == set(names[:2]) and "no such file" in report.failed[names[0]]
-    with pytest.raises(BadData, match=r"2 rows cannot be used \(2 x no action units\)"):
+    with pytest.raises(BadData, match=r"2 rows"):
         open_source(f"folder:{tmp_path}")
     source = open_source(f"folder:{tmp_path}?on_error=skip")
     assert len(source.rows) == len(names) - 2
@@ -194,9 +194,9 @@ def test_bad_folders_and_providers_are_refused(tmp_path, capsys):
     faces(tmp_path / "split" / "train", "jsonl")
     with pytest.raises(BadData, match="train"):
         write_units(tmp_path / "split", "bundled")
-    with pytest.raises(UnknownNameError, match="did you mean 'bundled'"):
+    with pytest.raises(UnknownNameError, match="'bundled'"):
         write_units(tmp_path / "split" / "train", "bundeld")
-    with pytest.raises(ProviderUnavailable, match="is the extractor 'emotion'"):
+    with pytest.raises(ProviderUnavailable, match="'emotion'"):
         PROVIDERS["bundled"]("procedural/emotion")
     assert main(["units", str(tmp_path / "empty"), "--provider", "bundled"]) == 2
     assert str(tmp_path / "empty") in capsys.readouterr().err
@@ -218,12 +218,12 @@ def test_mediapipe_says_what_it_needs(tmp_path, monkeypatch):
     with pytest.raises(ProviderUnavailable, match=r"pip install 'ganmut\[units\]'"):
         PROVIDERS["mediapipe"]("x")
     landmarker(monkeypatch)
-    with pytest.raises(ProviderUnavailable, match=r"face_landmarker.task from https"):
+    with pytest.raises(ProviderUnavailable, match=r"face_landmarker\.task.*https://"):
         PROVIDERS["mediapipe"]("")
-    with pytest.raises(ProviderUnavailable, match=r"no file 'gone.task'"):
+    with pytest.raises(ProviderUnavailable, match=r"'gone\.task'"):
         PROVIDERS["mediapipe"]("gone.task")
     (tmp_path / "bad.task").write_text("text")
-    with pytest.raises(ProviderUnavailable, match="Unable to open zip"):
+    with pytest.raises(ProviderUnavailable, match=r"bad\.task"):
         PROVIDERS["mediapipe"](str(tmp_path / "bad.task"))
 
 

@@ -78,10 +78,10 @@ def test_only_these_methods_warp():
         allowed = METHODS[name].Config.choices()["output"]
         assert ("warp_residual" in allowed) == (name in WARPING)
         if name not in WARPING:
-            with pytest.raises(ValueError, match="output must be one of"):
+            with pytest.raises(ValueError, match=r"output.*warp_residual"):
                 dataclasses.replace(METHODS[name].PAPER, output="warp_residual")
 
 
 def test_init_from_refuses_another_output():
-    with pytest.raises(ValueError, match="networks differ"):
+    with pytest.raises(ValueError, match="ganmut"):
         small("ganmut").init_from(small("ganmut", "residual"))

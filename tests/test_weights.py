@@ -287,11 +287,11 @@ def bad_json(folder):
 
 
 WRONG = [
-    (lose_a_key, r"generator\.safetensors lacks the tensor 'steer\.bias'"),
-    (add_a_key, r"generator\.safetensors holds the tensor 'alien'"),
-    (bend_a_shape, r"generator\.safetensors: the tensor 'steer\.bias' has shape \(5,\), .*\(32,\)"),
+    (lose_a_key, r"generator\.safetensors.*'steer\.bias'"),
+    (add_a_key, r"generator\.safetensors.*'alien'"),
+    (bend_a_shape, r"generator\.safetensors.*'steer\.bias'.*\(5,\).*\(32,\)"),
     (flip_a_byte, r"generator\.safetensors.*sha256"),
-    (truncate, r"generator\.safetensors.* [\d,]+ of [\d,]+ bytes"),
+    (truncate, r"generator\.safetensors.* [\d,]+ .*[\d,]+"),
     (not_safetensors, r"generator\.safetensors"),
     (pointer, r"git lfs pull"),
     (lambda f: (f / "generator.safetensors").unlink(), r"generator\.safetensors"),
@@ -300,7 +300,7 @@ WRONG = [
     (lambda f: edit_config(f, kind="toaster"), r"config\.json.*toaster"),
     (lambda f: edit_config(f, kind="extractor"), "extractor"),
     (lambda f: edit_config(f, config={"lambda_huge": 1}), "lambda_huge"),
-    (lambda f: edit_config(f, method="tinny"), r"unknown method 'tinny'; did you mean 'tiny'"),
+    (lambda f: edit_config(f, method="tinny"), r"'tinny'.*'tiny'"),
 ]  # fmt: skip
 
 
