@@ -100,6 +100,7 @@ class Benchmark:
         source = source_features(self.faces, self.protocol, self.extractors, self.cache, self.track)
         needs = [need for name in self.metrics for need in METRICS[name].needs]
         source.request(need for need in needs if need.startswith("source"))
+        # As many faces as both sets have: face i is compared with face i of the others.
         half = self.faces
         if self.others is not None:
             half = self.faces.select(torch.arange(min(len(self.faces), len(self.others))))
@@ -142,6 +143,7 @@ class Benchmark:
         names = [name for name in self.metrics if system.kind in METRICS[name].systems]
         if system.name not in self.ablations:
             return names
+        # "ganmut@1" is another seed of ganmut: the claims name the method.
         row = system.name.partition("@")[0]
         needed = set().union(*(claim.metrics.get(row, set()) for claim in self.claims()))
         return [name for name in names if name in needed]
@@ -271,6 +273,7 @@ def run(benchmark: Benchmark, console: Console) -> int:
                     scores[record.row, record.metric] = score
                 complete &= record.status != "error"
             seconds.update(features.seconds)
+            # Figures show neither reference systems nor ablations.
             if features.system.name in benchmark.methods:
                 methods.append(features)
     _write_claims(benchmark, scores)

@@ -149,6 +149,7 @@ class GGANmut(GamutMethod):
     def d_loss(self, batch: Batch, target: Target, x_fake: Tensor) -> dict[str, Tensor]:
         c, code = self.config, self.code(target).detach()
         adv, real, fake = self.adversarial_loss(batch.x, x_fake)
+        # The code is detached: D's step must not move the modes of G.
         cls = self.classification_loss(self.split(real)[0], self.split(fake)[0], batch.emotion)
         return {
             "adv": adv,

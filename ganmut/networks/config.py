@@ -68,11 +68,13 @@ class Settings:
                 raise ParameterError(
                     name, f"{name} must be one of {', '.join(values)}, got {getattr(self, name)!r}"
                 )
+        # A subclass adds shares; it does not repeat those of its bases.
         shares = {name for kind in type(self).__mro__ for name in vars(kind).get("SHARES", ())}
         limits = _merged(type(self), "LIMITS") | dict.fromkeys(shares, (0, 1))
         for name in (item.name for item in dataclasses.fields(self)):
             value = getattr(self, name)
             least, most = limits.get(name, (0, 1e6))
+            # `type`: a bool is an int to isinstance.
             if type(value) in (int, float) and not least <= value <= most:
                 raise ParameterError(
                     name, f"{name} must be in {least:.12g}..{most:.12g}, got {_short(value)}"
@@ -106,6 +108,7 @@ def _check_type(name: str, value: Any, hint: Any) -> None:
         fits = type(value) is int or (type(value) is float and math.isfinite(value))
         expected = "a finite number"
     else:
+        # Exactly: to isinstance True is a whole number.
         fits = type(value) is hint
         expected = {int: "a whole number", bool: "true or false", str: "text"}.get(
             hint, "an object"

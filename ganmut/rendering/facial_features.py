@@ -36,8 +36,11 @@ def paint_skin(c: SimpleNamespace, s: SimpleNamespace) -> None:
     """Adds the face mask and the skin's albedo: tone, blood flow, dark circles, freckles."""
     ax, y, u = c.ax, c.y, s.u
     width = geometry.outline(s, y)
+    # Where the outline runs flat, at the chin, the way along x is longer than the way to the edge:
+    # the factor keeps the edge as sharp there as at the cheeks.
     c.face = step((width - ax) * (width / s.head_w).clamp(0.35, 1), 0.8)
     tone = color_ramp(SKIN, s.tone)
+    # Undertone changes red and blue; green, most of the luminance, stays.
     warm = torch.cat([1 + 0.025 * s.undertone, 1 + 0 * s.undertone, 1 - 0.05 * s.undertone], 1)[
         ..., None
     ]
@@ -57,6 +60,7 @@ def paint_skin(c: SimpleNamespace, s: SimpleNamespace) -> None:
     red = torch.tensor([0.03, -0.17, -0.16], device=c.device).view(1, 3, 1, 1)
     dim = torch.tensor([-0.16, -0.2, -0.12], device=c.device).view(1, 3, 1, 1)
     shade = 1 + 0.055 * c.cloud + 0.045 * c.pore
+    # Only the peaks of the noise are freckles; times 4: 0..1.
     spots = (sample_texture(c.texture, c.x / 40, c.y / 40)[:, 2] - 0.62).clamp(0, 0.25) * 4
     shade = shade - 0.5 * s.freckles * spots * bump(ax, y, 12, 8, 26, 14)
     tint = 1 + (blood * amount * (1 + 0.4 * c.cloud))[:, None] * red + (tired)[:, None] * dim
@@ -89,6 +93,7 @@ def _forehead(s: SimpleNamespace, x: Tensor, y: Tensor, ax: Tensor, cloud: Tenso
     lift = (0.35 * u[1] + 0.65 * u[2]).clamp(max=1)
     wave = torch.cos((y - 0.45 * (curve - s.brow_y) + 0.4 * cloud + 2) * (6.2832 / 6.4)) * 0.5 + 0.5
     reach = 27 - 11 * (u[1] - u[2]).clamp(min=0)
+    # The cube makes the furrows narrow and the skin between them wide.
     z = -(0.22 * s.age + 0.95 * lift) * wave**3 * bump(ax, y, 0, -42 - 2 * lift, reach, 10)
     # Frown: two upright furrows and the skin bunched between the brows.
     frown = (u[4] + 0.2 * u[9]) * (1 + 0.3 * s.age) + 0.12 * s.age
@@ -133,6 +138,7 @@ def _nasolabial(s: SimpleNamespace, y: Tensor, ax: Tensor) -> Tensor:
     pull = torch.maximum(torch.maximum(u[12], u[10]), 0.9 * u[9])
     top, bottom = s.wing_y - 3 - 1.5 * u[9], s.mouth_y + 3 + 0.4 * s.corner
     t = (y - top) / (bottom - top)
+    # A power of a negative number would be NaN.
     tc = t.clamp(0, 1.15)
     path = (
         s.wing_x
@@ -193,6 +199,7 @@ def _eyeball(
     look = sample_texture(c.texture, torch.atan2(dy, dx) / 3.1416 * 0.9, d / 20)
     radius = 4.05
     rim = 1 - 0.72 * step(d - radius * 0.86, 0.7)
+    # Inside 0.62 of the radius lies the lighter ring around the pupil.
     spokes = rim * (1.05 + 0.35 * look[:, 0]) * (1 + 0.5 * (d < radius * 0.62)) * (0.85 + 0.05 * dy)
     iris = (
         color_ramp(IRIS, s.iris_light * 0.75 + 0.25 * s.iris_hue * s.iris_light) * spokes[:, None]
@@ -215,6 +222,7 @@ def _lashes(
     across = step(1.08 - v.abs(), 0.1)
     dark = srgb(30, 20, 16, device=c.device)
     makeup = 0.75 + 0.55 * (1 - s.sex)
+    # Lashes thicken towards the temple, v = 1.
     thick = (0.55 + 0.3 * (v + 1)) * makeup
     upper = ridge(y - up + 0.25 * thick, 0.75 * thick) * across
     albedo = blend(albedo, dark, (0.95 * upper).clamp(0, 0.95))
@@ -236,6 +244,7 @@ def _catchlight(
         torch.deg2rad(c.lights[:, 0, None, None]),
         torch.deg2rad(c.lights[:, 1, None, None]),
     )
+    # dx is mirrored with |x|, the lamp is not: the sign undoes it.
     lx, ly = azimuth.sin() * 2.2 * x.sign(), -height.sin() * 2.6 - 0.3
     spot = step(0.85 - ((dx - lx).square() + (dy - ly).square()).sqrt(), 0.5) * 0.75
     soft = 0.02 * bump(dx, dy, -lx, 2.0, 2.4, 1.6)
@@ -254,6 +263,7 @@ def paint_brows(c: SimpleNamespace, s: SimpleNamespace) -> None:
         c.texture, (ax + 0.9 * (y - line) * (1 - 0.9 * tc)) / 66, (y - line + 0.25 * ax) / 150
     )[:, 0]
     ends = step(t + 0.02, 0.07) * step(1.0 - t, 0.16)
+    # The power makes the brow fuller and its edge steeper than a Gaussian's.
     body = torch.exp(-(d.square() ** 1.4))
     alpha = (body * (0.9 + 0.5 * stroke) * s.brow_dense * ends).clamp(0, 0.93)
     c.hair = _hair_colour(s)

@@ -43,6 +43,7 @@ def face_shape(parameters: FaceParameters, device: Device = "cpu") -> SimpleName
     _move_mouth(s, u)
     _move_eyes(s, u)
     _move_brows(s, u)
+    # A dropped jaw (26) lengthens the face, a raised chin (17) shortens it.
     s.chin = s.chin_y + 9.5 * u[26] - 1.2 * u[17]
     s.wing_y = 12.2 + s.nose_len - 1.9 * u[9] - 0.9 * u[10] - 0.4 * u[12]
     s.wing_x = s.nose_w + 0.8 * u[9] + 0.5 * u[10] + 0.9 * u[12]
@@ -52,6 +53,8 @@ def face_shape(parameters: FaceParameters, device: Device = "cpu") -> SimpleName
 
 def _move_mouth(s: SimpleNamespace, u: Units) -> None:
     part = u[25]
+    # A smile (12) and a stretch (20) widen the mouth; tight lips (23) and the chin (17) narrow it,
+    # and so does the dropped jaw (26), where neither of the first two holds it wide.
     s.mouth_x = (
         s.mouth_w
         + 5.2 * u[12]
@@ -67,7 +70,9 @@ def _move_mouth(s: SimpleNamespace, u: Units) -> None:
     # Lips part by unit 25; the jaw (26) opens them wider, and a smile or raised lip too.
     s.gap = part * (2.5 + 2.6 * u[12] + 2.8 * u[10] + 2.6 * u[20]) + u[26] * (2.0 + 9.0 * part)
     s.lift = 3.2 * u[10] + 1.2 * u[9] + 0.7 * u[12] + 1.8 * u[17] + 0.12 * s.gap
+    # Units that bare the teeth make the opening square; `lips` takes this as an exponent.
     s.square = (u[10] * 0.8 + u[20] * 0.6 + u[9] * 0.3).clamp(max=1)
+    # Products, not sums: lips that several units thin never get a negative height.
     s.upper_lip = (
         s.lip_up * (1 - 0.3 * u[12]) * (1 - 0.6 * u[23]) * (1 - 0.3 * u[20]) * (1 - 0.3 * u[10])
     )
@@ -87,6 +92,7 @@ def _move_eyes(s: SimpleNamespace, u: Units) -> None:
         + 0.4 * u[1] * u[2]
     )
     s.lid_low = (s.eye_low - 1.4 * u[7] - 1.1 * u[6] - 0.6 * u[9] + 0.4 * u[5]).clamp(min=0.5)
+    # A blink (45) is the way of the upper lid: it stops near the lower one, which stays.
     s.lid_up = open_up.clamp(min=0.7) * (1 - u[45]) - 0.8 * s.lid_low * u[45]
     # A sad brow drags the lid with it: up at the nose, down at the temple.
     s.lid_tilt = s.eye_tilt - 1.3 * (u[1] - u[2]).clamp(min=0)
@@ -114,6 +120,8 @@ def lids(s: SimpleNamespace, x: Tensor) -> tuple[Tensor, Tensor]:
     """
     v = ((x.abs() - s.eye_x) / s.eye_w).clamp(-1, 1)
     base = s.eye_y - s.lid_tilt * v
+    # The upper lid is highest on the side of the nose, the lower one lowest on the side of the
+    # temple; the corners (|v| = 1) stay.
     skew = 1 - v * v
     up = base - s.lid_up * (1 - (v + 0.14 * skew).abs() ** 2.2)
     low = base + s.lid_low * (1 - (v - 0.12 * skew).abs() ** 2.1)
@@ -155,6 +163,7 @@ def lips(s: SimpleNamespace, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]
 def relief(s: SimpleNamespace, x: Tensor, y: Tensor) -> Tensor:
     """Smooth depth used for parallax, px: head and nose without the details that shading adds."""
     head = DEPTH * (1 - 0.5 * (x / s.head_w) ** 2 - 0.28 * ((y + 5) / 70) ** 2)
+    # The nose rises from between the eyes (-22) to its tip (12) and ends below its wings.
     ridge = ((y + 22) / 34).clamp(0, 1)
     nose = (
         s.nose_high * ridge * torch.exp(-((x / 8) ** 2)) * torch.sigmoid((s.wing_y + 5 - y) / 2.0)
@@ -167,6 +176,7 @@ def project(s: SimpleNamespace, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     and camera.
     """
     z = relief(s, x, y)
+    # Orthographic: yaw, then pitch of the turned depth; z only shifts points.
     px = x * s.yaw.cos() + z * s.yaw.sin()
     py = y * s.pitch.cos() - (z * s.yaw.cos() - x * s.yaw.sin()) * s.pitch.sin()
     return s.ar * px - s.ai * py + s.bx, s.ai * px + s.ar * py + s.by
@@ -179,6 +189,7 @@ def unproject(s: SimpleNamespace, px: Tensor, py: Tensor, steps: int = 4) -> tup
     scale = s.ar**2 + s.ai**2
     dx, dy = px - s.bx, py - s.by
     vx, vy = (s.ar * dx + s.ai * dy) / scale, (s.ar * dy - s.ai * dx) / scale
+    # The first guess ignores the depth.
     x, y = vx, vy
     for _ in range(steps):
         z = relief(s, x, y)
@@ -232,6 +243,7 @@ def landmarks(parameters: FaceParameters, size: int = 128) -> Tensor:
 
 
 def _jaw_points(s: SimpleNamespace, column: Column) -> Points:
+    # Denser towards the chin, where the outline turns; the other side mirrors these.
     t = column(0, 0.16, 0.32, 0.47, 0.62, 0.75, 0.86, 0.95, 1.0)
     t = torch.cat([t, t.flip(2)[..., 1:]], 2)
     y = s.mid + (s.chin - s.mid) * t
@@ -253,6 +265,7 @@ def _nose_points(s: SimpleNamespace, column: Column) -> tuple[Points, Points]:
 
 def _eye_points(s: SimpleNamespace, column: Column) -> Iterator[Points]:
     for side in (-1, 1):
+        # iBUG begins each eye at the corner that is left in the image.
         order = (1, 0.36, -0.36, -1, -0.36, 0.36) if side < 0 else (-1, -0.36, 0.36, 1, 0.36, -0.36)
         x = side * (s.eye_x + s.eye_w * column(*order))
         up, low = lids(s, x)

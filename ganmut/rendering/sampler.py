@@ -150,6 +150,7 @@ def _check_unit_range(name: str, values: Tensor) -> None:
 
 
 def _generator(seed: int, split: str, stream: int, number: int) -> np.random.Generator:
+    # Philox counts from a key: any face is drawn alone, in any order, with the same result.
     key = np.array([seed % 2**64, (SPLITS.index(split) * 2 + stream) << 48 | number], np.uint64)
     return np.random.Generator(np.random.Philox(key=key))
 
@@ -164,6 +165,8 @@ def _sample_person(seed: int, split: str, number: int) -> dict[str, np.ndarray]:
     t = _sample_body(u, n)
     t |= _sample_features(t, u, n)
     t |= _sample_hair(t, u, n)
+    # People show one emotion by the same units, more or less strongly; a log-normal factor is never
+    # negative.
     gain = np.exp(
         g.normal(0, 0.10, (1, len(UNITS))) + g.normal(0, 0.08, (len(EMOTIONS), len(UNITS)))
     )
@@ -268,6 +271,7 @@ def _sample_face(
     )
     mixture = _sample_mixture(g, label)
     units = _mix_units(mixture, person["emotion_units"])
+    # No two showings are equal, and units that have nothing to do with the emotion move weakly.
     units = units * np.exp(g.normal(0, 0.22, units.shape))
     units += (g.random(units.shape) < 0.12) * np.abs(g.normal(0, 0.10, units.shape))
     units[-1] = max(units[-1], (g.random() < 0.03) * g.uniform(0.3, 1.0))  # a blink

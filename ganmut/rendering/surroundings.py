@@ -19,9 +19,11 @@ from ganmut.rendering.primitives import blend, bump, hash_noise, ridge, sample_t
 def _strands(c: SimpleNamespace, s: SimpleNamespace) -> tuple[Tensor, Tensor]:
     """Noise along hair (B x H x W, -1..1) and the distance from the parting, px."""
     # Hair falls in rays from a point above the head, so polar coordinates follow it.
+    # The clamp keeps atan2 away from the point itself, where the angle has no direction.
     dy = (c.y + 104).clamp(min=10)
     dx = c.x - s.hair_part
     far = (dx.square() + dy.square()).sqrt()
+    # Straight hair has no wave; curls are wider as well as stronger.
     wave = s.hair_curl * (
         0.05 * torch.sin(far / (7 + 5 * s.hair_curl) + 2.5 * c.cloud) + 0.05 * c.cloud
     )
@@ -38,6 +40,7 @@ def _hair_light(
     kx, ky, kz = light.key
     # The hair is lit like a sphere around the head.
     nx, ny = (c.x / 58).clamp(-1, 1), ((c.y + 34) / 62).clamp(-1, 1)
+    # The clamp keeps the root real beyond the sphere's edge.
     nz = (1 - 0.8 * (nx.square() + ny.square())).clamp(min=0.1).sqrt()
     lamp = (0.25 + nx * kx + ny * ky + nz * kz).clamp(
         min=0.05
@@ -64,6 +67,8 @@ def paint_background(c: SimpleNamespace, s: SimpleNamespace, light: SimpleNamesp
     image = (level * (1 + 0.14 * blotch))[:, None] * tint
     c.strand, c.far = _strands(c, s)
     c.hair_lit = _hair_light(c, s, light, c.strand, c.far)
+    # The head's hair is a superellipse: 0.4 is 1 / 2.5. Only hair that leaves the crop (90 > 64)
+    # widens downwards.
     reach = s.head_w + s.hair_side * (1 - 0.75 * s.bald) + 1.2 * c.strand * (0.5 + s.hair_curl)
     above = ((s.mid - c.y) / (s.crown + s.hair_side)).clamp(min=0)
     wide = reach * (1 - above.clamp(max=1) ** 2.5).clamp(min=0) ** 0.4
@@ -104,6 +109,7 @@ def _ears(c: SimpleNamespace, s: SimpleNamespace, light: SimpleNamespace, image:
     ax, y, x = c.ax[:, r], c.y[:, r], c.x[:, r]
     cx, cy = s.head_w + 1.6 + 0.11 * (4 - y), s.eye_y + 14.5
     dx, dy = (ax - cx) / 5.4, (y - cy) / 13.5
+    # Narrower towards the lobe.
     q = (dx.square() * (1 + 0.4 * dy).clamp(min=0.4) + dy.square()).clamp(min=1e-6).sqrt()
     ear = step((1 - q) * 6, 0.6) * (s.hair_end < 60).float()  # long hair hides them
     bowl = bump(dx, dy, -0.1, 0.05, 0.34, 0.42)
@@ -113,7 +119,9 @@ def _ears(c: SimpleNamespace, s: SimpleNamespace, light: SimpleNamespace, image:
     shade = (sided.clamp(min=0.12) * light.power * 1.3 + 0.4 * light.ambient) * (
         1 - 0.6 * bowl - 0.38 * fold
     )
+    # The head shades the ear where they meet.
     shade = shade * (1 - 0.35 * step(s.head_w + 1.5 - ax, 2.5))
+    # Light shines through the thin skin of an ear and comes out red.
     red = srgb(250, 212, 204, device=c.device) * 1.05
     image[..., r, :] = blend(image[..., r, :], c.skin * red * shade.clamp(min=0.06)[:, None], ear)
     return image
@@ -126,6 +134,7 @@ def paint_front_hair(
     ax, y = c.ax, c.y
     base = -6.0
     line = s.hair_line + s.fringe - 0.3 * s.fringe * ridge(c.x - s.hair_part * 0.8, 9)
+    # 90 px move the line of a bald head out of the crop.
     line = line - s.hair_peak * ridge(ax - 24, 9) * (1 - (s.fringe > 0).float()) - 90 * s.bald
     up = ((base - y) / (base - line)).clamp(min=0)
     hang = s.hair_end > 20

@@ -44,9 +44,7 @@ def load_negative_images() -> list[np.ndarray]:
         *(getattr(samples, name)() for name in NEGATIVE_IMAGES),
         samples.stereo_motorcycle()[0],
     ]
-    return [
-        np.array(downscale(to_grey(np.asarray(picture))[0].numpy(), 640)[0]) for picture in colour
-    ]
+    return [np.array(downscale(to_grey(np.asarray(image))[0].numpy(), 640)[0]) for image in colour]
 
 
 def sample_negatives(
@@ -68,15 +66,14 @@ def sample_negatives(
     return torch.stack(windows)
 
 
-def _random_crop(picture: Tensor, generator: torch.Generator) -> Tensor:
+def _random_crop(image: Tensor, generator: torch.Generator) -> Tensor:
     """uint8 1 x 128 x 128: a square of 10 to 100 % of the shorter side of 1 x H x W."""
     share = 0.1 + 0.9 * torch.rand(1, generator=generator).item()
-    side = int(min(picture.shape[1:]) * share)
+    side = int(min(image.shape[1:]) * share)
     top, left = (
-        int(torch.randint(limit - side + 1, (1,), generator=generator))
-        for limit in picture.shape[1:]
+        int(torch.randint(limit - side + 1, (1,), generator=generator)) for limit in image.shape[1:]
     )
-    crop = picture[None, :, top : top + side, left : left + side].float()
+    crop = image[None, :, top : top + side, left : left + side].float()
     return pictures.resize(crop, SIDE)[0].round().to(torch.uint8)
 
 
