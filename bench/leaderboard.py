@@ -205,6 +205,7 @@ def _notes(board: Leaderboard) -> str:
 
 def _figures(folder: Path) -> str:
     order = list(CAPTIONS)
+    # The order of CAPTIONS: first the overview, then single methods.
     paths = (folder / "figures").glob("*.png")
     lines, last = [], ""
     for path in sorted(paths, key=lambda path: (order.index(_kind(path)), path.name)):
@@ -228,6 +229,7 @@ def _provenance(board: Leaderboard) -> str:
             training = {k: v for k, v in record["training"].items() if v not in (None, "")}
             facts = ", ".join(f"{key} {value}" for key, value in training.items())
             lines.append([row, f"`{record['weights_sha256'][:12]}`", facts])
+    # Ablations and further seeds have no row, but verdicts depend on them.
     for row, sha in sorted({k: v for c in board.claims for k, v in c["weights"].items()}.items()):
         if row not in board.rows:
             lines.append([row, f"`{sha[:12]}`", "for the claims only"])
@@ -247,6 +249,7 @@ def summary(text: str) -> str:
     blocks = text.split("\n\n")
     main = [b for b in text.split("\n\n## ")[0].split("\n\n") if b.startswith(("|", "**"))]
     claims = next(b for b in blocks if b.startswith("|") and "| claim |" in b.splitlines()[0])
+    # Without the last column, the reasons.
     verdicts = ["|".join(line.split("|")[:5]) + "|" for line in claims.splitlines()]
     protocol = next(b for b in blocks if b.startswith("Protocol:"))
     return "\n\n".join([protocol, *main, "\n".join(verdicts)])

@@ -81,6 +81,7 @@ def strengths(wins: np.ndarray) -> np.ndarray:
     p = np.ones(won.shape)
     for _ in range(STEPS):
         p = won / (games / (p[..., :, None] + p[..., None, :])).sum(-1)
+        # Strengths are known up to a factor: the mean log of 0 fixes it.
         p = p / np.exp(np.log(p).mean(-1, keepdims=True))
     return np.log(p)
 
@@ -101,6 +102,7 @@ def standings(votes: list[dict[str, Any]], seed: int = 0) -> list[Standing]:
         else:
             loser = vote["left"] if vote["chosen"] == vote["right"] else vote["right"]
             wins[voter, at[vote["chosen"]], at[loser]] += 1
+    # The same draws of voters for ratings and for pairs.
     draws = resample_counts(len(voters), REPLICATES, seed)
     drawn = np.einsum("bv,vij->bij", draws, wins)
     mean, means = _ratio(total.sum(0), rated.sum(0)), _ratio(draws @ total, draws @ rated)

@@ -156,6 +156,7 @@ def editing(name: str, size: int, n: int, args: argparse.Namespace) -> dict[str,
     turns: dict[str, Turn] = {"own": lambda: editor.edit(faces, code)}
     if baseline is not None:
         turns["plain"] = lambda: baseline.edit(faces.x.contiguous(), code)
+    # An edit is far shorter than a cycle of training: more turns for the same noise.
     times = take_turns(turns, 5 * args.rounds, calls=2)
     return {"method": name, "size": size, "batch": n} | compared(times, 1000.0, "ms")
 

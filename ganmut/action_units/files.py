@@ -79,6 +79,7 @@ def _write_units(root: Path, provider: str, model: str, again: bool, progress: b
                 row["units_by"] = provider
                 report.done += bool(row["units"])
             bar.update(len(batch))
+            # A save writes the whole file again: too dear for every batch.
             if (start + BATCH) % SAVE == 0:
                 save(metadata, rows)
     finally:
@@ -101,6 +102,7 @@ def read_metadata(root: Path) -> tuple[Path, list[dict[str, Any]]]:
     bare = [path.relative_to(root).as_posix() for path in list_images(root)]
     known = {row.key: row for row in read_rows(root, RowFilter(root.name, "skip"))}
     rows = [{"file_name": name} for name in bare]
+    # Labels are used only where every image has one.
     for row in rows if len(known) == len(bare) else ():
         row |= {"emotion": known[row["file_name"]].label}
         row |= {"split": known[row["file_name"]].split} if known[row["file_name"]].split else {}

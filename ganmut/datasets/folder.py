@@ -67,6 +67,7 @@ def _metadata_rows(root: Path, metadata: Path, split: str, row_filter: RowFilter
     base = metadata.parent.relative_to(root)
     label = None
     for number, columns in read_table(metadata):
+        # The first row decides: JSON lines have no header.
         label = label or _label_column(metadata, columns)
         name = str(columns.get("file_name") or "")
         if not name:
@@ -95,6 +96,7 @@ def read_table(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     if path.suffix == ".csv":
         for number, cells in read_csv_columns(path):
             columns: dict[str, Any] = dict(cells)
+            # CSV has no lists: they are JSON in a cell.
             for name in ("units", "blendshapes"):
                 if name in columns:
                     columns[name] = parse_json(columns[name] or "null", path, number)

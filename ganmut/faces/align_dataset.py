@@ -121,6 +121,7 @@ def write_log(
             **write_crops(job, out, detector, face, size),
         }
         report.faces += len(entry["faces"])
+        # After the crops are written: an entry promises that they are there.
         append_lines(out / LOG, [entry])
     return [(job, done[job.row.key]) for job in jobs]
 

@@ -114,6 +114,7 @@ def list_members(spec: str | Path) -> dict[str, Path]:
     for folder in (root, root / "weights"):
         if (folder / "config.json").is_file():
             return {"": folder}
+    # A set holds weights; a folder of sets holds them one level deeper.
     found = {f"{root.resolve().name}/{p.parent.name}": p for p in root.glob("*/config.json")}
     found |= {p.parent.relative_to(root).as_posix(): p for p in root.glob("*/*/config.json")}
     if not found:
@@ -130,6 +131,7 @@ def check_publishable(folder: Path) -> dict[str, Any]:
             f"{folder} was converted from the authors' checkpoint ({origin}), which only they may "
             "redistribute; publish weights that you trained"
         )
+    # The sha256 shows that the file is whole; only the golden edits show that this code reads it.
     if config["kind"] == "editor" and (apart := verify(folder)) > TOLERANCE:
         raise BadWeights(
             f"{folder}: edits of its golden faces differ by up to {apart:.0f} grey levels from "
@@ -169,6 +171,7 @@ def score_section(scores: list[dict[str, Any]]) -> str:
 def dataset_name(score: dict[str, Any]) -> str:
     """The data of a score for a card: source, split and size, without the path of a folder."""
     kind, _, argument = score["data"].partition(":")
+    # The path of a folder may name people or machines: only its last part is published.
     named = argument.rstrip("/").rpartition("/")[2] if kind == "folder" else argument
     return f"{kind}{':' if named else ''}{named}, {score['split']} split, {score['size']} px"
 
@@ -212,6 +215,7 @@ def repository_card(
         config = read_config(folder)
         what = METHODS[config["method"]].title if "method" in config else config["kind"]
         lines.append(f"| [{inside}]({inside}) | {what} | {config.get('size', '')} |")
+    # The example loads an editor where there is one.
     first = next((i for i in folders if "method" in read_config(folders[i])), next(iter(folders)))
     head = card.front_matter(["facial-expression", "image-editing", "gan"], "image-to-image")
     text = f"""{head}
@@ -253,6 +257,7 @@ def push(items: list[Item], to: str, private: bool = False) -> str:
     operations = [CommitOperationAdd(item.path, item.content) for item in items]
     count = sum(item.path.endswith("config.json") for item in items)
     try:
+        # `create_repo` with exist_ok leaves a public repository public.
         if private and HfApi().repo_exists(to) and not HfApi().repo_info(to).private:
             raise ParameterError("private", f"{to} exists and is public: make it private first")
         HfApi().create_repo(to, private=private, exist_ok=True)
