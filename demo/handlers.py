@@ -10,7 +10,6 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
-from PIL import Image
 
 from demo import face_picker, visualize
 from demo.descriptions import LEARNED, about, heading
@@ -20,8 +19,9 @@ from demo.service import Service
 from demo.session import Example, MethodChoice, Spot, units_text
 from demo.settings import SEEDS, Setting, link, number, parse_link, parse_setting, snippet, words
 from demo.sliders import mix_rows, unit_rows
-from demo.visualize import add_mark, jpeg
+from demo.visualize import jpeg
 from ganmut.emotions import UNITS, emotion_from_units
+from ganmut.encoding import compose_edit
 from ganmut.faces import NoFace
 
 START = 0.9  # intensity of the first edit
@@ -97,7 +97,8 @@ class Handlers:
             face = self.service.open(picture, spot)
             return gr.skip() if face == shown else self.opened(face, *controls)
         except NoFace as error:
-            return self._nothing(controls[0], to_sentence(error), face_picker.empty_value(picture))
+            drawn = face_picker.empty_value(picture.pixels)
+            return self._nothing(controls[0], to_sentence(error), drawn)
         except ValueError as error:
             return self._nothing(controls[0], to_sentence(error), {"number": 1})
 
@@ -107,16 +108,17 @@ class Handlers:
         suited = self.service.recommended(face, method)
         source = jpeg(self.service.visit(face).view)
         drawn = face_picker.picker_value(self.service.visit(face))
+        said = notice("; ".join(self.service.visit(face).origin.notes))
         if suited != method:
             choice = self.choice(suited)
             rest = self.shown(face, choice, self.first(face, choice))
-            return [face, "", drawn, source, *self.chosen(suited), *rest]
+            return [face, said, drawn, source, *self.chosen(suited), *rest]
         choice = self.choice(method)
         if choice.kind == "units" and not units:  # a new face begins at an expression of its own
             setting = self._preset(face, choice, choice.favourite, START)
         else:
             setting = parse_setting(choice, point, mix, seed, units)
-        return [face, "", drawn, source, *self._same(face, setting, *self._moved(face, setting))]
+        return [face, said, drawn, source, *self._same(face, setting, *self._moved(face, setting))]
 
     def _same(self, face: str, setting: Setting, edited: str, readings: dict) -> list:
         """Method, set and controls stay; faces on the buttons, units and the result do not."""
@@ -298,9 +300,7 @@ class Handlers:
         own = self.service.own_code(face, setting.method) if choice.kind == "units" else None
         facts["python"] = snippet(choice, code, facts["face"], own)
         pixels, readings, made = self.service.edit(face, setting.method, code)
-        if np.array_equal(pixels, self.service.visit(face).picture):
-            return Image.fromarray(pixels), facts | readings, made  # nothing was edited
-        return add_mark(pixels), facts | readings, made
+        return compose_edit(self.service.visit(face).origin, pixels, "PNG"), facts | readings, made
 
     def ground(self, face: str, method: str) -> Iterator[dict[str, Any]]:
         """The faces behind the pad, a few at a time, with how many there are to be."""

@@ -17,7 +17,6 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 from gradio.utils import get_upload_folder
 
 from ganmut import decoding
@@ -25,8 +24,8 @@ from ganmut.images import BadImage
 
 TYPES = ("JPEG", "PNG", "WEBP")
 MAX_BYTES = 20 * 2**20  # of an upload
-MAX_PIXELS = 24_000_000
-LONGEST, SHORTEST = 2048, 64  # px
+MAX_PIXELS = 50_000_000  # that are decoded: a JPEG may have more, it is decoded at a fraction
+LONGEST, SHORTEST = 4096, 64  # px
 MAX_JSON = 256 * 2**10  # bytes of a request that is no upload
 MAX_DEPTH, MAX_VALUES = 20, 10_000  # levels and values in it
 NOT_UPLOADED = "this is not an uploaded picture; upload the picture itself"
@@ -105,8 +104,8 @@ def check_files(value: Any, file_only: bool) -> None:
             check_files(inner, False)
 
 
-def read_picture(path: str) -> np.ndarray:
-    """H x W x 3 uint8 RGB of an uploaded file, upright, its longest side at most LONGEST px.
+def read_picture(path: str) -> decoding.Picture:
+    """The picture of an uploaded file, upright, its longest side at most LONGEST px.
 
     The first frame only; nothing of the file's metadata goes further. Raises BadImage with a
     sentence for the visitor, which never names a path of this machine.
@@ -127,7 +126,7 @@ def read_picture(path: str) -> np.ndarray:
         raise BadImage(
             f"this picture is {width} x {height} px; a side needs at least {SHORTEST} px"
         )
-    return picture.pixels
+    return picture
 
 
 def visitor(scope: dict[str, Any]) -> str:

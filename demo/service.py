@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
 from collections import OrderedDict
@@ -19,19 +18,30 @@ from torch import Tensor
 from demo import settings
 from demo.classifiers import Classifiers, readings
 from demo.lease import LeaseLock
-from demo.session import KINDS, Crop, FaceSession, Gamut, MethodChoice, Spot, choice, chosen, window
+from demo.session import (
+    KINDS,
+    Crop,
+    FaceSession,
+    Gamut,
+    MethodChoice,
+    SessionExpired,
+    Spot,
+    aligned,
+    choice,
+    chosen,
+    fingerprint,
+    identify,
+    window,
+)
 from demo.settings import Setting
 from ganmut import faces as photographs
 from ganmut import images, load, weights
+from ganmut.decoding import Picture
 from ganmut.editor import Editor
 from ganmut.faces import Face
 
 GRID = 8  # mini faces along a side of the gamut
 CHUNK = 8  # of them that are made before anybody else may have the network
-
-
-class SessionExpired(ValueError):
-    """A face that is no longer, or never was, in memory."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +68,7 @@ class Service:
         groups: tuple[str, ...] | None = None,
         detector: Any = "builtin",
         seats: int = 64,
-        megabytes: float = 160,
+        megabytes: float = 640,
         minutes: float = 15,
         clock: Callable[[], float] = time.monotonic,
     ):
@@ -102,14 +112,15 @@ class Service:
             except ValueError as error:
                 self.problems[key] = str(error)
 
-    def open(self, picture: np.ndarray, spot: Spot = 1, pinned: bool = False) -> str:
-        """The id under which a face of an H x W x 3 uint8 picture is now known.
+    def open(self, source: np.ndarray | Picture, spot: Spot = 1, pinned: bool = False) -> str:
+        """The id under which a face of a picture, or of H x W x 3 uint8 pixels, is now known.
 
         The same picture has the same id and is searched once. Raises NoFace, BadPoints or
         DetectorMissing.
         """
-        whole = fingerprint(picture)
-        known = hashlib.sha256(f"{whole}/{spot}".encode()).hexdigest()
+        origin = source if isinstance(source, Picture) else Picture.of(source)
+        picture = origin.pixels
+        whole, known = identify(origin, spot)
         with self.lock:
             if known not in self.sessions:
                 faces = self.known_faces.get(whole) or next(
@@ -121,7 +132,7 @@ class Service:
                 view, to_picture = window(picture, face.box)
                 self.expire_sessions()
                 self.sessions[known] = FaceSession(
-                    picture, whole, faces, face, number, view, to_picture, self.clock(), pinned
+                    origin, whole, faces, face, number, view, to_picture, self.clock(), pinned
                 )
             self._visit(known)
         return known
@@ -377,16 +388,6 @@ class Service:
                 self.expire_sessions()
 
         threading.Thread(target=sweep, daemon=True, name="forget").start()
-
-
-def aligned(crop: np.ndarray, margin: float) -> np.ndarray:
-    """The aligned crop in the middle of one with a margin: what classifiers were trained on."""
-    rim = round(len(crop) * (1 - 1 / margin) / 2)
-    return crop[rim : len(crop) - rim, rim : len(crop) - rim]
-
-
-def fingerprint(picture: np.ndarray) -> str:
-    return hashlib.sha256(f"{picture.shape}".encode() + picture.tobytes()).hexdigest()
 
 
 def sets() -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from skimage.transform import SimilarityTransform
 
 from ganmut import faces as photographs
 from ganmut import images
+from ganmut.decoding import Picture
 from ganmut.editor import Editor, PreparedFaces
 from ganmut.emotions import UNIT_NAMES, UNITS
 from ganmut.faces import Face
@@ -29,6 +31,10 @@ EXAMPLES = (17, 14, 12, 1, 19)  # people of the rendered test split who stand on
 
 # Where a face is: a number (largest first, from 1), or a square that a visitor drew: x, y, side.
 Spot = int | tuple[float, float, float]
+
+
+class SessionExpired(ValueError):
+    """A face that is no longer, or never was, in memory."""
 
 
 class Example(NamedTuple):
@@ -120,10 +126,11 @@ class Crop:
 class FaceSession:
     """One face of one photograph.
 
-    picture: H x W x 3 uint8; view: VIEW x VIEW x 3 uint8 of the part around the face.
+    origin: the picture with its file's own values; view: VIEW x VIEW x 3 uint8 of the part around
+    the face.
     """
 
-    picture: np.ndarray
+    origin: Picture
     whole: str  # what tells this picture from others
     faces: list[Face]
     face: Face
@@ -138,18 +145,48 @@ class FaceSession:
     people: dict[str, np.ndarray] = field(default_factory=dict)  # set -> the source's embedding
     units: dict[str, list[float]] = field(default_factory=dict)  # set -> what the source shows
 
+    @property
+    def picture(self) -> np.ndarray:
+        """H x W x 3 uint8 sRGB."""
+        return self.origin.pixels
+
     def size(self) -> int:
         """Bytes of its pictures."""
         tiles = [gamut.tiles for gamut in self.gamuts.values()]
         crops = self.crops.values()
+        origin = self.origin
+        own = [] if origin.own is origin.pixels else [origin.own]
         kept = [
             self.picture,
+            *own,
+            *([] if origin.alpha is None else [origin.alpha]),
             self.view,
             *tiles,
             *self.emotion_previews.values(),
             *(c.source for c in crops),
         ]
         return sum(array.nbytes for array in kept) + sum(encoded_size(c.ready) for c in crops)
+
+
+def aligned(crop: np.ndarray, margin: float) -> np.ndarray:
+    """The aligned crop in the middle of one with a margin: what classifiers were trained on."""
+    rim = round(len(crop) * (1 - 1 / margin) / 2)
+    return crop[rim : len(crop) - rim, rim : len(crop) - rim]
+
+
+def fingerprint(picture: np.ndarray) -> str:
+    return hashlib.sha256(f"{picture.shape}".encode() + picture.tobytes()).hexdigest()
+
+
+def identify(origin: Picture, spot: Spot) -> tuple[str, str]:
+    """(what tells the pixels of a picture from others, the id of the face at a spot). The id is
+    another for files of the same pixels with other values, transparency or profile."""
+    whole = fingerprint(origin.pixels)
+    parts = [origin.profile, str(origin.notes).encode()]
+    parts += [b"" if origin.own is origin.pixels else origin.own.tobytes()]
+    parts += [b"" if origin.alpha is None else origin.alpha.tobytes()]
+    file = hashlib.sha256(b"/".join(parts)).hexdigest()
+    return whole, hashlib.sha256(f"{whole}/{file}/{spot}".encode()).hexdigest()
 
 
 def encoded_size(ready: Any) -> int:

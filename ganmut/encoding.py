@@ -59,33 +59,37 @@ def draw_mark(pixels: np.ndarray) -> np.ndarray:
     return np.asarray(picture)
 
 
-def encode_edit(picture: Picture, edited: np.ndarray, file_format: str, **options: Any) -> bytes:
-    """An edited picture as a file of a format of WRITABLE.
+def compose_edit(picture: Picture, edited: np.ndarray, file_format: str) -> Image.Image:
+    """An edited picture as it is stored in a file of a format of WRITABLE.
 
     edited: H x W x 3 uint8 sRGB, `picture.pixels` with changes. Unchanged pixels keep the values
     that they have in the picture's file, with its profile, depth and transparency where the format
-    holds them. A picture with changes gets the mark, see `is_marked`, and MARK as its comment;
-    options go to Pillow's encoder.
+    holds them, see `losses`. A picture with changes gets the mark, see `is_marked`, and MARK as its
+    "Comment".
     """
-    if np.array_equal(picture.pixels, edited):
-        return encode(picture, edited, file_format, **options)
-    marked = draw_mark(edited) if is_marked() else edited
-    return encode(picture, marked, file_format, comment=MARK, **options)
-
-
-def encode(
-    picture: Picture, edited: np.ndarray, file_format: str, comment: str = "", **options: Any
-) -> bytes:
-    """The same without a mark; `comment` is stored where the format has room for text."""
+    changed = not np.array_equal(picture.pixels, edited)
+    if changed and is_marked():
+        edited = draw_mark(edited)
     own, alpha, profile = fit(picture, edited, file_format)
     stored = Image.fromarray(own)
     if alpha is not None:
         stored.putalpha(Image.fromarray(alpha))
-    if file_format in QUALITY:
-        options = {"quality": QUALITY[file_format]} | options
     if profile:
+        stored.info["icc_profile"] = profile
+    if changed:
+        stored.info["Comment"] = MARK
+    return stored
+
+
+def encode_edit(picture: Picture, edited: np.ndarray, file_format: str) -> bytes:
+    """The file of `compose_edit`; its comment is stored where the format has room for text."""
+    stored = compose_edit(picture, edited, file_format)
+    options: dict[str, Any] = {}
+    if profile := stored.info.get("icc_profile"):
         options["icc_profile"] = profile
-    if comment:
+    if file_format in QUALITY:
+        options["quality"] = QUALITY[file_format]
+    if comment := stored.info.pop("Comment", ""):
         options |= _comment(file_format, comment)
     buffer = io.BytesIO()
     stored.save(buffer, file_format, **options)
@@ -93,7 +97,7 @@ def encode(
 
 
 def read_comment(file: Image.Image) -> str:
-    """The comment that `encode` stored in an opened file, or ""."""
+    """The comment that `encode_edit` stored in an opened file, or ""."""
     text = file.info.get("Comment") or file.info.get("comment")
     text = text or file.getexif().get(DESCRIPTION, "")
     return text.decode("latin-1") if isinstance(text, bytes) else str(text)

@@ -19,6 +19,7 @@ from skimage import data as samples
 from space_server import Knows, toy_weights
 
 from demo import gamut_pad, security
+from demo.handlers import Handlers
 from demo.service import Service, SessionExpired
 from demo.session import Example, drawn, window
 from demo.settings import Setting, number
@@ -111,7 +112,7 @@ def test_odd_modes_become_rgb(mode, uploads):
         picture = PORTRAIT.resize((90, 80)).convert("RGB").convert(mode)
     file = uploads / "upload"
     file.write_bytes(encoded(picture, "JPEG" if mode == "CMYK" else "PNG"))
-    pixels = security.read_picture(str(file))
+    pixels = security.read_picture(str(file)).pixels
     assert pixels.shape == (80, 90, 3) and pixels.dtype == np.uint8 and pixels.std() > 10
 
 
@@ -120,7 +121,7 @@ def test_exif_turns_the_picture_and_goes_no_further(uploads):
     exif[0x0112] = 6  # to be turned by a quarter
     file = uploads / "upload.jpg"
     file.write_bytes(encoded(PORTRAIT.crop((0, 0, 512, 256)), "JPEG", exif=exif, quality=95))
-    pixels = security.read_picture(str(file))
+    pixels = security.read_picture(str(file)).pixels
     assert pixels.shape == (512, 256, 3)
     turned = np.rot90(samples.astronaut()[:256], -1)
     assert np.abs(pixels.astype(int) - turned).mean() < 5
@@ -130,9 +131,46 @@ def test_first_frame_is_read_and_large_pictures_reduced(uploads):
     file = uploads / "upload.webp"
     frames = [Image.new("RGB", (80, 80), shade) for shade in ("red", "blue")]
     frames[0].save(file, save_all=True, append_images=frames[1:], lossless=True)
-    assert security.read_picture(str(file))[40, 40].tolist() == [255, 0, 0]
-    file.write_bytes(encoded(Image.new("RGB", (4096, 1024)), "JPEG"))
-    assert security.read_picture(str(file)).shape == (512, 2048, 3)
+    assert security.read_picture(str(file)).pixels[40, 40].tolist() == [255, 0, 0]
+    file.write_bytes(encoded(Image.new("RGB", (8192, 2048)), "JPEG"))
+    assert security.read_picture(str(file)).pixels.shape == (1024, 4096, 3)
+
+
+SIZES = {(4000, 3000): (4000, 3000), (6000, 4000): (4096, 2731), (8000, 6000): (4096, 3072)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+@pytest.mark.parametrize("size", SIZES)
+def test_sizes_of_phones_are_taken(uploads, size, form):
+    file = uploads / "upload"
+    PORTRAIT.resize(size, Image.Resampling.NEAREST).save(
+        file, form, **({"compress_level": 1} if form == "PNG" else {})
+    )
+    picture = security.read_picture(str(file))
+    assert picture.pixels.shape[1::-1] == SIZES[size] and picture.size == size
+    assert any("reduced" in note for note in picture.notes) == (size != SIZES[size])
+
+
+def test_jpeg_of_100_megapixels_is_taken(uploads):
+    file = uploads / "upload.jpg"
+    file.write_bytes(encoded(Image.new("L", (12000, 9000)), "JPEG"))
+    assert security.read_picture(str(file)).pixels.shape == (3072, 4096, 3)
+    file.write_bytes(encoded(Image.new("1", (12000, 9000))))
+    with pytest.raises(BadImage, match="50 million"):
+        security.read_picture(str(file))
+
+
+def test_the_download_keeps_transparency(service, uploads):
+    rgba = PORTRAIT.convert("RGBA")
+    rgba.putalpha(Image.linear_gradient("L").resize(rgba.size).point(lambda v: v // 2 + 128))
+    (uploads / "upload.png").write_bytes(encoded(rgba))
+    events = Handlers(service, [])
+    face = service.open(security.read_picture(str(uploads / "upload.png")))
+    edited, _, _ = events.whole(face, Setting("ganmut", (0.4, 0.1)))
+    assert edited.mode == "RGBA" and edited.info["Comment"]
+    same = np.asarray(edited)[300:480] == np.asarray(rgba)[300:480]
+    assert same.all()
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "0.5", None, True, [0.5], {}])

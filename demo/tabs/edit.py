@@ -25,18 +25,19 @@ from demo.descriptions import about, heading
 from demo.face_picker import FacePicker
 from demo.gamut_pad import GamutPad, PadBackground, data_uri
 from demo.handlers import CANNOT_RESET, RESET, Handlers
+from demo.security import LONGEST, MAX_BYTES
 from demo.session import MethodChoice
 from demo.settings import SEEDS
 from demo.sliders import Sliders, mix_rows
 
 HINT = (
-    "<p class='hint'>Faces are found on their own. JPEG, PNG or WebP up to 20 MB; "
+    f"<p class='hint'>Faces are found on their own. JPEG, PNG or WebP up to {MAX_BYTES >> 20} MB; "
     "nothing is kept.</p>"
 )
 KEEP = (
-    "<h2>Download</h2><p class='hint'>The photograph at its own size: only the change is added, so "
-    "its pores and hairs stay. The arrow saves it as PNG, with a small mark that says what it "
-    "is.</p>"
+    f"<h2>Download</h2><p class='hint'>The photograph at its own size, up to {LONGEST} px a side: "
+    "only the change is added, so its pores and hairs stay. The arrow saves it as PNG, with a "
+    "small mark that says what it is.</p>"
 )
 NET = {"concurrency_limit": 1, "concurrency_id": "net"}  # one edit at a time
 LIVE = NET | {"trigger_mode": "always_last", "show_progress": "hidden"}
