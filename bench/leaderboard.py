@@ -205,7 +205,6 @@ def _notes(board: Leaderboard) -> str:
 
 def _figures(folder: Path) -> str:
     order = list(CAPTIONS)
-    # The order of CAPTIONS: first the overview, then single methods.
     paths = (folder / "figures").glob("*.png")
     lines, last = [], ""
     for path in sorted(paths, key=lambda path: (order.index(_kind(path)), path.name)):
