@@ -89,11 +89,11 @@ def test_images_outside_the_layout_are_counted(tmp_path, capsys):
     table(tmp_path / "a", rows())
     for i in range(3):
         picture(tmp_path / "a" / "more" / f"{i}.png")
-    (tmp_path / "a" / "animation.gif").write_bytes(b"GIF89a")
+    (tmp_path / "a" / "drawing.psd").write_bytes(b"8BPS")
     source = open_source(f"folder:{tmp_path / 'a'}")
     assert source.skip_counts == {
         "not listed in metadata.csv": 3,
-        "format .gif is not read": 1,
+        "format .psd is not read": 1,
     }
     assert "3 x not listed in metadata.csv" in capsys.readouterr().out
     classes(tmp_path / "b" / "train")
