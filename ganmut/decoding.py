@@ -191,8 +191,9 @@ def _decode(
         if longest is not None and (share := longest / max(width, height)) < 1:
             # JPEG alone: decodes at a fraction of the size where that is enough.
             file.draft(file.mode, (max(round(width * share), 1), max(round(height * share), 1)))
-        if file.width * file.height > max_pixels:
-            raise BadImage(_too_many(max_pixels))
+        # A progressive JPEG takes memory for all its pixels, whatever part is decoded.
+        if width * height > MAX_PIXELS or file.width * file.height > max_pixels:
+            raise BadImage(_too_many(MAX_PIXELS if width * height > MAX_PIXELS else max_pixels))
         raw = _raw_mode(file)
         tags = _range_tags(file)
         turned = _orientation(file) >= 5 and file.format != "TIFF"  # Pillow turns TIFF itself

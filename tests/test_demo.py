@@ -72,8 +72,8 @@ HOSTILE = {
     "truncated webp": (encoded(PORTRAIT, "WEBP")[:3000], "picture"),
     "a gif": (encoded(PORTRAIT.resize((99, 99)), "GIF"), "JPEG"),
     "a tiff": (encoded(PORTRAIT.resize((99, 99)), "TIFF"), "JPEG"),
-    "giant header": (giant_png(), "24"),
-    "over the limit": (giant_png(5000), "24"),
+    "giant header": (giant_png(), "50"),
+    "over the limit": (giant_png(7100), "50"),
     "tiny": (encoded(Image.new("RGB", (63, 200))), "63 x 200"),
     "a thread": (encoded(Image.new("RGB", (8000, 100))), "8000 x 100"),
 }
