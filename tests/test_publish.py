@@ -278,6 +278,17 @@ def test_a_run_is_published_by_its_folder(bundled, tmp_path):
     assert [item.path for item in items][:2] == ["generator.safetensors", "config.json"]
 
 
+def test_a_fitted_method_keeps_its_card(tmp_path, monkeypatch):
+    folder = weights.bundled_root() / "photos" / "expression"
+    items = {item.path: item for item in publish.plan_upload(folder, "me/one", tmp_path)}
+    own = (folder / "README.md").read_text().rpartition("---\n")[2]
+    assert own in items["README.md"].content.decode()
+    assert "expression" in publish.repository_card({"photos/expression": folder}, {}, "me/all")
+    monkeypatch.setenv("GANMUT_WEIGHTS", str(tmp_path))
+    copy = publish.bundle(folder, "mine", "expression")
+    assert (copy / "README.md").read_bytes() == (folder / "README.md").read_bytes()
+
+
 @pytest.mark.slow
 def test_bundled_sets_survive_the_hub(tmp_path):
     """All of them, as they lie here: every hash is checked when they are loaded again."""

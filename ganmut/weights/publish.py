@@ -55,10 +55,12 @@ def bundle(folder: str | Path, set: str, name: str, **facts: Any) -> Path:
     with replaced_folder(target) as partial:
         shutil.copytree(folder, partial, dirs_exist_ok=True)
         write_atomic(partial / "config.json", json.dumps(config, indent=2, allow_nan=False) + "\n")
-        if config["kind"] == "editor":
-            text = card.editor_card(config, METHODS[config["method"]], name)
-        else:
+        if "extractor" in config:
             text = card.extractor_card(config, EXTRACTORS[config["extractor"]], name)
+        elif config["method"] in METHODS:
+            text = card.editor_card(config, METHODS[config["method"]], name)
+        else:  # a fitted method writes its own card
+            return target
         write_atomic(partial / "README.md", text)
     return target
 
@@ -147,11 +149,14 @@ def weight_card(
     config: dict[str, Any], folder: Path, inside: str, to: str, scores: list[dict[str, Any]]
 ) -> str:
     """The card of one published weight, with its scores."""
+    own = (folder / "README.md").read_text(encoding="utf-8")
     if config["kind"] != "editor":
-        return (folder / "README.md").read_text(encoding="utf-8")
+        return own
     spec = f"hub:{to}@REVISION" + (f"/{inside}" if inside else "")
     name = inside or to.partition("/")[2]
-    text = card.editor_card(config, METHODS[config["method"]], name, spec)
+    # A fitted method writes its own card: it was not trained as the other cards say.
+    trained = config["method"] in METHODS
+    text = card.editor_card(config, METHODS[config["method"]], name, spec) if trained else own
     return add_model_index(text + score_section(scores), {name: scores})
 
 
@@ -213,7 +218,8 @@ def repository_card(
     lines = []
     for inside, folder in folders.items():
         config = read_config(folder)
-        what = METHODS[config["method"]].title if "method" in config else config["kind"]
+        method = config.get("method", "")
+        what = METHODS[method].title if method in METHODS else method or config["kind"]
         lines.append(f"| [{inside}]({inside}) | {what} | {config.get('size', '')} |")
     # The example loads an editor where there is one.
     first = next((i for i in folders if "method" in read_config(folders[i])), next(iter(folders)))
