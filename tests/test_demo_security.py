@@ -172,13 +172,14 @@ def attack(space: Space, case: Case) -> str:
         start = time.monotonic()
         status, answer, session = join(space, entry["id"], data)
     said = finish(space, session) if status == 200 else answer
+    seconds, served = time.monotonic() - start, '"success":true' in said.replace(" ", "")
     if len(name) > 4:  # a message may quote the visitor, a long name by its beginning
         said = said.replace(name, "").replace(name[:40], "")
     where = (entry["name"], place, name[:60], shape)
-    assert time.monotonic() - start < SLOW, where
+    assert served or seconds < SLOW, where  # a film that ignores the name may take its time
     assert "Traceback" not in said and "root:" not in said and str(ROOT) not in said, where
     file_wanted = takes_file(entry["inputs"][place])
-    assert not (file_wanted and '"success":true' in said.replace(" ", "")), (where, said[:300])
+    assert not (file_wanted and served), (where, said[:300])
     if file_wanted and status == 200:
         return security.NOT_UPLOADED if security.NOT_UPLOADED[8:40] in said else said
     return ""
