@@ -34,7 +34,7 @@ from bench.tables import (
     select,
 )
 from ganmut import interrupts
-from ganmut.files import write_atomic
+from ganmut.files import remove_temporaries, write_atomic
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
@@ -316,6 +316,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{folder}: {error}", file=sys.stderr)
         return 2
     print_tables(Console(), board)
+    remove_temporaries(folder)  # of a killed run
     path = write(board, folder)
     if out is None:
         readme = ROOT / "README.md"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -360,6 +361,21 @@ def test_a_disk_that_is_full_leaves_no_cache(tmp_path, monkeypatch):
     with pytest.raises(BadData, match="No space left"):
         source.load("train", 16, progress=False)
     assert list(picture_cache.cache_root().iterdir()) == []
+
+
+def test_a_stop_does_not_wait_for_pictures(tmp_path):
+    read = []
+
+    def decode(row: int) -> np.ndarray:
+        read.append(row)
+        if row == 0:
+            raise KeyboardInterrupt
+        time.sleep(0.02)
+        return np.zeros((8, 8, 3), np.uint8)
+
+    with pytest.raises(KeyboardInterrupt):
+        picture_cache.cached_images("stopped", 200, 8, decode, progress=False)
+    assert len(read) < 100 and list(picture_cache.cache_root().iterdir()) == []
 
 
 @pytest.mark.parametrize("able", [True, False])

@@ -159,12 +159,15 @@ def _decode_images(
         except BadImage as error:
             bad[row] = str(error)
 
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
+    pool = ThreadPoolExecutor(min(os.cpu_count() or 1, 8))
+    try:
         bar = tqdm(total=len(target), desc="decoding", unit="image", disable=not progress)
         for rows in _chunks(len(target)):
             list(pool.map(decode, rows))
             bar.update(len(rows))
         bar.close()
+    finally:
+        pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the rest of a chunk
     return dict(sorted(bad.items()))
 
 

@@ -77,6 +77,7 @@ def edit_files(
     if len(inputs) == 1:
         records = edit(inputs[0][0], targets[0])
         write_json_lines(records_file, records)
+        remove_temporaries(records_file.parent)  # of a killed run
         return records
     work = [(path, target) for (path, _), target in zip(inputs, targets, strict=True)]
     with locked(out):
