@@ -167,3 +167,10 @@ def test_source_gives_faces_and_ground_truth(tmp_path, monkeypatch):
     assert torch.equal(
         faces.select(torch.tensor([4, 3])).ground_truth(torch.tensor([1]), "angry", 1.0), answer[:1]
     )
+
+
+def test_a_device_that_is_missing_is_said_at_once(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for spec in ("procedural:cuda", "procedural:gpu", "procedural?device=cuda"):
+        with pytest.raises(BadData, match=r"procedural:(cuda|gpu)"):
+            open_source(spec)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ganmut.cli.face_options import add_face_options, print_lines
+from ganmut.text import quantity
 
 HELP = "crop the faces of images for training; run again to continue"
 
@@ -26,7 +27,8 @@ def run(args: argparse.Namespace) -> int:
     )
     print_lines([f"{name}: {reason}" for name, reason in report.skipped.items()])
     print(
-        f"{report.faces} faces of {report.images} images written, {report.existing} written "
-        f"before, {len(report.skipped)} images skipped: {report.out}"
+        f"{quantity(report.faces, 'face')} of {quantity(report.images, 'image')} written, "
+        f"{report.existing} written before, {quantity(len(report.skipped), 'image')} skipped: "
+        f"{report.out}"
     )
     return 1 if report.skipped else 0

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ganmut.cli.face_options import add_face_options, print_lines
+from ganmut.text import quantity
 
 if TYPE_CHECKING:
     import numpy as np
@@ -110,8 +111,8 @@ def run(args: argparse.Namespace) -> int:
     print_lines([f"{file}: {note}" for file, notes in noted.items() for note in notes])
     took = spec if Path(spec).name == folder.name else f"{spec}/{folder.name}"
     print(
-        f"{len(records) - len(failures)} faces edited with {took}, "
-        f"{len(failures)} images skipped: {args.out}"
+        f"{quantity(len(records) - len(failures), 'face')} edited with {took}, "
+        f"{quantity(len(failures), 'image')} skipped: {args.out}"
     )
     return 1 if failures else 0
 

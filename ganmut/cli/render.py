@@ -26,6 +26,7 @@ def run(args: argparse.Namespace) -> int:
     from ganmut.rendering import SOURCE
     from ganmut.rendering.sampler import SAMPLES_PER_PERSON, sample_parameters, with_expression
     from ganmut.rendering.shading import render
+    from ganmut.text import quantity
 
     if args.per_emotion < 1 or args.size < 16 or not 0 <= args.intensity <= 1:
         raise ValueError(
@@ -38,5 +39,5 @@ def run(args: argparse.Namespace) -> int:
         shown = with_expression(people, emotion, args.intensity)
         for i, face in enumerate(render(shown, args.size)):
             images.write_png(args.out / f"{i:03d}_{emotion}.png", face, SOURCE)
-    print(f"{args.per_emotion * len(EMOTIONS)} faces in {args.out}")
+    print(f"{quantity(args.per_emotion * len(EMOTIONS), 'face')} in {args.out}")
     return 0

@@ -36,6 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add_options(sub, METHODS[name].Config)
     resume = methods.add_parser("resume", help="continue a run")
     resume.add_argument("folder", type=Path, help="the run directory")
+    resume.add_argument(
+        "--accept-changed-data",
+        action="store_true",
+        help="go on although the training data have changed; the weight's config says so",
+    )
     _add_hardware_options(resume)
 
 
@@ -56,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.method == "resume":
         recipe, config = RunDir.open(args.folder).recipe()
-        place = {"resume": args.folder}
+        place = {"resume": args.folder, "accept_changed_data": args.accept_changed_data}
     else:
         own = {"out", "device", "compile", "dry_run", "explain", "method", "run", "command"}
         settings = {k: v for k, v in vars(args).items() if k not in own}

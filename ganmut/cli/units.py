@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ganmut.cli.face_options import print_lines
+from ganmut.text import quantity
 
 HELP = "write action units into a folder's metadata"
 
@@ -28,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     report = write_units(args.folder, args.provider, args.model, again=args.again)
     print_lines([f"{name}: {reason}" for name, reason in report.failed.items()])
     print(
-        f"{report.done} faces have units now, {report.before} had them before, "
+        f"{quantity(report.done, 'face')} got units now, {report.before} had them before, "
         f"{len(report.failed)} without: {report.file}"
     )
     return 1 if report.failed else 0

@@ -14,7 +14,9 @@ from tqdm.auto import tqdm
 
 from ganmut.datasets.base import SOURCES, BadData, FaceSet
 from ganmut.datasets.cache import cached_array
+from ganmut.device import select_device
 from ganmut.emotions import EMOTIONS
+from ganmut.errors import ParameterError
 from ganmut.rendering.sampler import SPLITS, sample_parameters, with_expression
 from ganmut.rendering.shading import render
 
@@ -30,6 +32,10 @@ class Procedural:
 
     def __init__(self, argument: str = "", *, device: str | None = None):
         self.device = device or argument or "cpu"
+        try:  # before minutes of sampling
+            select_device(self.device)
+        except ParameterError as error:
+            raise BadData(f"procedural:{self.device}: {error}") from None
 
     def load(
         self, split: str, size: int, n: int | None = None, *, seed: int = 0, progress: bool = True

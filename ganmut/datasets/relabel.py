@@ -22,6 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ganmut.datasets.base import SOURCES, BadData, FaceSet, digest, open_source
+from ganmut.text import quantity
 
 RELABEL_THRESHOLD = 0.45  # probability under balanced classes
 RARE = 0.1  # share of the faces below which an emotion is rare
@@ -101,7 +102,7 @@ class Relabel:
             )
         count = len(faces) - len(rows)
         if progress:
-            tqdm.write(f"left out {count} faces whose units do not show their label")
+            tqdm.write(f"left out {quantity(count, 'face')} whose units do not show the label")
         counts = faces.skip_counts | {"emotion not shown": count}
         return replace(faces, skip_counts=counts).select(rows)
 

@@ -17,16 +17,17 @@ from ganmut import device as hardware
 from ganmut import weights
 from ganmut.datasets.base import FaceSet, open_source
 from ganmut.methods.base import METHODS, Config
+from ganmut.text import quantity
 from ganmut.training import sample_grid
 from ganmut.training.config import Recipe, settings_hash
 from ganmut.training.distributed import ProcessGroup, init_process_group
-from ganmut.training.run_dir import KEEP, RunDir, inherit_discriminator
+from ganmut.training.run_dir import KEEP, RunDir, RunError, inherit_discriminator
 from ganmut.training.sampler import Sampler
 from ganmut.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
 
-BAR = "{l_bar}{bar}| {n:.1f}/{total:.0f} kimg [{elapsed}<{remaining}]"
+BAR = "{l_bar}{bar}| {n:.4g}/{total:.6g} kimg [{elapsed}<{remaining}]"
 
 
 def train(
@@ -36,6 +37,7 @@ def train(
     *,
     device: str | None = None,
     resume: str | Path | None = None,
+    accept_changed_data: bool = False,
     compiled: bool = False,
     progress: bool = True,
 ) -> Path | None:
@@ -43,8 +45,10 @@ def train(
     None in the processes of torchrun that write nothing.
 
     resume: a run directory whose newest snapshot is continued bit for bit; recipe and config must
-    be its own. Raises RunError (directory), InUse (another process trains this run), BadData
-    (faces), DivergenceError (a loss that is not finite), ProcessLost (a process was killed).
+    be its own. accept_changed_data: go on with other faces than the snapshot's, which the weight's
+    config then says. Raises RunError (directory, changed faces), InUse (another process trains this
+    run), BadData (faces), DivergenceError (a loss that is not finite), ProcessLost (a process was
+    killed).
     """
     # ---- processes, device, faces
     processes, target = init_process_group(hardware.select_device(device))
@@ -65,6 +69,7 @@ def train(
 
     # ---- optimizers, averaged generator
     trainer = Trainer(method, recipe, target, processes)
+    trainer.origin["data"] = [{"kimg": 0.0, "fingerprint": faces.fingerprint}]
     if donor:
         trainer.origin |= {k: donor.config.get(k, 0) for k in ("kimg", "g_steps", "minutes")}
 
@@ -76,7 +81,7 @@ def train(
         run = RunDir.open(resume) if resume else RunDir.create(out, recipe, config, need)
     with run.held() if run and processes.is_main else contextlib.nullcontext():
         if resume and run:
-            restore(trainer, run)
+            restore(trainer, run, faces, accept_changed_data)
         # The main process must not write before all others have read the snapshot.
         processes.barrier()
         if resume and run and processes.is_main:
@@ -94,11 +99,27 @@ def train(
     return run.path
 
 
-def restore(trainer: Trainer, run: RunDir) -> None:
-    """Loads the newest snapshot of a run; a warning says where there is none yet."""
+def restore(trainer: Trainer, run: RunDir, faces: FaceSet, accept_changed_data: bool) -> None:
+    """Loads the newest snapshot of a run; a warning says where there is none yet. Raises RunError
+    where the snapshot was trained on other faces, unless they are accepted."""
     snapshot = run.latest()
     if snapshot:
+        # Snapshots of earlier versions do not hold the fingerprint of their faces.
+        history = snapshot.meta["origin"].get("data") or trainer.origin["data"]
+        before, changed = history[-1], history[-1]["fingerprint"] != faces.fingerprint
+        if changed and not accept_changed_data:
+            now = f"{faces.fingerprint} ({quantity(len(faces), 'face')} of {faces.source})"
+            raise RunError(
+                f"the training data of {run.path} have changed: fingerprint "
+                f"{before['fingerprint']} is now {now}; put back the data, or accept that the rest "
+                "of the training sees others",
+                "accept_changed_data",
+            )
         trainer.restore(snapshot)
+        added = [{"kimg": trainer.kimg, "fingerprint": faces.fingerprint}] if changed else []
+        trainer.origin["data"] = [*history, *added]
+        if changed and trainer.processes.is_main:
+            log.warning("%s: other training data from kimg %g on", run.path, trainer.kimg)
     elif trainer.processes.is_main:
         log.warning("%s has no snapshot yet: the training begins at its first step", run.path)
 
@@ -180,11 +201,13 @@ def training_record(trainer: Trainer, faces: FaceSet) -> dict[str, Any]:
     """Returns the entries of a weight's config.json about its training. kimg, g_steps and minutes
     include those of the weight in `init_from`."""
     recipe, config, origin = trainer.recipe, trainer.method.config, trainer.origin
+    parts = (f"from kimg {part['kimg']:g}: {part['fingerprint']}" for part in origin["data"])
     return {
         "recipe": dataclasses.asdict(recipe),
         "recipe_hash": settings_hash(recipe, config),
         "data": recipe.data.partition(":")[0],
         "data_fingerprint": faces.fingerprint,
+        **({"data_changes": "; ".join(parts)} if len(origin["data"]) > 1 else {}),
         "crop": faces.crop,
         "grey": faces.grey,
         "commit": origin["commit"],

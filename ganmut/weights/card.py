@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from ganmut.text import quantity
+
 # Facts of the training that a card lists, in this order, where the config holds them.
 FACTS = (
     "recipe_hash",
     "data",
     "data_fingerprint",
+    "data_changes",
     "size",
     "crop",
     "kimg",
@@ -93,7 +96,7 @@ def extractor_card(config: dict[str, Any], extractor: Any, name: str) -> str:
 
 Input: aligned faces (resized to {config["size"]} x {config["size"]} px). Output:
 {extractor.outputs}.
-It scores edited faces. Trained on {config["faces"]} faces {people}.
+It scores edited faces. Trained on {quantity(config["faces"], "face")} {people}.
 {note}
 ```python
 from ganmut import extractors

@@ -19,6 +19,7 @@ from ganmut.errors import ParameterError, first_line
 from ganmut.extractors.base import EXTRACTORS
 from ganmut.files import read_lines, replaced_folder, write_atomic
 from ganmut.methods.base import METHODS
+from ganmut.text import quantity
 from ganmut.weights import card, hub
 from ganmut.weights.editors import verify
 from ganmut.weights.resolve import bundled_root, locate, resolve
@@ -268,7 +269,7 @@ def push(items: list[Item], to: str, private: bool = False) -> str:
             raise ParameterError("private", f"{to} exists and is public: make it private first")
         HfApi().create_repo(to, private=private, exist_ok=True)
         done = HfApi().create_commit(
-            to, operations, commit_message=f"ganmut: {count} weight{'s' if count > 1 else ''}"
+            to, operations, commit_message=f"ganmut: {quantity(count, 'weight')}"
         )
     except errors.HfHubHTTPError as error:
         raise hub.HubError(hub.explain_status(error, to)) from None

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from ganmut.registry import Registry
+from ganmut.text import quantity
 
 DETECTORS = Registry("detector", "ganmut.faces.detectors")
 
@@ -25,7 +26,7 @@ class FaceNumberError(NoFace):
     def __init__(self, face: str | int, count: int):
         self.face, self.count = face, count
         numbers = "1" if count == 1 else f"1..{count}"
-        faces = "1 face" if count == 1 else f"{count} faces"
+        faces = quantity(count, "face")
         super().__init__(
             f"this image has {faces}; expected {numbers}, largest or all, got {face!r}"
         )
