@@ -133,7 +133,7 @@ def import_graph() -> dict[str, set[str]]:
 
 def test_no_import_circle():
     graph = import_graph()
-    assert len(graph) > 100 and graph["ganmut.datasets.relabel"] == {"ganmut.datasets.base"}
+    assert len(graph) > 100 and "ganmut.datasets.base" in graph["ganmut.datasets.relabel"]
     # Modules whose imports are all resolved are removed: what stays is on a circle or behind one.
     while resolved := {name for name, needs in graph.items() if not needs & graph.keys()}:
         graph = {name: needs for name, needs in graph.items() if name not in resolved}

@@ -169,7 +169,7 @@ def test_source_gives_faces_and_ground_truth(tmp_path, monkeypatch):
     )
 
 
-def test_a_device_that_is_missing_is_said_at_once(monkeypatch):
+def test_missing_devices_are_refused_at_once(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for spec in ("procedural:cuda", "procedural:gpu", "procedural?device=cuda"):
         with pytest.raises(BadData, match=r"procedural:(cuda|gpu)"):
