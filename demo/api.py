@@ -12,8 +12,9 @@ import gradio as gr
 
 from demo.components import Facts, Photograph, Png
 from demo.face_picker import FacePicker
+from demo.faults import quote
 from demo.gamut_pad import GamutPad
-from demo.handlers import START, Handlers, with_plain_errors
+from demo.handlers import START, Handlers
 from demo.security import read_picture
 from demo.session import Spot
 from demo.settings import number
@@ -62,7 +63,6 @@ class Api:
             raise ValueError("give a picture first")
         return self.service.open(read_picture(picture), face)
 
-    @with_plain_errors
     def edit(
         self,
         picture: str | None,
@@ -83,7 +83,6 @@ class Api:
         edited, facts, _ = self.events.whole(self.face(picture, face), setting)
         return edited, facts
 
-    @with_plain_errors
     def compare(
         self, picture: str | None, emotion: str, intensity: float, weights: str, face: Spot
     ) -> dict[str, Any]:
@@ -91,7 +90,7 @@ class Api:
         the emotion, identity distance, milliseconds of the network."""
         known = list(self.service.classifiers)
         if weights not in known:
-            raise ValueError(f"unknown weights {weights!r}; there are: {', '.join(known)}")
+            raise ValueError(f"unknown weights {quote(weights)}; there are: {', '.join(known)}")
         opened = self.face(picture, face)
         intensity = number(intensity, 0, 1, "intensity")
         made = self.comparing.each(opened, weights, emotion, intensity)
@@ -100,7 +99,6 @@ class Api:
             "cards": [numbers | {"picture": jpeg(p)} for numbers, p in made],
         }
 
-    @with_plain_errors
     def animate(
         self,
         picture: str | None,

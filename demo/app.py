@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +16,7 @@ from demo.handlers import Handlers
 from demo.limits import Limits, Page
 from demo.security import MAX_BYTES, RequestFilter
 from demo.service import Service
-from demo.session import Example, examples
+from demo.session import Example, examples, one_thread
 from demo.tabs import animate, compare, edit, label_maps, leaderboard, user_study
 
 HEADLINE = "Edit the expression of a face"
@@ -32,7 +34,8 @@ KEPT = (
 )
 CREDIT = "The rendered faces are this project's own; the photograph is NASA's."
 TRAIN = "python -m ganmut train ganmut --data procedural --budget cpu"
-MINUTES = 10  # after which files of a visit are deleted, and how often that is looked for
+MINUTES = 10  # after which files of a visit are deleted
+FOLDER = "ganmut-page"  # of these files, in the folder for temporary ones
 FACELESS = ("gamut", "study", "leaderboard")  # tabs that need no face of the visitor's
 
 
@@ -58,22 +61,25 @@ def build(
     gallery: the example faces; the page opens with the first. seconds: after which the files of a
     visit are deleted. limits, on_stuck: see `Page`.
     """
-    service = service or Service()
-    service.start_expiry()
-    with Page(
-        title="ganmut",
-        analytics_enabled=False,
-        delete_cache=(seconds, seconds),
-        fill_width=True,
-        limits=limits,
-        on_stuck=on_stuck,
-    ) as page:
-        gr.HTML(header(), apply_default_css=False, elem_id="head")
-        if service.choices and not service.blocked:
-            _tabs(page, Handlers(service, gallery or examples()))
-        else:
-            gr.HTML(_empty(service), apply_default_css=False)
-        gr.HTML(footer(service), apply_default_css=False, elem_id="foot")
+    # Gradio's own default is shared with other programs, whose files are not ours to delete.
+    os.environ.setdefault("GRADIO_TEMP_DIR", os.path.join(tempfile.gettempdir(), FOLDER))
+    with one_thread():
+        service = service or Service()
+        service.start_expiry()
+        with Page(
+            title="ganmut",
+            analytics_enabled=False,
+            seconds=seconds,
+            fill_width=True,
+            limits=limits,
+            on_stuck=on_stuck,
+        ) as page:
+            gr.HTML(header(), apply_default_css=False, elem_id="head")
+            if service.choices and not service.blocked:
+                _tabs(page, Handlers(service, gallery or examples()))
+            else:
+                gr.HTML(_empty(service), apply_default_css=False)
+            gr.HTML(footer(service), apply_default_css=False, elem_id="foot")
     return page
 
 
@@ -150,8 +156,9 @@ def theme() -> gr.themes.Base:
         background_fill_secondary_dark="#1b1a18",
         block_background_fill_dark="#211f1c",
         border_color_primary_dark="#3a3631",
-        slider_color="#d8472b",
-        color_accent="#d8472b",
+        slider_color="#bf3a20",
+        slider_color_dark="#f07a5e",
+        color_accent="#bf3a20",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import html
 import io
 from abc import ABCMeta
@@ -9,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio import processing_utils
 from gradio.component_meta import ComponentMeta, updateable
 from gradio.data_classes import ImageData
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+
+from ganmut.files import write_atomic
 
 STATIC = Path(__file__).parent / "static"
 PICK = """
@@ -56,6 +58,21 @@ element.addEventListener('click', async (event) => {
 """
 
 
+def save_file(content: bytes, name: str, folder: str) -> str:
+    """The path of a new file that visitors may fetch, whole: on a full disk nothing of it stays.
+    Raises OSError."""
+    path = Path(folder) / hashlib.sha256(content).hexdigest() / name
+    return str(write_atomic(path, content).resolve())
+
+
+LEGENDS = {
+    "edited": "Left of the line: the source. Right of it: the edit.",
+    "difference": "Black: unchanged. The brighter, the more a pixel changed.",
+    "mask": "White: painted by the network. Dark: kept from the source.",
+    "flow": "<i class='wheel'></i>Colour: where to a pixel moves. The stronger, the further.",
+}
+
+
 class NoStubMeta(ComponentMeta):
     """Makes component classes as gradio does, but writes no .pyi file beside the source."""
 
@@ -87,9 +104,7 @@ class Png(gr.Image, metaclass=NoStubMeta):
         buffer, notes = io.BytesIO(), PngInfo()
         notes.add_text("Comment", value.info.get("Comment", ""))
         value.save(buffer, "PNG", compress_level=1, pnginfo=notes)
-        path = processing_utils.save_bytes_to_cache(
-            buffer.getvalue(), "ganmut.png", self.GRADIO_CACHE
-        )
+        path = save_file(buffer.getvalue(), "ganmut.png", self.GRADIO_CACHE)
         return ImageData(path=path, orig_name="ganmut.png", mime_type="image/png")
 
 
@@ -226,8 +241,10 @@ class ChangeViews(JsonHTML, metaclass=NoStubMeta):
             f"{n}</button>"
             for n in names
         )
+        legend = "".join(f"<span class='{n}'>{text}</span>" for n, text in LEGENDS.items())
         template = (
             f"<div class='frame'>{pictures}</div><nav aria-label='what is shown'>{buttons}</nav>"
+            f"<p class='legend' role='status'>{legend}</p>"
         )
         super().__init__(value or {}, html_template=template, js_on_load=VIEWS, **options)
 
@@ -241,8 +258,13 @@ class Readings(JsonHTML, metaclass=NoStubMeta):
             "([n, p]) => `<li style='--p:${p}'><span>${n}</span><i></i><b>${Math.round(100 * p)}"
             "</b></li>`).join('')}</ul>` : ''}"
             "${value.distance != null ? `<p title='1 - cosine between the embeddings of the "
-            "source and of the edit'>identity distance <b>${value.distance.toFixed(3)}</b></p>`"
-            " : ''}</div>"
+            "source and of the edit'>identity distance <b>${value.distance.toFixed(3)}</b>"
+            "<i style='--p:${Math.min(1, value.distance)}'></i><small><span>0 same</span>"
+            "<span>1 unrelated</span></small></p>` : ''}"
+            "<p class='reader' role='status'>${value.emotions ? `${Object.entries(value.emotions)"
+            ".sort((a, b) => b[1] - a[1]).slice(0, 2).map(([n, p]) => `${n} ${Math.round(100 * p)} "
+            "%`).join(', ')}` : ''}${value.distance != null ? `, identity distance "
+            "${value.distance.toFixed(2)}` : ''}</p></div>"
         )
         super().__init__(value or {}, html_template=bars, **options)
 

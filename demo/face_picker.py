@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
-import gradio as gr
 import numpy as np
 
 from demo.components import STATIC, JsonHTML, NoStubMeta
+from demo.faults import quote
 from demo.security import LONGEST
 from demo.session import FaceSession, Spot
 from demo.settings import number
+
+SHOWN = (210, 210)  # px of the picture on the page, at least
+REACH = 40  # px there that a finger needs
 
 
 def spot(value: Any) -> Spot:
     """The spot that a browser or an API call sent: {"number": 2} or {"square": [x, y, side]} in
     pixels; anything else raises ValueError."""
     if not isinstance(value, dict):
-        raise ValueError(f'a face is {{"number": 1}}, got {str(value)[:60]!r}')
+        raise ValueError(f'a face is {{"number": 1}}, got {quote(value)}')
     square = value.get("square")
     if square is not None:
         if not isinstance(square, list | tuple) or len(square) != 3:
-            raise ValueError(f"a square is [x, y, side] in pixels, got {str(square)[:60]!r}")
+            raise ValueError(f"a square is [x, y, side] in pixels, got {quote(square)}")
         sides = (number(v, -LONGEST, LONGEST, "a side of the square") for v in square)
         return tuple(round(side, 1) for side in sides)
     which = number(value.get("number", 1), 1, 999, "number of the face")
@@ -43,7 +46,9 @@ def empty_value(picture: np.ndarray) -> dict[str, Any]:
     height, width = picture.shape[:2]
     side = round(0.4 * min(height, width))
     square = [(width - side) // 2, (height - side) // 2, side]
-    return {"width": width, "height": height, "number": 0, "boxes": [], "square": square}
+    reach = round(REACH * max(width / SHOWN[0], height / SHOWN[1]))
+    place = {"width": width, "height": height, "reach": reach}
+    return place | {"number": 0, "boxes": [], "square": square}
 
 
 class FacePicker(JsonHTML, metaclass=NoStubMeta):
@@ -67,7 +72,4 @@ class FacePicker(JsonHTML, metaclass=NoStubMeta):
         )
 
     def preprocess(self, payload: Any) -> Spot:
-        try:
-            return spot(payload)
-        except ValueError as error:
-            raise gr.Error(str(error), title="Not a face", print_exception=False) from None
+        return spot(payload)

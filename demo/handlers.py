@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-import html
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -13,11 +11,22 @@ import numpy as np
 
 from demo import face_picker, visualize
 from demo.descriptions import LEARNED, about, heading
+from demo.faults import quote, to_sentence
 from demo.gamut_pad import labels, sheet
 from demo.security import read_picture
 from demo.service import Service
 from demo.session import Example, MethodChoice, Spot, units_text
-from demo.settings import SEEDS, Setting, link, number, parse_link, parse_setting, snippet, words
+from demo.settings import (
+    SEEDS,
+    Setting,
+    link,
+    number,
+    outside,
+    parse_link,
+    parse_setting,
+    snippet,
+    words,
+)
 from demo.sliders import mix_rows, unit_rows
 from demo.visualize import jpeg
 from ganmut.emotions import UNITS, emotion_from_units
@@ -25,12 +34,6 @@ from ganmut.encoding import compose_edit
 from ganmut.faces import NoFace
 
 START = 0.9  # intensity of the first edit
-NO_FACE = (
-    "no face was found. Draw a square over it in the picture, from the brows to the chin, "
-    "or try a picture where it is larger and seen from the front"
-)
-
-
 MOVED = {
     "gamut": "a point",
     "labels": "emotions",
@@ -44,27 +47,6 @@ RESET = "Reset to this face"
 CANNOT_RESET = "No reset: nothing here can read this face's units"
 
 
-def with_plain_errors(event: Callable) -> Callable:
-    """Turns what a visitor can cause (ValueError) into one sentence; all else stays an error."""
-
-    @functools.wraps(event)
-    def wrapped(*values: Any) -> Any:
-        try:
-            return event(*values)
-        except ValueError as error:
-            raise gr.Error(
-                to_sentence(error), title="That did not work", print_exception=False
-            ) from None
-
-    return wrapped
-
-
-def to_sentence(error: ValueError) -> str:
-    """What a visitor reads; one cannot choose another detector here, hence NO_FACE."""
-    text = NO_FACE if isinstance(error, NoFace) and "no face" in str(error) else str(error)
-    return html.escape(text[:1].upper() + text[1:].rstrip(".") + ".", quote=False)
-
-
 class Handlers:
     """What the page does when the visitor does something; faces go by the id that `open` gave."""
 
@@ -74,12 +56,11 @@ class Handlers:
             if example.face is not None:
                 service.register_face(example.picture, example.face)
 
-    @with_plain_errors
     def example(self, name: str) -> np.ndarray:
         """An example face as a picture."""
         known = {example.name: example.picture for example in self.gallery}
-        if name not in known:
-            raise ValueError(f"there is no example {name!r}; there are: {', '.join(known)}")
+        if not isinstance(name, str) or name not in known:
+            raise ValueError(f"there is no example {quote(name)}; there are: {', '.join(known)}")
         return known[name]
 
     def open(self, path: str | None, shown: str, *controls: Any) -> list:
@@ -136,7 +117,6 @@ class Handlers:
         learned = gr.update(value=group, groups=self.sets(), visible=bool(self.sets()))
         return [gr.update(value=method, groups=self.groups(group)), learned]
 
-    @with_plain_errors
     def other_set(self, face: str, group: str, method: str) -> list:
         """Another set of weights: the same method there, or its first."""
         twin = self.service.counterpart(method, group)
@@ -156,7 +136,6 @@ class Handlers:
         known = list(self.service.classifiers)
         return [["learned from", [[k, LEARNED.get(k, k)] for k in known]]] if known[1:] else []
 
-    @with_plain_errors
     def choose(self, face: str, method: str) -> list:
         """Another method: what one moves for it, its own starting point, and the edit there."""
         choice = self.choice(method)
@@ -215,7 +194,6 @@ class Handlers:
         value = {str(unit): value for unit, value in setting.units.items()}
         return {"value": value, "rows": unit_rows(shown)}
 
-    @with_plain_errors
     def preset(self, face: str, method: str, emotion: str, intensity: float, seed: Any) -> list:
         """An emotion button: the mix or the units that it stands for, and the edit."""
         choice = self.choice(method)
@@ -227,7 +205,6 @@ class Handlers:
         mix = gr.update(value=dict(setting.mix), rows=mix_rows(choice))
         return [mix, units, edited, readings]
 
-    @with_plain_errors
     def mixed(self, face: str, *controls: Any) -> list:
         """Another mix of emotions: the units that it stands for, and the edit."""
         if not face:
@@ -241,9 +218,9 @@ class Handlers:
     def _preset(self, face: str, choice: MethodChoice, emotion: str, intensity: float) -> Setting:
         if choice.kind != "units":
             return parse_setting(choice, (0.0, 0.0), {emotion: intensity}, 0, {})
-        if emotion not in choice.presets:
+        if not isinstance(emotion, str) or emotion not in choice.presets:
             raise ValueError(
-                f"unknown emotion {emotion!r}; there are: {', '.join(choice.emotions)}"
+                f"unknown emotion {quote(emotion)}; there are: {', '.join(choice.emotions)}"
             )
         own = list(self._own(face, choice).values()) if face else [0.0] * len(UNITS)
         target = choice.presets[emotion]
@@ -252,7 +229,6 @@ class Handlers:
             choice.key, units=dict(zip(UNITS, (round(v, 2) for v in mixed), strict=True))
         )
 
-    @with_plain_errors
     def reset(self, face: str, method: str) -> list:
         """The face as it is: nothing is asked for, nothing changes."""
         choice, setting = self.choice(method), Setting(method)
@@ -267,20 +243,17 @@ class Handlers:
             readings,
         ]
 
-    @with_plain_errors
     def move(self, face: str, *controls: Any) -> list:
         """The edited face (an id that /open gave) as a JPEG data URI, and the readings."""
         if not face:
             raise ValueError("choose a face first")
         return list(self._moved(face, self.setting(*controls)))
 
-    @with_plain_errors
     def another(self, face: str, method: str, point: Any, mix: Any, seed: Any, units: Any) -> list:
         """Another style of the same mix."""
         seed = int(number(seed, 0, SEEDS, "seed")) % SEEDS + 1
         return [seed, *self._moved(face, self.setting(method, point, mix, seed, units))]
 
-    @with_plain_errors
     def rest(self, face: str, *controls: Any) -> list:
         """When the hand rests: the whole photograph, what was done, and the views of the change."""
         if not face:
@@ -297,6 +270,7 @@ class Handlers:
         choice, code = self.choice(setting.method), self.service.code(setting, face)
         facts = self.service.facts(face, setting.method, code)
         facts |= {"setting": words(setting, choice), "link": link(setting, choice)}
+        facts["note"] = outside(setting, choice, facts["code"])
         own = self.service.own_code(face, setting.method) if choice.kind == "units" else None
         facts["python"] = snippet(choice, code, facts["face"], own)
         pixels, readings, made = self.service.edit(face, setting.method, code)
@@ -339,9 +313,9 @@ class Handlers:
 
     def choice(self, method: str) -> MethodChoice:
         """The method of a key; raises ValueError."""
-        if method not in self.choices:
+        if not isinstance(method, str) or method not in self.choices:
             raise ValueError(
-                f"unknown method {str(method)[:40]!r}; there are: {', '.join(self.choices)}"
+                f"unknown method {quote(method)}; there are: {', '.join(self.choices)}"
             )
         return self.choices[method]
 
@@ -380,4 +354,4 @@ class Handlers:
 
 
 def notice(text: str) -> str:
-    return f"<p class='notice' role='status'>{text}</p>" if text else ""
+    return f"<p class='notice'>{text}</p>" if text else ""

@@ -12,7 +12,8 @@ import sys
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import count
+from itertools import chain, count
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -20,11 +21,12 @@ from gradio.block_function import BlockFunction
 from gradio.data_classes import FileData, ImageData
 from gradio.queueing import Event, Queue
 from gradio.server_messages import EventMessage, ProcessCompletedMessage
+from gradio.utils import get_upload_folder
 
+from demo import faults
 from demo.security import FULL, check_files
-from ganmut.images import BadImage
+from demo.sweeper import Sweeper
 
-TOO_LONG = "this took too long and was stopped; try again, or with a smaller picture"
 LONG = ("film", "maps")  # concurrency ids of the handlers that may take `long_seconds`
 
 
@@ -129,6 +131,9 @@ def _address(event: Event) -> str:
 class Page(gr.Blocks):
     """Blocks whose handlers all run in `VisitorQueue`, on checked files, for a bounded time.
 
+    Whatever a handler raises becomes one sentence (demo/faults.py). Files of visits are deleted
+    when they are older than `seconds` (demo/sweeper.py).
+
     Python cannot end a thread. A call that is over its time gets a sentence and gives its slot
     back; its thread goes on, is counted in `stuck` until it ends, and its result is dropped. What
     such a thread holds must be given up, too: see demo/lease.py. When `limits.stuck` threads hang
@@ -140,11 +145,29 @@ class Page(gr.Blocks):
         *,
         limits: Limits | None = None,
         on_stuck: Callable[[], None] | None = None,
+        seconds: float = 600,
         **options: Any,
     ):
         self.limits, self.on_stuck = limits or Limits(), on_stuck
         self.stuck: set[asyncio.Task] = set()
         super().__init__(**options)
+        self.sweeper = Sweeper(Path(get_upload_folder()), seconds, self._pinned, self._own)
+
+    def launch(self, *rest: Any, **options: Any) -> Any:
+        """Serves the page; the log and the sweeper start here."""
+        faults.set_up_log()
+        self.sweeper.start()
+        return super().launch(*rest, **options)
+
+    def _pinned(self) -> set[str]:
+        """The files that every visitor sees: values that the page starts with."""
+        blocks = list(self.blocks.values())
+        return set(chain.from_iterable(getattr(b, "keep_in_cache", ()) for b in blocks))
+
+    def _own(self) -> set[str]:
+        """The files that this process made. Gradio adds to its sets meanwhile: `set.copy` does not
+        let another thread in."""
+        return set(chain.from_iterable(files.copy() for files in self.temp_file_sets))
 
     def queue(self, **options: Any) -> Page:
         """Sets up the queue; Gradio calls it. Calls that skip the queue are refused."""
@@ -159,15 +182,11 @@ class Page(gr.Blocks):
         for block, value in zip(block_fn.inputs, inputs, strict=False):
             model = getattr(block, "data_model", None)
             file_only = isinstance(model, type) and issubclass(model, FileData | ImageData)
-            try:
-                check_files(value, file_only)
-            except BadImage as error:
-                raise gr.Error(
-                    f"{str(error)[:1].upper()}{str(error)[1:]}.",
-                    title="That did not work",
-                    print_exception=False,
-                ) from None
-        return await super().preprocess_data(block_fn, inputs, *rest, **named)
+            check_files(value, file_only)
+        try:
+            return await super().preprocess_data(block_fn, inputs, *rest, **named)
+        except Exception as error:  # noqa: BLE001 (components raise anything at a wrong type)
+            raise faults.to_error(error, faults.WRONG_VALUES) from None
 
     async def process_api(self, block_fn: BlockFunction, *rest: Any, **named: Any) -> dict:
         """Runs one call, or one step of a handler that yields; a sentence where it takes too
@@ -180,12 +199,16 @@ class Page(gr.Blocks):
         except asyncio.CancelledError:
             work.cancel()
             raise
-        if done:
+        if not done:
+            self._abandon(work, named.get("event_id"))
+            raise faults.to_error(ValueError(faults.TOO_LONG))
+        try:
             return work.result()
-        self._abandon(work, named.get("event_id"))
-        raise gr.Error(
-            f"{TOO_LONG[:1].upper()}{TOO_LONG[1:]}.", title="Too slow", print_exception=False
-        )
+        except gr.Error as error:
+            error.print_exception = False
+            raise
+        except Exception as error:  # noqa: BLE001 (no visitor sees a traceback)
+            raise faults.to_error(error) from None
 
     def _abandon(self, work: asyncio.Task, event: str | None) -> None:
         """Counts a call whose thread cannot be ended, and forgets its iterator: Gradio would wait
@@ -193,7 +216,7 @@ class Page(gr.Blocks):
         self.stuck.add(work)
         work.add_done_callback(self._ended)
         self._queue.server_app.iterators.pop(event, None)
-        print(f"a call is over its time; {len(self.stuck)} of them hang", file=sys.stderr)
+        faults.log.warning("a call is over its time; calls that hang: " + str(len(self.stuck)))
         if len(self.stuck) >= self.limits.stuck and self.on_stuck is not None:
             self.on_stuck()
 

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 
 from gradio.utils import get_upload_folder
 
+from demo import faults
 from ganmut import decoding
 from ganmut.images import BadImage
 
@@ -183,11 +184,24 @@ class RequestFilter:
             await refuse(send, 503, FULL)
             return
         self.running.update(counted)
+        begun = False
+
+        async def forward(message: dict) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
         try:
             if kind == "call":
-                await self._checked(scope, receive, send)
+                await self._checked(scope, receive, forward)
             else:
-                await self.app(scope, receive, send)
+                await self.app(scope, receive, forward)
+        except Exception as error:  # noqa: BLE001 (no visitor sees what a route raises)
+            faults.remove_partial_uploads(error)
+            faults.note(error)
+            if not begun:
+                full = isinstance(error, OSError) and error.errno in faults.NO_ROOM
+                await refuse(send, 507 if full else 500, faults.to_sentence(error))
         finally:
             self.running.subtract(counted)
             self.running += Counter()  # drops the zeros

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from demo import settings
 from demo.classifiers import Classifiers, readings
+from demo.faults import quote
 from demo.lease import LeaseLock
 from demo.session import (
     KINDS,
@@ -160,7 +161,9 @@ class Service:
         name = method.rpartition("/")[2]
         others = [key for key, choice in self.choices.items() if choice.group == group]
         if not others:
-            raise ValueError(f"unknown weights {group!r}; there are: {', '.join(self.classifiers)}")
+            raise ValueError(
+                f"unknown weights {quote(group)}; there are: {', '.join(self.classifiers)}"
+            )
         return next((key for key in others if key.rpartition("/")[2] == name), others[0])
 
     def visit(self, face: str) -> FaceSession:
@@ -349,17 +352,16 @@ class Service:
         return visit.units.get(group)
 
     def _editor(self, method: str) -> Editor:
-        if method not in self.editors:
+        if not isinstance(method, str) or method not in self.editors:
             raise ValueError(
-                f"unknown method {str(method)[:40]!r}. There are: "
-                f"{', '.join(self.editors) or 'none'}"
+                f"unknown method {quote(method)}; there are: {', '.join(self.editors) or 'none'}"
             )
         return self.editors[method]
 
     def _visit(self, face: str) -> FaceSession:
-        visit = self.sessions.get(face)
+        visit = self.sessions.get(face) if isinstance(face, str) else None
         if visit is None:
-            raise SessionExpired("this face is no longer in memory; give the picture again")
+            raise SessionExpired("this face is no longer in memory; give its picture again")
         visit.seen = self.clock()
         self.sessions.move_to_end(face)
         return visit

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, NamedTuple
 
@@ -44,6 +46,18 @@ class Example(NamedTuple):
     name: str
     picture: np.ndarray
     face: Face | None = None
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Keeps torch on one thread. Its pool of threads waits actively: beside other work, loading
+    the networks took half a minute with two threads and a second with one."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,13 @@ from urllib.parse import urlencode
 import torch
 from torch import Tensor
 
+from demo.faults import quote
 from demo.session import MethodChoice
 from ganmut.codes import CodeSpace
 from ganmut.device import generator
 from ganmut.emotions import UNITS, emotion_index
 
+UNIT_KEYS = {str(unit): unit for unit in UNITS}
 SEEDS = 9999  # styles that a visitor can ask for by number
 
 
@@ -23,9 +25,9 @@ SEEDS = 9999  # styles that a visitor can ask for by number
 class Setting:
     """What a visitor asks of a method; of point, mix and units it reads what its kind of code is.
 
-    point: x, y of a gamut. mix: emotion -> share, 0..1, of labels, styles and expressions. seed: of
-    a style, 0 is the one at rest. units: action unit -> 0..1; units that are not named stay as the
-    mix has them, or, without one, as the face has them.
+    point: x, y of a gamut, -1..1. mix: emotion -> share, 0..1, of labels, styles and expressions.
+    seed: of a style, 0 is the one at rest. units: action unit -> 0..1; units that are not named
+    stay as the mix has them, or, without one, as the face has them.
     """
 
     method: str
@@ -36,12 +38,11 @@ class Setting:
 
 
 def number(value: Any, low: float, high: float, name: str) -> float:
-    """The value as a float brought into low..high; raises ValueError for all but finite numbers."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(
-            f"{name} must be a number from {low:g} to {high:g}, got {str(value)[:40]!r}"
-        )
-    return min(max(float(value), low), high)
+    """The value as a float; raises ValueError for all but numbers from low to high."""
+    real = isinstance(value, int | float) and not isinstance(value, bool)
+    if not real or not low <= value <= high:  # NaN is in no range
+        raise ValueError(f"{name} must be a number from {low:g} to {high:g}, got {quote(value)}")
+    return float(value)
 
 
 def parse_shares(value: Any, emotions: tuple[str, ...]) -> dict[str, float]:
@@ -50,8 +51,8 @@ def parse_shares(value: Any, emotions: tuple[str, ...]) -> dict[str, float]:
     Neutral is what the others leave; it may be named, and need not be.
     """
     if not isinstance(value, Mapping):
-        raise ValueError(f'a mix is {{"happy": 0.8}}, got {str(value)[:60]!r}')
-    named = {emotions[emotion_index(str(name), emotions)]: share for name, share in value.items()}
+        raise ValueError(f'a mix is {{"happy": 0.8}}, got {quote(value)}')
+    named = {emotions[emotion_index(str(n)[:40], emotions)]: share for n, share in value.items()}
     mix = {name: number(share, 0, 1, name) for name, share in named.items()}
     mix.pop(emotions[0], None)
     total = max(sum(mix.values()), 1.0)
@@ -61,15 +62,15 @@ def parse_shares(value: Any, emotions: tuple[str, ...]) -> dict[str, float]:
 def parse_intensities(value: Any) -> dict[int, float]:
     """{unit: 0..1} of what a browser or an API call sent, {"12": 0.8}; else ValueError."""
     if not isinstance(value, Mapping):
-        raise ValueError(f'action units are {{"12": 0.8}}, got {str(value)[:60]!r}')
+        raise ValueError(f'action units are {{"12": 0.8}}, got {quote(value)}')
     units = {}
     for name, intensity in value.items():
-        unit = str(name).upper().removeprefix("AU")
-        if not unit.isdecimal() or int(unit) not in UNITS:
+        unit = UNIT_KEYS.get(str(name).upper().removeprefix("AU"))
+        if unit is None:
             raise ValueError(
-                f"unknown action unit {str(name)[:20]!r}; there are: {', '.join(map(str, UNITS))}"
+                f"unknown action unit {quote(name)}; there are: {', '.join(UNIT_KEYS)}"
             )
-        units[int(unit)] = number(intensity, 0, 1, f"AU{int(unit)}")
+        units[unit] = number(intensity, 0, 1, f"AU{unit}")
     return units
 
 
@@ -134,6 +135,14 @@ def words(setting: Setting, choice: MethodChoice) -> str:
     return ", ".join(mixed) + (f", style {setting.seed}" if setting.seed else "")
 
 
+def outside(setting: Setting, choice: MethodChoice, code: list[float]) -> str:
+    """A sentence where a gamut has no such point, or ""; code: what was edited with."""
+    if choice.kind != "gamut" or math.dist(code, setting.point) < 1e-3:
+        return ""
+    asked, used = (f"({x:g}, {y:.4g})" for x, y in (setting.point, code))
+    return f"The point {asked} lies outside the gamut; the nearest point of it, {used}, was used."
+
+
 def link(setting: Setting, choice: MethodChoice) -> str:
     """The query of a setting: "?method=ganmut&x=0.4&y=-0.6"; never anything of a picture."""
     terms: dict[str, Any] = {"method": setting.method}
@@ -153,12 +162,12 @@ def parse_link(query: Mapping[str, str], choices: Mapping[str, MethodChoice]) ->
     if choice is None:
         return None
     values = {name: value for name, text in query.items() if (value := _value(text)) is not None}
-    units = {n[2:]: v for n, v in values.items() if n[:2] == "au" and n[2:].isdecimal()}
-    units = {unit: v for unit, v in units.items() if int(unit) in UNITS}
-    mix = {name: value for name, value in values.items() if name in choice.emotions}
-    point = (values.get("x", 0.0), values.get("y", 0.0))
-    point = tuple(min(max(v, -1.0), 1.0) for v in point)
-    return parse_setting(choice, point, mix, values.get("seed", 0.0), units)
+    share = {name: min(max(value, 0.0), 1.0) for name, value in values.items()}
+    units = {n[2:]: v for n, v in share.items() if n[:2] == "au" and n[2:] in UNIT_KEYS}
+    mix = {name: value for name, value in share.items() if name in choice.emotions}
+    point = tuple(min(max(values.get(axis, 0.0), -1.0), 1.0) for axis in "xy")
+    seed = min(max(values.get("seed", 0.0), 0.0), SEEDS)
+    return parse_setting(choice, point, mix, seed, units)
 
 
 def _value(text: str) -> float | None:

@@ -11,6 +11,7 @@ import http.client
 import io
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -197,8 +198,8 @@ def _answers(space: Space) -> None:
     while time.monotonic() < end:
         assert space.process.poll() is None, space.log()[-3000:]
         with contextlib.suppress(OSError):
-            space.get("/", 5)
-            return
+            if space.get("/", 5)[0] == 200:  # before that, the page says that it starts
+                return
         time.sleep(0.2)
     raise AssertionError(f"the page did not start: {space.log()[-3000:]}")
 
@@ -208,6 +209,7 @@ def main(seconds: int) -> None:
     from demo.service import Service
     from demo.session import Example
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     gallery = [Example("astronaut", samples.astronaut())]
     build(Service(detector=Knows()), gallery, seconds).launch(**LAUNCH)
 

@@ -448,6 +448,153 @@ def test_invalid_link_opens_the_default_page(visit):
     expect(page.locator("#emotion button[aria-pressed=true]")).to_have_text("surprised")
 
 
+def framed(shape: str) -> np.ndarray:
+    """The astronaut in a picture of that shape."""
+    face = samples.astronaut()
+    if shape == "tiny":
+        return np.asarray(Image.fromarray(face[20:220, 130:330]).resize((70, 70)))
+    wide, high = {"landscape": (1200, 512), "portrait": (512, 1200)}[shape]
+    picture = np.full((high, wide, 3), 128, np.uint8)
+    x, y = (wide - 512) // 2, (high - 512) // 2
+    picture[y : y + 512, x : x + 512] = face
+    return picture
+
+
+WINDOWS = {
+    "desktop": {"viewport": {"width": 1366, "height": 768}},
+    "narrow": {"viewport": {"width": 1000, "height": 700}},
+    "phone": {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True},
+}
+# Where a box in pixels of the picture has to lie on the screen; and what is drawn there.
+CORNERS = """() => {
+  const image = document.querySelector('#photo img'), frame = image.getBoundingClientRect();
+  const box = document.querySelector('#spots .face').getBoundingClientRect();
+  const rect = document.querySelector('#spots .face'), at = (n) => Number(rect.getAttribute(n));
+  const scale = Math.min(frame.width / image.naturalWidth, frame.height / image.naturalHeight);
+  const left = frame.left + (frame.width - scale * image.naturalWidth) / 2;
+  const top = frame.top + (frame.height - scale * image.naturalHeight) / 2;
+  return [[left + scale * at('x'), top + scale * at('y'),
+    left + scale * (at('x') + at('width')), top + scale * (at('y') + at('height'))],
+    [box.left, box.top, box.right, box.bottom]];
+}"""
+HITS = """() => [...document.querySelectorAll('#photo button')]
+  .filter((e) => e.offsetWidth).map((e) => {
+  const r = e.getBoundingClientRect();
+  const hit = document.elementFromPoint(r.left + r.width / 2, r.top + r.height / 2);
+  return [e.ariaLabel, e.contains(hit)];
+})"""
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_the_box_lies_on_the_face(visit, window):
+    page = visit(rendered=False, **WINDOWS[window])
+    for shape in ("landscape", "portrait", "tiny"):
+        before = page.locator("#before img").get_attribute("src")
+        upload(page, framed(shape))
+        expect(page.locator("#before img")).not_to_have_attribute("src", before)
+        expect(page.locator("#spots .face")).to_have_count(1)
+        page.locator("#photo").scroll_into_view_if_needed()
+        wanted, drawn = page.evaluate(CORNERS)
+        assert np.abs(np.subtract(wanted, drawn)).max() < 2, shape
+        hits = page.evaluate(HITS)
+        assert len(hits) >= 4 and all(hit for _, hit in hits), (shape, hits)
+
+
+def test_slider_and_picture_are_visible_together(visit):
+    page = visit(rendered=False, **WINDOWS["desktop"])
+    slider = page.locator("#units input[data-key='26']")
+    slider.evaluate("e => e.scrollIntoView({ block: 'end' })")
+    picture, box = page.locator("#after img").bounding_box(), slider.bounding_box()
+    assert picture["y"] >= 0 and picture["y"] + picture["height"] <= 768
+    assert box["y"] >= 0 and box["y"] + box["height"] <= 768.5
+    photograph(page, "units beside the picture")
+
+
+def test_a_phone_shows_picture_above_controls(visit):
+    page = visit(rendered=False, **WINDOWS["phone"])
+    slider = page.locator("#units input[data-key='26']")
+    slider.evaluate("e => e.scrollIntoView({ block: 'center' })")
+    picture, box = page.locator("#after img").bounding_box(), slider.bounding_box()
+    assert picture["width"] >= 0.6 * 390 and picture["y"] >= 0
+    assert picture["y"] + picture["height"] < box["y"]
+    small = page.evaluate(
+        "[...document.querySelectorAll('button, input[type=range], th, [role=tab]')]"
+        ".filter((e) => e.checkVisibility()).map((e) => [e.getBoundingClientRect(), e.outerHTML])"
+        ".filter(([r]) => r.width && (r.width < 39.5 || r.height < 39.5))"
+        ".map(([r, html]) => [r.width, r.height, html.slice(0, 120)])"
+    )
+    assert small == []
+
+
+def test_errors_and_readings_are_announced(visit):
+    page = visit(rendered=False)
+    alert = page.locator("#said [role=alert]")
+    assert alert.count() == 1 and alert.inner_text() == ""
+    upload(page, np.zeros((300, 400, 3), np.uint8))
+    expect(alert).to_contain_text("No face was found")
+    assert "distance" in visit(rendered=False).locator("#readings [role=status]").inner_text()
+
+
+def test_each_view_has_a_legend(visit):
+    page = visit(rendered=False)
+    for view in ("edited", "difference", "mask", "flow"):
+        page.locator(f"#views button[data-name='{view}']").click()
+        shown = page.locator("#views .legend span:visible")
+        expect(shown).to_have_count(1)
+        assert shown.get_attribute("class") == view
+    assert "unrelated" in page.locator("#readings").inner_text()
+
+
+def test_no_example_is_chosen_after_an_upload(visit):
+    page = visit(rendered=False)
+    chosen = page.locator("#examples button[aria-pressed=true]")
+    expect(chosen).to_have_count(1)
+    upload(page, framed("landscape"))
+    expect(chosen).to_have_count(0)
+    page.locator("#examples button").nth(2).click()
+    expect(chosen).to_have_count(1)
+
+
+def test_an_error_keeps_the_finished_animation(visit):
+    page = visit()
+    tab(page, "animate")
+    page.locator("#frames input[type=number]").fill("8")
+    page.keyboard.press("Tab")
+    page.locator("#make").click()
+    page.wait_for_selector("#gif img")
+    page.locator("#way label", has_text="points").click()
+    page.locator("#make").click()
+    expect(page.locator(".toast-body")).to_contain_text("two points")
+    hit = page.locator("#gif img").evaluate(
+        "(e) => { const r = e.getBoundingClientRect(); "
+        "return document.elementFromPoint(r.left + r.width / 2, r.top + r.height / 2).tagName; }"
+    )
+    assert hit == "IMG"
+
+
+def test_no_tab_shifts_as_it_fills(visit):
+    page = visit(**WINDOWS["desktop"])
+    page.evaluate(
+        "new PerformanceObserver((list) => { for (const e of list.getEntries()) "
+        "if (!e.hadRecentInput) window.shift = (window.shift || 0) + e.value; })"
+        ".observe({ type: 'layout-shift' })"
+    )
+    content = {"compare": "#cards figure", "study": "#ballot .faces img", "leaderboard": "table"}
+    for name in ("compare", "animate", "study", "leaderboard", "edit"):
+        page.evaluate("window.shift = 0")
+        tab(page, name)
+        if name in content:
+            page.wait_for_selector(content[name])
+        page.wait_for_timeout(300)
+        assert page.evaluate("window.shift") < 0.05, name
+
+
+def test_the_leaderboard_shows_photographs_too(visit):
+    page = visit()
+    tab(page, "leaderboard")
+    expect(page.locator("#board h2")).to_have_text(["Rendered faces", "Photographs"])
+
+
 def test_a_phone_sees_everything_without_scrolling_sideways(visit):
     page = visit(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     assert wide(page) <= 390

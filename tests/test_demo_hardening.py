@@ -207,10 +207,8 @@ def test_wrong_numbers_and_kinds_of_the_other_endpoints(space, portrait):
     assert_well(space)
 
 
-def test_numbers_beyond_the_space_are_brought_into_it(space, portrait):
-    worked, (_, facts) = edit(space, space.upload(portrait), point={"x": 9, "y": 0})
-    assert worked and facts["code"] == [1.0, 0.0]
-    wide = {"square": [-500, -500, 5000]}
+def test_a_square_beyond_the_picture_is_clamped(space, portrait):
+    wide = {"square": [-500, -500, 2000]}
     worked, (_, facts) = edit(space, space.upload(portrait), face=wide)
     assert worked and facts["face"] == 0
 

@@ -14,8 +14,8 @@ import urllib.request
 import pytest
 from space_server import PATIENCE, ROOT
 
+from demo.faults import TOO_LONG
 from demo.lease import LeaseLock
-from demo.limits import TOO_LONG
 
 # A page with a handler that hangs, in a process of its own: Gradio's server leaves its event loop
 # open, and a hanging thread would outlive the test.

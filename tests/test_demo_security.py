@@ -173,8 +173,8 @@ def attack(space: Space, case: Case) -> str:
         status, answer, session = join(space, entry["id"], data)
     said = finish(space, session) if status == 200 else answer
     seconds, served = time.monotonic() - start, '"success":true' in said.replace(" ", "")
-    if len(name) > 4:  # a message may quote the visitor, a long name by its beginning
-        said = said.replace(name, "").replace(name[:40], "")
+    for length in range(len(name), 4, -1):  # a message may quote the visitor, to some length
+        said = said.replace(name[:length], "")
     where = (entry["name"], place, name[:60], shape)
     assert served or seconds < SLOW, where  # a film that ignores the name may take its time
     assert "Traceback" not in said and "root:" not in said and str(ROOT) not in said, where

@@ -214,3 +214,9 @@ def test_a_swap_cut_in_two_is_mended(tmp_path):
         fail()
     assert (folder / "text").read_text() == "one"
     assert [p.name for p in tmp_path.iterdir()] == ["weights"]
+
+
+@pytest.mark.parametrize("line", ["[" * 100_000, '{"a":' * 100_000])
+def test_a_line_of_brackets_is_damaged(line):
+    with pytest.raises(files.Damaged):
+        files.from_line(line)

@@ -1,18 +1,3 @@
-// The drawing lies exactly over the photograph, wherever the upload shows it.
-const portrait = element.closest('.portrait');
-function fit() {
-  const svg = element.querySelector('svg'), picture = portrait.querySelector('#photo img');
-  if (!svg || !picture) return;
-  const over = picture.getBoundingClientRect(), from = svg.parentElement.getBoundingClientRect();
-  const place = { left: over.left - from.left, top: over.top - from.top, width: over.width, height: over.height };
-  for (const side in place) svg.style[side] = `${place[side]}px`;
-}
-if (portrait) {
-  new ResizeObserver(fit).observe(portrait);
-  new MutationObserver(fit).observe(portrait, { childList: true, subtree: true });
-  portrait.addEventListener('load', fit, true);
-}
-
 // Pixels of the photograph under the pointer: the drawing's own matrix knows how it lies there.
 function under(event) {
   const svg = element.querySelector('svg');

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import gradio as gr
 import numpy as np
 import torch
-from gradio import processing_utils
 from gradio.data_classes import FileData, ImageData
 from PIL import Image
 from torch import Tensor
 
 from demo import video
-from demo.components import JsonHTML, NoStubMeta
-from demo.handlers import Handlers, to_sentence
+from demo.components import JsonHTML, NoStubMeta, save_file
+from demo.faults import quote
+from demo.handlers import Handlers
 from demo.session import MethodChoice
 from demo.settings import Setting, number
 from demo.tabs.edit import PAGE, Controls, Face
@@ -53,7 +54,7 @@ class Gif(gr.Image, metaclass=NoStubMeta):
     def postprocess(self, value: bytes | None) -> ImageData | None:
         if value is None:
             return None
-        path = processing_utils.save_bytes_to_cache(value, "ganmut.gif", self.GRADIO_CACHE)
+        path = save_file(value, "ganmut.gif", self.GRADIO_CACHE)
         return ImageData(path=path, orig_name="ganmut.gif", mime_type="image/gif")
 
 
@@ -66,7 +67,7 @@ class Mp4(gr.Video, metaclass=NoStubMeta):
     def postprocess(self, value: bytes | None) -> FileData | None:
         if value is None:
             return None
-        path = processing_utils.save_bytes_to_cache(value, "ganmut.mp4", self.GRADIO_CACHE)
+        path = save_file(value, "ganmut.mp4", self.GRADIO_CACHE)
         return FileData(path=path, orig_name="ganmut.mp4", mime_type="video/mp4")
 
 
@@ -96,7 +97,7 @@ class Animate:
             angles = torch.linspace(0, 2 * math.pi, frames + 1)[:-1]
             return radius * torch.stack([angles.cos(), angles.sin()], 1)
         if way != "stops":
-            raise ValueError(f"unknown way {str(way)[:20]!r}; there are: {', '.join(WAYS)}")
+            raise ValueError(f"unknown way {quote(way)}; there are: {', '.join(WAYS)}")
         if len(stops) < 2:
             raise ValueError("keep at least two points first: move the point, then press Keep")
         ends = [self.service.code(stop, face) for stop in stops]
@@ -122,34 +123,26 @@ class Animate:
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> tuple[bytes, bytes]:
         """(GIF, MP4) of a face along a way; 8 to 96 frames, 5 to 30 a second."""
-        try:
-            if not face:
-                raise ValueError("choose a face first")
-            choice = self.events.choice(method)
-            frames = int(number(frames, *FRAMES, "number of frames"))
-            rate = int(number(rate, *RATES, "frames a second"))
-            radius = number(radius, 0, 1, "radius")
-            codes = self.codes(face, choice, way, emotion, self.kept(choice, stops), radius, frames)
-            made = self.frames(face, choice.key, codes)
-            pixels = list(progress.tqdm(made, total=frames, desc="drawing", unit="frames"))
-        except ValueError as error:
-            raise gr.Error(
-                to_sentence(error), title="That did not work", print_exception=False
-            ) from None
+        if not face:
+            raise ValueError("choose a face first")
+        choice = self.events.choice(method)
+        frames = int(number(frames, *FRAMES, "number of frames"))
+        rate = int(number(rate, *RATES, "frames a second"))
+        radius = number(radius, 0, 1, "radius")
+        codes = self.codes(face, choice, way, emotion, self.kept(choice, stops), radius, frames)
+        made = self.frames(face, choice.key, codes)
+        pixels = list(progress.tqdm(made, total=frames, desc="drawing", unit="frames"))
         return video.gif(pixels, rate), video.mp4(pixels, rate)
 
     def keep(self, face: str, stops: Any, *controls: Any) -> dict[str, Any]:
         """One more stop: the Edit tab's setting with its picture; another method begins anew."""
-        try:
-            setting = self.events.setting(*controls)
-        except ValueError as error:
-            raise gr.Error(to_sentence(error), print_exception=False) from None
+        setting = self.events.setting(*controls)
         if not face:
-            raise gr.Error("Choose a face first.", print_exception=False)
-        method, point, mix, seed, units = controls
+            raise ValueError("choose a face first")
+        method = setting.method
         pixels, _ = self.service.move(face, method, self.service.code(setting, face), read=False)
         small = np.asarray(Image.fromarray(pixels).resize((96, 96), Image.Resampling.LANCZOS))
-        whole = {"method": method, "point": list(point), "mix": mix, "seed": seed, "units": units}
+        whole = asdict(setting)  # nothing of what was sent that no one has checked
         before = [s for s in self.sound(stops) if s["setting"]["method"] == method]
         stop = {"picture": jpeg(small), "words": str(len(before) + 1), "setting": whole}
         return {"stops": [*before, stop][-MOST:]}
@@ -182,7 +175,7 @@ class Animate:
         for stop in found:
             one = stop.get("setting", stop) if isinstance(stop, dict) else None
             if not isinstance(one, dict):
-                raise ValueError(f'a stop is {{"point": [0.4, -0.6]}}, got {str(stop)[:60]!r}')
+                raise ValueError(f'a stop is {{"point": [0.4, -0.6]}}, got {quote(stop)}')
             if one.get("method", choice.key) == choice.key:
                 point = tuple(number(v, -1, 1, "x, y") for v in one.get("point", [0, 0]))
                 if len(point) != 2:

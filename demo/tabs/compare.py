@@ -9,7 +9,8 @@ from typing import Any
 import gradio as gr
 
 from demo.components import JsonHTML, Methods, NoStubMeta
-from demo.handlers import START, Handlers, with_plain_errors
+from demo.faults import quote
+from demo.handlers import START, Handlers
 from demo.settings import number
 from demo.tabs.edit import LIVE, NET, PAGE, Face
 from demo.visualize import jpeg
@@ -40,7 +41,6 @@ class Compare:
     def __init__(self, events: Handlers):
         self.events, self.service = events, events.service
 
-    @with_plain_errors
     def rows(self, face: str, method: str, emotion: str, intensity: float) -> dict[str, Any]:
         """The cards of all methods in the set of `method` that know the emotion, source first."""
         if not face:
@@ -59,9 +59,7 @@ class Compare:
         known = [c for c in self.events.choices.values() if c.group == group]
         if not any(emotion in c.emotions for c in known):
             names = dict.fromkeys(name for c in known for name in c.emotions)
-            raise ValueError(
-                f"unknown emotion {str(emotion)[:40]!r}; there are: {', '.join(names)}"
-            )
+            raise ValueError(f"unknown emotion {quote(emotion)}; there are: {', '.join(names)}")
         for choice in known:
             if emotion not in choice.emotions:
                 continue

@@ -146,13 +146,13 @@ def face_card(events: Handlers, start: Start) -> Face:
             sources=["upload", "webcam", "clipboard"],
             show_label=False,
             container=False,
-            height=250,
             buttons=[],
             elem_id="photo",
             placeholder="Drop a picture, or click",
         )
         over = FacePicker(start.values["spots"], elem_id="spots")
-    said = gr.HTML("", apply_default_css=False, elem_id="said")
+    live = "<div role='alert'>${value}</div>"  # there before its text: so readers announce it
+    said = gr.HTML("", html_template=live, apply_default_css=False, elem_id="said")
     thumbs = [(n, data_uri(_thumb(p), "JPEG", quality=85)) for n, p, _ in events.gallery]
     gallery = ImagePicker(events.gallery[0].name, items=thumbs, elem_id="examples")
     gr.HTML(HINT, apply_default_css=False, elem_classes="aside")
@@ -283,6 +283,11 @@ def wire(page: gr.Blocks, events: Handlers, face: Face, do: Controls, out: Resul
     face.gallery.input(
         events.example, face.gallery, face.photo, api_name="example", show_progress="hidden", **PAGE
     )
+    # A picture of the visitor's own is none of the examples.
+    gr.on(
+        [face.photo.upload, face.photo.clear, face.photo.input], None, None, face.gallery,
+        js="() => ''", show_progress="hidden",
+    )  # fmt: skip
     opened = [
         face.photo.change(
             events.open, [face.photo, known, *do.setting], shown, api_name="open", **slow

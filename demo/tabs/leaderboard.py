@@ -13,7 +13,9 @@ from demo.gamut_pad import data_uri
 from demo.tabs.edit import PAGE
 from ganmut import images
 
-REPORT = Path(__file__).resolve().parents[2] / "bench" / "results" / "LEADERBOARD.md"
+RESULTS = Path(__file__).resolve().parents[2] / "bench" / "results"
+# Each on its own heading: numbers of rendered faces and of photographs do not compare.
+REPORTS = {"Rendered faces": RESULTS, "Photographs": RESULTS / "photos"}
 OPEN = 4  # parts of the report that are shown at once: the tables and the claims; others unfold
 WIDE = 1100  # px of a figure
 SORT = """
@@ -40,12 +42,16 @@ element.addEventListener('keydown', (event) => {
 """
 
 
-def page(path: Path = REPORT) -> str:
-    """The report as HTML, or a sentence where there is none."""
-    if not path.is_file():
-        return (
-            "<p class='hint'>There are no results yet: run python bench/run.py --methods all.</p>"
-        )
+def page(folders: dict[str, Path] = REPORTS) -> str:
+    """The reports as HTML, each under its name, or a sentence where there are none."""
+    files = {name: folder / "LEADERBOARD.md" for name, folder in folders.items()}
+    parts = [f"<h2>{n}</h2>{report(path)}" for n, path in files.items() if path.is_file()]
+    none = "<p class='hint'>There are no results yet: run python bench/run.py --methods all.</p>"
+    return "".join(parts) or none
+
+
+def report(path: Path) -> str:
+    """One report as HTML."""
     sections = re.split(r"^## ", path.read_text(encoding="utf-8"), flags=re.M)
     first, rest = sections[0].partition("\n")[2], sections[1:]
     shown = [("", first), *(part.partition("\n")[::2] for part in rest)]

@@ -11,6 +11,7 @@ import os
 import random
 import secrets
 import time
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ PEOPLE = range(20, 44)  # of the rendered test split; nobody of the front page i
 SIDE = 256  # px of their pictures
 RATED, PAIRS = 8, 8  # questions of the two stages
 GROUND_TRUTH = "ground_truth"  # the person rendered with the expression: an upper bound
+ROUNDS = 4  # of one session
+VOTES, DAY = 200, 86400.0  # of one address, in so many seconds
+ENOUGH = "thank you, these are enough votes from here; come back tomorrow"
 Vote = dict[str, Any]
 
 
@@ -41,6 +45,11 @@ def box() -> Path:
 def store_vote(vote: Vote) -> None:
     """Appends one vote as one line; raises OSError, such as for a full disk, and stores nothing."""
     append_lines(box(), [vote])
+
+
+def address_of(request: gr.Request) -> str:
+    """The address that limits are counted for, see `demo.security.visitor`."""
+    return request.request.scope.get("visitor", "") if request.request else ""
 
 
 def share_votes() -> None:
@@ -73,20 +82,40 @@ class UserStudy:
             e for e in first.emotions[1:] if all(e in c.emotions for c in self.methods)
         ]
 
+        self.recent: OrderedDict[str, tuple[float, int]] = OrderedDict()  # address -> since, votes
+
+    def count(self, address: str) -> None:
+        """Counts a vote of an address; raises ValueError where it has had VOTES within a DAY. The
+        counts live in memory only."""
+        now = time.monotonic()
+        since, votes = self.recent.pop(address, (now, 0))
+        since, votes = (now, 0) if now - since > DAY else (since, votes)
+        self.recent[address] = (since, min(votes + 1, VOTES))
+        if votes >= VOTES:
+            raise ValueError(ENOUGH)
+        while len(self.recent) > 10_000:
+            self.recent.popitem(last=False)
+
     def begin(self, voter: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """(the visitor's state, the first question): a new round, or the open one again."""
         if not voter.get("questions"):
-            voter = {"voter": secrets.token_hex(8), "at": 0, "questions": self._round()}
+            rounds = voter.get("rounds", 0) + 1
+            if rounds > ROUNDS:
+                raise ValueError(ENOUGH)
+            name = voter.get("voter") or secrets.token_hex(8)  # one voter, however many rounds
+            voter = {"voter": name, "rounds": rounds, "at": 0, "questions": self._round()}
         return voter, self.shown(voter)
 
-    def vote(self, voter: dict[str, Any], answer: int | None) -> tuple[dict, dict]:
+    def vote(
+        self, voter: dict[str, Any], answer: int | None, request: gr.Request
+    ) -> tuple[dict, dict]:
         """Notes the answer to the question that is open and asks the next."""
         questions, at = voter.get("questions", []), voter.get("at", 0)
         if at >= len(questions):
-            return self.begin({})
+            return self.begin(voter | {"questions": []})
         question = questions[at]
         if answer not in question["answers"]:
-            raise gr.Error("That is none of the answers.", print_exception=False)
+            raise ValueError("this is none of the answers; press one of the buttons")
         noted = {k: question[k] for k in ("stage", "emotion", "person")}
         noted |= {"voter": voter["voter"], "time": round(time.time(), 1)}
         if question["stage"] == 1:
@@ -94,6 +123,7 @@ class UserStudy:
         else:
             left, right = question["methods"]
             noted |= {"left": left, "right": right, "chosen": question["methods"][answer - 1]}
+        self.count(address_of(request))
         store_vote(noted)
         voter = voter | {"at": at + 1}
         return voter, self.shown(voter)
