@@ -260,7 +260,7 @@ def test_sizes_of_phones_are_read_whole(tmp_path, size, form):
 
 def test_jpeg_is_drafted_below_the_limit(tmp_path):
     FACE.resize((640, 480)).save(tmp_path / "a.jpg")
-    with pytest.raises(BadImage, match="scale it down"):
+    with pytest.raises(BadImage, match=r"a\.jpg"):
         read_picture(tmp_path / "a.jpg", max_pixels=100_000)
     assert read_picture(tmp_path / "a.jpg", longest=320, max_pixels=100_000).pixels.shape[1] == 320
 
