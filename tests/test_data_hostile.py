@@ -205,7 +205,12 @@ def test_parts_of_a_spec():
 
 
 def test_unquoted_names_get_the_remedy(tmp_path):
-    for spec in (f"folder:{classes(tmp_path / 'a')} + b", f"folder:{tmp_path / 'a'}?x=1"):
+    classes(tmp_path / "c + procedural")
+    for spec in (
+        f"folder:{classes(tmp_path / 'a')} + b",
+        f"folder:{tmp_path / 'a'}?x=1",
+        f"folder:{tmp_path / 'c + procedural'}",
+    ):
         with pytest.raises((BadData, UnknownNameError), match='folder:"PATH"'):
             open_source(spec)
 

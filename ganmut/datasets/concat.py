@@ -9,6 +9,7 @@ reveal the source.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,8 +35,11 @@ class Concat:
             raise BadData(f"several sources are written SPEC + SPEC, got {argument!r}; {HINT}")
         try:
             self.sources = [open_source(spec, **options) for spec in self.specs]
-        except UnknownNameError as error:
-            raise UnknownNameError(f"{error}. In {argument!r}: {HINT}") from None
+        except (UnknownNameError, BadData) as error:
+            whole = Path(argument.partition(":")[2])
+            if isinstance(error, BadData) and not whole.exists():
+                raise
+            raise type(error)(f"{error}. In {argument!r}: {HINT}") from None
         self.emotions = tuple(dict.fromkeys(e for s in self.sources for e in s.emotions))
 
     def load(
