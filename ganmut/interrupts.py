@@ -72,4 +72,10 @@ def leave(status: int) -> NoReturn:
     the interpreter's own clean-up says nothing."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
+    group = sys.modules.get("torch.distributed")
+    if group and group.is_available() and group.is_initialized():
+        # A training that ended early: threads of gloo outlive the interpreter and may abort it.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
     sys.exit(status)
