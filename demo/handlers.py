@@ -31,7 +31,7 @@ from demo.sliders import mix_rows, unit_rows
 from demo.visualize import jpeg
 from ganmut.emotions import UNITS, emotion_from_units
 from ganmut.encoding import compose_edit
-from ganmut.faces import NoFace
+from ganmut.faces import NoFace, turn_note
 
 START = 0.9  # intensity of the first edit
 MOVED = {
@@ -89,7 +89,8 @@ class Handlers:
         suited = self.service.recommended(face, method)
         source = jpeg(self.service.visit(face).view)
         drawn = face_picker.picker_value(self.service.visit(face))
-        said = notice("; ".join(self.service.visit(face).origin.notes))
+        visit = self.service.visit(face)
+        said = notice("; ".join([*visit.origin.notes, *turn_note(visit.face)]))
         if suited != method:
             choice = self.choice(suited)
             rest = self.shown(face, choice, self.first(face, choice))

@@ -86,9 +86,14 @@ def palette(face: Image.Image) -> bytes:
     return encode(face.convert("P"), transparency=bytes(range(256)))
 
 
+# PostScript whose interpreter would never end.
+ENDLESS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n{} loop\nshowpage\n%%EOF\n"
+
 # Name -> what is in it, whether a face must come of it (None: either will do).
 HOSTILE: dict[str, tuple[Make, bool | None]] = {
     "empty.jpg": (lambda face: b"", False),
+    "postscript.png": (lambda face: ENDLESS, False),
+    "damaged_avif.jpg": (lambda face: encode(face, "AVIF")[:2000], False),
     "text.jpg": (lambda face: b"GIF89a? no: a letter, renamed\n" * 40, False),
     "truncated.jpg": (lambda face: encode(face, "JPEG")[:3000], False),
     "truncated.png": (lambda face: encode(face)[:40000], False),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hostile_pictures import ENDLESS
 from PIL import Image, ImageCms, ImageOps, TiffImagePlugin
 from skimage import data as samples
 
@@ -18,10 +19,6 @@ from ganmut import decoding
 from ganmut.decoding import FORMATS, BadImage, read_picture
 
 ROOT = Path(__file__).parent.parent
-# An endless loop, if an interpreter of PostScript were started.
-ENDLESS = (
-    b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n%%EndComments\n{} loop\nshowpage\n%%EOF\n"
-)
 FACE = Image.fromarray(samples.astronaut()[20:148, 160:288])
 
 

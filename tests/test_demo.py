@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageCms
 from skimage import data as samples
 from space_server import Knows, toy_weights
 
 from demo import gamut_pad, security
+from demo.components import Png
 from demo.handlers import Handlers
 from demo.service import Service, SessionExpired
 from demo.session import Example, drawn, window
@@ -171,6 +172,15 @@ def test_the_download_keeps_transparency(service, uploads):
     assert edited.mode == "RGBA" and edited.info["Comment"]
     same = np.asarray(edited)[300:480] == np.asarray(rgba)[300:480]
     assert same.all()
+
+
+def test_the_download_keeps_the_profile(service, uploads):
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    PORTRAIT.save(uploads / "upload.png", icc_profile=srgb)
+    face = service.open(security.read_picture(str(uploads / "upload.png")))
+    edited, _, _ = Handlers(service, []).whole(face, Setting("ganmut", (0.4, 0.1)))
+    with Image.open(Png().postprocess(edited).path) as stored:
+        assert stored.info["icc_profile"] == srgb and stored.info["Comment"]
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "0.5", None, True, [0.5], {}])

@@ -8,6 +8,7 @@ import os
 import numpy as np
 import pytest
 import torch
+from hostile_pictures import ENDLESS
 from PIL import Image
 from skimage import data as samples
 
@@ -19,7 +20,6 @@ from ganmut.faces import align, paste_back
 from ganmut.methods.base import METHODS
 
 FACE = Image.fromarray(samples.astronaut()[:300, 60:400])
-ENDLESS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n{} loop\nshowpage\n%%EOF\n"
 READ = ("a.png", "b.jpg", "c.jfif", "d.gif", "e.avif", "f.heic", "g.webp", "h.bmp", "i.tiff")
 
 

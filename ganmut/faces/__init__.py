@@ -17,6 +17,7 @@ from ganmut.faces.pipeline import (
     encode_reference,
     open_detector,
     select_faces,
+    turn_note,
 )
 from ganmut.faces.target_code import make_target_code, source_code
 
@@ -39,4 +40,5 @@ __all__ = [
     "paste_face",
     "select_faces",
     "source_code",
+    "turn_note",
 ]

@@ -21,7 +21,14 @@ from ganmut.encoding import WRITABLE, encode_edit, is_marked, losses
 from ganmut.errors import ParameterError
 from ganmut.faces.align import BadPoints
 from ganmut.faces.detectors.base import NoFace
-from ganmut.faces.pipeline import EditedImage, SourceCode, Target, edit_image, open_detector
+from ganmut.faces.pipeline import (
+    EditedImage,
+    SourceCode,
+    Target,
+    edit_image,
+    open_detector,
+    turn_note,
+)
 from ganmut.files import (
     append_lines,
     locked,
@@ -255,9 +262,7 @@ def _records(
     path: Path, target: Path, edited: EditedImage, detector: str, notes: list[str]
 ) -> list[dict[str, Any]]:
     """A record per edited face; notes: sentences on the picture."""
-    turn = edited.faces[edited.numbers[0] - 1].turn
-    if turn:
-        notes = [*notes, f"its face is upright when it is turned by {360 - turn} degrees clockwise"]
+    notes = [*notes, *turn_note(edited.faces[edited.numbers[0] - 1])]
     more = {"notes": notes} if notes else {}
     return [
         {

@@ -71,6 +71,15 @@ def detect_faces(picture: np.ndarray, detector: str | Detector = "builtin") -> l
     return []
 
 
+def turn_note(face: Face) -> list[str]:
+    """The sentence on a face that was found in a turned image, if it was."""
+    if not face.turn:
+        return []
+    return [
+        f"the face is upright when the picture is turned by {360 - face.turn} degrees clockwise"
+    ]
+
+
 def select_faces(faces: list[Face], face: str | int = "largest") -> list[int]:
     """Numbers of the selected faces, from 1 for the largest. face: "largest", "all" or a number.
 
