@@ -8,6 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from tqdm import tqdm
 
 from ganmut.expression.geometry import (
     FRONTAL,
@@ -21,6 +22,7 @@ from ganmut.expression.geometry import (
 from ganmut.expression.landmark_data import SIZE, LandmarkSet
 from ganmut.expression.light import MeanShapeWarp, fit_light, pixel_grid
 from ganmut.expression.model import ExpressionModel
+from ganmut.expression.mouth_tone import LEAST_GAP, fit_mouth_tone, mouth_samples, tone_terms
 from ganmut.expression.openings import CONTACT, fit_gap, middle_gap
 
 # px around the mean face's lips and lids where no light is learned: eyes and teeth that are seen
@@ -66,6 +68,7 @@ def fit_expressions(
     facts["light_r2"] = _fit_light(
         model, faces[torch.from_numpy(rows[seen][kept])], kept_label, progress
     )
+    facts |= _fit_mouth_tone(model, faces, progress)
     centre = expression.mean(0)
     spread = np.cov(expression.T) + 1e-4 * np.eye(len(model.controls))
     model.centre.copy_(torch.from_numpy(centre))
@@ -132,6 +135,25 @@ def _fit_light(
     light = (light + turned) / 2
     model.light.copy_(light * (1 - opening_mask(model)) * mask)
     return explained
+
+
+def _fit_mouth_tone(model: ExpressionModel, faces: LandmarkSet, progress: bool) -> dict[str, float]:
+    """How bright the inside of an open mouth is under an expression."""
+    terms, seen = [], []
+    wide = middle_gap(faces.landmarks, model.points.mouth) >= LEAST_GAP
+    rows = (wide & (faces.pose[:, 0].abs() < TURNED)).nonzero().flatten().tolist()
+    for row in tqdm(rows, "open mouths", disable=not progress):
+        landmarks, expression = faces.landmarks[row], faces.expression[row]
+        image = faces.images[row][None].float() / 255
+        basis = model.basis(image, landmarks, expression)
+        brightness, gap = mouth_samples(model.points, basis, landmarks)
+        terms.append(tone_terms(expression[None], gap))
+        seen.append(brightness)
+    if not seen:
+        return {}
+    maps, explained = fit_mouth_tone(torch.cat(terms), torch.stack(seen))
+    model.mouth_tone.copy_(maps)
+    return {"mouth_tone_r2": explained}
 
 
 def opening_mask(model: ExpressionModel) -> Tensor:

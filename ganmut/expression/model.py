@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ganmut.expression.face_basis import FaceBasis, make_basis
 from ganmut.expression.geometry import similarity
 from ganmut.expression.landmark_data import CONTROLS, SIZE
+from ganmut.expression.mouth_tone import COLUMNS, ROWS
 from ganmut.expression.openings import (
     CONTACT,
     LID_LIFT,
@@ -50,10 +51,11 @@ class ExpressionModel(nn.Module):
 
     Buffers: shape K x P x 2 (px per unit), mean_shape P x 2, light K x 128 x 128 (log ratio per
     unit), ellipse 2 x 2 (centre and radii of the mean face, px), mouth_gap and eye_gap K + 1
-    (openings.fit_gap), reader 2P + 1 x K (expression of a shape), rest K (the neutral expression of
-    a closed mouth), highest K (the largest value that a control takes in an edit), centre K and
-    precision K x K (mean and inverse covariance of real expressions), recipes E x K (the change
-    from rest that shows each emotion at strength 1).
+    (openings.fit_gap), mouth_tone 2K + 3 x 16 x 24 (mouth_tone.fit_mouth_tone), reader 2P + 1 x K
+    (expression of a shape), rest K (the neutral expression of a closed mouth), highest K (the
+    largest value that a control takes in an edit), centre K and precision K x K (mean and inverse
+    covariance of real expressions), recipes E x K (the change from rest that shows each emotion at
+    strength 1).
     """
 
     shape: Tensor
@@ -62,6 +64,7 @@ class ExpressionModel(nn.Module):
     ellipse: Tensor
     mouth_gap: Tensor
     eye_gap: Tensor
+    mouth_tone: Tensor
     reader: Tensor
     rest: Tensor
     centre: Tensor
@@ -80,8 +83,9 @@ class ExpressionModel(nn.Module):
         k, p = len(controls), points.count
         for name, shape in {
             "shape": (k, p, 2), "mean_shape": (p, 2), "light": (k, SIZE, SIZE), "ellipse": (2, 2),
-            "mouth_gap": (k + 1,), "eye_gap": (k + 1,), "reader": (2 * p + 1, k), "rest": (k,),
-            "centre": (k,), "precision": (k, k), "recipes": (len(emotions), k),
+            "mouth_gap": (k + 1,), "eye_gap": (k + 1,), "mouth_tone": (2 * k + 3, ROWS, COLUMNS),
+            "reader": (2 * p + 1, k), "rest": (k,), "centre": (k,), "precision": (k, k),
+            "recipes": (len(emotions), k),
         }.items():  # fmt: skip
             self.register_buffer(name, torch.zeros(shape))
         self.register_buffer("highest", torch.ones(k))

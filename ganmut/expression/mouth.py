@@ -25,8 +25,10 @@ HEIGHT = 10.0  # of a crown, mm
 
 @dataclass(frozen=True)
 class Palette:
-    """Colours of one face, each 3 (or 1 of a grey picture) x 1 x 1 in 0..1."""
+    """Colours of one face, each 3 (or 1 of a grey picture) x 1 x 1 in 0..1; level: the brightness
+    of its lit skin, a scalar."""
 
+    level: Tensor
     tooth: Tensor
     gum: Tensor
     tongue: Tensor
@@ -50,6 +52,7 @@ def palette(skin: Tensor) -> Palette:
     # only a part.
     lamp = float(level.clamp(0.05, 1) ** 0.5 * 1.15)
     return Palette(
+        level=level,
         tooth=tinted(lamp / float(level.clamp(min=1e-3)), 0.28, 0.93),
         gum=tinted(0.62, 1.15),
         tongue=tinted(0.55, 1.15),

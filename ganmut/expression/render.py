@@ -13,6 +13,7 @@ from ganmut.expression.face_basis import FaceBasis, lower_share, smooth
 from ganmut.expression.geometry import gradient, sample, spline_flow, unfolded_share
 from ganmut.expression.landmark_data import SIZE
 from ganmut.expression.mouth import MM, draw_mouth, ramp
+from ganmut.expression.mouth_tone import tone, toned
 from ganmut.expression.openings import EdgeCurves, edge_curves
 from ganmut.expression.point_set import Opening
 
@@ -208,12 +209,15 @@ def draw_lips(
     new, old = flow.curves[across], basis.curves[across]
     new_up, new_down, old_up, old_down = new.upper[0], new.lower[0], old.upper[0], old.lower[0]
     window = part[:, :, down, across]
+    corners = flow.moved.points[:, [mouth.upper[0], mouth.upper[-1]], 0]
     if bool((new_down - new_up > 0).any()):
         middle = len(mouth.upper) // 2
         lips = flow.moved.points[:, [mouth.upper[middle], mouth.lower[middle]], 1]
         after = basis.expression + change
         edges = teeth_edges(model, basis, after, lips)
         inside = draw_mouth(x, y, new_up, new_down, edges, basis.colours, scale, basis.pixel)
+        light = tone(model.mouth_tone, after, x, y, (new_up, new_down), corners, MM * scale)
+        inside = toned(inside, light * basis.colours.level, basis.pixel / (MM * scale))
         drop = model.jaw_drop(basis, after) - model.jaw_drop(basis, basis.expression[None])
         # The lower lip hugs the row that a falling jaw takes along.
         fall = lips[:, 1] - basis.landmarks[mouth.lower[middle], 1]
@@ -224,7 +228,6 @@ def draw_lips(
             inside = torch.lerp(inside, own, own_share)
         window = torch.lerp(window, inside, between(new_up, new_down, y, basis.pixel))
     # Lips that close from open meet in a dark line, as closed lips do.
-    corners = flow.moved.points[:, [mouth.upper[0], mouth.upper[-1]], 0]
     closed = ((old_down - old_up) - (new_down - new_up)) / (2 * scale)
     closed = closed.clamp(0, 1) * (1 - (new_down - new_up) / scale).clamp(0, 1)
     closed = closed * ((x > corners[:, :1]) & (x < corners[:, 1:]))
