@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganmut.expression.geometry import sample, similarity, spline_flow
+from ganmut.expression.geometry import sample, shifted_coefficients, similarity, spline_flow
 from ganmut.expression.landmark_data import SIZE
 from ganmut.expression.mouth import Palette, palette, ramp
 from ganmut.expression.openings import LID_LIFT, EdgeCurves, edge_curves
@@ -27,16 +27,18 @@ FLOW_STEP, LIGHT_STEP = 3.5, 1.2  # px of the mean face between nodes
 class FaceBasis:
     """One face, ready for any number of changes.
 
-    crop: C x S x S in 0..1; landmarks: P x 2 px of 128; expression: K, what the face shows now.
-    box: top, left, height, width in pixels of the crop, all that a change can touch. low, high:
-    centres of its outer pixels, (x, y) in px of 128. matrix: 2 x 2, turns displacements of the mean
-    shape into this face's; scale: its size, 1 is the mean's. columns, rows: centres of the box's
-    pixels, px of 128; curves: the openings' edges at the columns; grid: 2 x h x w nodes of flow;
-    fixed: F x 2 points that no flow moves; reach: h x w, 0..1, exactly 0 at and beyond them. light:
-    K x h' x w' log ratio per unit. inside: height x width, False where nothing changes.
+    crop: C x S x S in 0..1; coefficients: C x S x S, what is sampled for it
+    (geometry.shifted_coefficients); landmarks: P x 2 px of 128; expression: K, what the face shows.
+    box: top, left, height, width in pixels of the crop, all that a change can touch; low, high:
+    centres of its outer pixels, (x, y) in px of 128; columns, rows: centres of its pixels.
+    matrix: 2 x 2, turns displacements of the mean shape into this face's; scale: its size, 1 is the
+    mean's. curves: the openings' edges at the columns. grid: 2 x h x w nodes of flow; fixed: F x 2
+    points that no flow moves; reach: h x w, 0..1, exactly 0 at and beyond them. light: K x h' x w'
+    log ratio per unit. inside: height x width, False where nothing changes.
     """
 
     crop: Tensor
+    coefficients: Tensor
     landmarks: Tensor
     expression: Tensor
     box: tuple[int, int, int, int]
@@ -179,23 +181,24 @@ def make_basis(
     curves = edge_curves(points, landmarks[None], columns)
     skin = skin_colour(crop, radius, box, low, high, points, landmarks)
     return FaceBasis(
-        crop,
-        landmarks,
-        expression,
-        box,
-        low,
-        high,
-        matrix,
-        scale,
-        grid,
-        columns,
-        rows,
-        curves,
-        fixed,
-        reach,
-        here,
-        inside,
-        palette(skin),
+        crop=crop,
+        coefficients=shifted_coefficients(crop),
+        landmarks=landmarks,
+        expression=expression,
+        box=box,
+        low=low,
+        high=high,
+        matrix=matrix,
+        scale=scale,
+        grid=grid,
+        columns=columns,
+        rows=rows,
+        curves=curves,
+        fixed=fixed,
+        reach=reach,
+        light=here,
+        inside=inside,
+        colours=palette(skin),
     )
 
 

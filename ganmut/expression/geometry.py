@@ -20,6 +20,9 @@ from torch import Tensor
 RIDGE = 0.03
 # Share of the identity that a flow keeps at least: its determinant never falls under it.
 LEAST_DETERMINANT = 0.12
+# Linear interpolation of prefiltered values at shifted places is nearly as sharp as a cubic one, at
+# a quarter of its cost (Blu, Thevenaz and Unser 2004). The best shift, in pixels.
+SHIFT = 0.5 * (1 - 3**-0.5)
 FRONTAL = 0.12  # radians of yaw under which a face counts as seen from the front
 
 
@@ -182,3 +185,14 @@ def sample(field: Tensor, at: Tensor, low: Tensor, high: Tensor) -> Tensor:
     low, high = low.view(1, 2, 1, 1), high.view(1, 2, 1, 1)
     grid = ((at - low) * (2 / (high - low)) - 1).permute(0, 2, 3, 1)
     return F.grid_sample(field, grid, padding_mode="border", align_corners=True)
+
+
+def shifted_coefficients(image: Tensor) -> Tensor:
+    """C x H x W values whose linear interpolation, SHIFT pixels up and left of a place, is the
+    image's at that place; exact at the centres of its pixels."""
+    # c[k] = (f[k] - SHIFT c[k - 1]) / (1 - SHIFT), unrolled until the rest is below 1e-7.
+    pole = -SHIFT / (1 - SHIFT)
+    taps = pole ** torch.arange(11, -1, -1, dtype=torch.float32) / (1 - SHIFT)
+    taps[0] = 1 - taps[1:].sum()  # the border, repeated, goes on for ever
+    out = F.pad(image[:, None], (11, 0, 11, 0), mode="replicate")
+    return F.conv2d(F.conv2d(out, taps.view(1, 1, 1, -1)), taps.view(1, 1, -1, 1))[:, 0]

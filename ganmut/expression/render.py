@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganmut.expression.face_basis import FaceBasis, lower_share, smooth
-from ganmut.expression.geometry import gradient, sample, spline_flow, unfolded_share
+from ganmut.expression.geometry import SHIFT, gradient, sample, spline_flow, unfolded_share
 from ganmut.expression.landmark_data import SIZE
 from ganmut.expression.mouth import MM, draw_mouth, ramp
 from ganmut.expression.mouth_tone import tone, toned
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from ganmut.expression.model import Displacement, ExpressionModel
 
 BRIGHTEST = 0.7  # the light's logarithm is held to +-this
-FINE = 160  # crops of more pixels a side are sampled by cubic interpolation
 
 
 def held_change(model: ExpressionModel, basis: FaceBasis, change: Tensor) -> Tensor:
@@ -76,13 +75,14 @@ def hidden_nodes(curves: EdgeCurves, rows: Tensor) -> Tensor:
     return ((y > curves.upper[:, :, None]) & (y < curves.lower[:, :, None])).any(0)
 
 
-def pixel_flow(model: ExpressionModel, basis: FaceBasis, flow: Flow) -> Tensor:
-    """N x 2 x height x width: the joined flow on the pixels of the box."""
+def pixel_places(model: ExpressionModel, basis: FaceBasis, flow: Flow) -> Tensor:
+    """N x 2 x height x width: where in the source the pixels of the box come from, in grid_sample's
+    units."""
+    # Everything linear is done on the nodes, of which there are far fewer than pixels.
+    upper = sampling_grid(basis, basis.grid + flow.sheets[0])
+    between = (flow.sheets[1] - flow.sheets[0]) * (2 / SIZE)
     fine = F.interpolate(
-        torch.cat([flow.sheets[0], flow.sheets[1] - flow.sheets[0]], 1),
-        size=basis.box[2:],
-        mode="bilinear",
-        align_corners=True,
+        torch.cat([upper, between], 1), size=basis.box[2:], mode="bilinear", align_corners=True
     )
     share = lower_share(
         model.points, basis.landmarks, basis.columns, basis.rows, flow.curves.middle, basis.pixel
@@ -90,12 +90,16 @@ def pixel_flow(model: ExpressionModel, basis: FaceBasis, flow: Flow) -> Tensor:
     return torch.addcmul(fine[:, :2], share[:, None], fine[:, 2:])
 
 
-def sampled(crop: Tensor, places: Tensor) -> Tensor:
-    """N x C x H x W of a crop C x S x S at places N x 2 x H x W (px of 128)."""
-    grid = (places * (2 / SIZE) - 1).permute(0, 2, 3, 1)
-    mode = "bicubic" if crop.shape[-1] > FINE else "bilinear"
-    crop = crop.expand(len(places), -1, -1, -1)
-    return F.grid_sample(crop, grid, mode=mode, padding_mode="border", align_corners=False)
+def sampling_grid(basis: FaceBasis, places: Tensor) -> Tensor:
+    """Places in px of 128 in the units of grid_sample, for the basis' coefficients."""
+    return (places - SHIFT * basis.pixel) * (2 / SIZE) - 1
+
+
+def sampled(basis: FaceBasis, grid: Tensor) -> Tensor:
+    """N x C x H x W of the face's crop at a sampling grid N x 2 x H x W."""
+    values = basis.coefficients.expand(len(grid), -1, -1, -1)
+    grid = grid.permute(0, 2, 3, 1)
+    return F.grid_sample(values, grid, padding_mode="border", align_corners=False)
 
 
 def render(model: ExpressionModel, basis: FaceBasis, change: Tensor) -> Tensor:
@@ -103,15 +107,16 @@ def render(model: ExpressionModel, basis: FaceBasis, change: Tensor) -> Tensor:
     top, left, height, width = basis.box
     change = held_change(model, basis, change)
     flow = backward_flow(model, basis, model.displacement(basis, change))
-    here = torch.stack(torch.meshgrid(basis.columns, basis.rows, indexing="xy"))
-    part = sampled(basis.crop, here + pixel_flow(model, basis, flow))
+    part = sampled(basis, pixel_places(model, basis, flow))
     part = part * relit(basis, change, flow.joined)
     part = draw_eyes(model, basis, flow, part)
     part = draw_lips(model, basis, flow, change, part)
     changed = (change != 0).any(1).view(-1, 1, 1, 1) & basis.inside
     out = basis.crop.expand(len(change), -1, -1, -1).clone()
-    window = out[:, :, top : top + height, left : left + width]
-    window.copy_(torch.where(changed, part.clamp(0, 1), window.clone()))
+    window = basis.crop[:, top : top + height, left : left + width]
+    out[:, :, top : top + height, left : left + width] = torch.where(
+        changed, part.clamp(0, 1), window
+    )
     return out
 
 
@@ -158,7 +163,7 @@ def draw_eyes(model: ExpressionModel, basis: FaceBasis, flow: Flow, part: Tensor
         places = torch.stack([x.view(1, 1, -1).expand_as(height), height], 1)
         share = between(new.upper[number], new.lower[number], y, basis.pixel)
         window = part[:, :, down, across]
-        mixed = torch.lerp(window, sampled(basis.crop, places), share)
+        mixed = torch.lerp(window, sampled(basis, sampling_grid(basis, places)), share)
         part = with_window(part, mixed, down, across)
     return part
 
@@ -298,7 +303,7 @@ def own_mouth(
     rows = torch.where(y <= seam, torch.minimum(above, down - margin), below)
     rows = torch.minimum(rows, down - margin)
     places = torch.stack([x.view(1, 1, -1).expand_as(rows), rows], 1)
-    own = sampled(basis.crop, places)
+    own = sampled(basis, sampling_grid(basis, places))
     soft = 0.8 * scale
     after_seam = ramp((seam - y) / soft + 0.2)
     # Beyond what the source shows lies its lip: drawn teeth and gums show there instead.
