@@ -24,8 +24,8 @@ def about(choice: MethodChoice) -> str:
         "labels": "emotions, mixed with each other and with neutral",
         "styles": "every emotion in many styles",
         "units": "each action unit on its own; the face's own expression changes nothing",
-        "expression": "emotions and action units, at the photograph's own resolution",
+        "expression": "emotions and action units",
     }[choice.kind]
     source = f"{choice.paper}. Learned from {LEARNED.get(choice.group, choice.group)}"
-    size = "" if choice.kind == "expression" else f", {choice.size} px"
+    size = ", at the photograph's own resolution" if choice.sharp else f", {choice.size} px"
     return f"<p class='about'>{choice.title}: {how}.<span>{source}{size}.</span></p>"

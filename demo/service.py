@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from skimage.transform import SimilarityTransform
 from torch import Tensor
 
@@ -32,6 +33,7 @@ from demo.session import (
     chosen,
     fingerprint,
     identify,
+    sets,
     window,
 )
 from demo.settings import Setting
@@ -143,17 +145,18 @@ class Service:
         self.known_faces[fingerprint(picture)] = [face]
 
     def recommended(self, face: str, method: str) -> str:
-        """The method in the set of weights that goes with a face: the first set learned from
-        rendered faces, of the others one suits photographs. For a photograph it is the one that
-        keeps the photograph's resolution, where there is one. A key of `choices`."""
+        """The method in the set of weights that goes with a face (the first set learned from
+        rendered faces), a key of `choices`. For a photograph it is one that keeps its resolution,
+        where there is one, with the same controls if it can be."""
         group, known = self.choices[method].group, list(self.classifiers)
         rendered = self.visit(face).whole in self.known_faces
         if len(known) < 2 or (group == known[0]) == rendered:
             return method
         if not rendered:
-            for key, choice in self.choices.items():
-                if choice.group == known[1] and self.editors[key].method.any_size:
-                    return key
+            sharp = [c for c in self.choices.values() if c.group == known[1] and c.sharp]
+            kind = self.choices[method].kind
+            if sharp:
+                return min(sharp, key=lambda choice: choice.kind != kind).key
         return self.counterpart(method, known[0] if rendered else known[1])
 
     def counterpart(self, method: str, group: str) -> str:
@@ -322,10 +325,16 @@ class Service:
         return readings(classifiers, visit.people.get(group), edited)
 
     def _many(self, visit: FaceSession, method: str, codes: Tensor) -> np.ndarray:
-        """n x S x S x 3 uint8: one face under n codes."""
-        editor, ready = self._editor(method), self._crop(visit, method).ready
+        """n x S x S x 3 uint8: one face under n codes, at the editor's own size S."""
+        editor, crop = self._editor(method), self._crop(visit, method)
+        if editor.method.any_size and method not in visit.small:
+            size = round(editor.size * crop.margin)
+            small = Image.fromarray(crop.source).resize((size, size), Image.Resampling.BOX)
+            visit.small[method] = editor.prepare([np.asarray(small)], margin=crop.margin)
+        ready = visit.small.get(method, crop.ready)
         many = editor.select(ready, torch.zeros(len(codes), dtype=torch.long))
-        return images.to_array(editor.edit(many, codes))
+        edited = images.to_array(editor.edit(many, codes))
+        return np.stack([aligned(face, crop.margin) for face in edited])
 
     def _crop(self, visit: FaceSession, method: str) -> Crop:
         if method not in visit.crops:
@@ -390,10 +399,3 @@ class Service:
                 self.expire_sessions()
 
         threading.Thread(target=sweep, daemon=True, name="forget").start()
-
-
-def sets() -> tuple[str, ...]:
-    """The sets of bundled weights, rendered faces first."""
-    root = weights.bundled_root()
-    names = sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
-    return tuple(sorted(names, key=lambda name: name != "procedural")) or ("procedural",)

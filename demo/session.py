@@ -15,7 +15,7 @@ from skimage import data as samples
 from skimage.transform import SimilarityTransform
 
 from ganmut import faces as photographs
-from ganmut import images
+from ganmut import images, weights
 from ganmut.decoding import Picture
 from ganmut.editor import Editor, PreparedFaces
 from ganmut.emotions import UNIT_NAMES, UNITS
@@ -76,7 +76,7 @@ class MethodChoice:
     key: what chooses it, "ganmut", or "set/ganmut" outside the first set. kind: that of its code
     space. shape: "disc" or "square" where it has a gamut, with marks. presets: emotion -> the
     seventeen units it means, where units can be moved. reads: whether the units that a face shows
-    can be read.
+    can be read. sharp: whether edits keep the photograph's resolution.
     """
 
     key: str
@@ -90,6 +90,7 @@ class MethodChoice:
     marks: tuple[Mark, ...] = ()
     presets: dict[str, tuple[float, ...]] = field(default_factory=dict)
     reads: bool = False
+    sharp: bool = False
 
     @property
     def mixes(self) -> bool:
@@ -154,6 +155,7 @@ class FaceSession:
     seen: float
     pinned: bool = False
     crops: dict[str, Crop] = field(default_factory=dict)
+    small: dict[str, PreparedFaces] = field(default_factory=dict)  # of editors of any size
     gamuts: dict[str, Gamut] = field(default_factory=dict)
     emotion_previews: dict[str, np.ndarray] = field(default_factory=dict)
     people: dict[str, np.ndarray] = field(default_factory=dict)  # set -> the source's embedding
@@ -179,7 +181,8 @@ class FaceSession:
             *self.emotion_previews.values(),
             *(c.source for c in crops),
         ]
-        return sum(array.nbytes for array in kept) + sum(encoded_size(c.ready) for c in crops)
+        ready = [*(crop.ready for crop in crops), *self.small.values()]
+        return sum(array.nbytes for array in kept) + sum(map(encoded_size, ready))
 
 
 def aligned(crop: np.ndarray, margin: float) -> np.ndarray:
@@ -223,11 +226,13 @@ def choice(editor: Editor, key: str, group: str, estimator: bool = False) -> Met
     if chart is not None:
         places = ((name, space.of(name).tolist()) for name in emotions)
         shape = "square" if bool(chart.valid.all()) else "disc"
-        return MethodChoice(*about, shape, tuple(Mark(name, *place) for name, place in places))
+        marks = tuple(Mark(name, *place) for name, place in places)
+        return MethodChoice(*about, shape, marks, sharp=method.any_size)
     if space.has_units:
         presets = {name: tuple(space.units_of(space.of(name)).tolist()) for name in emotions}
-        return MethodChoice(*about, presets=presets, reads=estimator or method.reads_source)
-    return MethodChoice(*about)
+        reads = estimator or method.reads_source
+        return MethodChoice(*about, presets=presets, reads=reads, sharp=method.any_size)
+    return MethodChoice(*about, sharp=method.any_size)
 
 
 def unit_label(unit: int) -> str:
@@ -288,3 +293,10 @@ def chosen(picture: np.ndarray, faces: list[Face], spot: Spot) -> tuple[Face, in
         return drawn(picture, spot), 0
     number = photographs.select_faces(faces, spot)[0]
     return faces[number - 1], number
+
+
+def sets() -> tuple[str, ...]:
+    """The sets of bundled weights, rendered faces first."""
+    root = weights.bundled_root()
+    names = sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+    return tuple(sorted(names, key=lambda name: name != "procedural")) or ("procedural",)

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ganmut.codes import CodeSpace
 from ganmut.expression.face_basis import FaceBasis
 from ganmut.expression.landmark_data import SIZE
 from ganmut.expression.landmark_net import find_landmarks, load_landmark_net
@@ -37,7 +38,7 @@ class ExpressionMethod(nn.Module):
         super().__init__()
         self.model, self.emotions, self.size = model, emotions, SIZE
 
-    def space(self) -> ExpressionSpace:
+    def space(self) -> CodeSpace:
         return ExpressionSpace(self.emotions, self.model)
 
     def encode(self, x: Tensor, margin: float = 1.0) -> tuple[FaceBasis, ...]:

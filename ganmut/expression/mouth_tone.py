@@ -23,8 +23,12 @@ ROWS, COLUMNS = 16, 24
 PENALTY = 3.0
 LEAST_GAP = 4.0  # px between the lips of a mouth that the regression learns from
 DARKEST = 0.02  # brightness under which no factor is taken
+DEEP = 0.09  # of the skin: a throat. Beyond the mouths that it knows the regression says black
 DETAIL = 2.5  # mm; what is finer in the drawing is detail, what is coarser is brightness
 KEPT = 0.75  # exponent of the drawn contrast: whole, drawn teeth look hard in a dark mouth
+# Share (of the logarithm) that the regression has in the coarse brightness; the drawing has the
+# rest. A mean of many mouths blurs teeth and gaps: alone it makes a smile grey.
+LEARNED = 0.6
 
 
 def tone_terms(expression: Tensor, gap: Tensor) -> Tensor:
@@ -77,15 +81,15 @@ def tone(
     across = (columns - corners[:, :1]) / (corners[:, 1:] - corners[:, :1]).clamp(min=1)
     below = (rows.view(1, -1, 1) - up[:, None]) / (down - up)[:, None].clamp(min=0.3)
     grid = torch.stack([across[:, None].expand_as(below), below], -1) * 2 - 1
-    return F.grid_sample(field, grid, padding_mode="border", align_corners=False)
+    return F.grid_sample(field, grid, padding_mode="border", align_corners=False).clamp(min=DEEP)
 
 
 def toned(drawn: Tensor, brightness: Tensor, pixel_mm: float) -> Tensor:
-    """Drawn mouths N x C x H x W with their coarse brightness replaced (N x 1 x H x W) and their
-    detail kept; pixel_mm: size of a pixel."""
+    """Drawn mouths N x C x H x W whose coarse brightness is drawn to a learned one, N x 1 x H x W,
+    and whose detail is kept; pixel_mm: size of a pixel."""
     reach = max(round(DETAIL / pixel_mm / 2), 1)
     own = drawn.mean(1, keepdim=True).clamp(min=DARKEST)
     wide = F.pad(own, (reach,) * 4, mode="replicate")
     wide = F.avg_pool2d(F.avg_pool2d(wide, (2 * reach + 1, 1), 1), (1, 2 * reach + 1), 1)
-    factor = brightness.clamp(min=DARKEST) / (own ** (1 - KEPT) * wide**KEPT)
+    factor = (brightness.clamp(min=DARKEST) / wide) ** LEARNED * (wide / own) ** (1 - KEPT)
     return (drawn * factor).clamp(0, 1)

@@ -17,6 +17,7 @@ from ganmut.expression.landmark_data import SIZE
 from ganmut.expression.method import ExpressionMethod
 from ganmut.expression.model import ExpressionModel
 from ganmut.expression.point_set import POINT_SETS
+from ganmut.expression.wheel import ExpressionWheel, wheel_directions
 from ganmut.networks.config import Settings
 from ganmut.weights import bundled_root
 from ganmut.weights.card import front_matter, table
@@ -68,13 +69,37 @@ def save_expression_model(
     }
 
     def edits(written: Weights) -> dict[str, Tensor]:
-        editor = Editor(build_expression_method(written), written.config)
-        codes = torch.stack([editor.space.of(emotion) for emotion in editor.emotions])
-        faces, rows = astronaut_crop()[None], torch.zeros(len(codes), dtype=torch.long)
-        edited = editor.edit(editor.select(editor.prepare(faces), rows), codes)
-        return {"faces": faces, "rows": rows, "codes": codes, "edited": edited}
+        return golden_edits(Editor(build_expression_method(written), written.config))
 
     return write(folder, "editor", dict(model.state_dict()), config, edits, card(facts, note))
+
+
+def save_wheel(folder: str | Path, model: ExpressionModel, note: str = NOTE) -> Path:
+    """Writes the weight folder of the emotion wheel; the model itself stays in its own folder
+    beside it (`build_wheel`)."""
+    emotions = ("neutral", *model.emotions)
+    config = {
+        "method": ExpressionWheel.name,
+        "emotions": list(emotions),
+        "size": SIZE,
+        "crop": CROP,
+        "config": {},
+        "note": note,
+    }
+
+    def edits(written: Weights) -> dict[str, Tensor]:
+        return golden_edits(Editor(build_wheel(written), written.config))
+
+    tensors = {"directions": wheel_directions(emotions[1:])}
+    return write(folder, "editor", tensors, config, edits, WHEEL_CARD, half=False)
+
+
+def golden_edits(editor: Editor) -> dict[str, Tensor]:
+    """The astronaut under each emotion."""
+    codes = torch.stack([editor.space.of(emotion) for emotion in editor.emotions])
+    faces, rows = astronaut_crop()[None], torch.zeros(len(codes), dtype=torch.long)
+    edited = editor.edit(editor.select(editor.prepare(faces), rows), codes)
+    return {"faces": faces, "rows": rows, "codes": codes, "edited": edited}
 
 
 def to_bytes(images: Tensor) -> Tensor:
@@ -108,6 +133,21 @@ def build_expression_model(weights: Weights) -> ExpressionModel:
 def build_expression_method(weights: Weights) -> ExpressionMethod:
     """What an Editor of a checked weight draws with; raises BadWeights."""
     return ExpressionMethod(build_expression_model(weights), tuple(weights.config["emotions"]))
+
+
+@FITTED.register(ExpressionWheel.name)
+def build_wheel(weights: Weights) -> ExpressionWheel:
+    """The wheel of a checked weight, on the expression model of the folder beside it, else on the
+    bundled one; raises BadWeights."""
+    emotions = tuple(weights.config["emotions"])
+    beside = weights.folder.parent / Path(WEIGHT).name
+    model = load_expression_model(beside if (beside / "config.json").is_file() else None)
+    directions = weights.tensors.get("directions")
+    if directions is None or directions.shape != (len(emotions) - 1, 2):
+        raise BadWeights(f"{weights.folder} holds no directions of {len(emotions) - 1} emotions")
+    if unknown := set(emotions[1:]) - set(model.emotions):
+        raise BadWeights(f"{weights.folder} has emotions without a recipe: {sorted(unknown)[0]}")
+    return ExpressionWheel(model, directions.float(), emotions)
 
 
 @cache
@@ -148,4 +188,15 @@ mathematics, the measurements and the failure cases.
 Upright faces, near frontal (yaw up to about 30 degrees), at least 60 px between the outline's
 sides. Teeth of a mouth that was closed are drawn, not the person's own. Not for impersonation, for
 pictures that pretend to show what a person did or felt, or for judging anybody's emotions.
+"""
+
+
+WHEEL_CARD = f"""{front_matter(["facial-expression", "image-editing"], "image-to-image")}
+# Emotion wheel of the expression model
+
+A disc for the gamut pad: the angle chooses the emotion, the radius its intensity, and the
+expression model of the folder beside this one draws it at the photograph's own resolution. The
+emotions lie in the order of Russell's circumplex; nothing is learned here.
+
+{NOTE}
 """
