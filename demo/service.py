@@ -154,9 +154,8 @@ class Service:
             return method
         if not rendered:
             sharp = [c for c in self.choices.values() if c.group == known[1] and c.sharp]
-            kind = self.choices[method].kind
             if sharp:
-                return min(sharp, key=lambda choice: choice.kind != kind).key
+                return min(sharp, key=lambda c: c.kind != self.choices[method].kind).key
         return self.counterpart(method, known[0] if rendered else known[1])
 
     def counterpart(self, method: str, group: str) -> str:
@@ -331,10 +330,10 @@ class Service:
             size = round(editor.size * crop.margin)
             small = Image.fromarray(crop.source).resize((size, size), Image.Resampling.BOX)
             visit.small[method] = editor.prepare([np.asarray(small)], margin=crop.margin)
-        ready = visit.small.get(method, crop.ready)
-        many = editor.select(ready, torch.zeros(len(codes), dtype=torch.long))
-        edited = images.to_array(editor.edit(many, codes))
-        return np.stack([aligned(face, crop.margin) for face in edited])
+        rows = torch.zeros(len(codes), dtype=torch.long)
+        many = editor.select(visit.small.get(method, crop.ready), rows)
+        edited = editor.edit(many, codes)
+        return np.stack([aligned(face, crop.margin) for face in images.to_array(edited)])
 
     def _crop(self, visit: FaceSession, method: str) -> Crop:
         if method not in visit.crops:
