@@ -34,7 +34,8 @@ class FaceBasis:
     matrix: 2 x 2, turns displacements of the mean shape into this face's; scale: its size, 1 is the
     mean's. curves: the openings' edges at the columns. grid: 2 x h x w nodes of flow; fixed: F x 2
     points that no flow moves; reach: h x w, 0..1, exactly 0 at and beyond them. light: K x h' x w'
-    log ratio per unit. inside: height x width, False where nothing changes.
+    log ratio per unit; light_grid: 2 x h' x w', its nodes. inside: height x width, False where
+    nothing changes.
     """
 
     crop: Tensor
@@ -53,6 +54,7 @@ class FaceBasis:
     fixed: Tensor
     reach: Tensor
     light: Tensor
+    light_grid: Tensor
     inside: Tensor
     colours: Palette
 
@@ -197,6 +199,7 @@ def make_basis(
         fixed=fixed,
         reach=reach,
         light=here,
+        light_grid=fine,
         inside=inside,
         colours=palette(skin),
     )

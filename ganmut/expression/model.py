@@ -132,18 +132,6 @@ class ExpressionModel(nn.Module):
         x = torch.stack(aligned) / 10
         return (x @ self.reader[:-1] + self.reader[-1]).clamp(0, 1)
 
-    def emotion_change(
-        self, basis: FaceBasis, emotion: str, strength: float | Tensor = 1.0
-    ) -> Tensor:
-        """K: the change from what the face shows to an emotion; strength 0 is the mean neutral
-        face. Raises KeyError for an emotion that the model does not know."""
-        recipe = torch.zeros_like(self.rest)
-        if emotion != "neutral":
-            if emotion not in self.emotions:
-                raise KeyError(f"no emotion {emotion!r}; the model has {', '.join(self.emotions)}")
-            recipe = self.recipes[self.emotions.index(emotion)]
-        return self.held(self.rest + strength * recipe) - basis.expression
-
     def held(self, expression: Tensor) -> Tensor:
         """Expressions (... x K) in the allowed range: 0 to `highest`."""
         return torch.minimum(expression.clamp(min=0), self.highest)

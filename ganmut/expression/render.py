@@ -124,12 +124,8 @@ def relit(basis: FaceBasis, change: Tensor, coarse: Tensor) -> Tensor:
     """N x 1 x height x width factors of the brightness: the light of the source's places, seen
     through the backward flow."""
     log = torch.einsum("nk,khw->nhw", change, basis.light).clamp(-BRIGHTEST, BRIGHTEST)
-    size = log.shape[1:]
-    flow = F.interpolate(coarse, size=size, mode="bilinear", align_corners=True)
-    x = torch.linspace(float(basis.low[0]), float(basis.high[0]), size[1])
-    y = torch.linspace(float(basis.low[1]), float(basis.high[1]), size[0])
-    places = torch.stack(torch.meshgrid(x, y, indexing="xy"))[None] + flow
-    log = sample(log[:, None], places, basis.low, basis.high)
+    flow = F.interpolate(coarse, size=log.shape[1:], mode="bilinear", align_corners=True)
+    log = sample(log[:, None], basis.light_grid + flow, basis.low, basis.high)
     return F.interpolate(log.exp(), size=basis.box[2:], mode="bilinear", align_corners=True)
 
 

@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from skimage import data as samples
 from torch import Tensor
@@ -39,23 +38,15 @@ from ganmut.expression.landmark_net import (
     normalised,
     save_landmark_net,
 )
-from ganmut.files import (
-    UNSEALED,
-    Damaged,
-    append_lines,
-    locked,
-    remove_temporaries,
-    seal,
-    trim_lines,
-    unseal,
-    write_atomic,
-)
+from ganmut.files import Damaged, append_lines, locked, remove_temporaries, trim_lines
 from ganmut.images import luma, resize
 from ganmut.training.run_dir import (
     module_tensors,
     optimizer_tensors,
+    read_snapshot,
     restore_module,
     restore_optimizer,
+    write_snapshot,
 )
 from ganmut.weights.card import front_matter, table
 
@@ -63,6 +54,7 @@ NOTE = (
     "Trained on muxspace/facial_expressions (Apache-2.0 repository; press photographs and film "
     "stills whose rights its compilers cannot clear): for research use."
 )
+SNAPSHOT = "snapshot.safetensors"
 
 
 def point_weights() -> Tensor:
@@ -307,11 +299,9 @@ def save_snapshot(
     step: int,
 ) -> None:
     """Writes all that a resumed training needs into one file, atomically."""
-    tensors = module_tensors("network", network) | module_tensors("average", average)
+    tensors = module_tensors("network", network) | module_tensors("ema", average)
     tensors |= optimizer_tensors("optimizer", optimizer)
-    tensors = {k: v.detach().clone().contiguous() for k, v in tensors.items()}
-    data = safetensors.torch.save(tensors, metadata={"step": str(step), "sha256": UNSEALED})
-    write_atomic(out / "snapshot.safetensors", seal(data))
+    write_snapshot(out / SNAPSHOT, tensors, {"step": step})
 
 
 def restore(
@@ -319,21 +309,19 @@ def restore(
 ) -> int:
     """Loads the snapshot of `out` where there is one and returns the step that it stands at; raises
     Damaged where it cannot be used."""
-    path = out / "snapshot.safetensors"
+    path = out / SNAPSHOT
     if not path.is_file():
         return 0
     try:
-        tensors = safetensors.torch.load(unseal(path))
-        with safetensors.safe_open(path, "pt") as file:
-            step = int(file.metadata()["step"])
-        restore_module("network", network, tensors)
-        restore_module("average", average, tensors)
-        restore_optimizer("optimizer", optimizer, tensors)
-    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+        snapshot = read_snapshot(path, {"step": int})
+        restore_module("network", network, snapshot.tensors)
+        restore_module("ema", average, snapshot.tensors)
+        restore_optimizer("optimizer", optimizer, snapshot.tensors)
+    except (Damaged, ValueError) as error:
         raise Damaged(
             f"{path} cannot be used ({first_line(error)}); remove it to train from the first step"
         ) from None
-    return step
+    return snapshot.meta["step"]
 
 
 def main(arguments: list[str] | None = None) -> int:

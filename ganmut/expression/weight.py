@@ -26,6 +26,7 @@ from ganmut.weights.storage import (
     BadWeights,
     Weights,
     build_module,
+    check_fit,
     parse_settings,
     read,
     require,
@@ -139,15 +140,14 @@ def build_expression_method(weights: Weights) -> ExpressionMethod:
 def build_wheel(weights: Weights) -> ExpressionWheel:
     """The wheel of a checked weight, on the expression model of the folder beside it, else on the
     bundled one; raises BadWeights."""
+    require(weights, "emotions")
     emotions = tuple(weights.config["emotions"])
+    check_fit({"directions": torch.zeros(len(emotions) - 1, 2)}, weights)
     beside = weights.folder.parent / Path(WEIGHT).name
     model = load_expression_model(beside if (beside / "config.json").is_file() else None)
-    directions = weights.tensors.get("directions")
-    if directions is None or directions.shape != (len(emotions) - 1, 2):
-        raise BadWeights(f"{weights.folder} holds no directions of {len(emotions) - 1} emotions")
     if unknown := set(emotions[1:]) - set(model.emotions):
         raise BadWeights(f"{weights.folder} has emotions without a recipe: {sorted(unknown)[0]}")
-    return ExpressionWheel(model, directions.float(), emotions)
+    return ExpressionWheel(model, weights.tensors["directions"].float(), emotions)
 
 
 @cache

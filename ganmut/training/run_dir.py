@@ -9,7 +9,7 @@ import logging
 import math
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,10 +140,8 @@ class RunDir:
         """Writes the tensors and meta of a snapshot, and deletes old ones beyond KEEP. Raises
         RunError where it cannot be written."""
         path = self.path / "snapshots" / f"{step:08d}.safetensors"
-        content = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-        data = save(content, {"meta": json.dumps(meta), "sha256": UNSEALED})
         try:
-            write_atomic(path, seal(data))
+            write_snapshot(path, tensors, meta)
         except OSError as error:
             raise RunError(
                 f"cannot write the snapshot {path}: {error.strerror}; the previous one is intact: "
@@ -191,14 +189,21 @@ def _next_folder(root: Path, recipe: Recipe) -> Path:
             return path
 
 
-def read_snapshot(path: Path) -> Snapshot:
-    """The checked content of a snapshot's file; raises Damaged, OSError."""
+def write_snapshot(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+    """Writes tensors and meta with a checksum, whole or not at all; raises OSError."""
+    content = {k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}
+    write_atomic(path, seal(save(content, {"meta": json.dumps(meta), "sha256": UNSEALED})))
+
+
+def read_snapshot(path: Path, kinds: Mapping[str, Any] = META) -> Snapshot:
+    """The checked content of a snapshot's file; raises Damaged, OSError. kinds: the entries that
+    its meta must have, and their types."""
     data = unseal(path)
     try:
         tensors = load(data)
         with safe_open(path, "pt") as file:
             meta = json.loads(file.metadata()["meta"])
-        missing = [name for name in META if not isinstance(meta.get(name), META[name])]
+        missing = [name for name, kind in kinds.items() if not isinstance(meta.get(name), kind)]
     except (SafetensorError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise Damaged(f"{path} is damaged: {first_line(error)}") from None
     if missing:
