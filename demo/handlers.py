@@ -168,15 +168,17 @@ class Handlers:
     def first(self, face: str, choice: MethodChoice) -> Setting:
         """The setting that a method begins with: most of the way to its favourite emotion, or to
         another where it can see that the face shows that one already."""
-        point = choice.towards(choice.favourite, START)
         if choice.kind == "units":
             return self._preset(face, choice, choice.favourite, START)
         emotion = choice.favourite
-        if choice.kind == "expression" and face:
-            shown = emotion_from_units(self.service.units(face, Setting(choice.key)))
+        # One reads for all that the expression model draws.
+        own = (c for c in self.choices.values() if c.group == choice.group and c.sharp and c.reads)
+        reader = next(own, None)
+        if choice.sharp and reader and face:
+            shown = emotion_from_units(self.service.units(face, Setting(reader.key)))
             others = (name for name in FIRST if name in choice.emotions and name != shown)
             emotion = next(others, emotion)
-        return Setting(choice.key, point, {emotion: START})
+        return Setting(choice.key, choice.towards(emotion, START), {emotion: START})
 
     @staticmethod
     def pressed(choice: MethodChoice, setting: Setting) -> tuple[str, float]:

@@ -155,10 +155,24 @@ def photograph(page, name: str) -> None:
     page.screenshot(path=SHOTS / f"{name}.png", full_page=name != "leaderboard")
 
 
+def on_the_wheel(page) -> None:
+    """The page stands at surprise on the wheel of photographs: the astronaut smiles already."""
+    pressed = page.locator("#method button[aria-pressed=true]")
+    expect(pressed).to_have_attribute("data-name", "photos/wheel")
+    at = readout(page)
+    assert at["radius"] > 0.5 and abs(at["angle"] - 60) < 1
+
+
+def with_sliders(page) -> None:
+    """Chooses the expression model, whose action units are sliders; the picture stays the same."""
+    page.locator("#method button[data-name='photos/expression']").click()
+    page.wait_for_selector("#units input[data-key='26']", state="visible")
+
+
 def test_page_opens_on_an_edited_photograph(visit):
     page = visit(rendered=False)
     assert page.locator("#before img").get_attribute("src") != shown(page)
-    expect(page.locator("#emotion button[aria-pressed=true]")).to_have_text("surprised")
+    on_the_wheel(page)
     expect(page.locator("body")).to_contain_text("512 × 512 px")
     photograph(page, "first")
 
@@ -301,9 +315,10 @@ def test_photograph_units_start_at_the_face(visit):
     before = shown(page)
     upload(page, samples.astronaut())
     expect(page.locator("#method button[aria-pressed=true]")).to_have_attribute(
-        "data-name", "photos/expression"
+        "data-name", "photos/wheel"
     )
-    now = changes(page, before)
+    changes(page, before)
+    with_sliders(page)
     page.locator("#reset").click()
     source = page.locator("#before img").get_attribute("src")
     expect(page.locator("#after img")).to_have_attribute("src", source)
@@ -445,8 +460,7 @@ def test_the_link_and_the_python_are_copied(visit, space):
 
 
 def test_invalid_link_opens_the_default_page(visit):
-    page = visit("?method=%3Cscript%3E&x=nan&y=1e999&seed=__import__")
-    expect(page.locator("#emotion button[aria-pressed=true]")).to_have_text("surprised")
+    on_the_wheel(visit("?method=%3Cscript%3E&x=nan&y=1e999&seed=__import__"))
 
 
 def framed(shape: str) -> np.ndarray:
@@ -503,6 +517,7 @@ def test_the_box_lies_on_the_face(visit, window):
 
 def test_slider_and_picture_are_visible_together(visit):
     page = visit(rendered=False, **WINDOWS["desktop"])
+    with_sliders(page)
     slider = page.locator("#units input[data-key='26']")
     slider.evaluate("e => e.scrollIntoView({ block: 'end' })")
     picture, box = page.locator("#after img").bounding_box(), slider.bounding_box()
@@ -513,6 +528,7 @@ def test_slider_and_picture_are_visible_together(visit):
 
 def test_a_phone_shows_picture_above_controls(visit):
     page = visit(rendered=False, **WINDOWS["phone"])
+    with_sliders(page)
     slider = page.locator("#units input[data-key='26']")
     slider.evaluate("e => e.scrollIntoView({ block: 'center' })")
     picture, box = page.locator("#after img").bounding_box(), slider.bounding_box()
