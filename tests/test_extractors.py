@@ -14,7 +14,7 @@ from ganmut import extractors, files, images, weights
 from ganmut.datasets import BadData, FaceSet
 from ganmut.emotions import UNITS
 from ganmut.extractors.augment import augment
-from ganmut.extractors.base import vgg
+from ganmut.extractors.base import resnet, vgg
 from ganmut.extractors.identity import verification
 from ganmut.extractors.loading import verify
 from ganmut.extractors.train import train_extractor
@@ -78,12 +78,26 @@ def test_the_registry_knows_the_three_networks():
     assert {"emotion", "identity", "units"} <= set(extractors.EXTRACTORS.names())
 
 
-@pytest.mark.parametrize("name", ["emotion", "identity", "units"])
+@pytest.mark.parametrize("name", extractors.EXTRACTORS.names())
 def test_networks_are_small_and_have_128_features(name):
     network = extractors.EXTRACTORS[name]()
     assert sum(p.numel() for p in network.parameters()) <= 1_500_000
     extraction = network(torch.randint(0, 256, (2, 3, 70, 70)).to(torch.uint8))
     assert extraction.features.shape == (2, 128) and extraction.features.dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", ["emotion", "identity"])
+def test_second_networks_share_no_layer_sizes(name):
+    shapes = [
+        {tuple(p.shape) for p in extractors.EXTRACTORS[kind]().trunk.parameters() if p.dim() > 1}
+        for kind in (name, f"{name}_resnet")
+    ]
+    assert not shapes[0] & shapes[1]
+
+
+@pytest.mark.parametrize("side", [1, 7, 64])
+def test_residual_networks_take_any_side(side):
+    assert resnet((4, 4, 8, 8), 16).eval()(torch.zeros(2, 3, side, side)).shape == (2, 16)
 
 
 def test_the_emotion_classifier_learns(trained):

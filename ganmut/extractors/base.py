@@ -6,12 +6,14 @@ on the test split. The scores are in their config.json and their card.
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganmut import images as pictures
@@ -136,3 +138,35 @@ def vgg(widths: tuple[int, ...], size: int, features: int) -> nn.Sequential:
         nn.BatchNorm1d(features),
     ]
     return nn.Sequential(*layers, *flat)
+
+
+class ResidualBlock(nn.Module):
+    """Pre-activation residual block (He et al. 2016, arXiv 1603.05027) that halves the side."""
+
+    def __init__(self, inputs: int, width: int):
+        super().__init__()
+        self.norm1, self.norm2 = nn.BatchNorm2d(inputs), nn.BatchNorm2d(width)
+        self.conv1 = nn.Conv2d(inputs, width, 3, stride=2, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.shortcut = nn.Conv2d(inputs, width, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv1(F.silu(self.norm1(x)))
+        return self.shortcut(F.avg_pool2d(x, 2, ceil_mode=True)) + self.conv2(F.silu(self.norm2(y)))
+
+
+def resnet(widths: tuple[int, ...], features: int) -> nn.Sequential:
+    """Residual network: N x 3 x S x S -> N x features, built unlike `vgg`: strided
+    convolutions with shortcuts, SiLU, and global average pooling, which takes any side."""
+    first, *others = widths
+    blocks = [ResidualBlock(a, b) for a, b in itertools.pairwise((first, *others))]
+    return nn.Sequential(
+        nn.Conv2d(3, first, 5, stride=2, padding=2, bias=False),
+        *blocks,
+        nn.BatchNorm2d(others[-1]),
+        nn.SiLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(others[-1], features, bias=False),
+        nn.BatchNorm1d(features),
+    )

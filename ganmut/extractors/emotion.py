@@ -24,9 +24,14 @@ class Emotion(Extractor):
 
     def __init__(self, emotions: tuple[str, ...] = EMOTIONS, size: int = 64):
         super().__init__(emotions, size)
-        self.trunk = vgg((16, 32, 64, 128, 256), size, 128)
+        self.trunk = self.build_trunk(size)
         self.dropout = nn.Dropout(0.3)
         self.head = nn.Linear(128, len(self.emotions))
+
+    @staticmethod
+    def build_trunk(size: int) -> nn.Module:
+        """The network from N x 3 x size x size to N x 128."""
+        return vgg((16, 32, 64, 128, 256), size, 128)
 
     def embed(self, x: Tensor) -> Tensor:
         return self.trunk(x).relu()

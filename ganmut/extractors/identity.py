@@ -26,7 +26,12 @@ class Identity(Extractor):
 
     def __init__(self, emotions: tuple[str, ...] = EMOTIONS, size: int = 64):
         super().__init__(emotions, size)
-        self.trunk = vgg((16, 32, 64, 128, 256), size, 128)
+        self.trunk = self.build_trunk(size)
+
+    @staticmethod
+    def build_trunk(size: int) -> nn.Module:
+        """The network from N x 3 x size x size to N x 128."""
+        return vgg((16, 32, 64, 128, 256), size, 128)
 
     def embed(self, x: Tensor) -> Tensor:
         return F.normalize(self.trunk(x), dim=1)
