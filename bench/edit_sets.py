@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bench.protocol import Protocol
 from bench.systems import System
+from ganmut.datasets import FaceSet
 from ganmut.device import generator
 
 
@@ -44,75 +45,80 @@ def _product(faces: Tensor, codes: Tensor, shape: tuple[int, ...] = ()) -> EditS
     return EditSet(faces.repeat_interleave(m), codes.repeat(n, 1), targets, (n, *(shape or (m,))))
 
 
-def source(system: System, n: int, protocol: Protocol) -> EditSet:
+def source(system: System, faces: FaceSet, protocol: Protocol) -> EditSet:
     """(faces): the unedited test faces."""
-    codes = torch.zeros(n, system.space.dim)
+    n, codes = len(faces), torch.zeros(len(faces), system.space.dim)
     return EditSet(torch.arange(n), codes, torch.full((n,), -1), (n,))
 
 
-def prior(system: System, n: int, protocol: Protocol) -> EditSet:
-    """(faces): one edit a face, under codes of the method's evaluation prior. For FED and FID."""
-    codes = system.space.sample(n, generator(protocol.seed))
+def prior(system: System, faces: FaceSet, protocol: Protocol) -> EditSet:
+    """(faces): one edit a face, under codes of the method's evaluation prior, whose emotions are
+    distributed as the test labels. For FED and FID."""
+    n, histogram = len(faces), torch.bincount(faces.emotion, minlength=len(faces.emotions))
+    codes = system.space.sample(n, generator(protocol.seed), histogram)
     return EditSet(torch.arange(n), codes, torch.full((n,), -1), (n,))
 
 
-def source_fid(system: System, n: int, protocol: Protocol) -> EditSet:
+def source_fid(system: System, faces: FaceSet, protocol: Protocol) -> EditSet:
     """(faces): the first n_fid unedited test faces."""
-    return _first(source(system, n, protocol), protocol.n_fid)
+    return _first(source(system, faces, protocol), protocol.n_fid)
 
 
-def prior_fid(system: System, n: int, protocol: Protocol) -> EditSet:
+def prior_fid(system: System, faces: FaceSet, protocol: Protocol) -> EditSet:
     """(faces): the first n_fid edits of `prior`."""
-    return _first(prior(system, n, protocol), protocol.n_fid)
+    return _first(prior(system, faces, protocol), protocol.n_fid)
 
 
-def labels(system: System, n: int, protocol: Protocol) -> EditSet:
+def labels(system: System, faces: FaceSet, protocol: Protocol) -> EditSet:
     """(faces, emotions): every face under every emotion at full intensity, with new styles for each
     face."""
-    n, kinds, rng = min(n, protocol.n_accuracy), len(system.emotions), generator(protocol.seed)
+    n, kinds = min(len(faces), protocol.n_accuracy), len(system.emotions)
+    rng = generator(protocol.seed)
     codes = torch.stack([system.space.sample_emotion(e, n, rng) for e in system.emotions], 1)
-    faces = torch.arange(n).repeat_interleave(kinds)
-    return EditSet(faces, codes.flatten(0, 1), torch.arange(kinds).repeat(n), (n, kinds))
+    rows = torch.arange(n).repeat_interleave(kinds)
+    return EditSet(rows, codes.flatten(0, 1), torch.arange(kinds).repeat(n), (n, kinds))
 
 
-def paths(system: System, n: int, protocol: Protocol) -> EditSet:
+def paths(system: System, faces: FaceSet, protocol: Protocol) -> EditSet:
     """(faces, emotions without neutral, steps): the path from neutral to each emotion."""
     space, others = system.space, system.emotions[1:]
     neutral = space.of(system.emotions[0])
     codes = torch.cat(
         [space.path(neutral, space.of(emotion), protocol.steps) for emotion in others]
     )
-    n = min(n, system.max_faces.get("paths", n), protocol.n_smooth)
+    n = min(len(faces), system.max_faces.get("paths", len(faces)), protocol.n_smooth)
     return _product(torch.arange(n), codes, (len(others), protocol.steps))
 
 
-def paper_grid(system: System, n: int, protocol: Protocol) -> EditSet:
+def paper_grid(system: System, faces: FaceSet, protocol: Protocol) -> EditSet:
     """(faces, codes): the codes that the papers search for ERE, limited to the protocol's
     budget."""
     codes = system.space.grid(None)
     if len(codes) > protocol.budget:
         codes = system.space.grid(protocol.budget)
-    return _product(torch.from_numpy(protocol.ere_faces(n)), codes)
+    return _product(torch.from_numpy(protocol.ere_faces(len(faces))), codes)
 
 
-def equal_grid(system: System, n: int, protocol: Protocol) -> EditSet:
+def equal_grid(system: System, faces: FaceSet, protocol: Protocol) -> EditSet:
     """(faces, codes): the same number of codes for every method, as far as its space has them."""
-    return _product(torch.from_numpy(protocol.ere_faces(n)), system.space.grid(protocol.budget))
+    return _product(
+        torch.from_numpy(protocol.ere_faces(len(faces))), system.space.grid(protocol.budget)
+    )
 
 
-def chart(system: System, n: int, protocol: Protocol) -> EditSet:
+def chart(system: System, faces: FaceSet, protocol: Protocol) -> EditSet:
     """(faces, valid codes of the chart): for the gamut map; only for two-dimensional spaces."""
     grid = system.space.chart(protocol.chart_side)
     if grid is None:
         raise ValueError(f"{system.name} has no two-dimensional code space")
-    return _product(torch.arange(min(n, protocol.chart_faces)), grid.codes[grid.valid])
+    return _product(torch.arange(min(len(faces), protocol.chart_faces)), grid.codes[grid.valid])
 
 
 def _first(edits: EditSet, n: int) -> EditSet:
     return edits.select(torch.arange(min(n, len(edits))))
 
 
-EDIT_SETS: dict[str, Callable[[System, int, Protocol], EditSet]] = {
+EDIT_SETS: dict[str, Callable[[System, FaceSet, Protocol], EditSet]] = {
     edit_set.__name__: edit_set
     for edit_set in (
         source,
@@ -128,6 +134,6 @@ EDIT_SETS: dict[str, Callable[[System, int, Protocol], EditSet]] = {
 }
 
 
-def build(name: str, system: System, n: int, protocol: Protocol) -> EditSet:
-    """The edit set of this name, for a system and n test faces."""
-    return EDIT_SETS[name](system, n, protocol)
+def build(name: str, system: System, faces: FaceSet, protocol: Protocol) -> EditSet:
+    """The edit set of this name, for a system and the test faces."""
+    return EDIT_SETS[name](system, faces, protocol)

@@ -93,7 +93,7 @@ class Features:
     def edit_set(self, name: str) -> EditSet:
         """The edit set of this name for this system."""
         if name not in self._edit_sets:
-            edits = edit_sets.build(name, self.system, len(self.faces), self.protocol)
+            edits = edit_sets.build(name, self.system, self.faces, self.protocol)
             self._edit_sets[name] = edits
         return self._edit_sets[name]
 

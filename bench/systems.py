@@ -74,7 +74,7 @@ class NullSpace(LabelSpace):
         self._intensity(emotion, intensity)
         return torch.zeros(self.dim)
 
-    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+    def sample(self, n: int, generator: torch.Generator, histogram: Tensor | None = None) -> Tensor:
         return torch.zeros(n, self.dim)
 
     def grid(self, budget: int | None = None) -> Tensor:

@@ -49,8 +49,13 @@ class CodeSpace(ABC):
         ValueError for an unknown emotion and an intensity outside 0..1."""
 
     @abstractmethod
-    def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        """`[n, dim]` codes from the evaluation prior of the method, under which FED is measured."""
+    def sample(self, n: int, generator: torch.Generator, histogram: Tensor | None = None) -> Tensor:
+        """`[n, dim]` codes from the evaluation prior of the method, under which FED is measured.
+
+        histogram: `[emotions]` counts or shares of the test labels, which the emotions of labels,
+        styles and modes follow as in the papers; without it all emotions are equally frequent.
+        Spaces whose prior names no emotion ignore it.
+        """
 
     @abstractmethod
     def grid(self, budget: int | None = None) -> Tensor:
@@ -101,6 +106,16 @@ class CodeSpace(ABC):
         where the space has none."""
         raise ValueError(f"codes of {self.kind} are not controlled by action units")
 
+    def _draw_emotions(
+        self, n: int, generator: torch.Generator, histogram: Tensor | None
+    ) -> Tensor:
+        """`[n]` indices of emotions, distributed as the histogram, or evenly without one."""
+        kinds = len(self.emotions)
+        shares = torch.ones(kinds) if histogram is None else histogram.double()
+        if shares.shape != (kinds,):
+            raise ValueError(f"{kinds} emotions need {kinds} shares, got {tuple(shares.shape)}")
+        return torch.multinomial(shares, n, replacement=True, generator=generator)
+
     def _intensity(self, emotion: str, intensity: float) -> tuple[int, float]:
         value = float(intensity)
         if not math.isfinite(value) or not 0 <= value <= 1:
@@ -120,7 +135,7 @@ class LabelSpace(CodeSpace):
     over the emotions.
 
     Intensity mixes with neutral, (1-t) e_0 + t e_c, which is the path the GANmut paper measures
-    StarGAN on (section 5.3).
+    StarGAN on (section 5.2).
     """
 
     kind = "labels"
@@ -137,9 +152,8 @@ class LabelSpace(CodeSpace):
         code[which] += value
         return code
 
-    def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        # The prior is the label distribution of the test set, which is balanced.
-        return torch.eye(self.dim)[torch.randint(self.dim, (n,), generator=generator)]
+    def sample(self, n: int, generator: torch.Generator, histogram: Tensor | None = None) -> Tensor:
+        return torch.eye(self.dim)[self._draw_emotions(n, generator, histogram)]
 
     def grid(self, budget: int | None = None) -> Tensor:
         """The one-hot labels (7 in the paper); with a budget also soft labels, all pairs of labels
@@ -191,14 +205,14 @@ class DiscSpace(CodeSpace):
         which, value = self._intensity(emotion, intensity)
         return torch.zeros(2) if which == 0 else value * self.directions[which - 1]
 
-    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+    def sample(self, n: int, generator: torch.Generator, histogram: Tensor | None = None) -> Tensor:
         # Uniform in angle and in radius, not in area: the authors' evaluation mode "random".
         angle = torch.rand(n, generator=generator) * 2 * math.pi
         radius = torch.rand(n, generator=generator)
         return radius[:, None] * torch.stack([angle.cos(), angle.sin()], 1)
 
     def grid(self, budget: int | None = None) -> Tensor:
-        """Radii 0..1 times angles, equally many of each: 21 x 21 in the paper (section 5.2)."""
+        """Radii 0..1 times angles, equally many of each: 21 x 21 in the paper (section 5.3)."""
         side = 21 if budget is None else max(math.isqrt(budget), 1)
         radius = torch.linspace(0, 1, side)[:, None]
         angle = torch.arange(side)[None] * (2 * math.pi / side)
@@ -252,8 +266,8 @@ class PlaneSpace(CodeSpace):
         precision = torch.linalg.inv(self.covariances)
         return torch.softmax(-torch.einsum("...ci,cij,...cj->...c", offset, precision, offset), -1)
 
-    def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        which = torch.randint(len(self.emotions), (n,), generator=generator)
+    def sample(self, n: int, generator: torch.Generator, histogram: Tensor | None = None) -> Tensor:
+        which = self._draw_emotions(n, generator, histogram)
         noise = self.noise * torch.randn(n, 2, generator=generator)
         return (self.modes[which] + noise).clamp(-1, 1)
 
@@ -296,7 +310,7 @@ class ActionUnitSpace(CodeSpace):
         which, value = self._intensity(emotion, intensity)
         return (1 - value) * self.prototypes[0] + value * self.prototypes[which]
 
-    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+    def sample(self, n: int, generator: torch.Generator, histogram: Tensor | None = None) -> Tensor:
         return self.bank[torch.randint(len(self.bank), (n,), generator=generator)]
 
     def grid(self, budget: int | None = None) -> Tensor:
@@ -351,8 +365,8 @@ class StyleSpace(CodeSpace):
         which = torch.full((n,), emotion_index(emotion, self.emotions))
         return self._styles(which, torch.randn(n, self.latent, generator=generator))
 
-    def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        which = torch.randint(len(self.emotions), (n,), generator=generator)
+    def sample(self, n: int, generator: torch.Generator, histogram: Tensor | None = None) -> Tensor:
+        which = self._draw_emotions(n, generator, histogram)
         return self._styles(which, torch.randn(n, self.latent, generator=generator))
 
     def grid(self, budget: int | None = None) -> Tensor:

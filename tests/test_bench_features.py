@@ -167,9 +167,15 @@ def test_broken_extractor_fails_only_its_features(faces, tmp_path):
         features["labels:embedding"]
 
 
+def test_prior_follows_the_test_labels(faces):
+    happy = faces.select((faces.emotion == 1).nonzero()[:, 0])
+    codes = edit_sets.build("prior", ToySystem(happy), happy, PROTOCOL).codes
+    assert codes.argmax(1).tolist() == [1] * len(happy)
+
+
 def test_edit_sets_repeat_with_the_seed(faces):
     row = ToySystem(faces)
-    one, two = (edit_sets.build("prior", row, 64, PROTOCOL) for _ in range(2))
+    one, two = (edit_sets.build("prior", row, faces, PROTOCOL) for _ in range(2))
     assert torch.equal(one.codes, two.codes)
 
 
@@ -179,14 +185,14 @@ def test_edit_sets_repeat_with_the_seed(faces):
 def test_ere_grids_respect_the_budget(faces, budget, published, equal):
     row, toy = ToySystem(faces), replace(PROTOCOL, budget=budget)
     row.space = DiscSpace(EMOTIONS, torch.randn(6, 2))
-    assert edit_sets.build("paper_grid", row, 64, toy).shape == (32, published)
-    assert edit_sets.build("equal_grid", row, 64, toy).shape == (32, equal)
+    assert edit_sets.build("paper_grid", row, faces, toy).shape == (32, published)
+    assert edit_sets.build("equal_grid", row, faces, toy).shape == (32, equal)
 
 
 def test_label_grid_has_seven_codes(faces):
     row = ToySystem(faces)
     row.space = LabelSpace(EMOTIONS)
-    assert edit_sets.build("paper_grid", row, 64, PROTOCOL).shape == (32, 7)
+    assert edit_sets.build("paper_grid", row, faces, PROTOCOL).shape == (32, 7)
 
 
 def test_progress_counts_edits(faces, tmp_path):

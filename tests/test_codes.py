@@ -176,6 +176,28 @@ def test_disc_samples_are_uniform_in_radius():
     assert abs(float((radius < 0.5).float().mean()) - 0.5) < 0.02
 
 
+APART = torch.tensor([[x, y] for x in (-0.9, 0.0, 0.9) for y in (-0.9, 0.0, 0.9)][:7])
+DECODABLE = (
+    LabelSpace(EMOTIONS),
+    PlaneSpace(EMOTIONS, APART, torch.eye(2).repeat(7, 1, 1)),
+    StyleSpace(EMOTIONS, 5, lambda which, latent: torch.eye(7)[which]),
+)
+
+
+@pytest.mark.parametrize("space", DECODABLE, ids=lambda space: type(space).__name__)
+def test_samples_follow_the_histogram(space):
+    drawn = space.sample(4000, seeded(0), torch.tensor([0, 300, 0, 0, 0, 0, 100]))
+    centres = torch.stack([space.of(emotion) for emotion in EMOTIONS])
+    shares = torch.bincount(torch.cdist(drawn, centres).argmin(1), minlength=7) / 4000
+    assert shares[[0, 2, 3, 4, 5]].sum() == 0
+    assert float(shares[1]) == pytest.approx(0.75, abs=0.03)
+
+
+def test_histogram_of_other_emotions_is_refused():
+    with pytest.raises(ValueError, match=r"7.*3"):
+        SPACES["labels"].sample(5, seeded(0), torch.ones(3))
+
+
 def test_chart_covers_the_space():
     disc = SPACES["disc"].chart(41)
     assert abs(float(disc.valid.float().mean()) - math.pi / 4) < 0.05

@@ -1,5 +1,5 @@
 """ERE: how closely a method can reach any emotion distribution that a real face shows (GANmut,
-section 5.2).
+section 5.3).
 
 In batches of 16 test faces, the target is the classifier's softmax of one face: the one whose k-th
 largest probability is the highest (setting 1: k = 3, setting 2: k = 2), which is the most ambiguous

@@ -1,7 +1,9 @@
 """FED: Fréchet distance between the emotion classifier's features of real and of edited faces
-(GANmut, section 5.1).
+(GANmut, section 5).
 
-Codes come from the method's evaluation prior. The row real_split uses as many other real faces in
+Codes come from the method's evaluation prior, and the emotions of labels, styles and modes follow
+the histogram of the test labels: an editor asked for other emotions than the real faces show would
+be far from them however good it is. The row real_split uses as many other real faces in
 place of the edited ones. Returning the input scores 0 by construction, so FED must be read together
 with accuracy. A covariance of d features needs more than d faces; fewer raise TooFew, because a
 shrunk covariance would be another metric.
@@ -23,6 +25,7 @@ REPLICATES = 200  # one replicate costs two eigenvalue decompositions
 @METRICS.register("fed")
 class FED(Metric):
     title = "FED"
+    version = 2  # codes follow the histogram of the test labels
     group = "expression"
     needs = ("source:emotion_features", "prior:emotion_features")
     higher_is_better = False

@@ -1,5 +1,5 @@
 """Identity distance: 1 - cosine between the identity embeddings of a face and of its edit, per
-emotion (DefGAN, table 2).
+emotion (DefGAN, figures 3 and 8).
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """Smoothness: the largest one-step increase on the path from neutral to an emotion (GANmut, section
-5.3).
+5.2).
 
 Eleven pictures in steps of .1; s_j is the classifier's probability of the emotion. The score of a
 face is max_j (s_{j+1} - s_j) / (max s - min s). An even ramp scores .1, the best possible; a step

@@ -56,7 +56,7 @@ class ExpressionSpace(CodeSpace):
             code = code + share * self.recipes[which - 1] if which else code
         return self._held(code)
 
-    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+    def sample(self, n: int, generator: torch.Generator, histogram: Tensor | None = None) -> Tensor:
         # The expressions of real photographs, as a Gaussian.
         drawn = torch.randn(n, self.dim, generator=generator)
         return self._held(self.centre + drawn @ self.spread.T)

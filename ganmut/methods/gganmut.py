@@ -37,7 +37,7 @@ class Config(base.Config, base.ClassifierConfig):
     """Weights of the paper."""
 
     lambda_div: float = setting(
-        2.0, "weight of the divergence between p_z and the predicted labels (eq. 15)"
+        2.0, "weight of the divergence between p_z and the predicted labels (eq. 9)"
     )
     lambda_cls: float = setting(0.5, "weight of the cross-entropy at the modes, in the generator")
     lambda_coor: float = setting(1.0, "weight of the coordinate regression, in the discriminator")
@@ -183,5 +183,5 @@ class GGANmut(GamutMethod):
 
 def symmetric_kl(log_p: Tensor, log_q: Tensor) -> Tensor:
     """KL(p|q) + KL(q|p), mean over the batch; neither side is detached, so it also moves the
-    Gaussians (eq. 15)."""
+    Gaussians (eq. 9)."""
     return ((log_p.exp() - log_q.exp()) * (log_p - log_q)).sum(1).mean()
