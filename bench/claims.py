@@ -1,21 +1,9 @@
-"""Claims: what the papers say about each other, as inequalities, and their verdicts.
-
-A claim is tested by the paired bootstrap over source faces: an inequality holds or fails where the
-95 % interval of the difference lies on one side of zero.
-"""
+"""Claims: what the papers say about each other, as inequalities. bench/verdicts.py tests them."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-
-import numpy as np
-
-from bench.stats import Score, percentile_interval
-
-HOLDS, FAILS, OPEN, ABSENT = "holds", "does not hold", "undecided", "not measured"
-Scores = Mapping[tuple[str, str], Score]  # by system and metric
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -37,10 +25,15 @@ class Term:
 
 @dataclass(frozen=True)
 class Less:
-    """The inequality small < large."""
+    """The inequality small < large; one of them may be a number."""
 
-    small: Term
-    large: Term
+    small: Term | float
+    large: Term | float
+
+    @property
+    def terms(self) -> list[Term]:
+        """Those that are measured."""
+        return [term for term in (self.small, self.large) if isinstance(term, Term)]
 
 
 @dataclass(frozen=True)
@@ -62,20 +55,9 @@ class Claim:
         """System -> metrics that the claim needs."""
         needed: dict[str, set[str]] = {}
         for less in self.inequalities:
-            for term in (less.small, less.large):
+            for term in less.terms:
                 needed.setdefault(term.row, set()).add(term.metric)
         return needed
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The outcome of a claim: HOLDS, FAILS, OPEN or ABSENT, and the numbers behind it."""
-
-    number: str
-    sentence: str
-    source: str
-    verdict: str
-    why: str
 
 
 # The claims ---------------------------------------------------------------------------------------
@@ -232,107 +214,3 @@ def _less(
 
 def _context(metric: str, *rows: str) -> tuple[Term, ...]:
     return tuple(Term(row, metric) for row in rows)
-
-
-# Verdicts -----------------------------------------------------------------------------------------
-
-
-def evaluate(claim: Claim, scores: Scores) -> Verdict:
-    """The verdict on one set of scores.
-
-    ABSENT where a number is missing, else FAILS where one inequality fails, HOLDS where all hold,
-    OPEN otherwise.
-    """
-    outcomes = [_compare(less, scores) for less in claim.inequalities]
-    verdicts = [verdict for verdict, _ in outcomes]
-    if ABSENT in verdicts:
-        missing = dict.fromkeys(why for verdict, why in outcomes if verdict == ABSENT)
-        return Verdict(claim.number, claim.sentence, claim.source, ABSENT, "; ".join(missing))
-    if FAILS in verdicts:
-        verdict = FAILS
-    else:
-        verdict = HOLDS if verdicts and all(one == HOLDS for one in verdicts) else OPEN
-    reasons = [why for _, why in outcomes]
-    known = [(term, _value(term, scores)) for term in claim.context]
-    context = [f"{term.row} {_number(value)}" for term, value in known if value is not None]
-    if context:
-        reasons.append(f"for context, {claim.context[0].metric}: {', '.join(context)}")
-    return Verdict(claim.number, claim.sentence, claim.source, verdict, "; ".join(reasons))
-
-
-def evaluate_seeds(claim: Claim, scores: Scores) -> Verdict:
-    """The verdict over all training seeds.
-
-    Systems such as "ganmut@1" replace "ganmut", seed by seed. Where the seeds disagree the verdict
-    is OPEN; the reasons are those of the first training.
-    """
-    first = evaluate(claim, scores)
-    names = {row for row, _ in scores}
-    variants = [name.split("@") for name in names if "@" in name]
-    seeds = sorted({seed for row, seed in variants if row in claim.metrics})
-    if not seeds or first.verdict == ABSENT:
-        return first
-    verdicts = [first.verdict]
-    for seed in seeds:
-        swap = {row: f"{row}@{seed}" for row in claim.metrics if f"{row}@{seed}" in names}
-        verdicts.append(evaluate(_with_rows(claim, swap), scores).verdict)
-    verdict = verdicts[0] if len(set(verdicts)) == 1 else OPEN
-    labels = ["first", *(f"@{seed}" for seed in seeds)]
-    each = ", ".join(f"{name} {v}" for name, v in zip(labels, verdicts, strict=True))
-    return replace(first, verdict=verdict, why=f"by training: {each}; first: {first.why}")
-
-
-def _with_rows(claim: Claim, rows: dict[str, str]) -> Claim:
-    def renamed(term: Term) -> Term:
-        return replace(term, row=rows.get(term.row, term.row))
-
-    pairs = [Less(renamed(less.small), renamed(less.large)) for less in claim.inequalities]
-    return replace(claim, inequalities=tuple(pairs))
-
-
-def _compare(less: Less, scores: Scores) -> tuple[str, str]:
-    """The verdict on one inequality and the numbers behind it."""
-    a, b = _value(less.small, scores), _value(less.large, scores)
-    if a is None or b is None:
-        term = less.small if a is None else less.large
-        measured = (term.row, term.metric) in scores
-        return ABSENT, f"{term if measured else term.row} has no {term.metric}"
-    draws = _draws(less.small, scores) - _draws(less.large, scores)
-    interval = percentile_interval(draws)
-    if interval is None:
-        return OPEN, f"{_pair(less, a, b)}, too few draws"
-    verdict = HOLDS if interval[1] < 0 else FAILS if interval[0] > 0 else OPEN
-    word = {HOLDS: "yes", FAILS: "no", OPEN: "open"}[verdict]
-    low, high = map(_number, interval)
-    return verdict, f"{_pair(less, a, b)} ({word}: difference {low} to {high})"
-
-
-def _pair(less: Less, a: float, b: float) -> str:
-    if less.small.row == less.large.row or less.small.part != less.large.part:
-        return f"{less.small} {_number(a)}, {less.large.label} {_number(b)}"
-    head = f"{less.small.label}: " if less.small.part else ""
-    return f"{head}{less.small.row} {_number(a)}, {less.large.row} {_number(b)}"
-
-
-def _number(value: float) -> str:
-    digits = 1 if abs(value) >= 10 else 2 if abs(value) >= 0.1 else 4
-    return f"{value:.{digits}f}" if abs(value) >= 5e-5 else "0"
-
-
-def _value(term: Term, scores: Scores) -> float | None:
-    score = scores.get((term.row, term.metric))
-    if score is None:
-        return None
-    if isinstance(term.part, tuple):
-        values = [score.parts.get(part, np.nan) for part in term.part]
-        value = float(np.mean(values)) if values else None
-    else:
-        value = score.parts.get(term.part) if term.part else score.value
-    return value if value is not None and np.isfinite(value) else None
-
-
-def _draws(term: Term, scores: Scores) -> np.ndarray:
-    draws, none = scores[term.row, term.metric].draws, np.array([])
-    if isinstance(term.part, tuple):
-        return np.mean([draws.get(part, none) for part in term.part], axis=0)
-    return draws.get(term.part, none)

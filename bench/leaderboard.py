@@ -60,20 +60,23 @@ NOTES = (
     "The emotion classifier was trained on people whom no editor was trained on.",
 )
 ONE_SEED = (
-    "Intervals are 95 % bootstrap intervals over the source faces. Every method was trained once, "
-    "from one seed; they do not include the variation between trainings."
+    "Intervals are 95 % bootstrap intervals over the source faces (ERE: its batches). Every method "
+    "was trained once, from one seed; they do not include the variation between trainings."
 )
 MORE_SEEDS = (
-    "Intervals are 95 % bootstrap intervals over the source faces, of one training each. Claims "
-    "were evaluated again on trainings from other seeds ({}) and hold only where all agree."
+    "Intervals are 95 % bootstrap intervals over the source faces (ERE: its batches), of one "
+    "training each. Claims were evaluated again on trainings from other seeds ({}) and hold only where all agree."
 )
 RENDERED = (
     "These faces are rendered, not photographed. The results are statements about these methods on "
     "these faces."
 )
 CLAIMS = (
-    "Tested by the paired bootstrap over source faces: the 95 % interval of the difference is on "
-    "one side of zero (holds), on the other (does not hold), or on both (undecided)."
+    "Tested by the paired bootstrap over source faces (ERE: over batches with their targets), on "
+    "the faces that both sides have. An inequality is met where the 95 % interval of the "
+    "difference is below zero; where it includes zero the two are a tie. A claim holds where all of its "
+    "inequalities are met. It does not hold where one is reversed at a level of 5 % divided by "
+    "their number (Bonferroni). Else it is undecided."
 )
 PAPERS = (
     "The papers measured on AffectNet with a classifier that was never released. Levels therefore "

@@ -12,7 +12,7 @@ import numpy as np
 
 from ganmut.registry import UnknownNameError, did_you_mean
 
-VERSION = 3  # raised whenever the meaning of a field, or how faces and codes are drawn, changes
+VERSION = 4  # raised whenever the meaning of a field, or how faces and codes are drawn, changes
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Protocol:
     n_accuracy: int
     n_smooth: int
     n_ere: int
-    replicates: int = 500
+    replicates: int = 2000
     steps: int = 11
     ere_batch: int = 16
     ere_edited: int = 16
@@ -104,7 +104,7 @@ PROTOCOLS = {
             n_smooth=3,
             n_ere=48,
             ere_edited=1,
-            replicates=200,
+            replicates=400,
             budget=49,
             chart_faces=2,
             chart_side=11,
@@ -116,7 +116,6 @@ PROTOCOLS = {
             n_accuracy=3500,
             n_smooth=3500,
             n_ere=3488,
-            replicates=1000,
             chart_faces=64,
             chart_side=41,
         ),

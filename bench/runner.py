@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import ganmut
 from bench import figures, leaderboard, results, tables
-from bench.claims import Claim, Scores, Verdict, claims, evaluate_seeds
+from bench.claims import Claim, claims
 from bench.feature_cache import Features, source_features
 from bench.features import FEATURES, NON_NETWORK_ROLES, Extractors
 from bench.ground_truth import GroundTruth
@@ -44,6 +44,7 @@ from bench.systems import (
     RealSplitSystem,
     System,
 )
+from bench.verdicts import Scores, Verdict, evaluate_seeds
 from ganmut import device as hardware
 from ganmut.datasets import FaceSet
 from ganmut.files import remove_temporaries

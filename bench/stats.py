@@ -4,7 +4,7 @@ returns."""
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -28,8 +28,11 @@ class Score:
     """A metric's value over n faces, with a 95 % interval.
 
     parts, intervals: values and intervals by name (emotions, budgets). draws: bootstrap draws
-    `[replicates]` of the value (key "") and of the parts, paired over systems; claims are tested on
-    them. note: a remark that is printed with the number.
+    `[replicates]` of the value (key "") and of the parts, paired over systems. samples: what the
+    draws resample, where they are means: for the value (key "") and each part the values of k
+    components x n faces (or batches), NaN where one is left out; the value is the mean of the
+    components' means. Claims are tested on samples, else on draws. seed: of the draws. note: a
+    remark that is printed with the number.
     """
 
     value: float
@@ -39,18 +42,17 @@ class Score:
     intervals: dict[str, tuple[float, float] | None] = field(default_factory=dict)
     draws: dict[str, np.ndarray] = field(default_factory=dict)
     note: str = ""
+    samples: dict[str, np.ndarray] = field(default_factory=dict)
+    seed: int = 0
 
     def join(self, other: Score) -> Score:
         """This score with the parts of `other` added."""
-        part_draws = {name: draws for name, draws in other.draws.items() if name}
-        return Score(
-            self.value,
-            self.n,
-            {**self.parts, **other.parts},
-            self.interval,
-            {**self.intervals, **other.intervals},
-            {**self.draws, **part_draws},
-            self.note,
+        return replace(
+            self,
+            parts={**self.parts, **other.parts},
+            intervals={**self.intervals, **other.intervals},
+            draws={**other.draws, **self.draws},
+            samples={**other.samples, **self.samples},
         )
 
 
@@ -77,12 +79,26 @@ def resample_means(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return np.divide(total, weight, out=np.full(len(counts), np.nan), where=weight > 0)
 
 
-def percentile_interval(draws: np.ndarray) -> tuple[float, float] | None:
-    """The central 95 % of the draws, or None for fewer than MIN_DRAWS finite ones."""
+def mean_of_means(samples: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
+    """`[replicates]`: mean over k components of their means over n faces, of k x n samples; NaN
+    leaves a face out of a component, and a component without faces out of the mean. counts:
+    replicates x n; by default every face once, one replicate."""
+    counts = np.ones((1, samples.shape[1])) if counts is None else counts
+    means = np.stack([resample_means(component, counts) for component in samples])
+    finite = np.isfinite(means)
+    total, known = np.where(finite, means, 0).sum(0), finite.sum(0)
+    return np.divide(total, known, out=np.full(len(counts), np.nan), where=known > 0)
+
+
+def percentile_interval(
+    draws: np.ndarray, confidence: float = CONFIDENCE
+) -> tuple[float, float] | None:
+    """The central share `confidence` of the draws, or None for fewer than MIN_DRAWS finite
+    ones."""
     finite = draws[np.isfinite(draws)]
     if len(finite) < MIN_DRAWS:
         return None
-    tail = (1 - CONFIDENCE) / 2
+    tail = (1 - confidence) / 2
     low, high = np.quantile(finite, [tail, 1 - tail])
     return float(low), float(high)
 

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from bench.claims import ABSENT, claims
+from bench.claims import claims
 from bench.metrics.base import METRICS
+from bench.verdicts import ABSENT
 from ganmut.emotions import EMOTIONS
 
 REFERENCE_ROWS = ("real_split", "no_edit", "ground_truth")  # rows that are no methods

@@ -173,6 +173,16 @@ def test_ere_is_the_smallest_mean_square():
     assert smallest_error(reached, np.array([[0.9, 0.1]])) == pytest.approx([0.01])
 
 
+def test_ere_resamples_batches_not_faces(faces, tmp_path):
+    # With one error per batch, sixteen faces of a batch add nothing to the interval.
+    protocol = replace(PROTOCOL, ere_batch=16, ere_edited=16)
+    found = score("ere@1", ToySystem(faces), tmp_path, faces, protocol)
+    batches = protocol.n_ere // 16
+    assert found.samples[""].shape == (1, batches) and found.n == protocol.n_ere
+    assert found.value == pytest.approx(float(found.samples[""].mean()))
+    assert f"{batches} targets" in found.note
+
+
 def test_ere_has_two_budgets(faces, tmp_path):
     found = score("ere@1", ToySystem(faces), tmp_path, faces)
     assert found.parts["equal"] < found.value  # soft labels reach what the seven labels cannot

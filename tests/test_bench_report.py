@@ -8,25 +8,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from rich.console import Console
 
 from bench import leaderboard, results, tables
-from bench.claims import (
-    ABSENT,
-    FAILS,
-    HOLDS,
-    OPEN,
-    Claim,
-    Less,
-    Term,
-    claims,
-    evaluate,
-    evaluate_seeds,
-)
+from bench.claims import Claim, Less, Term, claims
 from bench.metrics import METRICS, Score
 from bench.metrics.base import by_face
 from bench.protocol import PROTOCOLS, Protocol, get_protocol
 from bench.results import ClaimRecord, Result
+from bench.verdicts import ABSENT, FAILS, HOLDS, OPEN, evaluate, evaluate_seeds
 from ganmut.emotions import EMOTIONS
 from ganmut.registry import UnknownNameError
 from ganmut.weights.publish import read_scores
@@ -39,9 +30,11 @@ def score(value: float, spread: float = 0.01, seed: int = 0, parts: dict | None 
     return Score(value, 10, parts or {}, (value - spread, value + spread), {}, draws)
 
 
+LESS = Claim("x", "a < b", "a paper", (Less(Term("a", "fed"), Term("b", "fed")),))
+
+
 def verdict(a: Score, b: Score) -> str:
-    claim = Claim("x", "a < b", "a paper", (Less(Term("a", "fed"), Term("b", "fed")),))
-    return evaluate(claim, {("a", "fed"): a, ("b", "fed"): b}).verdict
+    return evaluate(LESS, {("a", "fed"): a, ("b", "fed"): b}).verdict
 
 
 # Claims -------------------------------------------------------------------------------------------
@@ -64,18 +57,87 @@ def test_draws_are_paired():
     assert verdict(a, b) == HOLDS
 
 
-def test_paired_means_share_their_draws():
-    class Sure:
-        protocol = Protocol("toy", n_test=32, n_fid=8, n_accuracy=8, n_smooth=8, n_ere=16)
+class Faces:
+    """As much of a system's features as `by_face` reads."""
 
+    protocol = Protocol("toy", n_test=32, n_fid=8, n_accuracy=8, n_smooth=8, n_ere=16)
+
+
+def test_paired_means_share_their_draws():
     hard = np.random.default_rng(0).normal(size=32)
-    a, b = (by_face({"all": hard + shift}, Sure) for shift in (0.0, 0.5))
+    a, b = (by_face({"all": hard + shift}, Faces) for shift in (0.0, 0.5))
     assert np.allclose(b.draws[""] - a.draws[""], 0.5)
 
 
+def test_differences_are_of_common_faces_only():
+    # b is .1 above a on every face, but lacks the faces on which both are high.
+    low, high = np.full(16, 0.2), np.full(16, 0.8)
+    a = by_face({"sad": np.concatenate([low, high])}, Faces)
+    b = by_face({"sad": np.concatenate([low + 0.1, np.full(16, np.nan)])}, Faces)
+    assert a.parts["sad"] == pytest.approx(0.5) and b.parts["sad"] == pytest.approx(0.3)
+    claim = Claim(
+        "x", "", "", (Less(Term("a", "smoothness", "sad"), Term("b", "smoothness", "sad")),)
+    )
+    found = evaluate(claim, {("a", "smoothness"): a, ("b", "smoothness"): b})
+    assert found.verdict == HOLDS
+    assert "a 0.20, b 0.30" in found.why and "16 common ones of 32" in found.why
+    assert "difference -0.10 to -0.10" in found.why
+
+
+def test_systems_without_common_faces_are_undecided():
+    half = np.where(np.arange(32) < 16, 1.0, np.nan)
+    a, b = by_face({"": half}, Faces), by_face({"": 9 * half[::-1]}, Faces)
+    assert verdict(a, b) == OPEN
+
+
+def test_equal_systems_are_a_tie():
+    a = by_face({"": np.random.default_rng(0).normal(size=32)}, Faces)
+    found = evaluate(LESS, {("a", "fed"): a, ("b", "fed"): a})
+    assert found.verdict == OPEN and "(tie: difference 0 to 0)" in found.why
+
+
+def gaussian(centre: float) -> Score:
+    """A score whose draws are a standard normal around `centre`, without sampling noise."""
+    grid = torch.linspace(0, 1, 2002, dtype=torch.float64)[1:-1]
+    return Score(centre, 10, draws={"": centre + torch.special.ndtri(grid).numpy()})
+
+
+@pytest.mark.parametrize(
+    "shift, parts, expected",
+    # Two-sided bounds of a standard normal: 1.96 at .05, 2.24 at .05 / 2, 2.64 at .05 / 6.
+    [(2.1, 1, FAILS), (1.9, 1, OPEN), (2.1, 2, OPEN), (2.3, 2, FAILS), (2.8, 6, FAILS)],
+)
+def test_failing_part_must_pass_bonferroni(shift, parts, expected):
+    less = [Less(Term("better", "fed"), Term(f"b{i}", "fed")) for i in range(parts - 1)]
+    claim = Claim("x", "", "", (*less, Less(Term("worse", "fed"), Term("zero", "fed"))))
+    flat = {("zero", "fed"): Score(0.0, 10, draws={"": np.zeros(2000)})}
+    rows = {(f"b{i}", "fed"): Score(9.0, 10, draws={"": np.full(2000, 9.0)}) for i in range(parts)}
+    scores = flat | rows | {("better", "fed"): gaussian(0), ("worse", "fed"): gaussian(shift)}
+    found = evaluate(claim, scores)
+    assert found.verdict == expected
+    assert ("not after correction" in found.why) == (expected == OPEN and shift > 1.96)
+
+
+def test_all_parts_hold_without_correction():
+    # 2.1 standard deviations are enough for each of six parts when all of them must hold.
+    flat = {("zero", "fed"): Score(0.0, 10, draws={"": np.zeros(2000)})}
+    scores = flat | {("a", "fed"): gaussian(-2.1)}
+    claim = Claim("x", "", "", 6 * (Less(Term("a", "fed"), Term("zero", "fed")),))
+    assert evaluate(claim, scores).verdict == HOLDS
+
+
+@pytest.mark.parametrize("bound, expected", [(2.0, HOLDS), (1.0, OPEN), (0.5, FAILS)])
+def test_number_can_bound_a_score(bound, expected):
+    scores = {("a", "fed"): score(1.0, 0.05)}
+    assert (
+        evaluate(Claim("x", "", "", (Less(Term("a", "fed"), bound),)), scores).verdict == expected
+    )
+    turned = evaluate(Claim("x", "", "", (Less(bound, Term("a", "fed")),)), scores)
+    assert turned.verdict == {HOLDS: FAILS, FAILS: HOLDS, OPEN: OPEN}[expected]
+
+
 def test_claim_with_a_missing_row_is_absent():
-    claim = Claim("x", "a < b", "a paper", (Less(Term("a", "fed"), Term("b", "fed")),))
-    found = evaluate(claim, {("a", "fed"): score(1.0)})
+    found = evaluate(LESS, {("a", "fed"): score(1.0)})
     assert found.verdict == ABSENT
     assert found.why == "b has no fed"
 
@@ -209,15 +271,14 @@ def test_context_is_printed_with_the_verdict():
 
 
 def test_other_seeds_must_agree():
-    claim = Claim("x", "a < b", "a paper", (Less(Term("a", "fed"), Term("b", "fed")),))
     scores = {("a", "fed"): score(1.0), ("b", "fed"): score(2.0)}
-    assert evaluate_seeds(claim, scores) == evaluate(claim, scores)
-    agreeing = evaluate_seeds(claim, scores | {("a@1", "fed"): score(1.5)})
+    assert evaluate_seeds(LESS, scores) == evaluate(LESS, scores)
+    agreeing = evaluate_seeds(LESS, scores | {("a@1", "fed"): score(1.5)})
     assert agreeing.verdict == HOLDS
     assert "first holds, @1 holds" in agreeing.why
     both = scores | {("a@1", "fed"): score(1.5), ("b@1", "fed"): score(1.2)}
-    assert evaluate_seeds(claim, both).verdict == OPEN
-    assert "@1 does not hold" in evaluate_seeds(claim, both).why
+    assert evaluate_seeds(LESS, both).verdict == OPEN
+    assert "@1 does not hold" in evaluate_seeds(LESS, both).why
 
 
 # Results and tables -------------------------------------------------------------------------------

@@ -14,10 +14,10 @@ from bench.stats import (
     NotMeasured,
     Score,
     TooFew,
+    mean_of_means,
     percentile_interval,
     recentre,
     resample_counts,
-    resample_means,
 )
 from ganmut.registry import Registry
 
@@ -76,16 +76,16 @@ class Metric(ABC):
 
 def by_face(columns: dict[str, np.ndarray], features: Features, note: str = "") -> Score:
     """The score of per-face values: a column `[n]` per part (NaN leaves that face out). The value
-    is the mean of the parts."""
-    n = len(next(iter(columns.values())))
-    counts = resample_counts(n, features.protocol.replicates, features.protocol.seed)
-    parts = {name: _finite_mean(values) for name, values in columns.items()}
-    draws = {name: resample_means(values, counts) for name, values in columns.items()}
-    value = _finite_mean(np.array(list(parts.values())))
-    draws[""] = _finite_means(np.stack(list(draws.values())))
+    is the mean of the parts. A single column named "" is the value alone."""
+    protocol, n = features.protocol, len(next(iter(columns.values())))
+    counts = resample_counts(n, protocol.replicates, protocol.seed)
+    samples = {name: np.asarray(column, np.float64)[None] for name, column in columns.items()}
+    samples[""] = np.concatenate(list(samples.values()))
+    values = {name: float(mean_of_means(sample)[0]) for name, sample in samples.items()}
+    draws = {name: mean_of_means(sample, counts) for name, sample in samples.items()}
     intervals = {name: percentile_interval(draw) for name, draw in draws.items()}
-    interval = intervals.pop("")
-    return Score(value, n, parts, interval, intervals, draws, note)
+    value, interval = values.pop(""), intervals.pop("")
+    return Score(value, n, values, interval, intervals, draws, note, samples, protocol.seed)
 
 
 def by_set(
@@ -102,16 +102,4 @@ def by_set(
     value = statistic(None)
     draws = recentre(np.array([statistic(c) for c in counts]), value)
     interval = percentile_interval(draws)
-    return Score(value, n, interval=interval, draws={"": draws}, note=note)
-
-
-def _finite_mean(values: np.ndarray) -> float:
-    finite = values[np.isfinite(values)]
-    return float(finite.mean()) if len(finite) else float("nan")
-
-
-def _finite_means(stack: np.ndarray) -> np.ndarray:
-    """Mean over the first axis, NaN left out; NaN where nothing is left."""
-    finite = np.isfinite(stack)
-    total, share = np.where(finite, stack, 0).sum(0), finite.sum(0)
-    return np.divide(total, share, out=np.full(stack.shape[1], np.nan), where=share > 0)
+    return Score(value, n, interval=interval, draws={"": draws}, note=note, seed=protocol.seed)

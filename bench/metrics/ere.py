@@ -6,12 +6,15 @@ largest probability is the highest (setting 1: k = 3, setting 2: k = 2), which i
 one. The faces of the batch (where the protocol says so, the first few) are edited under all codes
 of a grid. The error of a face is the smallest mean squared difference between its softmax and the
 target. The value uses the papers' own grids (441 codes for GANmut, GGANmut and SMIT, the 7 labels
-for StarGAN and GANimation); the part "equal" gives every method the same budget. The interval is
-over faces, with fixed targets.
+for StarGAN and GANimation); the part "equal" gives every method the same budget.
+
+The interval resamples batches, each with its target: the faces of a batch share the target, and
+most of an error's variation is that of the target.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -27,6 +30,7 @@ PAPER_ROWS = ("gganmut", "ganmut", "smit", "ganimation_labels", "stargan")
 
 
 class ERE(Metric):
+    version = 2  # the interval resamples batches
     needs = ("source:softmax", "paper_grid:softmax", "equal_grid:softmax")
     group = "expression"
     higher_is_better = False
@@ -42,17 +46,14 @@ class ERE(Metric):
         target = targets(softmax, self.k, protocol.ere_batch)[protocol.ere_faces(n)]
         errors = {
             part: smallest_error(features[f"{part}_grid:softmax"], target)
+            .reshape(-1, protocol.ere_edited)
+            .mean(1)
             for part in ("paper", "equal")
         }
-        both = by_face(errors, features)
-        return Score(
-            both.parts["paper"],
-            both.n,
-            {"equal": both.parts["equal"]},
-            both.intervals["paper"],
-            {"equal": both.intervals["equal"]},
-            {"": both.draws["paper"], "equal": both.draws["equal"]},
-        )
+        batches = len(errors["paper"])
+        note = f"{batches} targets, one a batch of {protocol.ere_batch}"
+        paper = by_face({"": errors["paper"]}, features, note)
+        return replace(paper.join(by_face({"equal": errors["equal"]}, features)), n=len(target))
 
 
 @METRICS.register("ere@1")

@@ -19,7 +19,7 @@ from bench.stats import frechet_distance
 if TYPE_CHECKING:
     from bench.feature_cache import Features
 
-REPLICATES = 200  # one replicate costs two eigenvalue decompositions
+REPLICATES = 500  # one replicate costs two eigenvalue decompositions
 
 
 @METRICS.register("fed")

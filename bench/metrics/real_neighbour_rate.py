@@ -36,14 +36,8 @@ class RealNeighbourRate(Metric):
         edited = features["prior:emotion_features"]
         self.require(len(edited))
         real = features["source:emotion_features"][: len(edited)]
-        score = by_face({"all": 100 * real_nearest(real, edited)}, features)
-        return Score(
-            score.value,
-            score.n,
-            interval=score.interval,
-            draws={"": score.draws[""]},
-            note="50 % where edited and real faces cannot be told apart",
-        )
+        note = "50 % where edited and real faces cannot be told apart"
+        return by_face({"": 100 * real_nearest(real, edited)}, features, note)
 
 
 def real_nearest(real: np.ndarray, edited: np.ndarray) -> np.ndarray:
