@@ -1,1 +1,1 @@
-"""The Space: `ui` lays out, `service` holds the editors, `security` checks, `pad` is the gamut."""
+"""The Space: `app` lays out, `service` holds the editors, `security` and `requests` check."""

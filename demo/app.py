@@ -14,7 +14,8 @@ from demo import api
 from demo.components import STATIC
 from demo.handlers import Handlers
 from demo.limits import Limits, Page
-from demo.security import MAX_BYTES, RequestFilter
+from demo.requests import RequestFilter
+from demo.security import MAX_BYTES
 from demo.service import Service
 from demo.session import Example, examples, one_thread
 from demo.tabs import animate, compare, edit, label_maps, leaderboard, user_study

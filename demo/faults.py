@@ -22,6 +22,7 @@ from typing import Any
 
 import gradio as gr
 from gradio.route_utils import GradioMultiPartParser
+from uvicorn.config import LOGGING_CONFIG
 
 from ganmut.faces import NoFace
 
@@ -96,7 +97,8 @@ def is_own(error: BaseException) -> bool:
 
 
 def note(error: BaseException) -> None:
-    """One line of the log: the kind of an error and its innermost place in this project."""
+    """One line of the log: the kind of an error, its innermost place in this project, and where a
+    library raised it."""
     log.error(describe(error))
 
 
@@ -106,8 +108,8 @@ def describe(error: BaseException) -> str:
     kind = type(error).__name__
     if not frames:
         return kind
-    frame = (own or frames)[-1]
-    return f"{kind} in {Path(frame.filename).name}, line {frame.lineno}"
+    places = [f"{Path(f.filename).name}, line {f.lineno}" for f in (*own[-1:], frames[-1])]
+    return f"{kind} in {' by '.join(dict.fromkeys(places))}"
 
 
 def set_up_log() -> None:
@@ -123,6 +125,8 @@ def set_up_log() -> None:
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     handler.addFilter(Bound())
     logging.getLogger().addHandler(handler)
+    # The server's own lines, such as one a broken request, go the same way.
+    LOGGING_CONFIG["loggers"] = {"uvicorn": {"level": "WARNING", "propagate": True}}
 
 
 def nameless(record: Callable[..., logging.LogRecord]) -> Callable[..., logging.LogRecord]:

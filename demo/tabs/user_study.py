@@ -48,7 +48,7 @@ def store_vote(vote: Vote) -> None:
 
 
 def address_of(request: gr.Request) -> str:
-    """The address that limits are counted for, see `demo.security.visitor`."""
+    """The address that limits are counted for, see `demo.requests.visitor`."""
     return request.request.scope.get("visitor", "") if request.request else ""
 
 
