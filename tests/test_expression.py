@@ -12,12 +12,12 @@ from ganmut import weights
 from ganmut.emotions import EMOTIONS
 from ganmut.expression.fit import fit_expressions
 from ganmut.expression.geometry import gradient, similarity, spline_flow, unfolded_share
-from ganmut.expression.landmark_data import CONTROLS, SIZE, LandmarkSet
+from ganmut.expression.landmark_data import LandmarkSet
 from ganmut.expression.model import ExpressionModel
 from ganmut.expression.openings import middle_gap
-from ganmut.expression.point_set import IBUG
+from ganmut.expression.point_set import CONTROLS, IBUG, MESH, SIZE
 from ganmut.expression.render import backward_flow, held_change, hidden_nodes
-from ganmut.expression.weight import astronaut_crop, build_expression_model, save_expression_model
+from ganmut.expression.weight import build_expression_model, example_crop, save_expression_model
 from ganmut.faces import edit_image
 from ganmut.weights import BadWeights
 from ganmut.weights.storage import read
@@ -309,20 +309,21 @@ def made_up_faces(n: int = 240) -> tuple[LandmarkSet, torch.Tensor]:
     points = points + 0.1 * torch.randn(points.shape, generator=generator)
     images = torch.randint(0, 256, (n, SIZE, SIZE), dtype=torch.uint8, generator=generator)
     faces = LandmarkSet(
+        MESH,
         images,
         points,
         torch.randn(n, 3, generator=generator) * 0.05,
         expression,
-        torch.rand(n, 52, generator=generator),
         ("neutral",) * n,
         tuple(f"person{i // 4}" for i in range(n)),
+        torch.zeros(n, dtype=torch.bool),
     )
     return faces, shape
 
 
 def test_a_smile_keeps_the_teeth_together(editor):
     model = editor.method.model
-    basis = editor.prepare(astronaut_crop()[None]).features[0]
+    basis = editor.prepare(example_crop(MESH)[None]).features[0]
     smile = model.rest.clone()
     smile[model.controls.index("mouthSmile")] = 1.0
     # The chin moves with a smile; the jaw stays closed.

@@ -14,7 +14,7 @@ from ganmut.datasets.base import BadData
 from ganmut.expression.augmentation import Augment
 from ganmut.expression.evaluate_landmarks import evaluate
 from ganmut.expression.geometry import mirror_pairs
-from ganmut.expression.landmark_data import CONTROLS, POINTS, SIZE, LandmarkSet, read_landmark_set
+from ganmut.expression.landmark_data import LandmarkSet, read_landmark_set
 from ganmut.expression.landmark_net import (
     LandmarkNet,
     build_landmark_net,
@@ -23,6 +23,7 @@ from ganmut.expression.landmark_net import (
     normalised,
     save_landmark_net,
 )
+from ganmut.expression.point_set import CONTROLS, MESH, SIZE
 from ganmut.expression.train_landmarks import fit_expression, restore, save_snapshot
 from ganmut.files import Damaged
 from ganmut.weights import BadWeights
@@ -32,7 +33,7 @@ from ganmut.weights.storage import read, read_golden
 def shape(seed: int = 0) -> torch.Tensor:
     """478 points, symmetric about x = 63.5."""
     generator = torch.Generator().manual_seed(seed)
-    half = torch.rand(POINTS // 2, 2, generator=generator) * torch.tensor([50.0, 100.0])
+    half = torch.rand(MESH.count // 2, 2, generator=generator) * torch.tensor([50.0, 100.0])
     left = half + torch.tensor([10.0, 14.0])
     right = left * torch.tensor([-1.0, 1.0]) + torch.tensor([SIZE - 1.0, 0.0])
     return torch.cat([left, right])
@@ -46,13 +47,14 @@ def toy(n: int = 12) -> LandmarkSet:
     for control in range(len(CONTROLS)):
         points[:, control * 20 : control * 20 + 20, 1] -= 6 * expression[:, control, None]
     return LandmarkSet(
+        MESH,
         torch.randint(0, 256, (n, SIZE, SIZE), dtype=torch.uint8, generator=generator),
         points,
         torch.zeros(n, 3),
         expression,
-        torch.rand(n, 52, generator=generator),
         ("happy",) * n,
         tuple(f"person{i // 2}" for i in range(n)),
+        torch.zeros(n, dtype=torch.bool),
     )
 
 
@@ -104,19 +106,19 @@ def test_mirrored_points_come_in_pairs():
     opened = closed.clone()
     opened[[1, 240], 1] += 9
     pairs = mirror_pairs(torch.stack([closed, opened]))
-    assert (pairs[pairs] == torch.arange(POINTS)).all()
-    assert (pairs == torch.cat([torch.arange(239, POINTS), torch.arange(239)])).all()
+    assert (pairs[pairs] == torch.arange(MESH.count)).all()
+    assert (pairs == torch.cat([torch.arange(239, MESH.count), torch.arange(239)])).all()
 
 
 def test_points_follow_their_view():
     n = 8
     images = torch.zeros(n, SIZE, SIZE, dtype=torch.uint8)
-    points = torch.full((n, POINTS, 2), 64.0)
+    points = torch.full((n, MESH.count, 2), 64.0)
     for i in range(n):
         x, y = 40 + 6 * i, 50 + 4 * i
         images[i, y - 1 : y + 2, x - 1 : x + 2] = 255
         points[i, 0] = torch.tensor([x + 0.5, y + 0.5])  # the middle of a pixel
-    plain = Augment(torch.arange(POINTS), torch.Generator().manual_seed(3))
+    plain = Augment(torch.arange(MESH.count), torch.Generator().manual_seed(3))
     plain._light = plain._soften = plain._cover = lambda views: views
     views, moved, pose = plain(images, points, torch.zeros(n, 3))
     assert pose[:, 2].abs().max() > 0.01
@@ -134,7 +136,7 @@ def test_other_shapes_are_refused(network):
 
 def test_the_reader_learns_expressions(network):
     faces = toy(64)
-    augment = Augment(torch.arange(POINTS), torch.Generator().manual_seed(0))
+    augment = Augment(torch.arange(MESH.count), torch.Generator().manual_seed(0))
     before = evaluate(network, faces)["r2_given"]
     fit_expression(network, faces, augment, steps=300)
     assert evaluate(network, faces)["r2_given"] > max(before, 0.5)
@@ -195,7 +197,7 @@ def folder(tmp_path):
         rows.append({"file_name": file, "split": split, "blendshapes": values, "person": "a"})
     (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
     (tmp_path / "blendshape_names.json").write_text(json.dumps(names))
-    landmarks = np.zeros((4, POINTS, 2), np.float16)
+    landmarks = np.zeros((4, MESH.count, 2), np.float16)
     score = np.array([9, 1, 9, 9], np.float32)
     np.savez(tmp_path / "landmarks.npz", landmarks=landmarks, pose=np.zeros((4, 3)), score=score)
     return tmp_path

@@ -9,6 +9,7 @@ import torch
 
 import ganmut
 from ganmut import weights
+from ganmut.expression.landmark_net import load_landmark_net
 from ganmut.expression.weight import build_wheel, load_expression_model, save_wheel
 from ganmut.expression.wheel import ExpressionWheel, wheel_directions
 from ganmut.weights import BadWeights
@@ -62,21 +63,23 @@ def test_directions_are_equally_far_apart():
 
 def test_a_wheel_of_one_emotion_turns():
     model = load_expression_model()
-    wheel = ExpressionWheel(model, wheel_directions(("happy",)), ("neutral", "happy"))
+    wheel = ExpressionWheel(
+        model, load_landmark_net(), wheel_directions(("happy",)), ("neutral", "happy")
+    )
     shown = wheel.expression(torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
     assert torch.isfinite(shown).all()
     assert torch.allclose(shown[0], shown[1], atol=1e-6)
 
 
 def test_a_saved_wheel_loads_again(tmp_path):
-    folder = save_wheel(tmp_path / "wheel", load_expression_model())
+    folder = save_wheel(tmp_path / "wheel", load_expression_model(), "Made up.")
     assert weights.verify(folder) == 0
     assert ganmut.load(folder).space.kind == "gamut"
 
 
 @pytest.mark.parametrize("damage", ["directions", "emotions"])
 def test_a_wheel_that_fits_nothing_is_refused(tmp_path, damage):
-    whole = read(save_wheel(tmp_path / "wheel", load_expression_model()), "editor")
+    whole = read(save_wheel(tmp_path / "wheel", load_expression_model(), "Made up."), "editor")
     config, tensors = dict(whole.config), dict(whole.tensors)
     if damage == "directions":
         tensors["directions"] = tensors["directions"][:3]

@@ -1,11 +1,11 @@
-"""`ganmut fit-expressions`: fits the expression model to photographs with landmarks."""
+"""`ganmut fit-expressions`: fits the expression model to faces with landmarks."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-HELP = "fit the expression model to photographs with landmarks"
+HELP = "fit the expression model to faces with landmarks"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,25 +13,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data",
         required=True,
         metavar="FOLDER",
-        help="metadata.jsonl, blendshape_names.json and landmarks.npz beside the photographs",
+        help="photographs with metadata.jsonl, blendshape_names.json and landmarks.npz beside "
+        "them, or procedural: rendered faces",
     )
     parser.add_argument(
         "--out",
         required=True,
         metavar="DIR",
-        help="the set to write: its weights expression and wheel",
+        help="the set to write: its weight expression and, of photographs, wheel",
     )
 
 
 def run(args: argparse.Namespace) -> int:
     from ganmut.expression.fit import fit_expressions
-    from ganmut.expression.landmark_data import read_landmark_set
-    from ganmut.expression.recipes import RECIPES
-    from ganmut.expression.weight import WEIGHT, save_expression_model, save_wheel
+    from ganmut.expression.point_set import MESH
+    from ganmut.expression.recipes import recipes
+    from ganmut.expression.rendered_landmarks import landmark_set
+    from ganmut.expression.weight import (
+        FOLDER,
+        NOTE,
+        RENDERED_NOTE,
+        save_expression_model,
+        save_wheel,
+    )
 
-    faces = read_landmark_set(args.data, "train")
-    model, facts = fit_expressions(faces, RECIPES)
-    folder = Path(args.out) / Path(WEIGHT).name
-    print(save_expression_model(model, folder, {"faces": len(faces), **facts}))
-    print(save_wheel(folder.with_name("wheel"), model))
+    faces = landmark_set(args.data, "train")
+    model, facts = fit_expressions(faces, recipes(faces.points))
+    note = NOTE if faces.points is MESH else RENDERED_NOTE
+    folder = Path(args.out) / FOLDER
+    print(save_expression_model(model, folder, {"faces": len(faces), **facts}, note))
+    if faces.points is MESH:  # rendered faces have gamuts that were learned
+        print(save_wheel(folder.with_name("wheel"), model, note))
     return 0

@@ -6,14 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganmut.expression.landmark_data import SIZE
+from ganmut.expression.point_set import SIZE
 
 
 class Augment:
     """Random views of aligned photographs, as faces come in practice: turned, shifted, scaled,
     mirrored, lit, blurred, covered. Landmarks and pose follow.
 
-    pairs: int64 478, the landmark that each becomes in a mirrored face (geometry.mirror_pairs).
+    pairs: int64 P, the landmark that each becomes in a mirrored face (geometry.mirror_pairs).
     """
 
     def __init__(self, pairs: Tensor, generator: torch.Generator):
@@ -28,7 +28,7 @@ class Augment:
     def __call__(
         self, images: Tensor, points: Tensor, pose: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """images uint8 N x 128 x 128 -> float N x 1 x 128 x 128 in 0..1, points N x 478 x 2 and
+        """images uint8 N x 128 x 128 -> float N x 1 x 128 x 128 in 0..1, points N x P x 2 and
         pose N x 3 of the views."""
         n = len(images)
         flip = self.uniform(0, 1, n) < 0.5

@@ -5,10 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ganmut.expression.landmark_data import BROWS, FACE_OVAL, IRISES, LIDS, LIPS, LandmarkSet
+from ganmut.expression.landmark_data import LandmarkSet
 from ganmut.expression.landmark_net import LandmarkNet
-
-PARTS = {"lips": LIPS, "lids": LIDS, "brows": BROWS, "oval": FACE_OVAL, "irises": IRISES}
 
 
 @torch.no_grad()
@@ -25,12 +23,13 @@ def predict(network: LandmarkNet, images: Tensor, batch: int = 64) -> tuple[Tens
 @torch.no_grad()
 def evaluate(network: LandmarkNet, faces: LandmarkSet) -> dict[str, float]:
     """Mean error in pixels over all points and by part, the 95th percentile over faces, and the R2
-    of the 22 values read from found landmarks and from given ones: of all values together (r2) and
-    the mean of the 22 columns (r2_mean), some of which hardly vary."""
+    of the values read from found landmarks and from given ones: of all values together (r2) and
+    the mean of the columns (r2_mean), some of which hardly vary."""
     points, pose, expression = predict(network, faces.images)
     error = (points - faces.landmarks).norm(dim=-1)
+    parts = network.points.parts | {"oval": network.points.oval}
     result = {"faces": len(faces), "error": float(error.mean())}
-    result |= {name: float(error[:, list(part)].mean()) for name, part in PARTS.items()}
+    result |= {name: float(error[:, list(part)].mean()) for name, part in parts.items()}
     result["error_p95"] = float(error.mean(1).quantile(0.95))
     yaw = faces.pose[:, 0].abs()
     for name, rows in (

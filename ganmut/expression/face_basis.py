@@ -11,10 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganmut.expression.geometry import sample, shifted_coefficients, similarity, spline_flow
-from ganmut.expression.landmark_data import SIZE
 from ganmut.expression.mouth import Palette, palette, ramp
 from ganmut.expression.openings import LID_LIFT, EdgeCurves, edge_curves
-from ganmut.expression.point_set import PointSet
+from ganmut.expression.point_set import SIZE, PointSet
 
 # Ellipses round the mean face's outline, in units of its radii: flows are whole inside the first
 # and exactly zero from the second on; light likewise.
@@ -138,7 +137,9 @@ def make_basis(
     to_mean = torch.linalg.lstsq(homogeneous, mean_shape.double()).solution.float()  # 3 x 2
     angles = torch.arange(16) * (2 * torch.pi / 16)
     ring = radii[0] + FLOW_REACH[1] * radii[1] * torch.stack([angles.cos(), angles.sin()], 1)
-    fixed = torch.linalg.solve(to_mean[:2].T, (ring - to_mean[2]).T).T
+    hairline = points.hairline(radii)
+    fixed = torch.linalg.solve(to_mean[:2].T, (torch.cat([ring, hairline]) - to_mean[2]).T).T
+    held = fixed[len(ring) :]
     low = (fixed.amin(0) / pixel - 0.5).floor().clamp(0, size - 2)
     high = (fixed.amax(0) / pixel - 0.5).ceil().clamp(1, size - 1)
     if (high - low < 8).any():
@@ -163,8 +164,8 @@ def make_basis(
     # Where the light of the mean shape falls on this face.
     control = list(points.control)
     offset = spline_flow(
-        landmarks[None, control],
-        (mean_shape - landmarks)[None, control],
+        torch.cat([landmarks[control], held])[None],
+        torch.cat([(mean_shape - landmarks)[control], hairline - held])[None],
         fixed.new_empty(0, 2),
         places,
     )[0].unflatten(1, grid.shape[1:])

@@ -1,4 +1,4 @@
-"""Fits an expression model to photographs with landmarks: a few regressions, minutes on a core."""
+"""Fits an expression model to faces with landmarks: a few regressions, minutes on a core."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from ganmut.expression.geometry import (
     ridge,
     similarity,
 )
-from ganmut.expression.landmark_data import SIZE, LandmarkSet
+from ganmut.expression.landmark_data import LandmarkSet
 from ganmut.expression.light import MeanShapeWarp, fit_light, pixel_grid
 from ganmut.expression.model import ExpressionModel
 from ganmut.expression.mouth_tone import LEAST_GAP, fit_mouth_tone, mouth_samples, tone_terms
 from ganmut.expression.openings import CONTACT, fit_gap, middle_gap
+from ganmut.expression.point_set import SIZE
 
 # px around the mean face's lips and lids where no light is learned: eyes and teeth that are seen
 # there through an error of the landmarks are not skin.
@@ -34,12 +35,12 @@ TURNED = 0.5  # beyond this yaw half of the face is hidden: no light is learned 
 def fit_expressions(
     faces: LandmarkSet, recipes: Mapping[str, Sequence[float]], progress: bool = True
 ) -> tuple[ExpressionModel, dict[str, float]]:
-    """The model of photographs of the train split, and what its regressions explain.
+    """The model of faces of the train split, and what its regressions explain.
 
     recipes: for each emotion the change from the mean neutral expression that shows it. Raises
     ValueError where no person has two pictures.
     """
-    model = ExpressionModel(tuple(recipes))
+    model = ExpressionModel(tuple(recipes), faces.points.controls, faces.points)
     landmarks, expression = faces.landmarks.numpy(), faces.expression.numpy()
     neutral = torch.tensor([name == "neutral" for name in faces.emotion])
     frontal = neutral & (faces.pose[:, 0].abs() < FRONTAL)
@@ -59,6 +60,7 @@ def fit_expressions(
     model.shape.copy_((shape + shape[:, pairs] * torch.tensor([-1.0, 1.0])) / 2)
     oval = model.mean_shape[list(model.points.oval)]
     low, high = oval.amin(0), oval.amax(0)
+    low[1] -= model.points.crown * (high - low)[1]
     model.ellipse.copy_(torch.stack([(low + high) / 2, (high - low) / 2]))
     facts = {"shape_r2": float(explained.mean())}
     facts |= _fit_gaps(model, faces)
@@ -69,8 +71,9 @@ def fit_expressions(
         model, faces[torch.from_numpy(rows[seen][kept])], kept_label, progress
     )
     facts |= _fit_mouth_tone(model, faces, progress)
-    centre = expression.mean(0)
-    spread = np.cov(expression.T) + 1e-4 * np.eye(len(model.controls))
+    shown = expression[~faces.posed.numpy()]
+    centre = shown.mean(0)
+    spread = np.cov(shown.T) + 1e-4 * np.eye(len(model.controls))
     model.centre.copy_(torch.from_numpy(centre))
     model.precision.copy_(torch.from_numpy(np.linalg.inv(spread)))
     model.recipes.copy_(torch.tensor(list(recipes.values())))
@@ -125,7 +128,8 @@ def _fit_light(
 ) -> float:
     places = (pixel_grid() - model.ellipse[0]) / model.ellipse[1]
     mask = torch.sigmoid((1 - places.square().sum(1)) * 8).view(SIZE, SIZE)
-    warp = MeanShapeWarp(model.mean_shape, model.points.control)
+    held = model.points.hairline(model.ellipse)
+    warp = MeanShapeWarp(model.mean_shape, model.points.control, held)
     light, explained = fit_light(faces, label, warp, mask, progress=progress)
     # Mirrored about the axis of the mean face, and averaged: controls have no side.
     mirror = pixel_grid() * torch.tensor([-1.0, 1.0])

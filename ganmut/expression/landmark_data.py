@@ -13,134 +13,30 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ganmut.datasets.base import BadData
+from ganmut.expression.point_set import CONTROLS, MESH, SIZE, PointSet
 from ganmut.images import read_image
-
-POINTS = 478  # MediaPipe's face mesh with irises, in its order
-SIZE = 128  # pixels of the crop that landmarks are given in
-
-# The controls of an expression: ARKit's blendshapes without gaze and sideways jaw, the mean of left
-# and right, and without the five that MediaPipe leaves at zero. This order is every vector's.
-CONTROLS = (
-    "browDown",
-    "browInnerUp",
-    "browOuterUp",
-    "eyeBlink",
-    "eyeSquint",
-    "eyeWide",
-    "jawForward",
-    "jawOpen",
-    "mouthClose",
-    "mouthDimple",
-    "mouthFrown",
-    "mouthFunnel",
-    "mouthLowerDown",
-    "mouthPress",
-    "mouthPucker",
-    "mouthRollLower",
-    "mouthRollUpper",
-    "mouthShrugLower",
-    "mouthShrugUpper",
-    "mouthSmile",
-    "mouthStretch",
-    "mouthUpperUp",
-)
-
-# Landmarks of the parts of a face, MediaPipe's numbers.
-FACE_OVAL = (
-    10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152,
-    148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
-)  # fmt: skip
-OUTER_LIPS = (
-    61,
-    146,
-    91,
-    181,
-    84,
-    17,
-    314,
-    405,
-    321,
-    375,
-    291,
-    409,
-    270,
-    269,
-    267,
-    0,
-    37,
-    39,
-    40,
-    185,
-)
-INNER_LIPS = (
-    78,
-    95,
-    88,
-    178,
-    87,
-    14,
-    317,
-    402,
-    318,
-    324,
-    308,
-    415,
-    310,
-    311,
-    312,
-    13,
-    82,
-    81,
-    80,
-    191,
-)
-RIGHT_EYE = (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246)
-LEFT_EYE = (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466)
-BROWS = (
-    70,
-    63,
-    105,
-    66,
-    107,
-    55,
-    65,
-    52,
-    53,
-    46,
-    300,
-    293,
-    334,
-    296,
-    336,
-    285,
-    295,
-    282,
-    283,
-    276,
-)
-IRISES = tuple(range(468, 478))
-LIPS = OUTER_LIPS + INNER_LIPS
-LIDS = RIGHT_EYE + LEFT_EYE
 
 
 @dataclass(frozen=True)
 class LandmarkSet:
     """Aligned grey photographs with what is known of each.
 
-    images: uint8 N x 128 x 128; landmarks: float32 N x 478 x 2, (x, y) in pixels of the crop,
-    which spans 0..128: the centre of pixel i lies at i + .5;
-    pose: float32 N x 3, yaw, pitch, roll in radians; expression: float32 N x 22 in 0..1, order of
-    CONTROLS; blendshapes: float32 N x 52 in 0..1, left and right apart, order of
-    ganmut.action_units.blendshapes; emotion, person: N names, person "" where unknown.
+    points: the scheme of the P landmarks and K controls. images: uint8 N x 128 x 128; landmarks:
+    float32 N x P x 2, (x, y) in pixels of the crop, which spans 0..128: the centre of pixel i lies
+    at i + .5; pose: float32 N x 3, yaw, pitch, roll in radians; expression: float32 N x K in 0..1;
+    emotion, person: N names, "" where unknown; posed: bool N, whether the expression was drawn at
+    random and says nothing of how people look.
     """
+
+    points: PointSet
 
     images: Tensor
     landmarks: Tensor
     pose: Tensor
     expression: Tensor
-    blendshapes: Tensor
     emotion: tuple[str, ...]
     person: tuple[str, ...]
+    posed: Tensor
 
     def __len__(self) -> int:
         return len(self.images)
@@ -149,13 +45,14 @@ class LandmarkSet:
         """The faces of an int64 or bool vector of rows."""
         indices = torch.arange(len(self))[rows].tolist()
         return LandmarkSet(
+            self.points,
             self.images[rows],
             self.landmarks[rows],
             self.pose[rows],
             self.expression[rows],
-            self.blendshapes[rows],
             tuple(self.emotion[i] for i in indices),
             tuple(self.person[i] for i in indices),
+            self.posed[rows],
         )
 
 
@@ -207,13 +104,14 @@ def read_landmark_set(
         images[n] = np.asarray(picture.convert("L"))
     blendshapes = np.array([rows[i]["blendshapes"] for i in keep], np.float32)
     return LandmarkSet(
+        MESH,
         torch.from_numpy(images),
         torch.from_numpy(landmarks[keep]),
         torch.from_numpy(arrays["pose"][keep].astype(np.float32)),
         torch.from_numpy(expression_of(blendshapes, names)),
-        torch.from_numpy(blendshapes),
         tuple(rows[i].get("emotion") or "" for i in keep),
         tuple(rows[i].get("person") or "" for i in keep),
+        torch.zeros(len(keep), dtype=torch.bool),
     )
 
 
@@ -230,9 +128,9 @@ def _read_tables(folder: Path) -> tuple[list[dict], list[str], dict[str, np.ndar
             f"{folder} is not a folder of photographs with landmarks ({error}); it needs "
             "metadata.jsonl, blendshape_names.json and landmarks.npz"
         ) from None
-    if arrays["landmarks"].shape != (len(rows), POINTS, 2):
+    if arrays["landmarks"].shape != (len(rows), MESH.count, 2):
         raise BadData(
             f"{folder}/landmarks.npz holds {arrays['landmarks'].shape}, "
-            f"expected {len(rows)} x {POINTS} x 2, a row for each of metadata.jsonl"
+            f"expected {len(rows)} x {MESH.count} x 2, a row for each of metadata.jsonl"
         )
     return rows, names, arrays

@@ -1,4 +1,4 @@
-"""The landmark network: 478 points, the head's pose and the expression of a 128 px crop."""
+"""The landmark network: the points, the head's pose and the expression of a 128 px crop."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from ganmut.expression.landmark_data import CONTROLS, POINTS, SIZE
+from ganmut.expression.point_set import MESH, POINT_SETS, SIZE, PointSet
 from ganmut.networks.config import Settings
 from ganmut.weights import bundled_root
 from ganmut.weights.storage import (
@@ -41,22 +41,39 @@ class Shape(Settings):
     width: int
     hidden: int
     rank: int
+    points: str = MESH.name
 
+    ALLOWED: ClassVar = {"points": tuple(POINT_SETS)}
     LIMITS: ClassVar = {"width": (1, 256), "hidden": (1, 4096), "rank": (1, 1024)}
+
+    def build(self, folded: bool = False) -> LandmarkNet:
+        """The network, with random weights."""
+        points = POINT_SETS[self.points]
+        return LandmarkNet(self.width, self.hidden, self.rank, points, folded)
 
 
 class LandmarkNet(nn.Module):
     """Landmarks in two stages: a guess from the whole crop, then a correction from what lies under
     the guessed points (shape-indexed features, Cao et al. 2012, on a feature map).
 
-    mean_shape: 478 x 2, where the guess starts, in pixels of the crop; sampled: int64 indices of
+    points: the P points that it finds and the K controls that it reads from them.
+    mean_shape: P x 2, where the guess starts, in pixels of the crop; sampled: int64 indices of
     the points whose features the correction sees. Both travel with the weights. folded: without
     batch normalisation, as `fold` makes it for inference.
     """
 
-    def __init__(self, width: int = 24, hidden: int = 256, rank: int = 96, folded: bool = False):
+    def __init__(
+        self,
+        width: int = 24,
+        hidden: int = 256,
+        rank: int = 96,
+        points: PointSet = MESH,
+        folded: bool = False,
+    ):
         super().__init__()
-        self.shape = {"width": width, "hidden": hidden, "rank": rank}
+        self.points = points
+        self.shape = Shape(width, hidden, rank, points.name)
+        places, sampled = 2 * points.count, min(SAMPLED, points.count)
 
         def conv(*sizes: int) -> nn.Sequential:
             return _conv(*sizes, folded=folded)
@@ -75,46 +92,46 @@ class LandmarkNet(nn.Module):
         self.neck = nn.Sequential(
             conv(4 * width, 24, 1), nn.Flatten(), nn.Linear(24 * 64, hidden), nn.ReLU()
         )
-        self.guess = nn.Sequential(nn.Linear(hidden, rank), nn.Linear(rank, POINTS * 2))
-        self.local = nn.Sequential(nn.Linear(SAMPLED * width + hidden, hidden), nn.ReLU())
-        self.correct = nn.Sequential(nn.Linear(hidden, rank), nn.Linear(rank, POINTS * 2))
+        self.guess = nn.Sequential(nn.Linear(hidden, rank), nn.Linear(rank, places))
+        self.local = nn.Sequential(nn.Linear(sampled * width + hidden, hidden), nn.ReLU())
+        self.correct = nn.Sequential(nn.Linear(hidden, rank), nn.Linear(rank, places))
         self.pose = nn.Linear(hidden, 3)
         self.expression = nn.Sequential(
-            nn.Linear(POINTS * 2, COMPONENTS),
+            nn.Linear(places, COMPONENTS),
             nn.Linear(COMPONENTS, 192),
             nn.ReLU(),
             nn.Linear(192, 192),
             nn.ReLU(),
-            nn.Linear(192, len(CONTROLS)),
+            nn.Linear(192, len(points.controls)),
         )
         for last in (self.guess[-1], self.correct[-1], self.pose):
             nn.init.normal_(last.weight, std=1e-3)
             nn.init.zeros_(last.bias)
-        self.register_buffer("mean_shape", torch.zeros(POINTS, 2))
-        self.register_buffer("sampled", torch.arange(SAMPLED))
+        self.register_buffer("mean_shape", torch.zeros(points.count, 2))
+        self.register_buffer("sampled", torch.arange(sampled))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """First guess and landmarks, both N x 478 x 2 in pixels, and pose N x 3 (radians), of
+        """First guess and landmarks, both N x P x 2 in pixels, and pose N x 3 (radians), of
         crops N x 1 x 128 x 128 in 0..1. Points span 0..128: the centre of pixel i is i + .5."""
         spread, level = torch.std_mean(images, (1, 2, 3), keepdim=True)
         near = self.stem((images - level) / (spread + 0.02))
         whole = self.neck(self.trunk(near))
-        first = self.mean_shape + 8 * self.guess(whole).unflatten(1, (POINTS, 2))
+        first = self.mean_shape + 8 * self.guess(whole).unflatten(1, (-1, 2))
         # Where a sampled point lies is not learned through the sampling: its gradient is noise.
         at = first.detach()[:, self.sampled, None] * (2 / SIZE) - 1
         under = F.grid_sample(near, at, padding_mode="border", align_corners=False)
         seen = self.local(torch.cat([under.flatten(1), whole], 1))
-        points = first + 4 * self.correct(seen).unflatten(1, (POINTS, 2))
+        points = first + 4 * self.correct(seen).unflatten(1, (-1, 2))
         return first, points, self.pose(seen)
 
     def read_expression(self, points: Tensor) -> Tensor:
-        """N x 22 values (order of CONTROLS, not clamped) of landmarks N x 478 x 2 in pixels; place,
+        """N x K values (not clamped) of landmarks N x P x 2 in pixels; place,
         size and roll of the face in the crop do not matter."""
         return self.expression(normalised(points, self.mean_shape).flatten(1))
 
 
 def normalised(points: Tensor, shape: Tensor) -> Tensor:
-    """N x 478 x 2 landmarks under the similarity that brings each face nearest to `shape`
+    """N x P x 2 landmarks under the similarity that brings each face nearest to `shape`
     (Umeyama 1991), minus it, in tenths of its spread."""
     middle = points.mean(1, keepdim=True)
     centred, wanted = points - middle, shape - shape.mean(0)
@@ -147,7 +164,7 @@ def _conv(before: int, after: int, kernel: int, stride: int = 1, *, folded: bool
 def fold(network: LandmarkNet) -> LandmarkNet:
     """The same network in evaluation mode with every batch normalisation folded into the
     convolution before it: a third faster, and what a weight folder holds."""
-    folded = LandmarkNet(**network.shape, folded=True)
+    folded = network.shape.build(folded=True)
     state = dict(network.state_dict())
     modules = dict(network.eval().named_modules())
     for name, module in modules.items():
@@ -178,8 +195,8 @@ def _with_bias(name: str, convs: set[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Landmarks:
-    """What the network says of N crops: points N x 478 x 2, (x, y) in pixels of a 128 px crop;
-    pose N x 3, yaw, pitch, roll in radians; expression N x 22 in 0..1, order of CONTROLS."""
+    """What the network says of N crops: points N x P x 2, (x, y) in pixels of a 128 px crop;
+    pose N x 3, yaw, pitch, roll in radians; expression N x K in 0..1."""
 
     points: Tensor
     pose: Tensor
@@ -209,17 +226,18 @@ def save_landmark_net(
         found = find_landmarks(build_landmark_net(written), examples.float() / 255)
         return {"crops": examples, "points": found.points, "expression": found.expression}
 
-    config = {"network": "landmarks", **network.shape, "size": SIZE, **facts}
+    config = {"network": "landmarks", **dataclasses.asdict(network.shape), "size": SIZE, **facts}
     return write(folder, "extractor", network.state_dict(), config, landmarks, card)
 
 
 def build_landmark_net(weights: Weights) -> LandmarkNet:
     """The network of a checked weight, ready to use; raises BadWeights where it does not fit."""
     given = {name: v for name, v in weights.config.items() if name in Shape.names()}
-    shape = dataclasses.asdict(parse_settings(Shape, given, weights.folder / "config.json"))
-    network = build_module(lambda: LandmarkNet(**shape, folded=True), weights, lambda built: built)
-    if not 0 <= int(network.sampled.min()) <= int(network.sampled.max()) < POINTS:
-        raise BadWeights(f"{weights.path}: the tensor 'sampled' names points beyond {POINTS}")
+    shape = parse_settings(Shape, given, weights.folder / "config.json")
+    network = build_module(lambda: shape.build(folded=True), weights, lambda built: built)
+    count = network.points.count
+    if not 0 <= int(network.sampled.min()) <= int(network.sampled.max()) < count:
+        raise BadWeights(f"{weights.path}: the tensor 'sampled' names points beyond {count}")
     return network.eval().requires_grad_(False)
 
 

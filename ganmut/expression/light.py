@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import trange
 
-from ganmut.expression.geometry import pose_terms, ridge, spline_flow, within
-from ganmut.expression.landmark_data import SIZE, LandmarkSet
+from ganmut.expression.geometry import pose_terms, ridge, similarity, spline_flow, within
+from ganmut.expression.landmark_data import LandmarkSet
+from ganmut.expression.point_set import SIZE
 
 SMOOTH = 14.0  # px; the standard deviation of the Gaussian that divides lamp from skin
 LAMP_COMPONENTS = 12
@@ -46,15 +47,19 @@ def gaussian(x: Tensor, sigma: float) -> Tensor:
 
 
 class MeanShapeWarp:
-    """Brings photographs to the mean shape; the operator is made once for all."""
+    """Brings photographs to the mean shape; the operator is made once for all.
 
-    def __init__(self, mean_shape: Tensor, control: tuple[int, ...]):
-        self.control = list(control)
-        self.shape = mean_shape[self.control]
+    held: A x 2, further places of the mean face, which move with the head and no expression.
+    """
+
+    def __init__(self, mean_shape: Tensor, control: tuple[int, ...], held: Tensor):
+        self.control, self.mean_shape, self.held = list(control), mean_shape, held
+        self.shape = torch.cat([mean_shape[self.control], held])
         self.grid = pixel_grid(step=2)
         # A spline is linear in what it passes through: its values for each point's unit move.
-        unit = torch.eye(len(control)).unsqueeze(2).expand(-1, -1, 2)
-        nodes = self.shape.expand(len(control), -1, -1)
+        count = len(self.shape)
+        unit = torch.eye(count).unsqueeze(2).expand(-1, -1, 2)
+        nodes = self.shape.expand(count, -1, -1)
         self.operator = torch.cat(
             [
                 spline_flow(nodes[:32][: len(part)], part, border_points(), self.grid)[:, 0].T
@@ -63,9 +68,16 @@ class MeanShapeWarp:
             1,
         )
 
+    def _held_on(self, landmarks: Tensor) -> Tensor:
+        """N x A x 2: where the held places lie on faces N x P x 2."""
+        if not len(self.held):
+            return landmarks.new_empty(len(landmarks), 0, 2)
+        found = [similarity(self.mean_shape, face) for face in landmarks]
+        return torch.stack([self.held @ matrix.T + shift for matrix, shift in found])
+
     def __call__(self, images: Tensor, landmarks: Tensor) -> Tensor:
         """uint8 N x 128 x 128 with landmarks N x P x 2 -> float N x 1 x 128 x 128 in 0..1."""
-        moved = landmarks[:, self.control] - self.shape
+        moved = torch.cat([landmarks[:, self.control], self._held_on(landmarks)], 1) - self.shape
         flow = torch.einsum("gp,npc->ncg", self.operator, moved).unflatten(2, (64, 64))
         # The operator's places are the pixels 0, 2, ..., 126.
         flow = F.interpolate(flow, size=127, mode="bilinear", align_corners=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,9 +11,9 @@ from torch import Tensor, nn
 
 from ganmut.codes import CodeSpace
 from ganmut.expression.face_basis import FaceBasis
-from ganmut.expression.landmark_data import SIZE
-from ganmut.expression.landmark_net import find_landmarks, load_landmark_net
+from ganmut.expression.landmark_net import LandmarkNet, Landmarks, find_landmarks
 from ganmut.expression.model import ExpressionModel
+from ganmut.expression.point_set import SIZE
 from ganmut.expression.space import ExpressionSpace
 from ganmut.images import luma
 from ganmut.methods.base import Edit
@@ -21,8 +22,9 @@ from ganmut.methods.base import Edit
 class ExpressionMethod(nn.Module):
     """What an Editor needs of a method, without a training: `encode`, `edit` and a code space.
 
-    A code is the expression after the edit (ExpressionSpace); the source's own is read from its
-    landmarks, and its code changes nothing.
+    landmarks: the network that finds the model's landmarks in a crop. A code is the expression
+    after the edit (ExpressionSpace); the source's own is read from its landmarks, and its code
+    changes nothing.
     """
 
     name = "expression"
@@ -34,9 +36,13 @@ class ExpressionMethod(nn.Module):
     reads_source = True
     margin = 2.0  # an open jaw leaves the aligned crop, whose lower border is the chin
 
-    def __init__(self, model: ExpressionModel, emotions: tuple[str, ...]):
+    def __init__(self, model: ExpressionModel, landmarks: LandmarkNet, emotions: tuple[str, ...]):
         super().__init__()
-        self.model, self.emotions, self.size = model, emotions, SIZE
+        self.model = model
+        # Not a submodule: editors cast their convolutions to bfloat16, which costs landmarks half
+        # a pixel, and all editors may share one network.
+        self.find: Callable[[Tensor], Landmarks] = lambda crops: find_landmarks(landmarks, crops)
+        self.emotions, self.size = emotions, SIZE
 
     def space(self) -> CodeSpace:
         return ExpressionSpace(self.emotions, self.model)
@@ -49,7 +55,7 @@ class ExpressionMethod(nn.Module):
             rim = round(x.shape[-1] * (1 - 1 / margin) / 2)
             inner = luma(crops)[:, :, rim : x.shape[-1] - rim, rim : x.shape[-1] - rim]
             grey = F.interpolate(inner, size=(SIZE, SIZE), mode="area").clamp(0, 1)
-            found = find_landmarks(load_landmark_net(), grey)
+            found = self.find(grey)
             middle = SIZE / 2  # crops span 0..128: the centre of pixel i lies at i + .5
             points = (found.points - middle) * (inner.shape[-1] / x.shape[-1]) + middle
             faces = zip(crops, points, found.expression, strict=True)

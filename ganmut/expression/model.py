@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from ganmut.expression.face_basis import FaceBasis, make_basis
 from ganmut.expression.geometry import similarity
-from ganmut.expression.landmark_data import CONTROLS, SIZE
 from ganmut.expression.mouth_tone import COLUMNS, ROWS
 from ganmut.expression.openings import (
     CONTACT,
@@ -25,7 +24,7 @@ from ganmut.expression.openings import (
     solved_edges,
     target_gap,
 )
-from ganmut.expression.point_set import MESH, PointSet
+from ganmut.expression.point_set import CONTROLS, MESH, SIZE, PointSet
 from ganmut.expression.render import render
 
 

@@ -8,7 +8,49 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from ganmut.expression.landmark_data import BROWS, FACE_OVAL
+from ganmut.emotions import UNITS
+
+SIZE = 128  # pixels of the crop that landmarks are given in
+
+# The controls of an expression: ARKit's blendshapes without gaze and sideways jaw, the mean of left
+# and right, and without the five that MediaPipe leaves at zero. This order is every vector's.
+CONTROLS = (
+    "browDown",
+    "browInnerUp",
+    "browOuterUp",
+    "eyeBlink",
+    "eyeSquint",
+    "eyeWide",
+    "jawForward",
+    "jawOpen",
+    "mouthClose",
+    "mouthDimple",
+    "mouthFrown",
+    "mouthFunnel",
+    "mouthLowerDown",
+    "mouthPress",
+    "mouthPucker",
+    "mouthRollLower",
+    "mouthRollUpper",
+    "mouthShrugLower",
+    "mouthShrugUpper",
+    "mouthSmile",
+    "mouthStretch",
+    "mouthUpperUp",
+)
+
+# The controls of faces whose action units are known (rendered ones).
+UNIT_CONTROLS = tuple(f"AU{number}" for number in UNITS)
+
+# Landmarks of the parts of a face, MediaPipe's numbers.
+FACE_OVAL = (
+    10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152,
+    148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
+)  # fmt: skip
+BROWS = (
+    70, 63, 105, 66, 107, 55, 65, 52, 53, 46, 300, 293, 334, 296, 336, 285, 295, 282, 283, 276,
+)  # fmt: skip
+IRISES = tuple(range(468, 478))
 
 
 @dataclass(frozen=True)
@@ -40,18 +82,24 @@ class Opening:
 class PointSet:
     """The landmarks of one annotation scheme: how many there are and which parts they show.
 
-    oval: points of the face's outline. chin, nose: the lowest point of the outline and the base of
-    the nose. others: further points that the flow passes through.
+    oval: points of the face's outline; crown: how far the face goes on above them, as a share of
+    their height. chin, nose: the lowest point of the outline and the base of
+    the nose. others: further points that the flow passes through. controls: the names of the values
+    that an expression has where faces are annotated so.
     """
 
     name: str
     count: int
+    controls: tuple[str, ...]
     oval: tuple[int, ...]
+    brows: tuple[int, ...]
     mouth: Opening
     eyes: tuple[Opening, Opening]
     chin: int
     nose: int
     others: tuple[int, ...]
+    irises: tuple[int, ...] = ()
+    crown: float = 0.0
 
     @property
     def openings(self) -> tuple[Opening, ...]:
@@ -76,6 +124,23 @@ class PointSet:
         parts = [getattr(eye, side) for side in ("upper", "lower") for eye in self.eyes]
         return torch.tensor([p for part in parts for p in part])
 
+    def hairline(self, ellipse: Tensor) -> Tensor:
+        """A x 2: places on the upper edge of a face's ellipse (2 x 2, centre and radii) where no
+        landmark holds the forehead; none where the outline goes round the face."""
+        if not self.crown:
+            return ellipse.new_empty(0, 2)
+        angles = torch.linspace(0.15, 0.85, 7) * -torch.pi
+        return ellipse[0] + ellipse[1] * torch.stack([angles.cos(), angles.sin()], 1)
+
+    @cached_property
+    def parts(self) -> dict[str, tuple[int, ...]]:
+        """Landmarks of the parts of a face that an expression moves, by name."""
+        mouth = self.mouth
+        lips = mouth.upper + mouth.lower + mouth.outer_upper + mouth.outer_lower
+        lids = tuple(p for eye in self.eyes for p in eye.upper + eye.lower)
+        parts = {"lips": lips, "lids": lids, "brows": self.brows, "irises": self.irises}
+        return {name: tuple(dict.fromkeys(points)) for name, points in parts.items() if points}
+
     @cached_property
     def control(self) -> tuple[int, ...]:
         """Landmarks that the flow passes through, each once."""
@@ -88,7 +153,9 @@ class PointSet:
 MESH = PointSet(
     "mediapipe_478",
     478,
+    CONTROLS,
     oval=FACE_OVAL[::2],
+    brows=BROWS,
     mouth=Opening(
         upper=(78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308),
         lower=(78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308),
@@ -112,13 +179,16 @@ MESH = PointSet(
     chin=152,
     nose=2,
     others=(*BROWS[::2], 1, 2, 98, 327, 168, 6, 197, 195, 5, 4, 205, 425, 50, 280, 36, 266),
+    irises=IRISES,
 )
 
 # The 68 points of iBUG 300-W (Sagonas et al. 2013): lips have five points an edge, eyes four.
 IBUG = PointSet(
     "ibug_68",
     68,
+    UNIT_CONTROLS,
     oval=tuple(range(17)),
+    brows=tuple(range(17, 27)),
     mouth=Opening(
         upper=(60, 61, 62, 63, 64),
         lower=(60, 67, 66, 65, 64),
@@ -129,6 +199,7 @@ IBUG = PointSet(
     chin=8,
     nose=33,
     others=tuple(range(17, 36)),
+    crown=0.6,  # the outline ends at the ears
 )
 
 POINT_SETS = {points.name: points for points in (MESH, IBUG)}

@@ -9,6 +9,9 @@ evolution strategy (CMA-ES) on 40 faces; both were chosen, and surprise made a t
 other faces of the training split. Order of landmark_data.CONTROLS.
 """
 
+from ganmut.emotions import EMOTIONS, prototype_units
+from ganmut.expression.point_set import MESH, PointSet
+
 # fmt: off
 RECIPES: dict[str, tuple[float, ...]] = {
     "happy": (
@@ -37,3 +40,11 @@ RECIPES: dict[str, tuple[float, ...]] = {
     ),
 }
 # fmt: on
+
+
+def recipes(points: PointSet) -> dict[str, tuple[float, ...]]:
+    """The recipes of faces with these landmarks: of rendered faces, whose controls are action
+    units, the units of each emotion."""
+    if points is MESH:
+        return RECIPES
+    return {emotion: tuple(prototype_units(emotion)) for emotion in EMOTIONS[1:]}

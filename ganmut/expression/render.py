@@ -11,11 +11,10 @@ from torch import Tensor
 
 from ganmut.expression.face_basis import FaceBasis, lower_share, smooth
 from ganmut.expression.geometry import SHIFT, gradient, sample, spline_flow, unfolded_share
-from ganmut.expression.landmark_data import SIZE
 from ganmut.expression.mouth import MM, draw_mouth, ramp
 from ganmut.expression.mouth_tone import tone, toned
 from ganmut.expression.openings import EdgeCurves, edge_curves
-from ganmut.expression.point_set import Opening
+from ganmut.expression.point_set import SIZE, Opening
 
 if TYPE_CHECKING:
     from ganmut.expression.model import Displacement, ExpressionModel

@@ -12,6 +12,7 @@ from ganmut.codes import CodeSpace, unit_values
 from ganmut.device import generator as seeded
 from ganmut.emotions import UNITS, emotion_index
 from ganmut.expression.model import ExpressionModel
+from ganmut.expression.point_set import UNIT_CONTROLS
 
 SEARCHED = 441  # codes of `grid`, as many as GANmut searches
 
@@ -22,8 +23,8 @@ class ExpressionSpace(CodeSpace):
 
     Emotions are the model's recipes, added to its neutral face of a closed mouth. The seventeen
     action units move controls linearly: `moves` 17 x K, the change for a whole unit
-    (ganmut.action_units.blendshapes.TABLE). Nothing here is learned apart from the model, which
-    travels in the weight file.
+    (ganmut.action_units.blendshapes.TABLE), unless the controls are the units themselves. Nothing
+    here is learned apart from the model, which travels in the weight file.
     """
 
     kind = "expression"
@@ -40,6 +41,9 @@ class ExpressionSpace(CodeSpace):
         covariance = torch.linalg.inv(precision.double())
         self.spread = torch.linalg.cholesky((covariance + covariance.T) / 2).float()
         self.moves = torch.zeros(len(UNITS), self.dim)
+        if self.controls == UNIT_CONTROLS:
+            self.moves = torch.eye(self.dim)
+            return
         for row, proxy in zip(self.moves, blendshapes.TABLE.values(), strict=True):
             for control, change in proxy.changes().items():
                 row[self.controls.index(control)] = change
@@ -80,6 +84,8 @@ class ExpressionSpace(CodeSpace):
         return self._held(own + change @ self.moves)
 
     def units_of(self, code: Tensor) -> Tensor:
+        if self.controls == UNIT_CONTROLS:
+            return self.clamp(code).clamp(max=1)
         shown = dict(zip(self.controls, self.clamp(code).tolist(), strict=True))
         return torch.tensor(blendshapes.units_of_controls(lambda name: shown.get(name, 0.0)))
 

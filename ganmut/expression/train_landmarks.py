@@ -21,23 +21,17 @@ from ganmut.errors import first_line
 from ganmut.expression.augmentation import Augment
 from ganmut.expression.evaluate_landmarks import evaluate
 from ganmut.expression.geometry import FRONTAL, expressive_shapes, mirror_pairs
-from ganmut.expression.landmark_data import (
-    BROWS,
-    IRISES,
-    LIDS,
-    LIPS,
-    POINTS,
-    SIZE,
-    LandmarkSet,
-    read_landmark_set,
-)
+from ganmut.expression.landmark_data import LandmarkSet
 from ganmut.expression.landmark_net import (
     SAMPLED,
     LandmarkNet,
+    Shape,
     fold,
     normalised,
     save_landmark_net,
 )
+from ganmut.expression.point_set import IBUG, MESH, SIZE, PointSet
+from ganmut.expression.rendered_landmarks import landmark_set
 from ganmut.files import Damaged, append_lines, locked, remove_temporaries, trim_lines
 from ganmut.images import luma, resize
 from ganmut.training.run_dir import (
@@ -54,22 +48,27 @@ NOTE = (
     "Trained on muxspace/facial_expressions (Apache-2.0 repository; press photographs and film "
     "stills whose rights its compilers cannot clear): for research use."
 )
+RENDERED_NOTE = "Trained on rendered faces, whose landmarks and action units are exact."
 SNAPSHOT = "snapshot.safetensors"
+RANK = 96  # of the displacements that either stage can give
 
 
-def point_weights() -> Tensor:
-    """478 weights of the points' errors: the parts that an edit moves count three times."""
-    weights = torch.ones(POINTS)
-    weights[list(LIPS + LIDS + BROWS + IRISES)] = 3
+def point_weights(points: PointSet) -> Tensor:
+    """P weights of the points' errors: the parts that an edit moves count three times."""
+    weights = torch.ones(points.count)
+    for part in points.parts.values():
+        weights[list(part)] = 3
     return weights / weights.mean()
 
 
-def sampled_points(mean_shape: Tensor) -> Tensor:
-    """int64 96: points spread over lips, lids and brows first, then over the rest, each the
-    farthest from those chosen before it."""
-    inner = list(dict.fromkeys(LIPS + LIDS + BROWS))
-    chosen = _farthest(mean_shape, inner, [14], SAMPLED * 5 // 8)
-    return torch.tensor(_farthest(mean_shape, list(range(POINTS)), chosen, SAMPLED))
+def sampled_points(mean_shape: Tensor, points: PointSet) -> Tensor:
+    """int64, at most 96: points spread over lips, lids and brows first, then over the rest, each
+    the farthest from those chosen before it."""
+    count = min(SAMPLED, points.count)
+    inner = [p for name in ("lips", "lids", "brows") for p in points.parts[name]]
+    middle = points.mouth.lower[len(points.mouth.lower) // 2]
+    chosen = _farthest(mean_shape, inner, [middle], min(SAMPLED * 5 // 8, len(inner)))
+    return torch.tensor(_farthest(mean_shape, list(range(points.count)), chosen, count))
 
 
 def _farthest(shape: Tensor, candidates: list[int], chosen: list[int], count: int) -> list[int]:
@@ -114,6 +113,8 @@ def train_landmarks(
     batch: int = 32,
     lr: float = 2e-3,
     seed: int = 0,
+    width: int = 24,
+    hidden: int = 256,
     snapshot_every: int = 500,
     progress: bool = True,
 ) -> LandmarkNet:
@@ -127,7 +128,7 @@ def train_landmarks(
     out = Path(out)
     with locked(out):
         remove_temporaries(out)
-        return _train(data, out, steps, batch, lr, seed, snapshot_every, progress)
+        return _train(data, out, steps, batch, lr, seed, (width, hidden), snapshot_every, progress)
 
 
 def _train(
@@ -137,16 +138,17 @@ def _train(
     batch: int,
     lr: float,
     seed: int,
+    sizes: tuple[int, int],
     snapshot_every: int,
     progress: bool,
 ) -> LandmarkNet:
-    faces = read_landmark_set(data, "train", progress=progress)
-    test = read_landmark_set(data, "test", progress=progress)
+    faces, test = (landmark_set(data, split, progress) for split in ("train", "test"))
     torch.manual_seed(seed)
-    network = LandmarkNet()
+    points = faces.points
+    network = Shape(*sizes, min(RANK, 2 * points.count), points.name).build()
     frontal = faces.pose[:, 0].abs() < FRONTAL
     network.mean_shape.copy_(faces.landmarks[frontal].mean(0))
-    network.sampled.copy_(sampled_points(network.mean_shape))
+    network.sampled.copy_(sampled_points(network.mean_shape, points))
     average = copy.deepcopy(network).requires_grad_(False)
     optimizer = torch.optim.AdamW(network.parameters(), lr=lr, weight_decay=1e-4, fused=True)
     done = restore(out, network, average, optimizer)
@@ -154,7 +156,7 @@ def _train(
     generator = seeded(seed + done)
     shapes = expressive_shapes(faces.landmarks, faces.expression, faces.pose)
     augment = Augment(mirror_pairs(shapes), generator)
-    weights, spread = point_weights(), faces.expression.std(0)
+    weights, spread = point_weights(points), faces.expression.std(0)
     started = time.monotonic()
     bar = trange(done, steps, initial=done, total=steps, disable=not progress, file=sys.stderr)
     for step in bar:
@@ -191,49 +193,66 @@ def learning_rate(step: int, steps: int, lr: float) -> float:
 def write_weights(network: LandmarkNet, out: Path, test: LandmarkSet, **facts: int) -> None:
     """Writes the folded network as a weight folder with its card, measured on the test people."""
     folded = fold(network)
-    settings = {"note": NOTE, **facts, "test": evaluate(folded, test)}
-    save_landmark_net(folded, out, settings, examples(), card(settings))
+    settings = {
+        "note": NOTE if network.points is MESH else RENDERED_NOTE,
+        **facts,
+        "test": evaluate(folded, test),
+    }
+    save_landmark_net(folded, out, settings, examples(test), card(settings, network.points))
 
 
-def examples() -> Tensor:
-    """uint8 1 x 1 x 128 x 128: NASA's portrait of an astronaut as the golden crop."""
+def examples(test: LandmarkSet) -> Tensor:
+    """uint8 1 x 1 x 128 x 128, the golden crop: NASA's portrait of an astronaut, or a rendered
+    face."""
+    if test.points is not MESH:
+        return test.images[:1, None]
     portrait = torch.from_numpy(samples.astronaut()[51:169, 162:280].copy()).permute(2, 0, 1)[None]
     grey = luma(resize(portrait.float(), SIZE))
     return grey.round().clamp(0, 255).to(torch.uint8)
 
 
-def card(facts: dict[str, Any]) -> str:
+def card(facts: dict[str, Any], points: PointSet) -> str:
     """The model card of a trained landmark network."""
     test = facts["test"]
     return f"""{front_matter(["facial-landmarks"], "keypoint-detection")}
 # Landmarks of a face
 
-Finds 478 landmarks (the order of MediaPipe's face mesh), the head's pose and 22 expression values
-in an aligned grey crop of 128 px. The editors of photographs draw with it.
+Finds {points.count} landmarks ({points.name}), the head's pose and {len(points.controls)} values of
+the expression in an aligned grey crop of 128 px. The expression model draws with it.
 
-{NOTE}
+{facts["note"]}
 
 ## Training
 
 {table({name: value for name, value in facts.items() if name not in ("note", "test")})}
-Landmarks, pose and blendshapes to learn from were read with MediaPipe's face landmarker
-(Apache-2.0). They are a program's reading, not a person's marks.
+{MARKED[points.name]}
 
-## Measured on {test["faces"]} photographs of people who are not in the training split
+## Measured on {test["faces"]} faces of people who are not in the training split
 
 {table({key: value for key, value in test.items() if key != "faces"})}
 `error` and the parts are mean distances to the given landmarks in pixels of the crop; `error_p95`
 is the 95th percentile over faces. `frontal`, `turned` and `profile` are yaws under .25, under .5
-and above, in radians. `r2_found`: share of the variance of all 22 values that is explained when
-they are read from found landmarks; `r2_given`: from the given ones; `_mean`: the mean of the 22
+and above, in radians. `r2_found`: share of the variance of all values that is explained when
+they are read from found landmarks; `r2_given`: from the given ones; `_mean`: the mean of the
 columns, some of which hardly vary.
 
 ## Limits
 
-Near-frontal adult faces, mostly of public life, in press photographs. Expect larger errors on
-children, strong profiles, veiled faces and hands before the mouth. Not for identification, and not
-for saying what anybody feels.
+{LIMITS[points.name]} Not for identification, and not for saying what anybody feels.
 """
+
+
+MARKED = {
+    MESH.name: """Landmarks, pose and blendshapes to learn from were read with MediaPipe's face
+landmarker (Apache-2.0). They are a program's reading, not a person's marks.""",
+    IBUG.name: """Landmarks, pose and action units to learn from are those that the faces were made
+of.""",
+}
+LIMITS = {
+    MESH.name: """Near-frontal adult faces, mostly of public life, in press photographs. Expect
+larger errors on children, strong profiles, veiled faces and hands before the mouth.""",
+    IBUG.name: "The faces that this project renders, and no photograph.",
+}
 
 
 def fit_expression(
@@ -244,10 +263,10 @@ def fit_expression(
     steps: int = 6000,
     lr: float = 1e-3,
 ) -> None:
-    """Trains the head that reads the 22 values further, the rest of the network held fixed.
+    """Trains the head that reads the expression further, the rest of the network held fixed.
 
     Mean squares with a little L1: the joint training's L1 alone settles on medians, which are near
-    zero for most of the 22. It learns from the given landmarks and from those that the network
+    zero for most values. It learns from the given landmarks and from those that the network
     finds in every face, in its mirror image and in one random view.
     """
     shapes = _shapes(network, faces, augment)
@@ -269,7 +288,7 @@ def fit_expression(
 
 @torch.no_grad()
 def _shapes(network: LandmarkNet, faces: LandmarkSet, augment: Augment) -> Tensor:
-    """4N x 956 normalised landmarks: given, found, found in the mirror image, in a random view."""
+    """4N x 2P normalised landmarks: given, found, found in the mirror image, in a random view."""
     parts: list[list[Tensor]] = [[], [], [], []]
     for start in range(0, len(faces), 64):
         rows = slice(start, start + 64)
@@ -328,12 +347,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m ganmut.expression.train_landmarks", description=__doc__
     )
-    parser.add_argument("--data", required=True, help="folder of photographs with landmarks")
+    parser.add_argument(
+        "--data",
+        required=True,
+        help='a folder of photographs with landmarks, or "procedural": rendered faces',
+    )
     parser.add_argument("--out", required=True, help="run folder: snapshots and stats.jsonl")
     parser.add_argument("--steps", type=int, default=10500, help="(default: %(default)s)")
     parser.add_argument("--batch", type=int, default=32, help="(default: %(default)s)")
     parser.add_argument("--lr", type=float, default=2e-3, help="(default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
+    parser.add_argument("--width", type=int, default=24, help="(default: %(default)s)")
+    parser.add_argument("--hidden", type=int, default=256, help="(default: %(default)s)")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     try:
@@ -344,6 +369,8 @@ def main(arguments: list[str] | None = None) -> int:
             batch=options.batch,
             lr=options.lr,
             seed=options.seed,
+            width=options.width,
+            hidden=options.hidden,
         )
     except ValueError as error:
         print(error, file=sys.stderr)

@@ -13,12 +13,14 @@ from torch import Tensor
 
 from ganmut.datasets.base import CROP
 from ganmut.editor import Editor
-from ganmut.expression.landmark_data import SIZE
+from ganmut.expression.landmark_net import LandmarkNet, load_landmark_net
 from ganmut.expression.method import ExpressionMethod
 from ganmut.expression.model import ExpressionModel
-from ganmut.expression.point_set import POINT_SETS
+from ganmut.expression.point_set import IBUG, MESH, POINT_SETS, SIZE, PointSet
 from ganmut.expression.wheel import ExpressionWheel, wheel_directions
 from ganmut.networks.config import Settings
+from ganmut.rendering.sampler import sample_parameters
+from ganmut.rendering.shading import render
 from ganmut.weights import bundled_root
 from ganmut.weights.card import front_matter, table
 from ganmut.weights.editors import FITTED
@@ -33,7 +35,10 @@ from ganmut.weights.storage import (
     write,
 )
 
-WEIGHT = "photos/expression"
+# The set of the bundled weights on each point set.
+SETS = {MESH.name: "photos", IBUG.name: "procedural"}
+FOLDER = "expression"  # of the model's weight, in every set
+RENDERED_NOTE = "Fitted on rendered faces, whose landmarks and action units are exact."
 NOTE = (
     "Trained on muxspace/facial_expressions (Apache-2.0 repository; press photographs and film "
     "stills whose rights its compilers cannot clear): for research use."
@@ -51,13 +56,13 @@ class Shape(Settings):
 
 
 def save_expression_model(
-    model: ExpressionModel, folder: str | Path, facts: dict[str, Any], note: str = NOTE
+    model: ExpressionModel, folder: str | Path, facts: dict[str, Any], note: str
 ) -> Path:
     """Writes the weight folder of an editor, whole or not at all; `facts` go into its config.json
     and card.
 
-    Golden tensors: NASA's portrait of an astronaut under each emotion, on the landmarks of the
-    bundled network.
+    Golden tensors: a face (`example_crop`) under each emotion, on the landmarks of the network that
+    `landmarks_for` finds.
     """
     config = {
         "method": ExpressionMethod.name,
@@ -72,10 +77,11 @@ def save_expression_model(
     def edits(written: Weights) -> dict[str, Tensor]:
         return golden_edits(Editor(build_expression_method(written), written.config))
 
-    return write(folder, "editor", dict(model.state_dict()), config, edits, card(facts, note))
+    text = card(model.points, facts, note)
+    return write(folder, "editor", dict(model.state_dict()), config, edits, text)
 
 
-def save_wheel(folder: str | Path, model: ExpressionModel, note: str = NOTE) -> Path:
+def save_wheel(folder: str | Path, model: ExpressionModel, note: str) -> Path:
     """Writes the weight folder of the emotion wheel; the model itself stays in its own folder
     beside it (`build_wheel`)."""
     emotions = ("neutral", *model.emotions)
@@ -96,9 +102,10 @@ def save_wheel(folder: str | Path, model: ExpressionModel, note: str = NOTE) -> 
 
 
 def golden_edits(editor: Editor) -> dict[str, Tensor]:
-    """The astronaut under each emotion."""
+    """The example face under each emotion."""
+    method: Any = editor.method
     codes = torch.stack([editor.space.of(emotion) for emotion in editor.emotions])
-    faces, rows = astronaut_crop()[None], torch.zeros(len(codes), dtype=torch.long)
+    faces, rows = example_crop(method.model.points)[None], torch.zeros(len(codes), dtype=torch.long)
     edited = editor.edit(editor.select(editor.prepare(faces), rows), codes)
     return {"faces": faces, "rows": rows, "codes": codes, "edited": edited}
 
@@ -108,8 +115,11 @@ def to_bytes(images: Tensor) -> Tensor:
     return (images * 255).round().clamp(0, 255).to(torch.uint8)
 
 
-def astronaut_crop() -> Tensor:
-    """uint8 3 x 118 x 118: the face of NASA's portrait of an astronaut (public domain)."""
+def example_crop(points: PointSet) -> Tensor:
+    """uint8 3 x S x S: a rendered face for models of rendered faces, else the face of NASA's
+    portrait of an astronaut (public domain)."""
+    if points is IBUG:
+        return render(sample_parameters(0, "test", range(1)), SIZE)[0]
     return torch.from_numpy(samples.astronaut()[51:169, 162:280].copy()).permute(2, 0, 1)
 
 
@@ -133,7 +143,32 @@ def build_expression_model(weights: Weights) -> ExpressionModel:
 @FITTED.register(ExpressionMethod.name)
 def build_expression_method(weights: Weights) -> ExpressionMethod:
     """What an Editor of a checked weight draws with; raises BadWeights."""
-    return ExpressionMethod(build_expression_model(weights), tuple(weights.config["emotions"]))
+    model = build_expression_model(weights)
+    landmarks = landmarks_for(model, weights.folder)
+    return ExpressionMethod(model, landmarks, tuple(weights.config["emotions"]))
+
+
+def landmarks_for(model: ExpressionModel, folder: Path) -> LandmarkNet:
+    """The network that finds a model's landmarks: of the folder `landmarks` beside `folder`, else
+    the bundled one; raises BadWeights where it finds others."""
+    beside = folder.parent / "landmarks"
+    if not (beside / "config.json").is_file():
+        beside = bundled_root() / SETS[model.points.name] / "landmarks"
+    network = load_landmark_net(beside)
+    if network.points is not model.points:
+        raise BadWeights(
+            f"{beside} finds {network.points.name}, the expression model needs {model.points.name}"
+        )
+    return network
+
+
+def model_beside(folder: Path, points: PointSet = MESH) -> ExpressionModel:
+    """The expression model that a weight of the same set draws with: of the folder `expression`
+    beside it, else the bundled one on these points; raises BadWeights."""
+    beside = folder.parent / FOLDER
+    if not (beside / "config.json").is_file():
+        beside = bundled_root() / SETS[points.name] / FOLDER
+    return load_expression_model(beside)
 
 
 @FITTED.register(ExpressionWheel.name)
@@ -143,28 +178,29 @@ def build_wheel(weights: Weights) -> ExpressionWheel:
     require(weights, "emotions")
     emotions = tuple(weights.config["emotions"])
     check_fit({"directions": torch.zeros(len(emotions) - 1, 2)}, weights)
-    beside = weights.folder.parent / Path(WEIGHT).name
-    model = load_expression_model(beside if (beside / "config.json").is_file() else None)
+    model = model_beside(weights.folder)
     if unknown := set(emotions[1:]) - set(model.emotions):
         raise BadWeights(f"{weights.folder} has emotions without a recipe: {sorted(unknown)[0]}")
-    return ExpressionWheel(model, weights.tensors["directions"].float(), emotions)
+    landmarks = landmarks_for(model, weights.folder)
+    return ExpressionWheel(model, landmarks, weights.tensors["directions"].float(), emotions)
 
 
 @cache
 def load_expression_model(folder: str | Path | None = None) -> ExpressionModel:
-    """The model of a weight folder (by default the bundled one); raises BadWeights."""
-    return build_expression_model(read(folder or bundled_root() / WEIGHT, "editor"))
+    """The model of a weight folder (by default the bundled one of photographs); raises
+    BadWeights."""
+    bundled = bundled_root() / SETS[MESH.name] / FOLDER
+    return build_expression_model(read(folder or bundled, "editor"))
 
 
-def card(facts: dict[str, Any], note: str) -> str:
+def card(points: PointSet, facts: dict[str, Any], note: str) -> str:
     """The model card."""
     measured = {name: value for name, value in facts.items() if isinstance(value, (int, float))}
     return f"""{front_matter(["facial-expression", "image-editing"], "image-to-image")}
-# Expression model of photographs
+# Expression model
 
-Edits the expression of a face in a photograph at the photograph's own resolution: a change of
-shape, of light and of the inside of the mouth, each linear in 22 controls (ARKit's blendshapes,
-the mean of left and right).
+Edits the expression of a face at the picture's own resolution: a change of shape, of light and of
+the inside of the mouth, each linear in {CONTROLLED[points.name]}.
 
 {note}
 
@@ -172,7 +208,7 @@ the mean of left and right).
 import ganmut
 from ganmut import faces, images
 
-editor = ganmut.load("photos/expression")
+editor = ganmut.load("{SETS[points.name]}/{FOLDER}")
 edited = faces.edit_image(images.read_image("photo.jpg"), editor, editor.space.of("happy", 0.8))
 images.write_png("edited.png", edited.pixels)
 ```
@@ -185,11 +221,18 @@ mathematics, the measurements and the failure cases.
 
 ## Limits
 
-Upright faces, near frontal (yaw up to about 30 degrees), at least 60 px between the outline's
-sides. Teeth of a mouth that was closed are drawn, not the person's own. Not for impersonation, for
-pictures that pretend to show what a person did or felt, or for judging anybody's emotions.
+{LIMITS[points.name]}Upright faces, near frontal (yaw up to about 30 degrees), at least 60 px
+between the outline's sides. Teeth of a mouth that was closed are drawn, not the person's own. Not
+for impersonation, for pictures that pretend to show what a person did or felt, or for judging
+anybody's emotions.
 """
 
+
+CONTROLLED = {
+    MESH.name: "22 controls (ARKit's blendshapes, the mean of left and right)",
+    IBUG.name: "17 action units",
+}
+LIMITS = {MESH.name: "", IBUG.name: "The faces that this project renders, and no photograph. "}
 
 WHEEL_CARD = f"""{front_matter(["facial-expression", "image-editing"], "image-to-image")}
 # Emotion wheel of the expression model

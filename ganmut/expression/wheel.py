@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ganmut.codes import DiscSpace
 from ganmut.expression.face_basis import FaceBasis
+from ganmut.expression.landmark_net import LandmarkNet
 from ganmut.expression.method import ExpressionMethod
 from ganmut.expression.model import ExpressionModel
 from ganmut.methods.base import Edit
@@ -42,8 +43,14 @@ class ExpressionWheel(ExpressionMethod):
     paper = "Russell 1980 (the order of the emotions), on the expression model"
     reads_source = False
 
-    def __init__(self, model: ExpressionModel, directions: Tensor, emotions: tuple[str, ...]):
-        super().__init__(model, emotions)
+    def __init__(
+        self,
+        model: ExpressionModel,
+        landmarks: LandmarkNet,
+        directions: Tensor,
+        emotions: tuple[str, ...],
+    ):
+        super().__init__(model, landmarks, emotions)
         self.directions = directions
         rows = [model.emotions.index(emotion) for emotion in emotions[1:]]
         angles = torch.atan2(directions[:, 1], directions[:, 0])
