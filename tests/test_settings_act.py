@@ -33,6 +33,7 @@ CONTEXT = {
 OTHER = {
     "width": 12,
     "blocks": 2,
+    "controls": 5,
     "d_width": 12,
     "d_layers": 3,
     "d_max_channels": 16,

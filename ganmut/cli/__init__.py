@@ -26,6 +26,7 @@ from ganmut.cli import (
     push,
     render,
     train,
+    train_expressions,
     train_extractor,
     units,
 )
@@ -39,6 +40,7 @@ COMMANDS: dict[str, ModuleType] = {
     "faces": render,
     "train-extractor": train_extractor,
     "fit-expressions": fit_expressions,
+    "train-expressions": train_expressions,
     "methods": methods,
     "bundle": bundle,
     "push": push,

@@ -13,7 +13,7 @@ def add_options(parser: argparse.ArgumentParser, cls: type, skip: tuple[str, ...
     group = parser.add_argument_group(f"{cls.__module__}.{cls.__name__}")
     hints = typing.get_type_hints(cls)
     for field in dataclasses.fields(cls):
-        if field.name in skip:
+        if field.name in skip or not field.metadata.get("option", True):
             continue
         kind, name = hints[field.name], f"--{field.name.replace('_', '-')}"
         # argparse formats help with %, so a percent sign must be doubled.

@@ -27,14 +27,15 @@ from ganmut.methods import base
 from ganmut.methods.base import METHODS
 from ganmut.methods.base_gamut import GamutMethod
 from ganmut.networks.config import setting
-from ganmut.networks.stargan import Generator, PatchDiscriminator
+from ganmut.networks.expression import ExpressionConfig, ExpressionGenerator
+from ganmut.networks.stargan import Generator
 from ganmut.training.losses import cycle_loss
 
 NEUTRAL_RADIUS = 0.2  # tau: codes within this radius are neutral
 
 
 @dataclass(frozen=True)
-class Config(base.Config, base.ClassifierConfig):
+class Config(base.Config, base.ClassifierConfig, ExpressionConfig):
     """Weights of the paper."""
 
     lambda_cls: float = setting(1.0, "weight of the classification loss")
@@ -67,10 +68,23 @@ class GANmutGenerator(Generator):
 
     def __init__(self, config: Config, emotions: int):
         super().__init__(config, code_dim=2)
-        # With a tiny norm the first steps of Adam can turn a direction by any angle; as the norm
-        # grows, the turns get smaller. So the raw rows are neither averaged nor renormalised.
-        start = torch.empty(emotions - 1, 2).uniform_(-math.sqrt(0.5), math.sqrt(0.5))
-        self.directions = nn.Parameter(start * 1e-4)
+        self.directions = raw_directions(emotions)
+
+
+class ExpressionGANmutGenerator(ExpressionGenerator):
+    """The same on expressions."""
+
+    def __init__(self, config: Config, emotions: int):
+        super().__init__(config.controls, code_dim=2)
+        self.directions = raw_directions(emotions)
+
+
+def raw_directions(emotions: int) -> nn.Parameter:
+    """(emotions - 1) x 2 initial directions, almost zero."""
+    # With a tiny norm the first steps of Adam can turn a direction by any angle; as the norm grows,
+    # the turns get smaller. So the raw rows are neither averaged nor renormalised.
+    start = torch.empty(emotions - 1, 2).uniform_(-math.sqrt(0.5), math.sqrt(0.5))
+    return nn.Parameter(start * 1e-4)
 
 
 @METHODS.register("ganmut")
@@ -87,10 +101,9 @@ class GANmut(GamutMethod):
     not_averaged = ("directions",)
 
     def build(self, training: bool) -> None:
-        self.G = GANmutGenerator(self.config, len(self.emotions))
-        self.D = (
-            PatchDiscriminator(self.config, self.size, len(self.emotions) + 2) if training else None
-        )
+        kind = ExpressionGANmutGenerator if self.config.controls else GANmutGenerator
+        self.G = kind(self.config, len(self.emotions))
+        self.D = self.discriminator() if training else None
 
     def space(self) -> DiscSpace:
         return DiscSpace(self.emotions, self.G.directions)

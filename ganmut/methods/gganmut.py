@@ -26,14 +26,15 @@ from ganmut.methods import base
 from ganmut.methods.base import METHODS
 from ganmut.methods.base_gamut import GamutMethod
 from ganmut.networks.config import setting
-from ganmut.networks.stargan import Generator, PatchDiscriminator
+from ganmut.networks.expression import ExpressionConfig, ExpressionGenerator
+from ganmut.networks.stargan import Generator
 from ganmut.training.losses import cycle_loss
 
 VARIANCE_FLOOR = 1e-2
 
 
 @dataclass(frozen=True)
-class Config(base.Config, base.ClassifierConfig):
+class Config(base.Config, base.ClassifierConfig, ExpressionConfig):
     """Weights of the paper."""
 
     lambda_div: float = setting(
@@ -63,12 +64,12 @@ class Target:
     free: Tensor
 
 
-class GGANmutGenerator(Generator):
-    """The trunk, and for E emotions the raw modes w (E x 2), rotations (E) and raw variances
-    (E x 2)."""
+class Gaussians(nn.Module):
+    """For E emotions the raw modes w (E x 2), rotations (E) and raw variances (E x 2); a part of
+    the generators below."""
 
-    def __init__(self, config: Config, emotions: int):
-        super().__init__(config, code_dim=2)
+    def add_gaussians(self, emotions: int) -> None:
+        """Creates the parameters."""
         start = torch.empty(emotions, 2).uniform_(-math.sqrt(0.5), math.sqrt(0.5))
         self.raw_modes = nn.Parameter(start)
         self.rotation = nn.Parameter(torch.zeros(emotions))
@@ -96,6 +97,22 @@ class GGANmutGenerator(Generator):
         return rotation @ torch.diag_embed(diagonal) @ rotation.transpose(1, 2)
 
 
+class GGANmutGenerator(Generator, Gaussians):
+    """The trunk and the Gaussians."""
+
+    def __init__(self, config: Config, emotions: int):
+        super().__init__(config, code_dim=2)
+        self.add_gaussians(emotions)
+
+
+class ExpressionGGANmutGenerator(ExpressionGenerator, Gaussians):
+    """The same on expressions."""
+
+    def __init__(self, config: Config, emotions: int):
+        super().__init__(config.controls, code_dim=2)
+        self.add_gaussians(emotions)
+
+
 @METHODS.register("gganmut")
 class GGANmut(GamutMethod):
     """GGANmut (eqs. 10-17). Codes of a batch: all modes, repeated up to `mode_share`, then uniform
@@ -113,10 +130,9 @@ class GGANmut(GamutMethod):
     not_averaged = ("raw_modes", "rotation", "raw_variances")
 
     def build(self, training: bool) -> None:
-        self.G = GGANmutGenerator(self.config, len(self.emotions))
-        self.D = (
-            PatchDiscriminator(self.config, self.size, len(self.emotions) + 2) if training else None
-        )
+        kind = ExpressionGGANmutGenerator if self.config.controls else GGANmutGenerator
+        self.G = kind(self.config, len(self.emotions))
+        self.D = self.discriminator() if training else None
 
     def lr_scale(self) -> dict[str, float]:
         return dict.fromkeys(self.not_averaged, self.config.lr_scale_gamut)

@@ -19,12 +19,17 @@ from ganmut.datasets.base import Batch
 from ganmut.methods import base
 from ganmut.methods.base import METHODS, Method
 from ganmut.networks.config import setting
+from ganmut.networks.expression import (
+    ExpressionConfig,
+    ExpressionDiscriminator,
+    ExpressionGenerator,
+)
 from ganmut.networks.stargan import Generator, PatchDiscriminator
 from ganmut.training.losses import cycle_loss
 
 
 @dataclass(frozen=True)
-class Config(base.Config, base.ClassifierConfig):
+class Config(base.Config, base.ClassifierConfig, ExpressionConfig):
     """Weights of eqs. 5 and 6."""
 
     lambda_cls: float = setting(1.0, "weight of the classification loss")
@@ -47,10 +52,13 @@ class StarGAN(Method):
     PHOTOGRAPHS: ClassVar = base.WARP_ON_PHOTOGRAPHS
 
     def build(self, training: bool) -> None:
-        self.G = Generator(self.config, len(self.emotions))
-        self.D = (
-            PatchDiscriminator(self.config, self.size, len(self.emotions)) if training else None
-        )
+        kinds, controls = len(self.emotions), self.config.controls
+        if controls:
+            self.G = ExpressionGenerator(controls, kinds)
+            self.D = ExpressionDiscriminator(controls, kinds) if training else None
+        else:
+            self.G = Generator(self.config, kinds)
+            self.D = PatchDiscriminator(self.config, self.size, kinds) if training else None
 
     def space(self) -> LabelSpace:
         return LabelSpace(self.emotions)

@@ -17,9 +17,10 @@ from ganmut.errors import ParameterError
 MAX_NAMES = 256  # entries of a list of names, and characters of each
 
 
-def setting(default: Any, help: str) -> Any:
-    """Returns a dataclass field with a default value and the help text of its option."""
-    return field(default=default, metadata={"help": help})
+def setting(default: Any, help: str, option: bool = True) -> Any:
+    """Returns a dataclass field with a default value and the help text of its option. option: False
+    for what a command sets itself."""
+    return field(default=default, metadata={"help": help, "option": option})
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,137 @@
+"""Methods on expressions: what they learn, their weight folders, data that cannot be used."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+import ganmut
+from ganmut import weights
+from ganmut.datasets.base import BadData
+from ganmut.expression.conditional import (
+    LabelledExpressions,
+    checked,
+    expression_methods,
+    train_on_expressions,
+)
+from ganmut.expression.conditional_weight import Drawing, build_conditional, save_conditional
+from ganmut.expression.point_set import MESH
+from ganmut.expression.weight import example_crop, load_expression_model
+from ganmut.weights import BadWeights
+from ganmut.weights.storage import read
+
+EMOTIONS = ("neutral", "happy", "sad")
+
+
+def made(controls: int = 4, faces: int = 60) -> LabelledExpressions:
+    """Expressions near 0 for neutral, near 1 in the emotion's own control for the others."""
+    labels = torch.arange(faces) % len(EMOTIONS)
+    noise = torch.randn(faces, controls, generator=torch.Generator().manual_seed(0))
+    shown = torch.nn.functional.one_hot(labels, controls + 1)[:, 1:]
+    return LabelledExpressions(shown + 0.1 * noise, labels, EMOTIONS)
+
+
+@pytest.mark.parametrize("name", expression_methods())
+def test_every_method_learns_where_labels_lie(name):
+    data = made()
+    method = train_on_expressions(name, data, torch.zeros(4), steps=150, progress=False)
+    neutral = data.values[data.labels == 0]
+    for index, emotion in enumerate(EMOTIONS[1:]):
+        code = method.space().of(emotion).expand(len(neutral), -1)
+        generator = method.G
+        with torch.no_grad():
+            edited = generator.expressions(generator(generator.inputs(neutral), code)).mean(0)
+        assert int(edited.argmax()) == index
+        assert edited[index] > 0.4
+
+
+def test_training_repeats_with_its_seed():
+    first, second, other = (
+        train_on_expressions("ganmut", made(), torch.zeros(4), steps=5, seed=seed, progress=False)
+        for seed in (1, 1, 2)
+    )
+    same = zip(first.G.state_dict().values(), second.G.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in same)
+    assert not torch.equal(first.G.directions, other.G.directions)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    model = load_expression_model()
+    data = made(len(model.controls))
+    method = train_on_expressions("ganmut", data, model.rest, steps=60, progress=False)
+    path = tmp_path_factory.mktemp("set") / "ganmut_expression"
+    return save_conditional(
+        path, method, Drawing("ganmut", MESH.name, 2.0), {"steps": 60}, "Made up."
+    )
+
+
+def test_a_saved_method_loads_again(folder):
+    assert weights.verify(folder) == 0
+    editor = ganmut.load(folder)
+    assert (editor.space.kind, editor.emotions) == ("gamut", EMOTIONS)
+    face = editor.prepare(example_crop(MESH)[None])
+    assert editor.edit(face, editor.space.of("happy")).shape == (1, 3, 118, 118)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"learned": "nobody"},
+        {"learned": ["ganmut"]},
+        {"points": "ibug_68"},
+        {"points": 3},
+        {"gain": float("nan")},
+        {"gain": 99},
+    ],
+)
+def test_weights_of_another_model_are_refused(folder, change):
+    whole = read(folder, "editor")
+    drawing = whole.config["drawing"] | change
+    with pytest.raises(BadWeights):
+        build_conditional(dataclasses.replace(whole, config=whole.config | {"drawing": drawing}))
+
+
+def test_gain_moves_along_the_learned_change(folder):
+    editor = ganmut.load(folder)
+    method, source = editor.method, editor.method.model.rest[None]
+    code, neutral = (editor.space.of(name)[None] for name in ("happy", "neutral"))
+    method.model.highest.fill_(9)
+    method.gain = 0.0
+    start = method.expression(source, code)
+    assert torch.allclose(start, method.expression(source, neutral), atol=1e-5)
+    method.gain = 0.5
+    half = method.expression(source, code) - start
+    method.gain = 1.0
+    raised = half > 1e-3
+    assert raised.any()
+    assert torch.allclose(
+        (method.expression(source, code) - start)[raised], 2 * half[raised], atol=1e-4
+    )
+
+
+def broken(kind: str) -> LabelledExpressions:
+    data = made()
+    if kind == "nan":
+        return dataclasses.replace(data, values=data.values * float("nan"))
+    if kind == "few":
+        return dataclasses.replace(data, labels=data.labels.clamp(max=1))
+    return dataclasses.replace(data, emotions=("happy", "sad", "neutral"))
+
+
+@pytest.mark.parametrize("kind", ["nan", "few", "order"])
+def test_expressions_that_teach_nothing_are_refused(kind):
+    with pytest.raises(BadData):
+        checked(broken(kind))
+
+
+def test_expressions_of_another_length_are_refused():
+    with pytest.raises(BadData):
+        train_on_expressions("ganmut", made(), torch.zeros(5), steps=1, progress=False)
+
+
+def test_methods_on_images_are_refused():
+    with pytest.raises(ValueError, match="defgan"):
+        train_on_expressions("defgan", made(), torch.zeros(4), steps=1, progress=False)
