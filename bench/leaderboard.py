@@ -65,7 +65,8 @@ ONE_SEED = (
 )
 MORE_SEEDS = (
     "Intervals are 95 % bootstrap intervals over the source faces (ERE: its batches), of one "
-    "training each. Claims were evaluated again on trainings from other seeds ({}) and hold only where all agree."
+    "training each. Claims were evaluated again on trainings from other seeds ({}) and hold only "
+    "where all agree."
 )
 RENDERED = (
     "These faces are rendered, not photographed. The results are statements about these methods on "
@@ -74,9 +75,9 @@ RENDERED = (
 CLAIMS = (
     "Tested by the paired bootstrap over source faces (ERE: over batches with their targets), on "
     "the faces that both sides have. An inequality is met where the 95 % interval of the "
-    "difference is below zero; where it includes zero the two are a tie. A claim holds where all of its "
-    "inequalities are met. It does not hold where one is reversed at a level of 5 % divided by "
-    "their number (Bonferroni). Else it is undecided."
+    "difference is below zero; where it includes zero the two are a tie. A claim holds where all "
+    "of its inequalities are met. It does not hold where one is reversed at a level of 5 % "
+    "divided by their number (Bonferroni). Else it is undecided."
 )
 PAPERS = (
     "The papers measured on AffectNet with a classifier that was never released. Levels therefore "
