@@ -4,6 +4,7 @@ metrics read features, not pictures.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,8 +22,9 @@ from ganmut import images as pictures
 
 @dataclass
 class Extractors:
-    """The frozen networks by role ("emotion", "identity", "units", "inception"), and the ground
-    truth of the test faces. The roles "ground_truth" and "regions" have no network.
+    """The frozen networks by role ("emotion", "identity", "units", "inception", and the second
+    judges' "second_emotion" and "second_identity"), and the ground truth of the test faces. The
+    roles "ground_truth" and "regions" have no network.
 
     missing: role -> why it has no network; looking it up raises NotMeasured with that reason.
     """
@@ -51,10 +53,10 @@ class Extractors:
             raise NotMeasured("only rendered faces have a ground truth")
         return "rendered"
 
-    def emotion_columns(self) -> list[int]:
-        """The classifier's output column of each emotion of the data; raises ValueError where it
-        has none."""
-        labels = tuple(self["emotion"].emotions)
+    def emotion_columns(self, role: str = "emotion") -> list[int]:
+        """The output column of each emotion of the data, of the classifier of a role; raises
+        ValueError where it has none."""
+        labels = tuple(self[role].emotions)
         absent = [emotion for emotion in self.emotions if emotion not in labels]
         if absent:
             raise ValueError(
@@ -106,22 +108,22 @@ class EditedBatch:
         return self._outputs["ground_truth"]
 
 
-def emotion_features(batch: EditedBatch) -> np.ndarray:
+def emotion_features(batch: EditedBatch, role: str = "emotion") -> np.ndarray:
     """m x d: the emotion classifier's penultimate features."""
-    return _array(batch.extraction("emotion").features)
+    return _array(batch.extraction(role).features)
 
 
-def softmax(batch: EditedBatch) -> np.ndarray:
+def softmax(batch: EditedBatch, role: str = "emotion") -> np.ndarray:
     """m x emotions: the classifier's probabilities in the data's order of emotions. Emotions that
     the data lacks are dropped and the rest is normalised to 1."""
-    outputs = torch.as_tensor(batch.extraction("emotion").outputs)
-    columns = outputs[:, batch.extractors.emotion_columns()].double()
+    outputs = torch.as_tensor(batch.extraction(role).outputs)
+    columns = outputs[:, batch.extractors.emotion_columns(role)].double()
     return _array(columns / columns.sum(1, keepdim=True))
 
 
-def embedding(batch: EditedBatch) -> np.ndarray:
+def embedding(batch: EditedBatch, role: str = "identity") -> np.ndarray:
     """m x d: L2-normalised identity embeddings."""
-    return _array(batch.extraction("identity").outputs)
+    return _array(batch.extraction(role).outputs)
 
 
 def units(batch: EditedBatch) -> np.ndarray:
@@ -189,6 +191,11 @@ def _array(values: Any) -> np.ndarray:
     return torch.as_tensor(values).detach().float().cpu().numpy()
 
 
+def second(name: str) -> str:
+    """The name of a role, feature or metric of the second judge."""
+    return f"second_{name}"
+
+
 NON_NETWORK_ROLES = frozenset({"", "ground_truth", "regions"})
 # Feature -> how it is computed, and the role of the extractor that it needs.
 FEATURES: dict[str, tuple[Callable[[EditedBatch], np.ndarray], str]] = {
@@ -201,3 +208,20 @@ FEATURES: dict[str, tuple[Callable[[EditedBatch], np.ndarray], str]] = {
     "localisation": (localisation, "regions"),
     "images": (images, ""),
 }
+# The same features of the second judges: networks of the roles second_emotion and second_identity.
+SECOND: tuple[tuple[Callable[..., np.ndarray], str], ...] = (
+    (emotion_features, "emotion"),
+    (softmax, "emotion"),
+    (embedding, "identity"),
+)
+FEATURES |= {
+    second(feature.__name__): (functools.partial(feature, role=second(role)), second(role))
+    for feature, role in SECOND
+}
+
+
+def second_need(need: str) -> str:
+    """A need ("edit set:feature") as the second judge meets it; the same where it has no such
+    feature."""
+    edit_set, feature = need.split(":")
+    return f"{edit_set}:{second(feature)}" if second(feature) in FEATURES else need

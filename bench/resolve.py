@@ -25,9 +25,17 @@ from ganmut import extractors, weights
 from ganmut.datasets import FaceSet, open_source
 from ganmut.registry import did_you_mean
 
-ROLES = {"emotion": "classifier", "identity": "face embedder", "units": "action-unit regressor"}
+ROLES = {
+    "emotion": "classifier",
+    "identity": "face embedder",
+    "units": "action-unit regressor",
+    "second_emotion": "classifier of another architecture",
+    "second_identity": "face embedder that no method trains against",
+}
+# The bundled network of a role that does not bear its name.
+BUNDLED = {"second_emotion": "emotion_resnet", "second_identity": "identity_resnet"}
 NO_EXTRACTOR = (
-    "the bundled {role} extractor is for rendered faces only; for {data} pass --{role} SPEC{hint}"
+    "the bundled {role} extractor is for rendered faces only; for {data} pass --{option} SPEC{hint}"
 )
 HINTS = {
     "emotion": " (train one: python -m ganmut train-extractor emotion --data {data}), or "
@@ -186,12 +194,14 @@ def load_extractors(
         spec = extractor_spec(args, role)
         if spec is None and not args.data.startswith("procedural"):
             hint = HINTS.get(role, "").format(data=args.data)
-            reason = NO_EXTRACTOR.format(role=role, data=args.data, hint=hint)
+            option = role.replace("_", "-")
+            reason = NO_EXTRACTOR.format(role=role, data=args.data, option=option, hint=hint)
             if role == "emotion":
                 raise UserError(reason)
             missing[role] = reason
             continue
-        networks[role] = extractors.load(spec or f"procedural/{role}", device)
+        bundled = f"procedural/{BUNDLED.get(role, role)}"
+        networks[role] = extractors.load(spec or bundled, device)
     if "inception" in roles:
         try:
             networks["inception"] = _load_inception(args.inception, device)

@@ -45,7 +45,7 @@ class Result(RunRecord):
 
     value, parts: with 95 % intervals over n faces. extractors: role -> sha256 of the networks that
     the metric reads. seconds: the metric itself. feature_seconds: the edits and features that it
-    reads, which other metrics share.
+    reads, which other metrics share. codes: kind of the row's code space ("labels", "units", ...).
     """
 
     row: str
@@ -66,6 +66,7 @@ class Result(RunRecord):
     seconds: float
     feature_seconds: float
     training: dict[str, Any] = field(default_factory=dict)
+    codes: str = ""
     kind: str = "score"
 
 

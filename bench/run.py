@@ -24,7 +24,7 @@ from rich.console import Console
 from bench import user_study
 from bench.metrics import METRICS
 from bench.protocol import PROTOCOLS
-from bench.resolve import ROLES, UserError
+from bench.resolve import BUNDLED, ROLES, UserError
 from bench.runner import resolve, run
 from ganmut.errors import describe_os_error
 
@@ -50,9 +50,10 @@ def parser() -> argparse.ArgumentParser:
     add("--protocol", default="default", metavar="NAME", help=f"one of {', '.join(PROTOCOLS)}")
     for role, network in ROLES.items():
         add(
-            f"--{role}",
+            f"--{role.replace('_', '-')}",
             metavar="SPEC",
-            help=f"{network}: bundled name, folder, Hub id (default procedural/{role})",
+            help=f"{network}: bundled name, folder, Hub id "
+            f"(default procedural/{BUNDLED.get(role, role)})",
         )
     add(
         "--identity-model",

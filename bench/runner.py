@@ -22,7 +22,7 @@ import ganmut
 from bench import figures, leaderboard, results, tables
 from bench.claims import Claim, claims
 from bench.feature_cache import Features, source_features
-from bench.features import FEATURES, NON_NETWORK_ROLES, Extractors
+from bench.features import FEATURES, NON_NETWORK_ROLES, Extractors, second
 from bench.ground_truth import GroundTruth
 from bench.metrics import METRICS, NotMeasured, Score
 from bench.protocol import Protocol, get_protocol
@@ -44,7 +44,7 @@ from bench.systems import (
     RealSplitSystem,
     System,
 )
-from bench.verdicts import Scores, Verdict, evaluate_seeds
+from bench.verdicts import Scores, Verdict, evaluate_judges
 from ganmut import device as hardware
 from ganmut.datasets import FaceSet
 from ganmut.files import remove_temporaries
@@ -147,7 +147,7 @@ class Benchmark:
         # "ganmut@1" is another seed of ganmut: the claims name the method.
         row = system.name.partition("@")[0]
         needed = set().union(*(claim.metrics.get(row, set()) for claim in self.claims()))
-        return [name for name in names if name in needed]
+        return [name for name in names if name in needed or name in set(map(second, needed))]
 
     def record(
         self,
@@ -183,6 +183,7 @@ class Benchmark:
             seconds=round(seconds, 3),
             feature_seconds=round(sum(features.seconds.get(e, 0.0) for e in edit_sets), 3),
             training={key: config[key] for key in TRAINING if key in config},
+            codes=system.space.kind,
             **values,
             **self.shared,
         )
@@ -311,7 +312,7 @@ def measure(benchmark: Benchmark, features: Features) -> Iterator[tuple[Result, 
 
 
 def _write_claims(benchmark: Benchmark, scores: Scores) -> None:
-    verdicts = [evaluate_seeds(claim, scores) for claim in benchmark.claims()]
+    verdicts = [evaluate_judges(claim, scores) for claim in benchmark.claims()]
     results.append(benchmark.out, [benchmark.claim_record(verdict) for verdict in verdicts])
 
 

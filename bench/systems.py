@@ -14,7 +14,7 @@ from bench.ground_truth import GroundTruth
 from bench.stats import NotMeasured
 from ganmut.codes import CodeSpace, LabelSpace
 from ganmut.datasets import FaceSet
-from ganmut.editor import Editor
+from ganmut.editor import Editor, PreparedFaces
 
 # Edits per batch by device. Larger batches are no faster.
 BATCH = {"cpu": 16, "cuda": 128}
@@ -58,13 +58,16 @@ class EditorSystem(System):
                 f"{name} has no emotion {', '.join(missing)}; it has {', '.join(editor.emotions)}"
             )
         self.editor, self.faces = editor, faces
+        self._prepared: tuple[Tensor, PreparedFaces] | None = None  # of the last batch
         self.batch = BATCH[editor.device.type]
 
     def edit(self, faces: Tensor, codes: Tensor) -> Tensor:
-        # Each face is prepared once per batch, however many codes it is edited under.
+        # Each face is prepared once, however many codes it is edited under: edits come ordered by
+        # face, and the codes of one face fill many batches.
         distinct, back = faces.unique(return_inverse=True)
-        prepared = self.editor.prepare(self.faces.faces(distinct))
-        return self.editor.edit(self.editor.select(prepared, back), codes)
+        if self._prepared is None or not torch.equal(self._prepared[0], distinct):
+            self._prepared = distinct, self.editor.prepare(self.faces.faces(distinct))
+        return self.editor.edit(self.editor.select(self._prepared[1], back), codes)
 
 
 class NullSpace(LabelSpace):

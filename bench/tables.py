@@ -8,7 +8,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from scipy.stats import kendalltau
+
 from bench.claims import claims
+from bench.features import second
 from bench.metrics.base import METRICS
 from bench.verdicts import ABSENT
 from ganmut.emotions import EMOTIONS
@@ -22,12 +26,14 @@ METRIC_ORDER = (
     "accuracy",
     "au_error",
     "fid",
+    "identity_frechet",
     "identity_distance",
     "ground_truth_l1",
     "edit_localisation",
     "real_neighbour_rate",
 )
 GROUPS = {"expression": "Expression", "preservation": "Identity preservation and realism"}
+UNITS_TITLE = ", conditioned on action units"
 MAX_METRICS = 6  # per table
 ARROWS = {True: " ↑", False: " ↓", None: ""}
 Record = dict[str, Any]
@@ -51,16 +57,26 @@ class Leaderboard:
 
     @property
     def metrics(self) -> list[str]:
-        """The metrics of any row: METRIC_ORDER first, then others by name."""
-        names = {metric for _, metric in self.cells}
+        """The metrics that some row has a value of: METRIC_ORDER first, then others by name."""
+        names = {metric for (_, metric), r in self.cells.items() if r["status"] != "not measured"}
         return [name for name in METRIC_ORDER if name in names] + sorted(names - set(METRIC_ORDER))
+
+    def of_group(self, name: str) -> list[str]:
+        """The metrics of a group."""
+        group = {m: METRICS[m].group if m in METRICS else "preservation" for m in self.metrics}
+        return [metric for metric in self.metrics if group[metric] == name]
+
+    def conditioned_on(self, units: bool) -> list[str]:
+        """The reference rows and the methods whose codes are action units, or those whose are
+        not."""
+        kinds = {row: record.get("codes", "") == "units" for (row, _), record in self.cells.items()}
+        return [row for row in self.rows if row in REFERENCE_ROWS or kinds[row] == units]
 
     def groups(self, widest: int) -> dict[str, list[str]]:
         """Title -> metrics of each main table, at most `widest`."""
-        group = {m: METRICS[m].group if m in METRICS else "preservation" for m in self.metrics}
         tables = {}
         for name, title in GROUPS.items():
-            metrics = [metric for metric in self.metrics if group[metric] == name]
+            metrics = self.of_group(name)
             for start in range(0, len(metrics), widest):
                 part = f" ({start // widest + 1})" if start else ""
                 tables[title + part] = metrics[start : start + widest]
@@ -177,10 +193,14 @@ def main_tables(
 ) -> list[tuple[str, Table]]:
     """Title and table of each main table, without empty lines; `write` formats a cell."""
     tables = []
-    for title, metrics in board.groups(widest).items():
-        lines = [[row, *(write(board.cells.get((row, m))) for m in metrics)] for row in board.rows]
-        header = ["row", *(heading(m) for m in metrics)]
-        tables.append((title, (header, [line for line in lines if any(line[1:])])))
+    for units, suffix in ((False, ""), (True, UNITS_TITLE)):
+        rows = board.conditioned_on(units)
+        if set(rows) <= set(REFERENCE_ROWS):
+            continue
+        for title, metrics in board.groups(widest).items():
+            lines = [[row, *(write(board.cells.get((row, m))) for m in metrics)] for row in rows]
+            header = ["row", *(heading(m) for m in metrics)]
+            tables.append((title + suffix, (header, [line for line in lines if any(line[1:])])))
     return tables
 
 
@@ -191,6 +211,53 @@ def equal_table(board: Leaderboard) -> Table:
         [row, *(cell(board.cells.get((row, m)), "equal") for m in names)] for row in board.rows
     ]
     return ["row", *(heading(name) for name in names)], [line for line in lines if any(line[1:])]
+
+
+def second_judge_tables(board: Leaderboard) -> list[Table]:
+    """The metrics by the second judge, and how far the two judges agree on the order of the
+    methods; none where no second judge measured."""
+    names = board.of_group("second")
+    if not names:
+        return []
+    lines = [[row, *(cell(board.cells.get((row, m))) for m in names)] for row in board.rows]
+    values = (["row", *(heading(m) for m in names)], [line for line in lines if any(line[1:])])
+    firsts = [name for name in board.metrics if second(name) in names]
+    ranks = [[heading(m), *rank_agreement(board, m, second(m))] for m in firsts]
+    header = ["metric", "methods", "Kendall's tau", "first by each judge"]
+    return [values, (header, ranks)]
+
+
+def rank_agreement(board: Leaderboard, first: str, other: str) -> list[str]:
+    """The number of methods that both metrics measure, Kendall's tau-b of their values (1: the same
+    order, -1: the reverse), and the best method by each."""
+    rows = [row for row in board.rows if row not in REFERENCE_ROWS]
+    known = [board.cells.get((row, metric)) for row in rows for metric in (first, other)]
+    values = np.array([np.nan if r is None or r["value"] is None else r["value"] for r in known])
+    a, b = values.reshape(-1, 2).T
+    both = np.isfinite(a) & np.isfinite(b)
+    if both.sum() < 2:
+        return [str(both.sum()), "–", ""]
+    tau = kendalltau(a[both], b[both]).statistic
+    best = np.argmin if METRICS[first].higher_is_better is False else np.argmax
+    names = [row for row, known in zip(rows, both, strict=True) if known]
+    leaders = dict.fromkeys(names[int(best(side[both]))] for side in (a, b))
+    return [str(both.sum()), f"{tau:.2f}", ", ".join(leaders)]
+
+
+def claim_lines(board: Leaderboard) -> Table:
+    """The claims with source, verdict and reasons; a column for the verdict by the second judge
+    where there is one."""
+    judged = any(c.get("second") for c in board.claims)
+    header = ["", "claim", "source", "here", *(["second judge"] if judged else []), "why"]
+    lines = [
+        [
+            *(c["number"], c["sentence"], c["source"], c["verdict"]),
+            *([c.get("second", "")] if judged else []),
+            c["why"],
+        ]
+        for c in board.claims
+    ]
+    return header, lines
 
 
 def parts_tables(board: Leaderboard, metric: str) -> list[Table]:
@@ -217,7 +284,8 @@ def parts_tables(board: Leaderboard, metric: str) -> list[Table]:
 def remarks(board: Leaderboard) -> list[str]:
     """One line per remark on the cells: notes, errors, reasons, a different number of faces."""
     lines = []
-    for metric in board.metrics:
+    unmeasured = sorted({metric for _, metric in board.cells} - set(board.metrics))
+    for metric in [*board.metrics, *unmeasured]:
         records = [r for (_, m), r in board.cells.items() if m == metric]
         usual = max((r["n"] for r in records if r["status"] == "ok"), default=0)
         rows_by_text: dict[str, list[str]] = {}

@@ -8,12 +8,13 @@ parts one fails by chance. A difference whose 95 % interval includes zero is a t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from bench.claims import Claim, Less, Term
+from bench.features import second
 from bench.stats import (
     CONFIDENCE,
     Score,
@@ -30,13 +31,15 @@ Scores = Mapping[tuple[str, str], Score]  # by system and metric
 
 @dataclass(frozen=True)
 class Verdict:
-    """The outcome of a claim: HOLDS, FAILS, OPEN or ABSENT, and the numbers behind it."""
+    """The outcome of a claim: HOLDS, FAILS, OPEN or ABSENT, and the numbers behind it. second: the
+    outcome by the second judge, "" where it does not measure this."""
 
     number: str
     sentence: str
     source: str
     verdict: str
     why: str
+    second: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,11 +99,33 @@ def evaluate_seeds(claim: Claim, scores: Scores) -> Verdict:
     return replace(first, verdict=verdict, why=f"by training: {each}; first: {first.why}")
 
 
-def _with_rows(claim: Claim, rows: dict[str, str]) -> Claim:
-    def renamed(term: Term | float) -> Term | float:
-        return replace(term, row=rows.get(term.row, term.row)) if isinstance(term, Term) else term
+def evaluate_judges(claim: Claim, scores: Scores) -> Verdict:
+    """The verdict over all seeds, with that of the second judge on the metrics that it measures."""
+    verdict, metrics = evaluate_seeds(claim, scores), {metric for _, metric in scores}
+    twins = {
+        name: second(name)
+        for needed in claim.metrics.values()
+        for name in needed
+        if second(name) in metrics
+    }
+    if not twins:
+        return verdict
 
-    pairs = [Less(renamed(less.small), renamed(less.large)) for less in claim.inequalities]
+    def judged(term: Term) -> Term:
+        return replace(term, metric=twins.get(term.metric, term.metric))
+
+    return replace(verdict, second=evaluate_seeds(_with_terms(claim, judged), scores).verdict)
+
+
+def _with_rows(claim: Claim, rows: dict[str, str]) -> Claim:
+    return _with_terms(claim, lambda term: replace(term, row=rows.get(term.row, term.row)))
+
+
+def _with_terms(claim: Claim, change: Callable[[Term], Term]) -> Claim:
+    def changed(term: Term | float) -> Term | float:
+        return change(term) if isinstance(term, Term) else term
+
+    pairs = [Less(changed(less.small), changed(less.large)) for less in claim.inequalities]
     return replace(claim, inequalities=tuple(pairs))
 
 

@@ -72,6 +72,9 @@ VALUES: dict[str, dict[str, dict[Any, Any]]] = {
     "link": {},
 }
 
+# Methods whose results were written without the kind of their codes, which are action units.
+UNIT_ROWS = frozenset({"defgan", "efgan", "efgan_cascade", "ganimation"})
+
 # Phrases in the notes of results and in the reasons of claims.
 PHRASES: dict[str, str] = {
     "beside it identity:": "for context, identity_distance:",
@@ -126,8 +129,11 @@ def read_config(values: Mapping[str, Any], fields: set[str]) -> dict[str, Any]:
 
 
 def read_result(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record of results.jsonl as `read` gives it, with the current words in its texts."""
+    """A record of results.jsonl as `read` gives it, with the current words in its texts and the
+    kind of its codes where that is known."""
     renamed = read("result", record)
+    if renamed.get("row") in UNIT_ROWS:
+        renamed.setdefault("codes", "units")
     for key in renamed.keys() & {"note", "why"}:
         for old, new in PHRASES.items():
             # A current phrase may begin with its old form ("identity", "identity_distance").

@@ -6,7 +6,7 @@ import scipy.linalg
 import torch
 
 from bench.extractors.inception import torch_fidelity
-from bench.stats import frechet_distance, gaussian_distance, moments
+from bench.stats import extrapolate, frechet_distance, gaussian_distance, moments
 
 
 def features(seed: int, n: int = 300, d: int = 24, shift: float = 0.0) -> np.ndarray:
@@ -133,3 +133,27 @@ def test_agrees_with_torch_fidelity():
     assert frechet_distance(*(f.numpy() for f in features)) == pytest.approx(
         theirs, abs=1e-6, rel=1e-6
     )
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.3])
+def test_limit_of_infinite_n_is_unbiased(shift):
+    # Two standard normals of 16 values, shifted in each: the true distance is 16 shift^2.
+    true, plain, limit, half = 16 * shift**2, [], [], []
+    for seed in range(12):
+        real, edited = np.random.default_rng(seed).normal(size=(2, 400, 16))
+        edited += shift
+
+        def distance(rows, real=real, edited=edited):
+            return frechet_distance(real[rows], edited[rows])
+
+        parts = extrapolate(distance, 400, 34, seed)
+        plain.append(distance(np.arange(400)))
+        half.append(parts["n / 2"])
+        limit.append(parts["n = infinity"])
+    bias = [np.mean(values) - true for values in (half, plain, limit)]
+    assert bias[0] > 1.7 * bias[1] > 0  # K / n
+    assert abs(bias[2]) < 0.25 * bias[1]
+
+
+def test_too_few_samples_have_no_limit():
+    assert extrapolate(lambda rows: 1.0, 60, 34, 0) == {}

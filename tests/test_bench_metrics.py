@@ -15,6 +15,7 @@ from toys import PROTOCOL, ToySystem, UnitSystem, toy_features, world
 
 import bench.metrics
 from bench import regions, tables
+from bench.features import FEATURES
 from bench.ground_truth import GroundTruth
 from bench.metrics import METRICS, NotMeasured, TooFew
 from bench.metrics.ere import smallest_error, targets
@@ -45,6 +46,22 @@ def faces() -> FaceSet:
 
 def ground_truth_system(faces: FaceSet, cache: Path) -> GroundTruthSystem:
     return GroundTruthSystem(faces, GroundTruth(faces, PROTOCOL.n_accuracy, cache / "ground_truth"))
+
+
+def test_second_judge_measures_the_same_again(faces, tmp_path):
+    features = toy_features(ToySystem(faces, noise=40), faces, tmp_path)
+    first = METRICS["accuracy"]().compute(features)
+    second = METRICS["second_accuracy"]().compute(features)
+    assert (first.value, first.interval) == (second.value, second.interval)
+    networks = features.extractors.networks
+    assert networks["second_emotion"].images_seen == networks["emotion"].images_seen > 0
+
+
+@pytest.mark.parametrize("name", [n for n in METRICS if n.startswith("second_")])
+def test_second_metrics_read_second_judges_alone(name):
+    roles = {FEATURES[need.split(":")[1]][1] for need in METRICS[name].needs}
+    assert roles and all(role.startswith("second_") for role in roles)
+    assert METRICS[name].version == METRICS[name.removeprefix("second_")].version
 
 
 # Reference systems --------------------------------------------------------------------------------
@@ -394,7 +411,7 @@ def test_every_metric_declares_itself():
         assert metric.minimum >= 2
         assert metric.higher_is_better in (True, False, None)
         assert metric.systems <= {"editor", "no_edit", "ground_truth", "real_split"}
-        assert metric.group in tables.GROUPS
+        assert metric.group in (*tables.GROUPS, "second")
 
 
 TOY_METRIC = '''

@@ -17,7 +17,7 @@ from bench.metrics import METRICS, Score
 from bench.metrics.base import by_face
 from bench.protocol import PROTOCOLS, Protocol, get_protocol
 from bench.results import ClaimRecord, Result
-from bench.verdicts import ABSENT, FAILS, HOLDS, OPEN, evaluate, evaluate_seeds
+from bench.verdicts import ABSENT, FAILS, HOLDS, OPEN, evaluate, evaluate_judges, evaluate_seeds
 from ganmut.emotions import EMOTIONS
 from ganmut.registry import UnknownNameError
 from ganmut.weights.publish import read_scores
@@ -281,6 +281,14 @@ def test_other_seeds_must_agree():
     assert "@1 does not hold" in evaluate_seeds(LESS, both).why
 
 
+def test_second_judge_has_a_verdict_of_its_own():
+    scores = {("a", "fed"): score(1.0), ("b", "fed"): score(2.0)}
+    assert evaluate_judges(LESS, scores).second == ""
+    other = {("a", "second_fed"): score(3.0), ("b", "second_fed"): score(2.0)}
+    found = evaluate_judges(LESS, scores | other)
+    assert (found.verdict, found.second) == (HOLDS, FAILS)
+
+
 # Results and tables -------------------------------------------------------------------------------
 
 BASE = Result(
@@ -436,6 +444,49 @@ def test_run_of_fewer_methods_keeps_verdicts(tmp_path):
     assert [c["verdict"] for c in found.claims] == [FAILS]
 
 
+def judged(values: dict[str, tuple[float, float]]) -> list[Result]:
+    """Results of rows by both judges."""
+    return [
+        replace(BASE, row=row, metric=metric, value=value, weights_sha256=row)
+        for row, pair in values.items()
+        for metric, value in zip(("fed", "second_fed"), pair, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    "values, tau",
+    [
+        ({"a": (1, 10), "b": (2, 20), "c": (3, 30)}, "1.00"),
+        ({"a": (1, 30), "b": (2, 20), "c": (3, 10)}, "-1.00"),
+        ({"a": (1, 20), "b": (2, 10), "c": (3, 30)}, "0.33"),  # two of three pairs agree
+    ],
+)
+def test_rank_agreement_is_kendalls_tau(values, tau, tmp_path):
+    reference = {"real_split": (9, -9)}  # a reference row is no method
+    board = write(tmp_path, *judged(values | reference))
+    _, (header, ranks) = tables.second_judge_tables(board)
+    assert header[:3] == ["metric", "methods", "Kendall's tau"]
+    assert ranks[0][1:3] == ["3", tau]
+    text = leaderboard.markdown(board, tmp_path)
+    assert f"| 3 | {tau} |" in text and leaderboard.SECOND_JUDGE in text
+
+
+def test_units_have_a_table_of_their_own(tmp_path):
+    units = replace(BASE, row="defgan", weights_sha256="w2", codes="units")
+    board = write(tmp_path, replace(BASE, codes="gamut"), units, replace(BASE, row="no_edit"))
+    rows = {title: [line[0] for line in lines] for title, (_, lines) in tables.main_tables(board)}
+    assert rows == {
+        "Expression": ["no_edit", "ganmut"],
+        "Expression, conditioned on action units": ["no_edit", "defgan"],
+    }
+
+
+def test_unmeasured_metric_has_no_column(tmp_path):
+    none = replace(BASE, metric="fid", status="not measured", value=None, interval=None, note="why")
+    text = leaderboard.markdown(write(tmp_path, none, BASE), tmp_path)
+    assert "FID ↓" not in text and "fid, ganmut: why" in text
+
+
 def test_leaderboard_has_values_errors_and_notes(tmp_path):
     failed = replace(BASE, metric="fid", status="error", value=None, interval=None, note="broken")
     found = write(tmp_path, BASE, failed, replace(BASE, row="real_split", n=200))
@@ -477,8 +528,9 @@ def test_terminal_shows_every_number_whole(width, parts, tmp_path):
     assert max(map(len, lines)) <= width
     numbers = [line for line in lines if line.startswith("│ efgan_cascade")]
     assert len(numbers) == parts  # the equal budget among them
-    shares = [name for name in METRICS if METRICS[name].unit == "%"]
-    whole = 12 * (len(METRICS.names()) - len(shares))
+    main = [name for name in METRICS if METRICS[name].group in tables.GROUPS]
+    shares = [name for name in main if METRICS[name].unit == "%"]
+    whole = 12 * (len(main) - len(shares))
     assert sum(line.count("0.0463–0.0902") for line in lines) == whole
     for name in METRICS:
         assert METRICS[name].title.split()[0] in "\n".join(lines), name
@@ -487,9 +539,9 @@ def test_terminal_shows_every_number_whole(width, parts, tmp_path):
 def test_no_main_table_is_wider_than_six_metrics(tmp_path):
     results.append(tmp_path, grid())
     main = tables.main_tables(tables.select(results.read(tmp_path)))
-    assert [len(header) for _, (header, _) in main] == [7, 6]
+    assert [len(header) for _, (header, _) in main] == [7, 7]
     shown = [name for _, (header, _) in main for name in header[1:]]
-    assert len(set(shown)) == len(METRICS.names())
+    assert len(set(shown)) == sum(METRICS[name].group in tables.GROUPS for name in METRICS)
     assert all(len(lines) == 12 for _, (_, lines) in main)
 
 

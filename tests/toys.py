@@ -135,9 +135,9 @@ class ToyExtractor:
         self.images_seen += len(images)
         x = images.float().mean(1)
         shown, person = x[:, 4:, :7].mean(1) / 200, x[:, :4].flatten(1)
-        if self.role == "emotion":
+        if self.role.endswith("emotion"):
             return SimpleNamespace(features=shown, outputs=(8 * shown).softmax(1))
-        if self.role == "identity":
+        if self.role.endswith("identity"):
             return SimpleNamespace(
                 features=person, outputs=person / person.norm(dim=1, keepdim=True)
             )
@@ -193,7 +193,8 @@ class UnitSystem(ToySystem):
 
 
 def toy_extractors(faces: FaceSet, cache: Path, protocol: Protocol = PROTOCOL) -> Extractors:
-    networks = {role: ToyExtractor(role) for role in ("emotion", "identity", "units", "inception")}
+    roles = ("emotion", "identity", "units", "inception", "second_emotion", "second_identity")
+    networks = {role: ToyExtractor(role) for role in roles}
     ground_truth = GroundTruth(faces, protocol.n_accuracy, cache / "ground_truth")
     return Extractors(networks, faces.emotions, ground_truth)
 
@@ -233,7 +234,7 @@ def write_bundle(root: Path, *editors: str) -> Path:
         method = kind(kind.Config(width=8, blocks=1), EMOTIONS, TOY["size"], training=False)
         meta = {"ablation_of": "ganmut"} if "_" in name else {"kimg": 0}
         weights.save(root / "procedural" / name, method, meta, faces)
-    for name in ("emotion", "identity", "units"):
+    for name in EXTRACTORS:
         network = EXTRACTORS[name](EMOTIONS, TOY["size"])
         config = {
             "extractor": name,

@@ -6,14 +6,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
+from bench.features import second, second_need
 from bench.stats import (
     NotMeasured,
     Score,
     TooFew,
+    extrapolate,
+    frechet_distance,
     mean_of_means,
     percentile_interval,
     recentre,
@@ -25,7 +29,17 @@ if TYPE_CHECKING:
     from bench.feature_cache import Features
     from bench.systems import System
 
-__all__ = ["METRICS", "Metric", "NotMeasured", "Score", "TooFew", "by_face", "by_set"]
+__all__ = [
+    "METRICS",
+    "Metric",
+    "NotMeasured",
+    "Score",
+    "TooFew",
+    "by_face",
+    "by_second_judge",
+    "by_set",
+    "frechet",
+]
 
 METRICS = Registry("metric", "bench.metrics")
 
@@ -37,7 +51,7 @@ class Metric(ABC):
     (bench/edit_sets.py, bench/features.py). version: raised whenever the number changes its
     meaning. higher_is_better: None where neither direction is better. minimum: least number of
     faces. systems: kinds of systems it applies to ("editor", "no_edit", "ground_truth",
-    "real_split"). group: the main table it belongs to ("expression" or "preservation").
+    "real_split"). group: the table it belongs to ("expression", "preservation", "second").
     reference: the papers' values, by row.
     """
 
@@ -72,6 +86,59 @@ class Metric(ABC):
                 f"{self.name} needs at least {minimum} faces, got {n}; "
                 "use a larger protocol or more data"
             )
+
+
+def frechet(
+    real: np.ndarray, edited: np.ndarray, features: Features, replicates: int, note: str = ""
+) -> Score:
+    """The score of the Fréchet distance between n real and n edited features of d values, with its
+    value at half of n and its limit for infinite n as parts, where n is large enough."""
+    n, d = real.shape
+    score = by_set(
+        lambda counts: frechet_distance(real, edited, counts), n, features, replicates, note
+    )
+    parts = extrapolate(
+        lambda rows: frechet_distance(real[rows], edited[rows]),
+        n,
+        2 * (d + 1),
+        features.protocol.seed,
+    )
+    return replace(score, parts=parts)
+
+
+class SecondJudge:
+    """The features of a system as the second judges compute them."""
+
+    def __init__(self, features: Features):
+        self._features = features
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._features, name)
+
+    def __getitem__(self, need: str) -> np.ndarray:
+        return self._features[second_need(need)]
+
+
+def by_second_judge(metric: type[Metric]) -> type[Metric]:
+    """Registers a metric again as second_NAME, computed from the networks of the second judges,
+    and returns it. Where both judges order methods alike, the order is not one network's own."""
+
+    class Second(metric):  # type: ignore[misc, valid-type] # a base class known at run time
+        needs = tuple(map(second_need, metric.needs))
+        group = "second"
+        reference: ClassVar[dict[str, str]] = {}
+
+        @classmethod
+        def needs_of(cls, system: System) -> tuple[str, ...]:
+            return tuple(map(second_need, super().needs_of(system)))
+
+        def compute(self, features: Features) -> Score:
+            return super().compute(cast("Features", SecondJudge(features)))
+
+    Second.__name__, Second.__module__ = f"Second{metric.__name__}", metric.__module__
+    Second.__doc__ = f"{metric.__name__} by the second judge."
+    METRICS.register(second(metric.name))(Second)
+    return metric
 
 
 def by_face(columns: dict[str, np.ndarray], features: Features, note: str = "") -> Score:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from bench.metrics.base import METRICS, Metric, Score, by_face
+from bench.metrics.base import METRICS, Metric, Score, by_face, by_second_judge
 
 if TYPE_CHECKING:
     from bench.feature_cache import Features
@@ -56,6 +56,7 @@ class ERE(Metric):
         return replace(paper.join(by_face({"equal": errors["equal"]}, features)), n=len(target))
 
 
+@by_second_judge
 @METRICS.register("ere@1")
 class ERE1(ERE):
     title = "ERE 1"
@@ -65,6 +66,7 @@ class ERE1(ERE):
     )
 
 
+@by_second_judge
 @METRICS.register("ere@2")
 class ERE2(ERE):
     title = "ERE 2"

@@ -6,15 +6,15 @@ the histogram of the test labels: an editor asked for other emotions than the re
 be far from them however good it is. The row real_split uses as many other real faces in
 place of the edited ones. Returning the input scores 0 by construction, so FED must be read together
 with accuracy. A covariance of d features needs more than d faces; fewer raise TooFew, because a
-shrunk covariance would be another metric.
+shrunk covariance would be another metric. Of few faces the distance is biased upwards; the part
+"n = infinity" is the limit without the bias, as far as n allows.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from bench.metrics.base import METRICS, Metric, Score, by_set
-from bench.stats import frechet_distance
+from bench.metrics.base import METRICS, Metric, Score, by_second_judge, frechet
 
 if TYPE_CHECKING:
     from bench.feature_cache import Features
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 REPLICATES = 500  # one replicate costs two eigenvalue decompositions
 
 
+@by_second_judge
 @METRICS.register("fed")
 class FED(Metric):
     title = "FED"
@@ -43,9 +44,4 @@ class FED(Metric):
         edited = features["prior:emotion_features"]
         real = features["source:emotion_features"][: len(edited)]
         self.require(len(edited), real.shape[1] + 1)
-        return by_set(
-            lambda counts: frechet_distance(real, edited, counts),
-            len(edited),
-            features,
-            REPLICATES,
-        )
+        return frechet(real, edited, features, REPLICATES)

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.metrics.base import METRICS, Metric, Score, by_face
+from bench.metrics.base import METRICS, Metric, Score, by_face, by_second_judge
 
 if TYPE_CHECKING:
     from bench.feature_cache import Features
 
 
+@by_second_judge
 @METRICS.register("identity_distance")
 class IdentityDistance(Metric):
     title = "identity distance"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from bench.metrics.base import METRICS, Metric, Score, by_face
+from bench.metrics.base import METRICS, Metric, Score, by_face, by_second_judge
 
 if TYPE_CHECKING:
     from bench.feature_cache import Features
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 RANGE = 0.05
 
 
+@by_second_judge
 @METRICS.register("smoothness")
 class Smoothness(Metric):
     title = "smoothness"

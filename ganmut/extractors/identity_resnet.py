@@ -16,7 +16,6 @@ class IdentityResNet(Identity):
     """Identity with a residual network in place of the VGG."""
 
     title = "Identity embedder (residual)"
-    lr = 6e-4  # the VGG's 2e-3 learns nothing until the schedule has lowered it
 
     @staticmethod
     def build_trunk(size: int) -> nn.Module:
