@@ -170,15 +170,31 @@ def test_hashing_takes_no_memory(folder, monkeypatch):
     assert peak < 8 << 20
 
 
+def test_a_tensor_too_many_is_refused_unread(folder):
+    put_tensor(folder, "alien", torch.zeros(16_000_000))
+    tracemalloc.start()
+    assert "alien" in refusal(folder)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 << 20
+
+
+def test_a_file_exchanged_after_its_check_is_refused(folder):
+    checked = weights.read(folder)
+    put_tensor(folder, "alien", torch.zeros(3))
+    with pytest.raises(BadWeights, match="alien"):
+        _ = checked.tensors
+
+
 UNUSABLE = {
     "nan": torch.tensor([float("nan")] * 4),
     "inf": torch.tensor([1, 2, 3, float("inf")]),
     "int64": torch.ones(4, dtype=torch.int64),
-    "int8": torch.ones(4, dtype=torch.int8),
-    "bool": torch.ones(4, dtype=torch.bool),
-    "complex64": torch.ones(4, dtype=torch.complex64),
-    "float8_e4m3fn": torch.ones(4).to(torch.float8_e4m3fn),
-    "float64": torch.ones(4, dtype=torch.float64),
+    "I8": torch.ones(4, dtype=torch.int8),
+    "BOOL": torch.ones(4, dtype=torch.bool),
+    "C64": torch.ones(4, dtype=torch.complex64),
+    "F8_E4M3": torch.ones(4).to(torch.float8_e4m3fn),
+    "F64": torch.ones(4, dtype=torch.float64),
 }
 
 

@@ -130,12 +130,11 @@ def build_expression_model(weights: Weights) -> ExpressionModel:
         raise BadWeights(f"{weights.folder} holds no expression model")
     require(weights, "emotions", "config")
     built = parse_settings(Shape, config["config"], weights.folder / "config.json")
-    tensors = {name: tensor.float() for name, tensor in weights.tensors.items()}
     return build_module(
         lambda: ExpressionModel(
             tuple(config["emotions"][1:]), built.controls, POINT_SETS[built.points]
         ),
-        Weights(tensors, config, weights.folder),
+        weights,
         lambda model: model,
     )
 

@@ -11,25 +11,33 @@ Nothing is unpickled: tensors are safetensors, the rest is JSON.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import re
-import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+import safetensors
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from ganmut.errors import ParameterError, first_line
-from ganmut.files import STAND_IN_BYTES, describe_stand_in, replaced_folder, write_atomic
+from ganmut.files import describe_stand_in, replaced_folder, write_atomic
 from ganmut.networks.config import Settings
 from ganmut.weights.schema import Facts
+from ganmut.weights.tensor_files import (
+    REMEDY,
+    BadWeights,
+    check_hash,
+    check_size,
+    read_shapes,
+    read_start,
+    read_tensors,
+)
 
 FORMAT = 1
 FILES = {"editor": "generator.safetensors", "extractor": "network.safetensors"}
@@ -38,28 +46,35 @@ FILES = {"editor": "generator.safetensors", "extractor": "network.safetensors"}
 MAX_PART_BYTES = 6_200_000
 # Tensors with fewer elements stay float32: norms, biases and learned codes take little space.
 HALF_MIN_ELEMENTS = 1024
-REMEDY = "fetch it again or train it again"
 # Bytes that are read of files from strangers; the largest published generator has 245 MB.
 MAX_CONFIG_BYTES, MAX_GOLDEN_BYTES, MAX_TENSOR_BYTES = 1_000_000, 64_000_000, 2_000_000_000
-CHUNK_BYTES = 1 << 20
-DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.uint8)
 PART_TEXTS = ("file", "sha256")
 
 Built = TypeVar("Built")
 Checked = TypeVar("Checked", bound=Settings)
 
 
-class BadWeights(ValueError):
-    """A weight folder that cannot be used; the message names the file, the fault and the remedy."""
-
-
 @dataclass(frozen=True)
 class Weights:
-    """The checked content of a weight folder: tensors by name, config.json, and where it lies."""
+    """The checked content of a weight folder: config.json, where it lies, and the tensors by name.
 
-    tensors: dict[str, Tensor]
+    shapes: the tensors without their values (on the device "meta"), as the files list them.
+    """
+
+    shapes: dict[str, Tensor]
     config: dict[str, Any]
     folder: Path
+
+    @cached_property
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors by name, read when they are first needed: after `check_fit`, so that a file
+        takes no memory which its config does not ask for. Raises BadWeights for NaN and infinity,
+        and where a file is no longer the one that was checked."""
+        found: dict[str, Tensor] = {}
+        for name in tensor_files(self.config):
+            found |= read_tensors(self.folder / name)
+        _compare(self.shapes, found, self.path)
+        return found
 
     @property
     def path(self) -> Path:
@@ -154,23 +169,23 @@ def read(folder: str | Path, kind: str | None = None) -> Weights:
         )
     parts, total = _parts(config), 0
     for part in parts:
-        total += _check_size(folder / part["file"], part["bytes"])
+        total += check_size(folder / part["file"], part["bytes"])
         if total > MAX_TENSOR_BYTES:
             raise BadWeights(
                 f"{folder} has tensors of more than {MAX_TENSOR_BYTES:,} bytes, which no method has"
             )
     whole = hashlib.sha256()
     for part in parts:
-        _check_hash(folder / part["file"], part["sha256"], whole)
+        check_hash(folder / part["file"], part["sha256"], whole)
     if whole.hexdigest() != config["sha256"]:
         raise BadWeights(
             f"{folder / 'config.json'} lists parts that do not match: their sha256 is "
             f"{whole.hexdigest()[:12]}, expected {config['sha256'][:12]}; {REMEDY}"
         )
-    tensors: dict[str, Tensor] = {}
+    shapes: dict[str, Tensor] = {}
     for part in parts:
-        tensors |= _tensors(folder / part["file"])
-    return Weights(tensors, config, folder)
+        shapes |= read_shapes(folder / part["file"])
+    return Weights(shapes, config, folder)
 
 
 def require(weights: Weights, *names: str) -> None:
@@ -185,78 +200,9 @@ def read_golden(folder: str | Path, *names: str) -> dict[str, Tensor]:
     is missing."""
     path = Path(folder) / "golden.safetensors"
     read_start(path, MAX_GOLDEN_BYTES)
-    found = _tensors(path)
+    found = read_tensors(path)
     if missing := [name for name in names if name not in found]:
         raise BadWeights(f"{path} lacks the tensor {missing[0]!r}; {REMEDY}")
-    return found
-
-
-def read_start(path: Path, most: int) -> bytes:
-    """The bytes of a file that has at most `most`; raises BadWeights for a larger one, and for one
-    that is missing or no file."""
-    size = _size(path)
-    if size > most:
-        raise BadWeights(f"{path} has {size:,} bytes, at most {most:,} are expected; {REMEDY}")
-    return path.read_bytes()
-
-
-def _size(path: Path) -> int:
-    try:
-        state = path.stat()
-    except OSError as error:
-        if error.errno not in (errno.ENOENT, errno.ENOTDIR):
-            raise BadWeights(f"{path} cannot be read ({error.strerror}); {REMEDY}") from None
-        raise BadWeights(f"{path} is missing; {REMEDY}") from None
-    if not stat.S_ISREG(state.st_mode):
-        raise BadWeights(f"{path} is not a file; {REMEDY}")
-    return state.st_size
-
-
-def _check_size(path: Path, expected: int) -> int:
-    """The size of a tensor file; raises BadWeights where it is not the expected one."""
-    size = _size(path)
-    if size == expected:
-        return size
-    with open(path, "rb") as file:
-        if stand_in := describe_stand_in(file.read(STAND_IN_BYTES)):
-            raise BadWeights(f"{path} is {stand_in}")
-    wrong = "truncated" if size < expected else "too large"
-    raise BadWeights(f"{path} is {wrong}: {size:,} of {expected:,} bytes; {REMEDY}")
-
-
-def _check_hash(path: Path, expected: str, whole: Any) -> None:
-    """Adds the bytes of a file to a hash of all parts; raises BadWeights for a wrong hash."""
-    state = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            state.update(chunk)
-            whole.update(chunk)
-    if state.hexdigest() != expected:
-        raise BadWeights(
-            f"{path} was altered: its sha256 is {state.hexdigest()[:12]}, "
-            f"config.json says {expected[:12]}; {REMEDY}"
-        )
-
-
-def _tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file; raises BadWeights for a dtype that no network here has, for NaN and
-    for infinity."""
-    try:
-        # Not mapped: a file that is overwritten under its tensors would end the process.
-        found = safetensors.torch.load(path.read_bytes())
-    except (SafetensorError, OSError, ValueError, RuntimeError, KeyError) as error:
-        reason = first_line(error)
-        raise BadWeights(
-            f"{path} is not a readable safetensors file ({reason}); {REMEDY}"
-        ) from None
-    for name, tensor in found.items():
-        if tensor.dtype not in DTYPES:
-            raise BadWeights(
-                f"{path}: the tensor {name!r} is {_dtype(tensor)}, expected one of "
-                f"{', '.join(str(kind).removeprefix('torch.') for kind in DTYPES)}; {REMEDY}"
-            )
-        if not torch.isfinite(tensor).all():
-            raise BadWeights(f"{path}: the tensor {name!r} holds NaN or infinity; {REMEDY}")
     return found
 
 
@@ -267,7 +213,10 @@ def _dtype(tensor: Tensor) -> str:
 def check_fit(expected: Mapping[str, Tensor], weights: Weights) -> None:
     """Compares the tensors of a weight with a state dict (of any device, "meta" included); raises
     BadWeights for the first name, shape or kind of number that differs."""
-    given, path = weights.tensors, weights.path
+    _compare(expected, weights.shapes, weights.path)
+
+
+def _compare(expected: Mapping[str, Tensor], given: Mapping[str, Tensor], path: Path) -> None:
     for name in [*expected, *(extra for extra in given if extra not in expected)]:
         if name not in given:
             raise BadWeights(f"{path} lacks the tensor {name!r} that its config needs; {REMEDY}")
