@@ -33,7 +33,9 @@ class Augment:
         n = len(images)
         flip = self.uniform(0, 1, n) < 0.5
         mirrored = points * points.new_tensor([-1, 1]) + points.new_tensor([SIZE, 0])
+        # A mirrored left corner of the mouth is a right one: landmarks change their numbers too.
         points = torch.where(flip[:, None, None], mirrored[:, self.pairs], points)
+        # A mirror turns yaw and roll round and leaves the pitch.
         pose = torch.where(flip[:, None], pose * pose.new_tensor([-1, 1, -1]), pose)
         angle = (self.normal(n) * 0.14).clamp(-0.5, 0.5)
         scale = torch.exp((self.normal(n) * 0.08).clamp(-0.25, 0.25))
@@ -48,6 +50,7 @@ class Augment:
         # grid_sample asks where an output pixel comes from: the inverse map.
         inverse = torch.linalg.inv(turn)
         mirror = torch.where(flip, -1.0, 1.0)
+        # The flip came first, so in the inverse it comes last: it negates the source's x.
         inverse = torch.stack([inverse[:, 0] * mirror[:, None], inverse[:, 1]], 1)
         offset = -(inverse @ shift[..., None]) * (2 / SIZE)
         grid = F.affine_grid(
@@ -64,6 +67,7 @@ class Augment:
     def _light(self, views: Tensor) -> Tensor:
         """Gamma, contrast, brightness, a lamp from one side, grain."""
         n = len(views)
+        # Factors are log-normal: half and double are equally likely.
         views = views.clamp(1e-3, 1) ** torch.exp(self.normal(n, 1, 1, 1) * 0.25)
         gain = torch.exp(self.normal(n, 1, 1, 1) * 0.2)
         views = views * gain + self.normal(n, 1, 1, 1) * 0.06
@@ -78,6 +82,8 @@ class Augment:
         side = int(self.uniform(24, 129, 1)) if float(self.uniform(0, 1, 1)) < 0.35 else SIZE
         if side == SIZE:
             return views
+        # Half of the batch, so that one resolution serves all of them: areas are averaged in one
+        # call.
         few = torch.randperm(len(views), generator=self.generator)[: max(len(views) // 2, 1)]
         small = F.interpolate(views[few], size=side, mode="area")
         views[few] = F.interpolate(small, size=SIZE, mode="bilinear", align_corners=False)

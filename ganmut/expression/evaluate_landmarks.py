@@ -41,6 +41,7 @@ def evaluate(network: LandmarkNet, faces: LandmarkSet) -> dict[str, float]:
             result[f"error_{name}"] = float(error[rows].mean())
     result["pose_degrees"] = float(torch.rad2deg((pose - faces.pose).abs()).mean())
     for name, read in (("found", expression), ("given", network.read_expression(faces.landmarks))):
+        # Clamped, since edits use them so.
         rest, whole = squared_residuals(read.clamp(0, 1), faces.expression)
         result[f"r2_{name}"] = 1 - float(rest.sum() / whole.sum())
         result[f"r2_{name}_mean"] = float((1 - rest / whole).mean())

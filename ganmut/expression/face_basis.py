@@ -84,11 +84,14 @@ def lower_share(
     x, y = columns.view(1, -1), rows.view(1, -1, 1)
     nose = landmarks[points.nose]
     mouth, left, right = lines
+    # The nose divides the eyes: each column belongs to one.
     on_left = x < nose[0]
     eye_line = torch.where(on_left, left, right)
 
     def softness(opening_numbers: tuple[int, int]) -> Tensor:
         a, b = (landmarks[p, 0] for p in opening_numbers)
+        # Sharp within the opening; beyond its corners the sheets agree more and more, so the step
+        # widens.
         beyond = torch.maximum((a - x).clamp(min=0), (x - b).clamp(min=0))
         return pixel + 0.5 * beyond
 
@@ -100,6 +103,7 @@ def lower_share(
     mouth_width = softness((points.mouth.upper[0], points.mouth.upper[-1]))
     corners = [e.upper[i] for e in points.eyes for i in (0, -1)]
     eyes = landmarks[corners, 1].mean()
+    # Between eye and nose both sheets agree, so the hand-over cannot be seen there.
     start, end = eyes + 0.45 * (nose[1] - eyes), eyes + 0.9 * (nose[1] - eyes)
     fade = 1 - smooth((y - start) / (end - start))
     under_eyes = ramp((y - eye_line[:, None]) / eye_width[:, None]) * fade
@@ -131,15 +135,20 @@ def make_basis(
     scale = float(matrix.det().clamp(min=1e-6).sqrt())
     landmarks = landmarks.clone()
     for eye in points.eyes:
+        # The network marks lashes; the lid's margin, which the eyeball is drawn up to, lies above
+        # them.
         landmarks[list(eye.upper[1:-1]), 1] -= LID_LIFT * scale
     # Faces differ in length and width: an affine map brings the mean's ellipse to this face.
+    # float64, so that the solver's rounding does not reach the pixels.
     homogeneous = torch.cat([landmarks, torch.ones(len(landmarks), 1)], 1).double()
     to_mean = torch.linalg.lstsq(homogeneous, mean_shape.double()).solution.float()  # 3 x 2
+    # 16 points hold the flow at zero on the outer ellipse, closely enough for a smooth spline.
     angles = torch.arange(16) * (2 * torch.pi / 16)
     ring = radii[0] + FLOW_REACH[1] * radii[1] * torch.stack([angles.cos(), angles.sin()], 1)
     hairline = points.hairline(radii)
     fixed = torch.linalg.solve(to_mean[:2].T, (torch.cat([ring, hairline]) - to_mean[2]).T).T
     held = fixed[len(ring) :]
+    # Whole pixels: the box is cut out of the crop and laid back without resampling.
     low = (fixed.amin(0) / pixel - 0.5).floor().clamp(0, size - 2)
     high = (fixed.amax(0) / pixel - 0.5).ceil().clamp(1, size - 1)
     if (high - low < 8).any():
@@ -149,6 +158,7 @@ def make_basis(
     low, high = (low + 0.5) * pixel, (high + 0.5) * pixel
 
     def nodes(step: float) -> Tensor:
+        # Nodes follow the face's size, not the crop's: a portrait of 4,000 px costs no more.
         count = ((high - low) / (step * scale)).ceil().int().clamp(min=8) + 1
         x = torch.linspace(float(low[0]), float(high[0]), int(count[0]))
         y = torch.linspace(float(low[1]), float(high[1]), int(count[1]))
@@ -174,11 +184,13 @@ def make_basis(
     )
     edges = torch.full((2,), 0.5), torch.full((2,), SIZE - 0.5)
     here = sample(light[None], mean_places, *edges)[0]
+    # Zero at the outline: hair and background are not lit by an expression.
     here = here * (1 - smooth((radius(fine) - LIGHT_REACH[0]) / (LIGHT_REACH[1] - LIGHT_REACH[0])))
     inside = (
         F.interpolate(reach[None, None], size=box[2:], mode="bilinear", align_corners=True)[0, 0]
         > 0
     )
+    # Centres of pixels lie at i + .5.
     columns = (torch.arange(left, right + 1) + 0.5) * pixel
     rows = (torch.arange(top, bottom + 1) + 0.5) * pixel
     curves = edge_curves(points, landmarks[None], columns)
@@ -218,16 +230,19 @@ def skin_colour(
     """C: the mean colour of the face's lit skin: of cheeks and nose, the brighter half."""
     top, left, height, width = box
     part = crop[:, top : top + height, left : left + width]
+    # A mean colour needs no more than 48 x 48 pixels of a large portrait.
     small = F.interpolate(part[None], size=(48, 48), mode="area")[0].flatten(1)
     x = torch.linspace(float(low[0]), float(high[0]), 48)
     y = torch.linspace(float(low[1]), float(high[1]), 48)
     places = torch.stack(torch.meshgrid(x, y, indexing="xy"))
     lids = landmarks[[p for e in points.eyes for p in e.lower]]
     lips = landmarks[list(points.mouth.outer_upper or points.mouth.upper)]
+    # Neither lids nor lips, whose colours are not the skin's.
     between = (places[1] > lids[:, 1].max() + 2) & (places[1] < lips[:, 1].min() - 1)
     skin = (between & (radius(places) < 0.75)).flatten()
     if not skin.any():
         skin = (radius(places) < 0.6).flatten()
     chosen = small[:, skin]
+    # The brighter half: shade beside the nose says nothing of the lamp.
     level = chosen.mean(0)
     return chosen[:, level >= level.median()].mean(1)

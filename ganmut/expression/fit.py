@@ -47,6 +47,7 @@ def fit_expressions(
     if not frontal.any():
         raise ValueError("no neutral frontal photograph to take the mean shape from")
     model.mean_shape.copy_(faces.landmarks[frontal].mean(0))
+    # The median: some photographs labelled neutral smile.
     model.rest.copy_(faces.expression[neutral].median(0).values)
     # Strong expressions are rare in photographs: a little beyond the strongest may be asked for.
     model.highest.copy_((1.3 * faces.expression.quantile(0.999, 0)).clamp(0.02, 1.2))
@@ -59,12 +60,14 @@ def fit_expressions(
     # Controls are means of left and right, so their shape is symmetric.
     model.shape.copy_((shape + shape[:, pairs] * torch.tensor([-1.0, 1.0])) / 2)
     oval = model.mean_shape[list(model.points.oval)]
+    # The ellipse bounds what light and flows may touch, in units of this face.
     low, high = oval.amin(0), oval.amax(0)
     low[1] -= model.points.crown * (high - low)[1]
     model.ellipse.copy_(torch.stack([(low + high) / 2, (high - low) / 2]))
     facts = {"shape_r2": float(explained.mean())}
     facts |= _fit_gaps(model, faces)
     facts |= _fit_reader(model, faces)
+    # People may lose pictures here, and a person with one picture left has no differences.
     seen = np.flatnonzero(faces.pose[rows, 0].abs().numpy() < TURNED)
     kept, kept_label = people_with_pairs([faces.person[rows[i]] for i in seen])
     facts["light_r2"] = _fit_light(
@@ -73,6 +76,7 @@ def fit_expressions(
     facts |= _fit_mouth_tone(model, faces, progress)
     shown = expression[~faces.posed.numpy()]
     centre = shown.mean(0)
+    # Controls that hardly vary would make every edit of them infinitely unlikely.
     spread = np.cov(shown.T) + 1e-4 * np.eye(len(model.controls))
     model.centre.copy_(torch.from_numpy(centre))
     model.precision.copy_(torch.from_numpy(np.linalg.inv(spread)))
@@ -85,11 +89,13 @@ def _fit_gaps(model: ExpressionModel, faces: LandmarkSet) -> dict[str, float]:
     scale = face_scales(faces.landmarks, model.mean_shape)
     near = (faces.pose[:, 0].abs() < TURNED).numpy()
     expression = faces.expression.numpy().astype(np.float64)
+    # Landmarks of closed lips stay CONTACT apart: that is no gap.
     mouth = middle_gap(faces.landmarks, model.points.mouth) / scale - CONTACT["mouth"]
     eyes = torch.stack([middle_gap(faces.landmarks, eye) for eye in model.points.eyes]).mean(0)
     eyes = eyes / scale - CONTACT["eye"]
     result = {}
     for name, gap, buffer in (("mouth", mouth, model.mouth_gap), ("eye", eyes, model.eye_gap)):
+        # Below contact is noise of the landmarks.
         opening = gap.clamp(min=0).double().numpy()
         weights = fit_gap(expression[near], opening[near])
         if name == "mouth":  # the neutral face of a closed mouth has none open
@@ -114,9 +120,11 @@ def _fit_reader(model: ExpressionModel, faces: LandmarkSet) -> dict[str, float]:
     for face in faces.landmarks:
         matrix, shift = similarity(face, model.mean_shape)
         rows.append((face @ matrix.T + shift - model.mean_shape).flatten())
+    # In tens of pixels, as ExpressionModel.read divides: the penalty belongs to this unit.
     x = torch.stack(rows).double().numpy() / 10
     y = faces.expression.double().numpy()
     middle_x, middle_y = x.mean(0), y.mean(0)
+    # Centred, so that the penalty leaves the constant alone.
     weights = ridge(x - middle_x, y - middle_y, 3.0)
     model.reader.copy_(torch.from_numpy(np.vstack([weights, middle_y - middle_x @ weights])))
     left = ((y - middle_y - (x - middle_x) @ weights) ** 2).sum(0)
@@ -127,9 +135,11 @@ def _fit_light(
     model: ExpressionModel, faces: LandmarkSet, label: np.ndarray, progress: bool
 ) -> float:
     places = (pixel_grid() - model.ellipse[0]) / model.ellipse[1]
+    # Soft over about a quarter of the radius: an edge of light on skin would be seen.
     mask = torch.sigmoid((1 - places.square().sum(1)) * 8).view(SIZE, SIZE)
     held = model.points.hairline(model.ellipse)
     warp = MeanShapeWarp(model.mean_shape, model.points.control, held)
+    # Light is learned on the mean shape, where a fold of all people lies on one pixel.
     light, explained = fit_light(faces, label, warp, mask, progress=progress)
     # Mirrored about the axis of the mean face, and averaged: controls have no side.
     mirror = pixel_grid() * torch.tensor([-1.0, 1.0])
@@ -169,6 +179,7 @@ def opening_mask(model: ExpressionModel) -> Tensor:
         upper = model.mean_shape[list(opening.upper)]
         lower = model.mean_shape[list(opening.lower)]
         line = torch.stack([upper, lower]).mean(0)
+        # A closed mouth has a lip line all the same, of .6 px on either side.
         half = ((lower - upper)[:, 1] / 2).clamp(min=0.6)
         gaps = torch.cdist(places, line)
         near, index = gaps.min(1)

@@ -28,19 +28,23 @@ FRONTAL = 0.12  # radians of yaw under which a face counts as seen from the fron
 
 def within(values: np.ndarray, label: np.ndarray) -> np.ndarray:
     """float64 N x D values minus the mean of their person (label: int N, 0..people - 1)."""
+    # float64: the normal equations of the regressions square the condition number.
     values = values.astype(np.float64)
     mean = np.zeros((label.max() + 1, values.shape[1]))
+    # Unlike mean[label] += values, add.at counts every row of a repeated label.
     np.add.at(mean, label, values)
     return values - (mean / np.bincount(label, minlength=len(mean))[:, None])[label]
 
 
 def ridge(x: np.ndarray, y: np.ndarray, penalty: float) -> np.ndarray:
     """Coefficients X x Y of the ridge regression of y (N x Y) on x (N x X)."""
+    # Normal equations: there are some tens of columns, however many photographs.
     return np.linalg.solve(x.T @ x + penalty * np.eye(x.shape[1]), x.T @ y)
 
 
 def pose_terms(pose: np.ndarray) -> np.ndarray:
     """N x 7 of N x 3 (yaw, pitch, roll): the pose, its squares, and yaw times pitch."""
+    # A turned head is foreshortened by cosines, which are squares to the second order.
     return np.concatenate([pose, pose**2, pose[:, :1] * pose[:, 1:2]], 1)
 
 
@@ -48,6 +52,7 @@ def people_with_pairs(person: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Rows of everybody with more than one picture, and their labels 0..people - 1."""
     groups: dict[str, list[int]] = {}
     for row, name in enumerate(person):
+        # An empty name is an unknown person; all unknown ones are not one person.
         if name:
             groups.setdefault(name, []).append(row)
     pairs = [rows for rows in groups.values() if len(rows) > 1]
@@ -70,6 +75,7 @@ def fit_shape(
     landmarks N x P x 2, expression N x K, pose N x 3, label N as of people_with_pairs.
     """
     controls = expression.shape[1]
+    # Pose is a covariate: heads that nod as they smile would put the nod into the smile.
     x = np.concatenate([within(expression, label), within(pose_terms(pose), label)], 1)
     y = within(landmarks.reshape(len(landmarks), -1), label)
     weights = ridge(x, y, penalty)
@@ -81,8 +87,10 @@ def fit_shape(
 def expressive_shapes(landmarks: Tensor, expression: Tensor, pose: Tensor) -> Tensor:
     """K x P x 2: for each control, the mean landmarks of the nearly frontal faces that show most of
     it; landmarks N x P x 2, expression N x K, pose N x 3."""
+    # Twice the frontal limit: strong expressions are rare, and their mean has no side.
     near = pose[:, 0].abs() < 2 * FRONTAL
     landmarks, expression = landmarks[near], expression[near]
+    # The strongest 2.5 %: few enough to show the control, enough to average persons away.
     most = max(len(landmarks) // 40, 1)
     strongest = expression.argsort(0, descending=True)[:most]
     return torch.stack([landmarks[rows].mean(0) for rows in strongest.T])
@@ -107,6 +115,7 @@ def similarity(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     middle, aim = source.mean(0), target.mean(0)
     (x, y), (u, v) = (source - middle).unbind(1), (target - aim).unbind(1)
     power = (x * x + y * y).sum()
+    # A similarity of the plane is a multiplication by a + ib: two unknowns, a closed form.
     a, b = (x * u + y * v).sum() / power, (x * v - y * u).sum() / power
     matrix = torch.stack([torch.stack([a, -b]), torch.stack([b, a])])
     return matrix, aim - matrix @ middle
@@ -123,9 +132,11 @@ class Solve(torch.autograd.Function):
         return solution
 
     @staticmethod
-    def backward(ctx: Any, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, Tensor]:
         system, solution = ctx.saved_tensors
-        right = torch.from_numpy(np.linalg.solve(system.numpy(), wanted.numpy()))
+        # The system is symmetric, so its adjoint is itself: dL/dright = A^-1 g, dL/dA = -(A^-1 g)
+        # x^T.
+        right = torch.from_numpy(np.linalg.solve(system.numpy(), grad_output.numpy()))
         return -right @ solution.transpose(1, 2), right
 
 
@@ -135,6 +146,7 @@ def spline_flow(points: Tensor, moves: Tensor, fixed: Tensor, places: Tensor) ->
     n = len(points)
     nodes = torch.cat([points, fixed.expand(n, -1, -1)], 1)
     count = nodes.shape[1]
+    # Half the crop's size as the unit, so that the affine columns are of the kernel's order.
     affine = torch.cat([torch.ones(n, count, 1), nodes / 64], 2)
     # -r is conditionally positive definite, so the ridge that smooths has a plus sign.
     kernel = RIDGE * torch.eye(count) - torch.cdist(nodes, nodes)
@@ -145,6 +157,8 @@ def spline_flow(points: Tensor, moves: Tensor, fixed: Tensor, places: Tensor) ->
         ],
         1,
     )
+    # The zeros at the end are the side conditions: weights orthogonal to affine maps, without which
+    # the splines are not unique.
     right = torch.cat([moves, torch.zeros(n, count + 3 - moves.shape[1], 2)], 1)
     weights = Solve.apply(system.double(), right.double()).float()
     # Nodes by places, and the weights on the left: several times faster than places by nodes.
@@ -156,6 +170,7 @@ def spline_flow(points: Tensor, moves: Tensor, fixed: Tensor, places: Tensor) ->
 
 def gradient(field: Tensor, step: Tensor) -> Tensor:
     """N x 4 x h x w: du/dx, du/dy, dv/dx, dv/dy of flows N x 2 x h x w on a grid of step (x, y)."""
+    # The repeated border halves the slope of the outer nodes, where flows have faded.
     wide = F.pad(field, (1, 1, 1, 1), mode="replicate")
     dx = (wide[:, :, 1:-1, 2:] - wide[:, :, 1:-1, :-2]) / (2 * step[0])
     dy = (wide[:, :, 2:, 1:-1] - wide[:, :, :-2, 1:-1]) / (2 * step[1])
@@ -173,6 +188,8 @@ def unfolded_share(slopes: Tensor, visible: Tensor) -> Tensor:
     room = 1 - LEAST_DETERMINANT
     # The first positive root in the form that does not cancel; none where no root is real.
     discriminant = trace.square() - 4 * determinant * room
+    # det = .12 is solved as 2c / (-b + sqrt(b^2 - 4ac)): the other form loses all digits at a flow
+    # that is nearly a shift, whose quadratic term vanishes.
     divisor = -trace + discriminant.clamp(min=0).sqrt()
     reaches = (discriminant >= 0) & (divisor > 1e-6) & visible
     root = torch.where(reaches, 2 * room / divisor.clamp(min=1e-6), torch.full_like(divisor, 9.0))
@@ -183,6 +200,7 @@ def sample(field: Tensor, at: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """N x C x H x W values of fields N x C x h x w, whose outer nodes lie at `low` and `high`
     (x, y), at places N x 2 x H x W in pixels."""
     low, high = low.view(1, 2, 1, 1), high.view(1, 2, 1, 1)
+    # Nodes, not pixels: the outer values lie exactly at -1 and 1, hence align_corners.
     grid = ((at - low) * (2 / (high - low)) - 1).permute(0, 2, 3, 1)
     return F.grid_sample(field, grid, padding_mode="border", align_corners=True)
 

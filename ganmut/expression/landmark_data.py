@@ -61,6 +61,7 @@ def expression_of(blendshapes: np.ndarray, names: tuple[str, ...] | list[str]) -
     that is needed is missing."""
     columns = []
     for control in CONTROLS:
+        # Edits have no side: the mean of left and right, or the one value of a middle part.
         sides = [
             names.index(n) for n in (control, f"{control}Left", f"{control}Right") if n in names
         ]
@@ -88,6 +89,7 @@ def read_landmark_set(
     folder = Path(folder)
     rows, names, arrays = _read_tables(folder)
     score, landmarks = arrays["score"], arrays["landmarks"].astype(np.float32)
+    # A low presence logit is a hand, a back or a profile whose landmarks were made up.
     sound = (score > min_score) & np.isfinite(landmarks).all((1, 2))
     keep = [
         i

@@ -90,7 +90,11 @@ class LandmarkNet(nn.Module):
             )
         )
         self.neck = nn.Sequential(
-            conv(4 * width, 24, 1), nn.Flatten(), nn.Linear(24 * 64, hidden), nn.ReLU()
+            # The map is 8 x 8 here. Flattened, not averaged: where a feature lies is the answer.
+            conv(4 * width, 24, 1),
+            nn.Flatten(),
+            nn.Linear(24 * 64, hidden),
+            nn.ReLU(),
         )
         self.guess = nn.Sequential(nn.Linear(hidden, rank), nn.Linear(rank, places))
         self.local = nn.Sequential(nn.Linear(sampled * width + hidden, hidden), nn.ReLU())
@@ -104,6 +108,8 @@ class LandmarkNet(nn.Module):
             nn.ReLU(),
             nn.Linear(192, len(points.controls)),
         )
+        # Training starts at the mean shape: a random first guess would sample features off the
+        # face.
         for last in (self.guess[-1], self.correct[-1], self.pose):
             nn.init.normal_(last.weight, std=1e-3)
             nn.init.zeros_(last.bias)
@@ -113,9 +119,11 @@ class LandmarkNet(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """First guess and landmarks, both N x P x 2 in pixels, and pose N x 3 (radians), of
         crops N x 1 x 128 x 128 in 0..1. Points span 0..128: the centre of pixel i is i + .5."""
+        # Exposure is removed before the first convolution; .02 keeps a blank crop finite.
         spread, level = torch.std_mean(images, (1, 2, 3), keepdim=True)
         near = self.stem((images - level) / (spread + 0.02))
         whole = self.neck(self.trunk(near))
+        # Outputs of order 1 are 8 px of a first guess and 4 px of its correction.
         first = self.mean_shape + 8 * self.guess(whole).unflatten(1, (-1, 2))
         # Where a sampled point lies is not learned through the sampling: its gradient is noise.
         at = first.detach()[:, self.sampled, None] * (2 / SIZE) - 1
@@ -134,15 +142,15 @@ def normalised(points: Tensor, shape: Tensor) -> Tensor:
     """N x P x 2 landmarks under the similarity that brings each face nearest to `shape`
     (Umeyama 1991), minus it, in tenths of its spread."""
     middle = points.mean(1, keepdim=True)
-    centred, wanted = points - middle, shape - shape.mean(0)
+    centred, target = points - middle, shape - shape.mean(0)
     x, y = centred.unbind(-1)
-    u, v = wanted.unbind(-1)
+    u, v = target.unbind(-1)
     # The similarity a, b of complex multiplication: (a + ib) z = w in the least-squares sense.
     power = (x * x + y * y).sum(1)
     a = ((x * u + y * v).sum(1) / power)[:, None]
     b = ((x * v - y * u).sum(1) / power)[:, None]
     turned = torch.stack([a * x - b * y, b * x + a * y], -1)
-    return (turned - wanted) * (10 / wanted.norm(dim=1).mean())
+    return (turned - target) * (10 / target.norm(dim=1).mean())
 
 
 class _Residual(nn.Module):
@@ -174,14 +182,15 @@ def fold(network: LandmarkNet) -> LandmarkNet:
         before = f"{place}.{int(index) - 1}"
         conv = fuse_conv_bn_eval(modules[before], module)
         state |= {f"{before}.weight": conv.weight, f"{before}.bias": conv.bias}
-    wanted = folded.state_dict()
-    names = dict(zip(wanted, _without_norms(network), strict=True))
-    folded.load_state_dict({name: state[names[name]].detach() for name in wanted})
+    expected = folded.state_dict()
+    names = dict(zip(expected, _without_norms(network), strict=True))
+    folded.load_state_dict({name: state[names[name]].detach() for name in expected})
     return folded.eval().requires_grad_(False)
 
 
 def _without_norms(network: LandmarkNet) -> list[str]:
     """Names of the tensors that a folded network has, in its order, as `network` names them."""
+    # Folded convolutions carry a bias where the unfolded ones have a normalisation behind them.
     norms = [n for n, m in network.named_modules() if isinstance(m, nn.BatchNorm2d)]
     names = [n for n in network.state_dict() if n.rpartition(".")[0] not in norms]
     convs = {n.rpartition(".")[0] + "." + str(int(n.rpartition(".")[2]) - 1) for n in norms}

@@ -32,6 +32,7 @@ def pixel_grid(size: int = SIZE, step: int = 1) -> Tensor:
 
 def border_points(size: int = SIZE) -> Tensor:
     """12 x 2 points round a crop, which no flow moves."""
+    # Outside the crop: points on its border would pin skin that an open jaw moves.
     axis = (-8.0, size / 3, 2 * size / 3, size + 7.0)
     edge = (axis[0], axis[-1])
     return torch.tensor([[x, y] for x in axis for y in axis if x in edge or y in edge])
@@ -39,6 +40,7 @@ def border_points(size: int = SIZE) -> Tensor:
 
 def gaussian(x: Tensor, sigma: float) -> Tensor:
     """N x 1 x H x W blurred, the border repeated."""
+    # Beyond three deviations a Gaussian holds .3 % of its mass.
     reach = int(3 * sigma)
     weights = torch.exp(-torch.arange(-reach, reach + 1).float().square() / (2 * sigma * sigma))
     weights = (weights / weights.sum()).view(1, 1, 1, -1)
@@ -55,6 +57,7 @@ class MeanShapeWarp:
     def __init__(self, mean_shape: Tensor, control: tuple[int, ...], held: Tensor):
         self.control, self.mean_shape, self.held = list(control), mean_shape, held
         self.shape = torch.cat([mean_shape[self.control], held])
+        # Every second pixel: splines are smooth between landmarks, and this matrix is large.
         self.grid = pixel_grid(step=2)
         # A spline is linear in what it passes through: its values for each point's unit move.
         count = len(self.shape)
@@ -62,6 +65,7 @@ class MeanShapeWarp:
         nodes = self.shape.expand(count, -1, -1)
         self.operator = torch.cat(
             [
+                # 32 unit moves at a time: every one brings its own matrix of distances.
                 spline_flow(nodes[:32][: len(part)], part, border_points(), self.grid)[:, 0].T
                 for part in unit.split(32)
             ],
@@ -104,22 +108,29 @@ def fit_light(
     the face, 0 outside it.
     """
     count = len(faces)
+    # Half precision: logarithms within +-3 of thousands of faces, which must fit into memory.
     fine = np.empty((count, SIZE * SIZE), np.float16)
     lamp = np.empty((count, 64))
+    # Normalised convolution (Knutsson and Westin 1993): blurred values over the blurred mask, so
+    # that hair and background do not leak into the lamp's share.
     soft, covered = mask[None, None], gaussian(mask[None, None], SMOOTH).clamp(min=0.02)
     for start in trange(0, count, 64, unit="batch", disable=not progress, leave=False):
         rows = slice(start, start + 64)
         brightness = warp(faces.images[rows], faces.landmarks[rows])
+        # A lamp multiplies the brightness; in logarithms it adds, as a regression needs.
         log = torch.log(brightness * (1 - FLOOR) + FLOOR)
         low = gaussian(log * soft, SMOOTH) / covered
         fine[rows] = (log - low).flatten(1).half().numpy()
+        # Outside the face its own mean stands in: the wall behind it is no covariate.
         mean = (low * soft).sum((2, 3), keepdim=True) / soft.sum()
         coarse = F.interpolate(low * soft + mean * (1 - soft), size=8, mode="area")
         lamp[rows] = coarse.flatten(1).numpy()
     lamp = within(lamp, label)
+    # All 64 cells would also explain changes that belong to the expression.
     lamp = lamp @ np.linalg.svd(lamp, full_matrices=False)[2][:LAMP_COMPONENTS].T
     pose = within(pose_terms(faces.pose.numpy()), label)
     expression = within(faces.expression.numpy(), label)
+    # Unit variance: the one penalty then holds the lamp as it holds the controls.
     x = np.concatenate([expression, pose, lamp / lamp.std(0)], 1)
     inside = mask.flatten().numpy() > 0.5
     weights, left, total = np.zeros((x.shape[1], SIZE * SIZE)), 0.0, 0.0

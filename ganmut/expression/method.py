@@ -54,6 +54,7 @@ class ExpressionMethod(nn.Module):
             crops = (x.float() + 1) / 2
             rim = round(x.shape[-1] * (1 - 1 / margin) / 2)
             inner = luma(crops)[:, :, rim : x.shape[-1] - rim, rim : x.shape[-1] - rim]
+            # Areas are averaged: any other reduction would alias the landmarks' edges.
             grey = F.interpolate(inner, size=(SIZE, SIZE), mode="area").clamp(0, 1)
             found = self.find(grey)
             middle = SIZE / 2  # crops span 0..128: the centre of pixel i lies at i + .5

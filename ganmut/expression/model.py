@@ -126,6 +126,7 @@ class ExpressionModel(nn.Module):
         """N x K expressions of landmarks N x P x 2, by linear regression, in 0..1."""
         aligned = []
         for face in landmarks:
+            # Place, size and roll of the head are no expression.
             matrix, shift = similarity(face, self.mean_shape)
             aligned.append((face @ matrix.T + shift - self.mean_shape).flatten())
         x = torch.stack(aligned) / 10
@@ -143,14 +144,18 @@ class ExpressionModel(nn.Module):
     def displacement(self, basis: FaceBasis, change: Tensor) -> Displacement:
         """Where changes N x K (already held to the allowed range) move the landmarks: the linear
         shape, with lips and lids solved for the gap that the target's expression has."""
+        # On the mean shape; basis.matrix turns and scales it to this face.
         linear = torch.einsum("nk,kpc->npc", change, self.shape)
         moves = linear @ basis.matrix.T
         source = basis.landmarks[None]
+        # The source first: the gap is corrected by what the prediction misses on this very face.
         values = torch.cat([basis.expression[None], basis.expression + change])
         mouth = {}
         for number, opening in enumerate(self.points.openings):
             kind, weights = ("eye", self.eye_gap) if number else ("mouth", self.mouth_gap)
             contact = (CONTACT[kind] + (LID_LIFT if number else 0)) * basis.scale
+            # A linear shape cannot close: it has no zero at which lips stop. So the gap is solved
+            # for.
             whole = middle_gap(source, opening).clamp(min=0)
             opened = (whole - contact).clamp(min=0)
             predicted = basis.scale * (values @ weights[:-1] + weights[-1])
@@ -168,6 +173,7 @@ class ExpressionModel(nn.Module):
             for outer, correction in (("outer_upper", up), ("outer_lower", down)):
                 inner = index[f"{outer}_inner"]
                 if len(inner):
+                    # The lips' outer contours follow by .7: lips thin a little as they part.
                     along = resampled(correction, len(inner) + 2)[:, 1:-1]
                     moves[:, inner, 1] += 0.7 * along
         return Displacement(source + moves, moves, **mouth)

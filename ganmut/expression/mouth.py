@@ -45,6 +45,7 @@ def palette(skin: Tensor) -> Palette:
 
     def tinted(brightness: float, chroma: float, most: float = 1.0) -> Tensor:
         tint = (skin / level.clamp(min=1e-3)).clamp(0.05, 3) ** chroma
+        # The tint has mean 1, so that `brightness` alone says how bright the colour is.
         tint = tint / tint.mean()
         return (level * brightness * tint).clamp(0, most).view(-1, 1, 1)
 
@@ -75,6 +76,7 @@ def tooth_row(
     """
     bounds = torch.cumsum(torch.tensor(widths), 0)
     away = x.abs()
+    # The index has no gradient; the distance inside a tooth has one.
     number = torch.searchsorted(bounds, away.detach().contiguous()).clamp(max=len(widths) - 1)
     sizes, edges = torch.tensor(widths)[number], torch.tensor(edge)[number]
     outer = bounds[number]
@@ -84,6 +86,7 @@ def tooth_row(
     covered = ramp((depth - rounded) / pixel) * ramp((bounds[-1] - away) / max(pixel, 0.3))
     border = (1 - across.abs()) * sizes / 2  # mm to the nearest neighbour
     width = max(0.22, 0.6 * pixel)
+    # A seam below a pixel's width is drawn wider and fainter, else it flickers with the scale.
     seam = torch.exp(-((border / width) ** 2)) * (0.22 / width) ** 0.5
     # The seam opens towards the biting edge; a crown is rounded, its neck darker.
     open_ = 1 - 0.45 * (depth / HEIGHT).clamp(0, 1)
@@ -124,16 +127,21 @@ def draw_mouth(
     shade = shade * (1 - 0.25 * torch.exp(-(down - y).clamp(min=0) / mm / 1.2))
     upper_cover, upper_shade = tooth_row(x, upper, UPPER_WIDTHS, UPPER_EDGE, fine)
     lower_cover, lower_shade = tooth_row(x, lower, LOWER_WIDTHS, LOWER_EDGE, fine)
+    # Necks of the upper teeth rise a little from the middle; gums have no sharp edge.
     gum_upper = ramp((upper - HEIGHT - 0.15 * x.abs()) / max(fine, 0.8))
+    # Lower crowns are a fifth shorter.
     gum_lower = ramp((lower - 0.8 * HEIGHT) / max(fine, 0.8))
     # The tongue lies behind the lower row and shows from a drop of about 10 mm on.
     room = ((gap.amax(2, keepdim=True) - 9) / 12).clamp(0, 1)
     low = teeth[:, 2].view(-1, 1, 1) / mm - y / mm  # mm over the lower row
+    # The tongue's back is an arch, 38 mm wide and 9 mm high; the sigmoid makes its rim soft.
     hill = 9.0 * (1 - (x / 19).square()).clamp(min=0).sqrt()
     tongue = room * torch.sigmoid((hill - low) / 1.4)
+    # The median groove tells the tongue from a lower lip.
     groove = 1 - 0.18 * torch.exp(-((x / 1.6) ** 2))
     lit = torch.exp(-low.clamp(min=0) / 9) * groove
     out = colours.dark[None] * (1 + 0 * y[:, None])
+    # From back to front: in a bite the upper row hides the edges of the lower one.
     for cover, colour, light in (
         (tongue, colours.tongue, lit),
         (lower_cover, colours.tooth, 0.80 * lower_shade),

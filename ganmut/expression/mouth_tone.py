@@ -33,7 +33,9 @@ LEARNED = 0.6
 
 def tone_terms(expression: Tensor, gap: Tensor) -> Tensor:
     """N x (2K + 3) regressors of expressions N x K and gaps N (mm between the lips)."""
+    # In centimetres: the penalty then holds gaps and controls, 0..1, alike.
     gap = gap[:, None] / 10
+    # Products, since one smile shows teeth in a narrow gap and the throat in a wide one.
     return torch.cat([expression, gap * expression, torch.ones_like(gap), gap, gap * gap], 1)
 
 
@@ -42,6 +44,7 @@ def mouth_samples(points: PointSet, basis: FaceBasis, landmarks: Tensor) -> tupl
     lips (mm, 1). landmarks: P x 2, px of 128."""
     upper, lower = (landmarks[None, list(e)] for e in (points.mouth.upper, points.mouth.lower))
     left, right = upper[0, 0, 0], upper[0, -1, 0]
+    # Centres of cells, as grid_sample without align_corners reads them in `tone`.
     x = left + (right - left) * (torch.arange(COLUMNS) + 0.5) / COLUMNS
     up, down = edge_curve(upper, x)[0], edge_curve(lower, x)[0]
     y = up + (down - up) * ((torch.arange(ROWS) + 0.5) / ROWS)[:, None]
@@ -60,6 +63,7 @@ def fit_mouth_tone(terms: Tensor, seen: Tensor) -> tuple[Tensor, float]:
     weights = ridge(x, y, PENALTY)
     explained = 1 - ((y - x @ weights) ** 2).sum() / max(((y - y.mean(0)) ** 2).sum(), 1e-9)
     maps = torch.from_numpy(weights.astype(np.float32)).view(-1, ROWS, COLUMNS)
+    # Controls are means of left and right; a side of the maps is the lamps' of the photographs.
     return (maps + maps.flip(2)) / 2, float(explained)
 
 
@@ -76,9 +80,11 @@ def tone(
     rows H. expression: N x K; edges: upper and lower lip, N x W heights; corners: N x 2 (x of the
     mouth's ends); mm: px of a millimetre of this face."""
     up, down = edges
+    # The widest column stands for the middle one, which a crooked smile moves.
     gap = (down - up).amax(1) / mm
     field = (tone_terms(expression, gap) @ maps.flatten(1)).view(-1, 1, ROWS, COLUMNS)
     across = (columns - corners[:, :1]) / (corners[:, 1:] - corners[:, :1]).clamp(min=1)
+    # Closed columns have no height to divide by; they are not shown.
     below = (rows.view(1, -1, 1) - up[:, None]) / (down - up)[:, None].clamp(min=0.3)
     grid = torch.stack([across[:, None].expand_as(below), below], -1) * 2 - 1
     return F.grid_sample(field, grid, padding_mode="border", align_corners=False).clamp(min=DEEP)
@@ -90,6 +96,8 @@ def toned(drawn: Tensor, brightness: Tensor, pixel_mm: float) -> Tensor:
     reach = max(round(DETAIL / pixel_mm / 2), 1)
     own = drawn.mean(1, keepdim=True).clamp(min=DARKEST)
     wide = F.pad(own, (reach,) * 4, mode="replicate")
+    # A box blur in two passes: the drawing's coarse brightness.
     wide = F.avg_pool2d(F.avg_pool2d(wide, (2 * reach + 1, 1), 1), (1, 2 * reach + 1), 1)
+    # In logarithms: LEARNED of the way to the learned level, and 1 - KEPT of the detail taken back.
     factor = (brightness.clamp(min=DARKEST) / wide) ** LEARNED * (wide / own) ** (1 - KEPT)
     return (drawn * factor).clamp(0, 1)

@@ -24,6 +24,7 @@ UPPER_SHARE = {"mouth": (0.1, 0.35), "eye": (0.9, 0.9)}
 def middle_gap(points: Tensor, opening: Opening) -> Tensor:
     """N: the vertical distance of the edges (px), the mean of the three points in the middle."""
     middle = len(opening.upper) // 2
+    # A mean of three: one landmark is off by about a pixel. Short edges give all but the corners.
     span = slice(middle - 1, middle + 2) if len(opening.upper) > 6 else slice(1, -1)
     upper, lower = points[:, opening.index["both"], 1].chunk(2, 1)
     apart = lower - upper
@@ -37,8 +38,10 @@ def fit_gap(expression: np.ndarray, gap: np.ndarray, penalty: float = 3.0) -> np
     join the regression where it takes them for open (a censored regression, by iteration).
     """
     x = np.concatenate([expression, np.ones((len(expression), 1))], 1)
+    # Least squares on all rows would let the many closed ones tilt the line of the open ones.
     open_ = gap > 0
     keep = open_
+    # A fixed number of rounds: the set of rows may alternate between two states for ever.
     for _ in range(12):
         weights = ridge_with_constant(x[keep], gap[keep], penalty)
         keep = open_ | (x @ weights > 0)
@@ -48,6 +51,7 @@ def fit_gap(expression: np.ndarray, gap: np.ndarray, penalty: float = 3.0) -> np
 def ridge_with_constant(x: np.ndarray, y: np.ndarray, penalty: float) -> np.ndarray:
     """Ridge regression whose last column, the constant, is free."""
     weight = np.eye(x.shape[1]) * penalty
+    # Shrinking the constant would pull every gap towards closed.
     weight[-1, -1] = 1e-6
     return np.linalg.solve(x.T @ x + weight, x.T @ y)
 
@@ -61,8 +65,10 @@ def target_gap(gap: Tensor, before: Tensor, after: Tensor) -> Tensor:
     """
     shut = before.clamp(min=0)
     known = (shut / 1.0).clamp(max=1)  # under a pixel the prediction says little
+    # What this mouth adds to its prediction shrinks with it: closed stays closed.
     own = (gap - shut) * (after.clamp(min=0) / shut.clamp(min=0.3)).clamp(max=1)
     by_ratio = after.clamp(min=0) + own
+    # Where no gap was predicted there is no ratio; only what opens beyond contact is added.
     by_sum = gap + torch.where(after > before, after.clamp(min=0) - shut, after - before)
     return (known * by_ratio + (1 - known) * by_sum).clamp(min=0)
 
@@ -80,9 +86,10 @@ def solved_edges(
     # A thin lens joins the linear gaps: closed lips have no shape of their own to open in.
     form = apart.clamp(min=0) + 0.15 * lens
     form = torch.cat([0 * form[:, :1], form[:, 1:-1], 0 * form[:, :1]], 1)
-    wanted = form * (gap / form[:, n // 2].clamp(min=1e-3))[:, None]
-    wanted = torch.minimum(wanted, gap[:, None])
-    excess = wanted - apart
+    distance = form * (gap / form[:, n // 2].clamp(min=1e-3))[:, None]
+    # A crooked opening is widest beside the middle: it must not exceed what was asked for.
+    distance = torch.minimum(distance, gap[:, None])
+    excess = distance - apart
     upper_share = torch.where(excess > 0, share[0], share[1])
     return -upper_share * excess, (1 - upper_share) * excess
 
@@ -100,6 +107,7 @@ def edge_curve(edge: Tensor, columns: Tensor) -> Tensor:
     x, y = edge[..., 0].contiguous(), edge[..., 1]
     # A turned head can put a lip's points out of order by a fraction of a pixel.
     x = torch.cummax(x + 1e-3 * torch.arange(x.shape[1]), 1).values.contiguous()
+    # Points of a profile nearly coincide in x; .3 px bounds the slope.
     slope = (y[:, 1:] - y[:, :-1]) / (x[:, 1:] - x[:, :-1]).clamp(min=0.3)
     # Harmonic means keep the curve between its points (Fritsch and Butland 1984).
     product = slope[:, 1:] * slope[:, :-1]
@@ -115,6 +123,7 @@ def edge_curve(edge: Tensor, columns: Tensor) -> Tensor:
     y0, y1 = y.gather(1, left), y.gather(1, left + 1)
     m0, m1 = (tangent.gather(1, left) * width, tangent.gather(1, left + 1) * width)
     t2, t3 = t * t, t * t * t
+    # The cubic Hermite basis: values and tangents at both ends.
     return (
         (2 * t3 - 3 * t2 + 1) * y0
         + (t3 - 2 * t2 + t) * m0
@@ -147,6 +156,7 @@ def edge_curves(points: PointSet, landmarks: Tensor, columns: Tensor) -> EdgeCur
         landmarks[:, points.mouth.index["both"]].unflatten(1, (2, -1)).transpose(0, 1).flatten(0, 1)
     )
     mouth_curve = edge_curve(edges, columns).unflatten(0, (2, 1, n))
+    # All edges of one length in one call: the mouth's, then both eyes'.
     edges = landmarks[:, points.eye_edges].unflatten(1, (4, -1)).transpose(0, 1).flatten(0, 1)
     eye_curve = edge_curve(edges, columns).unflatten(0, (2, 2, n))
     return EdgeCurves(*torch.cat([mouth_curve, eye_curve], 1).unbind(0))

@@ -51,17 +51,24 @@ def backward_flow(model: ExpressionModel, basis: FaceBasis, moved: Displacement)
             values[:, points.sheets].unflatten(1, (2, -1)).transpose(0, 1).flatten(0, 1)
             for values in (moved.points, moved.moves)
         )
+        # Fitted on the edited face: its values say where a pixel comes from, so nothing is
+        # inverted.
         sheets = spline_flow(nodes, -moves, basis.fixed, places)
+        # Exactly zero from the outer ellipse on: pixels outside keep their bytes.
         sheets = sheets.unflatten(2, basis.grid.shape[1:]) * basis.reach
         curves = edge_curves(points, moved.points, torch.cat([columns, basis.columns]))
         coarse, curves = curves[: len(columns)], curves[len(columns) :]
         share = lower_share(points, basis.landmarks, columns, rows, coarse.middle, float(step[0]))
         with torch.no_grad():
             open_ = hidden_nodes(coarse, rows)
+            # A sheet may fold where only the other one is shown, and inside an opening.
             seen = torch.cat([share < 0.9, share > 0.1]) & ~torch.cat([open_, open_])
+            # Both sheets take the smaller share: two shares would part them along the cheeks.
             whole = unfolded_share(gradient(sheets, step), seen).view(2, n).amin(0)
         if attempt == 3 or not bool((whole < 1).any()):
             break
+        # Smaller moves shift the nodes, so the spline is another one: a little less, and a new
+        # check.
         moved = moved.scaled(0.97 * whole.clamp(max=1 / 0.97))
     sheets = sheets.unflatten(0, (2, n))
     joined = sheets[0] + share[:, None] * (sheets[1] - sheets[0])
@@ -107,9 +114,11 @@ def render(model: ExpressionModel, basis: FaceBasis, change: Tensor) -> Tensor:
     change = held_change(model, basis, change)
     flow = backward_flow(model, basis, model.displacement(basis, change))
     part = sampled(basis, pixel_places(model, basis, flow))
+    # Light multiplies, so hue and chroma stay the skin's; adding grey would turn dark mouths red.
     part = part * relit(basis, change, flow.joined)
     part = draw_eyes(model, basis, flow, part)
     part = draw_lips(model, basis, flow, change, part)
+    # Resampling never gives a crop back to the bit; no change must.
     changed = (change != 0).any(1).view(-1, 1, 1, 1) & basis.inside
     out = basis.crop.expand(len(change), -1, -1, -1).clone()
     window = basis.crop[:, top : top + height, left : left + width]
@@ -122,9 +131,11 @@ def render(model: ExpressionModel, basis: FaceBasis, change: Tensor) -> Tensor:
 def relit(basis: FaceBasis, change: Tensor, coarse: Tensor) -> Tensor:
     """N x 1 x height x width factors of the brightness: the light of the source's places, seen
     through the backward flow."""
+    # Sums of several controls leave the range in which the logarithm is linear in them.
     log = torch.einsum("nk,khw->nhw", change, basis.light).clamp(-BRIGHTEST, BRIGHTEST)
     flow = F.interpolate(coarse, size=log.shape[1:], mode="bilinear", align_corners=True)
     log = sample(log[:, None], basis.light_grid + flow, basis.low, basis.high)
+    # The exponential on the nodes, of which there are far fewer than pixels.
     return F.interpolate(log.exp(), size=basis.box[2:], mode="bilinear", align_corners=True)
 
 
@@ -138,6 +149,7 @@ def span(low: float, high: float, axis: Tensor) -> slice:
 def between(up: Tensor, down: Tensor, rows: Tensor, pixel: float) -> Tensor:
     """N x 1 x H x W share of each pixel between two edges N x W; exactly 0 where they meet."""
     y = rows.view(1, -1, 1)
+    # Both ramps are .5 on a closed line: this factor takes the opening away before it closes.
     open_ = ((down - up) / pixel).clamp(0, 1)
     share = ramp((y - up[:, None]) / pixel) * ramp((down[:, None] - y) / pixel)
     return (share * open_[:, None])[:, None]
@@ -152,6 +164,7 @@ def draw_eyes(model: ExpressionModel, basis: FaceBasis, flow: Flow, part: Tensor
         if not len(x) or not len(y):
             continue
         new, old = flow.curves[across], basis.curves[across]
+        # Columns stay: lids move up and down, and gaze is not edited.
         height = eyeball_heights(
             y, new.upper[number], new.lower[number], old.upper[number], old.lower[number]
         )
@@ -182,8 +195,10 @@ def eyeball_heights(
     middle = ((old_up + old_down) / 2)[:, None]
 
     def stretch(old: Tensor, new: Tensor, way: int) -> Tensor:
+        # .3 px: a closed eye has no height to stretch from.
         half = (way * (old[:, None] - middle)).clamp(min=0.3)
         reach = (way * (new[:, None] - middle)).clamp(min=0.3)
+        # At most 1: lids that close slide over the eyeball and do not squeeze it.
         return (half / reach).clamp(max=1)
 
     above, below = stretch(old_up, new_up, -1), stretch(old_down, new_down, 1)
@@ -203,6 +218,7 @@ def draw_lips(
 ) -> Tensor:
     """The inside of the mouth between the moved lips: the source's own where it shows, drawn teeth
     and darkness where it does not; a line of shade where open lips close."""
+    # 2 px around the lips: the line of shade is as wide where they meet.
     mouth, scale = model.points.mouth, basis.scale
     down, across = window_of(flow.moved.points, mouth, basis, 2 * scale)
     x, y = basis.columns[across], basis.rows[down]
@@ -214,8 +230,10 @@ def draw_lips(
         middle = len(mouth.upper) // 2
         lips = flow.moved.points[:, [mouth.upper[middle], mouth.lower[middle]], 1]
         after = basis.expression + change
+        # Teeth are drawn for the whole expression after the edit, not for its change.
         edges = teeth_edges(model, basis, after, lips)
         inside = draw_mouth(x, y, new_up, new_down, edges, basis.colours, scale, basis.pixel)
+        # The tone is in units of the lit skin, and distances in millimetres of this face.
         light = tone(model.mouth_tone, after, x, y, (new_up, new_down), corners, MM * scale)
         inside = toned(inside, light * basis.colours.level, basis.pixel / (MM * scale))
         drop = model.jaw_drop(basis, after) - model.jaw_drop(basis, basis.expression[None])
@@ -232,6 +250,7 @@ def draw_lips(
     closed = closed.clamp(0, 1) * (1 - (new_down - new_up) / scale).clamp(0, 1)
     closed = closed * ((x > corners[:, :1]) & (x < corners[:, 1:]))
     if bool((closed > 0).any()):
+        # About a millimetre of shade on either side, .45 of it in the middle.
         line = torch.exp(-(((y.view(1, -1, 1) - new_up[:, None]) / (0.7 * scale)) ** 2))
         window = window * (1 - 0.45 * (closed[:, None] * line)[:, None])
     return with_window(part, window, down, across)
@@ -250,10 +269,12 @@ def teeth_edges(
     mouth = model.points.mouth
     middle = mouth.upper[len(mouth.upper) // 2]
     mm = MM * basis.scale
+    # What the source's expression has moved the lip by: taken back, the lip is at rest.
     shown = (basis.expression - model.rest) @ (model.shape[:, middle] @ basis.matrix.T)
     rest = basis.landmarks[middle] - shown
     upper = torch.minimum(rest[1] + 2.2 * mm, lips[:, 0] + 9 * mm)
     drop = model.jaw_drop(basis, expression).clamp(min=0)
+    # 2.2 - 1.2 mm; incisors are nearer to the jaw's hinge than the chin, hence .9 of its drop.
     lower = rest[1] + 1.0 * mm + 0.9 * drop
     hugged = (lips[:, 1] - 3.5 * mm - lower).clamp(min=0)
     lower = lower + torch.minimum(hugged, 1.5 * drop)
@@ -280,18 +301,22 @@ def own_mouth(
     scale = basis.scale
     y, drop = y.view(1, -1, 1), drop.view(-1, 1, 1)
     up, down = old.upper[0][:, None], old.lower[0][:, None]
+    # The source's rows lie between its own lips, wherever the edit's are.
     gap = (down - up).clamp(min=0)
     known = smooth((gap - 0.8 * scale) / (1.6 * scale))  # a thin gap shows nothing worth keeping
     if not bool((known > 0).any()):
         return None, None
     # The upper row ends at its biting edge; over a closed jaw it fills the mouth.
     seam = torch.minimum(torch.maximum(edges[:, 1].view(-1, 1, 1), up + 0.5 * gap), down)
+    # A smile with a closed jaw shows one row only; the seam comes in with the jaw's opening.
     seam = torch.lerp(down, seam, smooth((opened.view(-1, 1, 1) / scale - 1.5) / 2.5))
+    # The border of an opening shows lip, through errors of the landmarks: it is not stretched.
     margin = (0.2 * gap).clamp(max=0.6 * scale)
 
     def stretched(shown: Tensor, asked: Tensor) -> Tensor:
         return (asked / (shown - margin).clamp(min=0.3)).clamp(1, 1.5)
 
+    # Stretched from the seam: the biting edges stay where skull and jaw hold them.
     above = seam + (y - seam) / stretched(seam - up, seam - new.upper[0][:, None])
     reach = new.lower[0][:, None] - seam - drop
     below = seam + (y - seam - drop) / stretched(down - seam, reach)

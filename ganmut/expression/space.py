@@ -38,6 +38,7 @@ class ExpressionSpace(CodeSpace):
             for tensor in (model.rest, model.highest, model.centre, model.precision, model.recipes)
         )
         self.recipes = recipes[[model.emotions.index(emotion) for emotion in emotions[1:]]]
+        # float64, and made symmetric again: rounding in half precision leaves it neither.
         covariance = torch.linalg.inv(precision.double())
         self.spread = torch.linalg.cholesky((covariance + covariance.T) / 2).float()
         self.moves = torch.zeros(len(UNITS), self.dim)
@@ -80,6 +81,7 @@ class ExpressionSpace(CodeSpace):
         own = self.rest if others is None else self.clamp(torch.tensor(others))
         change, shown = torch.zeros(len(UNITS)), self.units_of(own)
         for place, value in unit_values(values):
+            # Units are asked for as values, controls move by differences.
             change[place] = value - shown[place]
         return self._held(own + change @ self.moves)
 

@@ -74,6 +74,7 @@ def sampled_points(mean_shape: Tensor, points: PointSet) -> Tensor:
 def _farthest(shape: Tensor, candidates: list[int], chosen: list[int], count: int) -> list[int]:
     chosen = list(chosen)
     while len(chosen) < count:
+        # Farthest points first: lips have many landmarks a pixel, and neighbours see the same.
         gaps = torch.cdist(shape[candidates], shape[chosen]).amin(1)
         chosen.append(candidates[int(gaps.argmax())])
     return chosen
@@ -95,7 +96,9 @@ def losses(
     def away(found: Tensor) -> Tensor:
         return ((found - points).abs().sum(-1) * weights).mean()
 
+    # The given landmarks teach the reading itself, the found ones to bear the network's errors.
     read = torch.cat([network.read_expression(points), network.read_expression(second)])
+    # In units of the spread: some controls hardly vary, and would not count.
     value = (read - expression.repeat(2, 1)) / spread
     return {
         "guess": 0.4 * away(first),
@@ -153,6 +156,7 @@ def _train(
     optimizer = torch.optim.AdamW(network.parameters(), lr=lr, weight_decay=1e-4, fused=True)
     done = restore(out, network, average, optimizer)
     trim_lines(out / "stats.jsonl", done)
+    # Resumed runs draw new views; the first ones again would be seen twice as often.
     generator = seeded(seed + done)
     shapes = expressive_shapes(faces.landmarks, faces.expression, faces.pose)
     augment = Augment(mirror_pairs(shapes), generator)
@@ -169,8 +173,10 @@ def _train(
         terms = losses(network, *views, values, weights, spread)
         optimizer.zero_grad()
         sum(terms.values()).backward()
+        # A rare wrong landmark pulls with all its pixels.
         torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimizer.step()
+        # The decay rises with the steps, so that the average forgets the random start.
         follow(average, network, min(0.999, (step + 1) / (step + 10)))
         # ---- a snapshot and a line of figures ----
         if (step + 1) % snapshot_every == 0 or step + 1 == steps:
@@ -187,6 +193,7 @@ def _train(
 
 def learning_rate(step: int, steps: int, lr: float) -> float:
     """A warm-up, then a cosine to zero."""
+    # The warm-up fills Adam's second moments, whose first estimates are single batches.
     return lr * min(1, (step + 1) / 300) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
 
 
@@ -360,6 +367,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--width", type=int, default=24, help="(default: %(default)s)")
     parser.add_argument("--hidden", type=int, default=256, help="(default: %(default)s)")
     options = parser.parse_args(arguments)
+    # The network is small: threads cost more than they give, and sums keep their order.
     torch.set_num_threads(1)
     try:
         train_landmarks(

@@ -65,12 +65,14 @@ class ExpressionWheel(ExpressionMethod):
         emotions' own, between two of them a mixture, linear in the angle."""
         angle = torch.atan2(code[:, 1], code[:, 0])
         after = torch.searchsorted(self.angles, angle.contiguous(), right=True)
+        # The last direction's neighbour is the first one, across the half turn where atan2 jumps.
         after, before = after % len(self.angles), (after - 1) % len(self.angles)
         turn = 2 * math.pi
         gap = (self.angles[after] - self.angles[before]) % turn
         gap = torch.where(gap > 0, gap, turn)  # one emotion alone is its own neighbour
         share = (((angle - self.angles[before]) % turn) / gap)[:, None]
         mixed = torch.lerp(self.recipes[before], self.recipes[after], share)
+        # The radius scales the change from rest, so the disc's middle is neutral at every angle.
         return self.model.held(self.model.rest + code.norm(dim=1, keepdim=True) * mixed)
 
     def edit(self, features: tuple[FaceBasis, ...], code: Tensor) -> Edit:
