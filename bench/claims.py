@@ -68,7 +68,9 @@ def claims(emotions: tuple[str, ...], rows: tuple[str, ...]) -> list[Claim]:
     others = emotions[1:]
     labels = "ganimation_labels" if "ganimation_labels" in rows else "ganimation"
     every = [*_ganmut(emotions, others, rows, labels), *_other_papers(others)]
-    return sorted(every, key=lambda claim: claim.number)
+    return sorted(
+        every, key=lambda claim: (int(claim.number.split(",")[0].rstrip("ab")), claim.number)
+    )
 
 
 def _ganmut(
@@ -109,7 +111,7 @@ def _ganmut(
         Claim(
             "1",
             "GANmut is smoother than StarGAN on each emotion",
-            f"{paper}, section 5.3",
+            f"{paper}, section 5.2",
             smooth,
         ),
         Claim(
@@ -121,11 +123,11 @@ def _ganmut(
         Claim(
             "3",
             f"FED: GANmut < SMIT < {ganimation} < StarGAN < GGANmut",
-            f"{paper}, section 5.1",
+            f"{paper}, section 5",
             _order("fed", "ganmut", "smit", labels, "stargan", "gganmut"),
         ),
-        Claim("4, setting 1", order, f"{paper}, section 5.2", ere[1]),
-        Claim("4, setting 2", order, f"{paper}, section 5.2", ere[2]),
+        Claim("4, setting 1", order, f"{paper}, section 5.3", ere[1]),
+        Claim("4, setting 2", order, f"{paper}, section 5.3", ere[2]),
         Claim(
             "5a",
             "GGANmut has the highest accuracy",
@@ -139,12 +141,74 @@ def _ganmut(
             least,
         ),
         Claim(
-            "9",
+            "9a",
             "StarGAN v2 does not use style for expression: with an equal budget of codes, its "
             "styles have a higher ERE than StarGAN's soft labels",
             f"{paper}, supplement, section 7",
             styles,
             _context("accuracy", "stargan_v2", "stargan"),
+        ),
+        Claim(
+            "9b",
+            "Styles of StarGAN v2 and SMIT change the expression less than labels do: the softmax "
+            "varies less over styles than between emotions",
+            f"{paper}, supplement, section 7",
+            tuple(Less(Term(row, "style_share"), 1.0) for row in ("stargan_v2", "smit")),
+        ),
+        *_gamut(paper, tuple(table3)),
+    ]
+
+
+def _gamut(paper: str, table3: tuple[str, ...]) -> list[Claim]:
+    """The claims of the GANmut paper about ambiguity and about the learned spaces.
+
+    "About half" is tested as between a third and two thirds. "Opposite" is a negative cosine of the
+    centres of probability. "Low radius" is the lower half of the path from neutral to an emotion.
+    """
+    gamut = "gamut_share"
+    return [
+        Claim(
+            "10",
+            "Real faces are more ambiguous than the edits of all methods: they have the lowest "
+            "accuracy",
+            f"{paper}, table 3",
+            tuple(
+                Less(Term("real_split", "accuracy"), Term(row, "accuracy"))
+                for row in (*table3, "gganmut")
+            ),
+        ),
+        Claim(
+            "11a",
+            "Happy takes about half of GANmut's disc",
+            f"{paper}, section 5.1",
+            (
+                Less(1 / 3, Term("ganmut", gamut, "happy")),
+                Less(Term("ganmut", gamut, "happy"), 2 / 3),
+            ),
+        ),
+        Claim(
+            "11b",
+            "Happy lies opposite the emotions of negative valence on GANmut's disc",
+            f"{paper}, section 5.1",
+            (Less(Term("ganmut", gamut, "cosine of happy and negative"), 0.0),),
+        ),
+        Claim(
+            "12",
+            "GGANmut is closer to real faces (FED) under codes of its whole square than at its "
+            "modes",
+            f"{paper}, supplement, section 5",
+            (Less(Term("gganmut", "fed_uniform"), Term("gganmut", "fed")),),
+        ),
+        Claim(
+            "13",
+            "GANmut is smoother at low radius than at high radius",
+            f"{paper}, supplement, section 6",
+            (
+                Less(
+                    Term("ganmut", "steps_by_radius", "lower half"),
+                    Term("ganmut", "steps_by_radius", "upper half"),
+                ),
+            ),
         ),
     ]
 
@@ -164,14 +228,14 @@ def _other_papers(others: tuple[str, ...]) -> list[Claim]:
         Claim(
             "6a",
             "DefGAN preserves identity better than GANimation on each emotion",
-            f"{defgan}, table 2",
+            f"{defgan}, figures 3 and 8",
             _less("identity_distance", "defgan", "ganimation", others),
             accuracy,
         ),
         Claim(
             "6b",
             "DefGAN has a lower FID than GANimation",
-            defgan,
+            f"{defgan}, table 1",
             _order("fid", "defgan", "ganimation"),
             accuracy,
         ),

@@ -15,6 +15,8 @@ from bench.systems import System
 from ganmut.datasets import FaceSet
 from ganmut.device import generator
 
+FINE_SIDE = 401  # of the grid from which even codes are drawn
+
 
 @dataclass(frozen=True)
 class EditSet:
@@ -69,6 +71,15 @@ def prior_fid(system: System, faces: FaceSet, protocol: Protocol) -> EditSet:
     return _first(prior(system, faces, protocol), protocol.n_fid)
 
 
+def uniform(system: System, faces: FaceSet, protocol: Protocol) -> EditSet:
+    """(faces): one edit a face, under codes spread evenly over the whole of a two-dimensional
+    space."""
+    grid = _chart(system, FINE_SIDE)
+    rng, n = generator(protocol.seed), len(faces)
+    codes = grid[torch.randint(len(grid), (n,), generator=rng)]
+    return EditSet(torch.arange(n), codes, torch.full((n,), -1), (n,))
+
+
 def labels(system: System, faces: FaceSet, protocol: Protocol) -> EditSet:
     """(faces, emotions): every face under every emotion at full intensity, with new styles for each
     face."""
@@ -108,10 +119,16 @@ def equal_grid(system: System, faces: FaceSet, protocol: Protocol) -> EditSet:
 
 def chart(system: System, faces: FaceSet, protocol: Protocol) -> EditSet:
     """(faces, valid codes of the chart): for the gamut map; only for two-dimensional spaces."""
-    grid = system.space.chart(protocol.chart_side)
+    codes = _chart(system, protocol.chart_side)
+    return _product(torch.arange(min(len(faces), protocol.chart_faces)), codes)
+
+
+def _chart(system: System, side: int) -> Tensor:
+    """The valid codes of the chart, m x 2; raises ValueError where the space has no chart."""
+    grid = system.space.chart(side)
     if grid is None:
         raise ValueError(f"{system.name} has no two-dimensional code space")
-    return _product(torch.arange(min(len(faces), protocol.chart_faces)), grid.codes[grid.valid])
+    return grid.codes[grid.valid]
 
 
 def _first(edits: EditSet, n: int) -> EditSet:
@@ -125,6 +142,7 @@ EDIT_SETS: dict[str, Callable[[System, FaceSet, Protocol], EditSet]] = {
         prior,
         source_fid,
         prior_fid,
+        uniform,
         labels,
         paths,
         paper_grid,

@@ -97,6 +97,7 @@ PROTOCOLS = {
             n_smooth=24,
             n_ere=128,
             ere_edited=1,
+            chart_faces=12,
         ),
         Protocol(
             "quick",

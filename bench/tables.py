@@ -32,7 +32,12 @@ METRIC_ORDER = (
     "edit_localisation",
     "real_neighbour_rate",
 )
-GROUPS = {"expression": "Expression", "preservation": "Identity preservation and realism"}
+GROUPS = {
+    "expression": "Expression",
+    "preservation": "Identity preservation and realism",
+    "spaces": "Code spaces",
+}
+NO_VALUE = "–"
 UNITS_TITLE = ", conditioned on action units"
 MAX_METRICS = 6  # per table
 ARROWS = {True: " ↑", False: " ↓", None: ""}
@@ -149,7 +154,7 @@ def _select_claims(
 def number(value: float | None, unit: str = "") -> str:
     """A value with about three significant figures; a dash for None."""
     if value is None:
-        return "–"
+        return NO_VALUE
     if unit == "%" or abs(value) >= 100:
         return f"{value:.1f}"
     if abs(value) < 5e-5:
@@ -199,8 +204,10 @@ def main_tables(
             continue
         for title, metrics in board.groups(widest).items():
             lines = [[row, *(write(board.cells.get((row, m))) for m in metrics)] for row in rows]
-            header = ["row", *(heading(m) for m in metrics)]
-            tables.append((title + suffix, (header, [line for line in lines if any(line[1:])])))
+            lines = [line for line in lines if set(line[1:]) - {"", NO_VALUE}]
+            if lines:
+                header = ["row", *(heading(m) for m in metrics)]
+                tables.append((title + suffix, (header, lines)))
     return tables
 
 
@@ -220,7 +227,8 @@ def second_judge_tables(board: Leaderboard) -> list[Table]:
     if not names:
         return []
     lines = [[row, *(cell(board.cells.get((row, m))) for m in names)] for row in board.rows]
-    values = (["row", *(heading(m) for m in names)], [line for line in lines if any(line[1:])])
+    lines = [line for line in lines if set(line[1:]) - {"", NO_VALUE}]
+    values = ["row", *(heading(m) for m in names)], lines
     firsts = [name for name in board.metrics if second(name) in names]
     ranks = [[heading(m), *rank_agreement(board, m, second(m))] for m in firsts]
     header = ["metric", "methods", "Kendall's tau", "first by each judge"]

@@ -179,6 +179,9 @@ def _pair(less: Less, a: float, b: float) -> str:
         return f"{less.small} {_number(a)}, at most {_number(b)}"
     if not isinstance(less.small, Term):
         return f"{less.large} {_number(b)}, at least {_number(a)}"
+    if less.small.metric != less.large.metric:
+        names = [f"{term} {term.metric}" for term in (less.small, less.large)]
+        return f"{names[0]} {_number(a)}, {names[1]} {_number(b)}"
     if less.small.row == less.large.row or less.small.part != less.large.part:
         return f"{less.small} {_number(a)}, {less.large.label} {_number(b)}"
     head = f"{less.small.label}: " if less.small.part else ""

@@ -19,8 +19,11 @@ from bench.features import FEATURES
 from bench.ground_truth import GroundTruth
 from bench.metrics import METRICS, NotMeasured, TooFew
 from bench.metrics.ere import smallest_error, targets
+from bench.metrics.gamut_share import opposition
 from bench.metrics.real_neighbour_rate import real_nearest
 from bench.metrics.smoothness import largest_step
+from bench.metrics.steps_by_radius import half_steps
+from bench.metrics.style_share import variances
 from bench.protocol import Protocol
 from bench.systems import (
     GroundTruthSystem,
@@ -29,7 +32,7 @@ from bench.systems import (
     System,
     decode_one_hot,
 )
-from ganmut.codes import LabelSpace
+from ganmut.codes import DiscSpace, LabelSpace, StyleSpace
 from ganmut.datasets import FaceSet, open_source
 from ganmut.emotions import EMOTIONS
 from ganmut.registry import Registry
@@ -204,6 +207,77 @@ def test_ere_has_two_budgets(faces, tmp_path):
     found = score("ere@1", ToySystem(faces), tmp_path, faces)
     assert found.parts["equal"] < found.value  # soft labels reach what the seven labels cannot
     assert set(found.draws) == {"", "equal"}
+
+
+def test_style_share_compares_two_variances():
+    # Two emotions, two styles, two probabilities: styles move them by .1, labels by .3 on average.
+    p = np.array([[0.9, 0.7], [0.4, 0.6]])
+    over, between = variances(np.stack([p, 1 - p], -1)[None])
+    assert over == pytest.approx([2 * 0.1**2])
+    assert between == pytest.approx([2 * 0.15**2])
+
+
+def test_style_share_needs_styles(faces, tmp_path):
+    with pytest.raises(NotMeasured):
+        score("style_share", ToySystem(faces), tmp_path, faces)
+    system = ToySystem(faces)
+    # The latent mixes a label with the next one; the label itself moves the face more.
+    system.space = StyleSpace(
+        EMOTIONS,
+        1,
+        lambda which, z: torch.lerp(
+            torch.eye(7)[which], torch.eye(7)[(which + 1) % 7], 0.2 * z.sigmoid()
+        ),
+    )
+    found = score("style_share", system, tmp_path, faces)
+    assert 0 < found.value < 0.2
+
+
+def test_opposite_centres_have_cosine_minus_one():
+    codes = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+    right, left, up = np.eye(4)[[0]], np.eye(4)[[1]], np.eye(4)[[2]]
+    assert opposition(codes, right, left) == pytest.approx([-1])
+    assert opposition(codes, right, up) == pytest.approx([0])
+    assert opposition(codes, right, right + 1) == pytest.approx([1])  # an even part moves nothing
+
+
+def test_gamut_shares_are_areas(faces, tmp_path):
+    class Halves(ToySystem):
+        """Happy on the right of the disc, angry on the left."""
+
+        def edit(self, faces, codes):
+            shown = torch.eye(7)[torch.where(codes[:, 0] > 0, 1, 6)]
+            return super().edit(faces, shown)
+
+    system = Halves(faces)
+    system.space = DiscSpace(EMOTIONS, torch.randn(6, 2))
+    found = score("gamut_share", system, tmp_path, faces)
+    chart = system.space.chart(PROTOCOL.chart_side)
+    right = (chart.codes[chart.valid][:, 0] > 0).float().mean()
+    assert found.parts["happy"] == pytest.approx(float(right))
+    assert found.parts["happy"] + found.parts["angry"] == pytest.approx(1)
+    assert found.value == found.parts["angry"]
+    assert found.parts["cosine of happy and negative"] == pytest.approx(-1, abs=1e-3)
+
+
+def test_gamut_metrics_need_two_dimensions(faces, tmp_path):
+    for name in ("gamut_share", "fed_uniform"):
+        assert METRICS[name].needs_of(ToySystem(faces)) == ()
+        with pytest.raises(NotMeasured):
+            score(name, ToySystem(faces), tmp_path, faces)
+
+
+def test_halves_of_a_path_have_their_own_steps():
+    # Even up to the middle, then a jump of half the range.
+    path = np.array([0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 1.0, 1.0, 1.0, 1.0, 1.0])
+    lower, upper = half_steps(np.stack([path, path[::-1], 0.01 * path]))
+    assert lower[:2] == pytest.approx([0.1, 0.0]) and upper[:2] == pytest.approx([0.5, 0.0])
+    assert np.isnan(lower[2]) and np.isnan(upper[2])
+
+
+def test_steps_by_radius_of_an_even_editor(faces, tmp_path):
+    found = score("steps_by_radius", ToySystem(faces), tmp_path, faces)
+    assert found.value == pytest.approx(found.parts["lower half"] - found.parts["upper half"])
 
 
 def test_neighbours_separate_real_from_edited():

@@ -218,7 +218,7 @@ TINY = Protocol(
     n_ere=16,
     replicates=40,
     budget=30,
-    chart_faces=1,
+    chart_faces=2,
     chart_side=3,
 )
 BENCH_METHODS = ("stargan", "ganmut", "gganmut")

@@ -51,7 +51,8 @@ class Metric(ABC):
     (bench/edit_sets.py, bench/features.py). version: raised whenever the number changes its
     meaning. higher_is_better: None where neither direction is better. minimum: least number of
     faces. systems: kinds of systems it applies to ("editor", "no_edit", "ground_truth",
-    "real_split"). group: the table it belongs to ("expression", "preservation", "second").
+    "real_split"). group: the table it belongs to ("expression", "preservation",
+    "spaces", "second").
     reference: the papers' values, by row.
     """
 

@@ -1,0 +1,56 @@
+"""Style share: how much random styles change the expression, relative to labels (GANmut,
+supplement, section 7).
+
+Every face is edited to every emotion under the same styles. The value is the variance of the
+classifier's softmax over the styles of an emotion, relative to the variance between the emotions'
+mean softmax; both are summed over probabilities and averaged over faces. Below 1, styles change the
+expression less than labels do. Only for methods with styles (SMIT, StarGAN v2).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.metrics.base import METRICS, Metric, NotMeasured, Score, by_second_judge, by_set
+
+if TYPE_CHECKING:
+    from bench.feature_cache import Features
+    from bench.systems import System
+
+
+@by_second_judge
+@METRICS.register("style_share")
+class StyleShare(Metric):
+    title = "style share"
+    group = "spaces"
+    needs = ("equal_grid:softmax",)
+    higher_is_better = None
+    systems = frozenset({"editor"})
+
+    @classmethod
+    def needs_of(cls, system: System) -> tuple[str, ...]:
+        return cls.needs if system.space.kind == "styles" else ()
+
+    def compute(self, features: Features) -> Score:
+        if features.system.space.kind != "styles":
+            raise NotMeasured("the codes have no styles")
+        softmax = features["equal_grid:softmax"]
+        self.require(len(softmax))
+        kinds = len(features.emotions)
+        # The grid lists the styles of each emotion in turn, the same ones for all.
+        over, between = variances(softmax.reshape(len(softmax), kinds, -1, kinds))
+
+        def share(counts: np.ndarray | None) -> float:
+            weight = np.ones(len(over)) if counts is None else counts
+            return float(weight @ over / (weight @ between))
+
+        return by_set(share, len(over), features)
+
+
+def variances(softmax: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`[faces]` variance over styles and between emotions, of faces x emotions x styles x
+    probabilities; summed over probabilities."""
+    p = np.asarray(softmax, np.float64)
+    return p.var(2).sum(-1).mean(1), p.mean(2).var(1).sum(-1)
