@@ -28,6 +28,7 @@ from ganmut.faces.detectors import yunet
 from ganmut.faces.detectors.base import FaceNumberError, non_max_suppression
 from ganmut.faces.detectors.builtin import eye_distance
 from ganmut.faces.image_files import collect_images
+from ganmut.faces.landmarks import five_points
 from ganmut.faces.landmarks.augmentation import _placement, _points, _sample
 from ganmut.faces.landmarks.five_points import WEIGHT, load_network
 from ganmut.faces.landmarks.train import train_points
@@ -203,6 +204,16 @@ def test_crops_of_two_sizes_are_refused(astronaut):
 
 
 # Finding
+
+
+def test_a_scan_sees_few_windows_at_once():
+    network, seen = load_network(), []
+    watch = network.register_forward_hook(lambda _, given, found: seen.append(len(given[0])))
+    try:
+        faces.detect_faces(np.full((300, 300, 3), 200, np.uint8))
+    finally:
+        watch.remove()
+    assert sum(seen) > 500 and max(seen) <= five_points.CHUNK
 
 
 def test_the_builtin_detector_finds_the_astronaut(astronaut):

@@ -13,7 +13,13 @@ from skimage.feature import Cascade
 
 from ganmut.faces.align import BadPoints, similarity, template
 from ganmut.faces.detectors.base import DETECTORS, Face, non_max_suppression
-from ganmut.faces.landmarks.five_points import LUMA, SIZE, load_network, locate_points
+from ganmut.faces.landmarks.five_points import (
+    LUMA,
+    SIZE,
+    load_network,
+    locate_points,
+    read_windows,
+)
 
 # The cascade's box relative to the aligned crop, measured on photographs: its side in sides of the
 # crop, and the centre of the crop (x, y) in sides of the box.
@@ -74,7 +80,7 @@ class Builtin:
             step = SIZE // 4
             windows = level.unfold(2, SIZE, step).unfold(3, SIZE, step)
             rows, columns = windows.shape[2:4]
-            points, logits = self.network(windows.reshape(-1, 1, SIZE, SIZE) / 255)
+            points, logits = read_windows(self.network, windows.reshape(-1, 1, SIZE, SIZE) / 255)
             corner = (
                 torch.cartesian_prod(torch.arange(rows), torch.arange(columns)).flip(1) * step
                 - SIZE // 2

@@ -22,6 +22,7 @@ SIZE = 64
 WEIGHT = "faces/points"
 MIN_STD = 0.01  # of the pixels (0..1) of a window that can show a face
 LUMA = np.array(LUMA_WEIGHTS, np.float32)
+CHUNK = 64  # windows that the network sees at once
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,14 @@ def _conv(before: int, after: int, stride: int = 1) -> nn.Sequential:
 
 
 @torch.no_grad()
+def read_windows(network: FivePoints, windows: Tensor) -> tuple[Tensor, Tensor]:
+    """What the network says of any number of windows; takes memory for CHUNK of them."""
+    parts = [network(part) for part in windows.split(CHUNK)]
+    points, logits = zip(*parts, strict=True)
+    return torch.cat(points), torch.cat(logits)
+
+
+@torch.no_grad()
 def locate_points(
     network: FivePoints, picture: np.ndarray, initial: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -94,7 +103,7 @@ def locate_points(
             continue
     if rows:
         windows = torch.from_numpy(np.stack([crop @ LUMA for crop, _ in crops]))[:, None]
-        found, logits = network(windows / 255)
+        found, logits = read_windows(network, windows / 255)
         for row, five, (_, transform) in zip(rows, found.double().numpy(), crops, strict=True):
             points[row] = transform.inverse(five)
         scores[rows] = logits.sigmoid().double().numpy()
