@@ -186,7 +186,8 @@ def _train(
             append_lines(out / "stats.jsonl", [record])
             save_snapshot(out, network, average, optimizer, step + 1)
             bar.set_postfix(error=record["error"], r2=record["r2_found"])
-    fit_expression(average.eval(), faces, augment)
+    # Posed faces show where landmarks go; what a shape means is learned from faces as they are.
+    fit_expression(average.eval(), faces[~faces.posed], augment)
     write_weights(average, out / "weights", test, steps=steps, batch=batch, seed=seed)
     return average
 
