@@ -23,8 +23,8 @@ def predict(network: LandmarkNet, images: Tensor, batch: int = 64) -> tuple[Tens
 @torch.no_grad()
 def evaluate(network: LandmarkNet, faces: LandmarkSet) -> dict[str, float]:
     """Mean error in pixels over all points and by part, the 95th percentile over faces, and the R2
-    of the values read from found landmarks and from given ones: of all values together (r2) and
-    the mean of the columns (r2_mean), some of which hardly vary."""
+    of the values read from found landmarks and from given ones, without posed faces: of all values
+    together (r2) and the mean of the columns (r2_mean), some of which hardly vary."""
     points, pose, expression = predict(network, faces.images)
     error = (points - faces.landmarks).norm(dim=-1)
     parts = network.points.parts | {"oval": network.points.oval}
@@ -41,8 +41,9 @@ def evaluate(network: LandmarkNet, faces: LandmarkSet) -> dict[str, float]:
             result[f"error_{name}"] = float(error[rows].mean())
     result["pose_degrees"] = float(torch.rad2deg((pose - faces.pose).abs()).mean())
     for name, read in (("found", expression), ("given", network.read_expression(faces.landmarks))):
-        # Clamped, since edits use them so.
-        rest, whole = squared_residuals(read.clamp(0, 1), faces.expression)
+        # Clamped, since edits use them so; posed faces say nothing of how people look.
+        natural = ~faces.posed
+        rest, whole = squared_residuals(read.clamp(0, 1)[natural], faces.expression[natural])
         result[f"r2_{name}"] = 1 - float(rest.sum() / whole.sum())
         result[f"r2_{name}_mean"] = float((1 - rest / whole).mean())
     return {name: round(value, 4) for name, value in result.items()}
