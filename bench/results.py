@@ -46,6 +46,7 @@ class Result(RunRecord):
     value, parts: with 95 % intervals over n faces. extractors: role -> sha256 of the networks that
     the metric reads. seconds: the metric itself. feature_seconds: the edits and features that it
     reads, which other metrics share. codes: kind of the row's code space ("labels", "units", ...).
+    drawing: what draws the row's edits where it is no generator of the method's own.
     """
 
     row: str
@@ -67,6 +68,7 @@ class Result(RunRecord):
     feature_seconds: float
     training: dict[str, Any] = field(default_factory=dict)
     codes: str = ""
+    drawing: str = ""
     kind: str = "score"
 
 

@@ -184,6 +184,7 @@ class Benchmark:
             feature_seconds=round(sum(features.seconds.get(e, 0.0) for e in edit_sets), 3),
             training={key: config[key] for key in TRAINING if key in config},
             codes=system.space.kind,
+            drawing=system.drawing,
             **values,
             **self.shared,
         )

@@ -30,6 +30,7 @@ class System(ABC):
 
     kind: ClassVar[str]
     max_faces: ClassVar[dict[str, int]] = {}
+    drawing = ""  # what draws the edits of a method that has no generator of images
 
     def __init__(self, name: str, space: CodeSpace, emotions: tuple[str, ...], sha256: str):
         self.name, self.space, self.emotions, self.sha256 = name, space, tuple(emotions), sha256
@@ -58,6 +59,7 @@ class EditorSystem(System):
                 f"{name} has no emotion {', '.join(missing)}; it has {', '.join(editor.emotions)}"
             )
         self.editor, self.faces = editor, faces
+        self.drawing = getattr(editor.method, "drawing", "")
         self._prepared: tuple[Tensor, PreparedFaces] | None = None  # of the last batch
         self.batch = BATCH[editor.device.type]
 

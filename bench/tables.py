@@ -39,6 +39,7 @@ GROUPS = {
 }
 NO_VALUE = "–"
 UNITS_TITLE = ", conditioned on action units"
+DRAWN_TITLE = ", drawn by the expression model"
 MAX_METRICS = 6  # per table
 ARROWS = {True: " ↑", False: " ↓", None: ""}
 Record = dict[str, Any]
@@ -71,11 +72,18 @@ class Leaderboard:
         group = {m: METRICS[m].group if m in METRICS else "preservation" for m in self.metrics}
         return [metric for metric in self.metrics if group[metric] == name]
 
-    def conditioned_on(self, units: bool) -> list[str]:
-        """The reference rows and the methods whose codes are action units, or those whose are
-        not."""
-        kinds = {row: record.get("codes", "") == "units" for (row, _), record in self.cells.items()}
-        return [row for row in self.rows if row in REFERENCE_ROWS or kinds[row] == units]
+    def families(self) -> dict[str, list[str]]:
+        """What a table's title adds -> its rows: the reference rows and the methods that are
+        compared with each other. Methods that are given action units, and those that share the
+        drawing of the expression model, have tables of their own."""
+        titles = {}
+        for (row, _), record in self.cells.items():
+            units = UNITS_TITLE if record.get("codes") == "units" else ""
+            titles[row] = DRAWN_TITLE if record.get("drawing") else units
+        return {
+            title: [row for row in self.rows if row in REFERENCE_ROWS or titles[row] == title]
+            for title in ("", UNITS_TITLE, DRAWN_TITLE)
+        }
 
     def groups(self, widest: int) -> dict[str, list[str]]:
         """Title -> metrics of each main table, at most `widest`."""
@@ -198,8 +206,7 @@ def main_tables(
 ) -> list[tuple[str, Table]]:
     """Title and table of each main table, without empty lines; `write` formats a cell."""
     tables = []
-    for units, suffix in ((False, ""), (True, UNITS_TITLE)):
-        rows = board.conditioned_on(units)
+    for suffix, rows in board.families().items():
         if set(rows) <= set(REFERENCE_ROWS):
             continue
         for title, metrics in board.groups(widest).items():

@@ -32,6 +32,7 @@ class ExpressionMethod(nn.Module):
     paper = (
         "Cootes et al. 1998 (active appearance models), Liu et al. 2001 (expression ratio images)"
     )
+    drawing = "expression model"
     any_size = True  # crops keep the photograph's resolution
     reads_source = True
     margin = 2.0  # an open jaw leaves the aligned crop, whose lower border is the chin
