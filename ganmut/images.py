@@ -63,6 +63,7 @@ def augment(images: Tensor, strength: float, generator: torch.Generator) -> Tens
     # In affine_grid's coordinates a side is 2 long: a shift of 4 % is 0.08.
     rows = [cosine, -sine, 0.08 * right, sine, cosine, 0.08 * down]
     grid = F.affine_grid(torch.stack(rows, 1).view(-1, 2, 3), list(images.shape), False)
+    # Bicubic: bilinear at random offsets blurs, and D would see blur as a mark of real faces.
     moved = F.grid_sample(images, grid, "bicubic", "border", align_corners=False)
     contrast, brightness = contrast[:, None, None, None], brightness[:, None, None, None]
     return (moved * (1 + 0.1 * contrast) + 0.1 * brightness).clamp(-1, 1)

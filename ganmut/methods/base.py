@@ -157,6 +157,7 @@ class Method(nn.Module, ABC):
     def init_from(self, donor: Method) -> None:
         """Loads the generator of a trained method; raises ValueError where it has other tensors."""
         try:
+            # Strict: a part that silently kept its random start would look like a bad training.
             self.G.load_state_dict(donor.G.state_dict())
         except RuntimeError:
             raise ValueError(
@@ -202,6 +203,8 @@ class Method(nn.Module, ABC):
         """
         scores, outputs = self.D(x)
         if self.augments_head_input:
+            # Scores see plain images: an adversary of noisy ones would teach the generator to draw
+            # noise.
             outputs = self.D(self.augment_head_input(x))[1]
         return scores, outputs
 
@@ -231,6 +234,7 @@ class Method(nn.Module, ABC):
     def adversarial_loss(self, x: Tensor, x_fake: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The weighted adversarial loss of a PatchDiscriminator, and its head outputs for real and
         for edited images, from one pass over both."""
+        # One pass over both: D has no batch statistics, so the result is the same as that of two.
         scores, outputs = self.discriminate(torch.cat([x, x_fake]))
         loss = self.adversarial.discriminator(scores[: len(x)], scores[len(x) :])
         return self.config.lambda_adv * loss, outputs[: len(x)], outputs[len(x) :]
@@ -239,6 +243,8 @@ class Method(nn.Module, ABC):
         """Cross-entropy of the class head, without lambda_cls: logits (B x emotions) of real faces
         against their emotions (int64 B), plus lambda_cls_fake times that of the edits' logits
         against the emotions of their sources."""
+        # Edits are labelled by their source: what the generator painted must not count as
+        # expression.
         loss, share = F.cross_entropy(real, emotion), self.config.lambda_cls_fake
         return loss + share * F.cross_entropy(fake, emotion) if share else loss
 

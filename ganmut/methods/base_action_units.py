@@ -106,6 +106,8 @@ class ActionUnitMethod(Method):
         for row, (emotion, shown) in enumerate(zip(self.emotions, kinds, strict=True)):
             if canonical_emotion(emotion) in PROTOTYPES:
                 if len(shown) and len(kinds[0]):
+                    # The change from neutral, not the mean: estimators have an offset that differs
+                    # by data set.
                     shift = (shown.mean(0) - kinds[0].mean(0)).tolist()
                     self.G.prototypes[row] = torch.tensor(nearest_prototype(emotion, shift))
             elif len(shown):
@@ -114,6 +116,7 @@ class ActionUnitMethod(Method):
                 raise BadData(
                     f"{faces.source} has no face with the emotion {emotion}: units unknown"
                 )
+        # A fixed seed: the bank is part of the code space, and two runs must search the same codes.
         rng = torch.Generator().manual_seed(0)
         rounds = -(-BANK // len(units))  # small sets are repeated
         rows = torch.cat([torch.randperm(len(units), generator=rng) for _ in range(rounds)])
@@ -121,6 +124,7 @@ class ActionUnitMethod(Method):
 
     def init_from(self, donor: Method) -> None:
         """Loads the generator of a trained method but keeps the units of this method's faces."""
+        # The donor's units belong to its own faces, perhaps of another estimator.
         own = {name: buffer.clone() for name, buffer in self.G.named_buffers(recurse=False)}
         super().init_from(donor)
         for name, buffer in own.items():
@@ -153,6 +157,7 @@ class ActionUnitMethod(Method):
         named = round(self.config.named_share * n)
         kinds = (len(self.emotions), (named,))
         which = torch.randint(*kinds, generator=generator, device=generator.device).to(device)
+        # Rays from the neutral prototype: what an editor is asked for at inference.
         strength, prototypes = uniform(named, 1), self.G.prototypes
         rays = (1 - strength) * prototypes[:1] + strength * prototypes[which]
         target = torch.cat([rays.to(target), target[named:]])
@@ -165,6 +170,7 @@ class ActionUnitMethod(Method):
         """B x emotions logits: the outputs of the head (labels), or minus their squared distance to
         the units of each emotion."""
         outputs = self.discriminate(x)[1]
+        # The nearest prototype as a classifier, in the form of logits.
         return -torch.cdist(outputs, self.G.prototypes).square() if self.by_units else outputs
 
     def regression_loss(self, outputs: Tensor, shown: Tensor) -> Tensor:

@@ -79,6 +79,7 @@ class DeformationGenerator(Trunk):
         super().__init__(config, 2 * dim)
         self.up1, self.up2 = nn.ModuleList(), nn.ModuleList()
         self.head = nn.Conv2d(4 * config.width, 2, 3, 1, 1, bias=False)
+        # A zero flow first: the texture would learn to undo a random one.
         nn.init.zeros_(self.head.weight)
         self.integral = config.flow == "integral"
 
@@ -98,6 +99,7 @@ def integral_flow(raw: Tensor) -> Tensor:
     large = F.interpolate(raw, scale_factor=4, mode="bilinear", align_corners=False)
     # The shift by log(REACH - 1) makes a raw 0 a step of exactly one pixel, the identity.
     excess = REACH * torch.sigmoid(large - math.log(REACH - 1)) - 1
+    # Sums of positive steps keep the order of pixels, so this flow cannot fold.
     right, down = excess[:, 0].cumsum(-1), excess[:, 1].cumsum(-2)
     return torch.stack([right - right.mean(-1, True), down - down.mean(-2, True)], 1)
 
@@ -130,6 +132,7 @@ class DefGANGenerator(nn.Module):
     def decode(self, features: tuple[Tensor, Tensor, Tensor], code: Tensor) -> DefGANOutput:
         """The edit of encoded faces under B x dim target codes."""
         x, encoded, shown = features
+        # Source and target units: a warp depends on the way between them, not on its end.
         flow = self.deformer.decode(encoded, torch.cat([shown, code], 1))
         warped = warp(x, flow)
         texture = self.texture(warped, code)
@@ -198,11 +201,13 @@ class DefGAN(base_action_units.ActionUnitMethod):
             "units": self.regression_loss(outputs, target),  # eq. 8
             "units_warped": c.lambda_exp_def * F.mse_loss(warped_outputs, target),  # eq. 9
             "rec": c.lambda_cyc * cycle_loss(batch.x, back.images),
+            # Back after forth must be the identity: forward flow at the places of the backward one.
             "comp": c.lambda_comp * self.length(compose(output.flow, back.flow)),
             "eye_G": c.lambda_eye_G * self.length(output.flow),
             "TV_G": c.lambda_TV_G * (128 / self.size) ** 2 * total_variation(output.flow, 2),
             "eye_M": c.lambda_eye_M * output.mask.square().mean(),
             "TV_M": c.lambda_TV_M * total_variation(output.mask, 2),
+            # No weight: the reader shares no parameter with the rest.
             "read": F.mse_loss(self.G.reader(batch.x), shown),
         }
         if c.lambda_face and (embedder := self.load_embedder(batch.x.device)):
@@ -256,6 +261,7 @@ def identity_loss(embedder: Extractor, x: Tensor, edited: Tensor) -> Tensor:
     """Mean of 1 - cosine similarity of the identity embeddings of two batches, B x 3 x S x S; no
     gradient to x."""
     with torch.no_grad():
+        # The source is a constant: its gradient would cost a second pass and change nothing.
         source = embedder.embed(pictures.resize(x, embedder.size))
     target = embedder.embed(pictures.resize(edited, embedder.size))
     return 1 - F.cosine_similarity(source.float(), target.float()).mean()

@@ -104,6 +104,7 @@ class EFGAN(base_action_units.ActionUnitMethod):
         """Loads every stage from a trained EF-GAN of one stage, or a cascade of as many stages."""
         given = donor
         if isinstance(donor, EFGAN) and len(donor.G.stages) == 1:
+            # A copy, since the stages are added in place and the donor is the caller's.
             donor = copy.deepcopy(donor)
             (stage,) = donor.G.stages
             donor.G.stages.extend(copy.deepcopy(stage) for _ in range(self.config.stages - 1))
@@ -133,6 +134,8 @@ class EFGAN(base_action_units.ActionUnitMethod):
         """Reconstruction by the colours of every branch, without the masks, which would learn to
         keep everything; and the regression of the source's units."""
         self.fake(batch, target)
+        # Each stage reconstructs its own input; the image of the last one is nobody's input, so zip
+        # stops before it.
         sources = [batch.x, *(stage.image.detach() for stage in target.outputs)]
         rec = [
             cycle_loss(box.crop(x), colours)
@@ -215,6 +218,7 @@ class EFGAN(base_action_units.ActionUnitMethod):
             )
             for i, name in enumerate(self.branch_boxes)
         ]
+        # The masks' norm, not its square: it pulls small masks to zero, as L1 does.
         masks = torch.stack([rms(mask) for stage in stages for mask in stage.masks])
         # The interpolator: near the straight line, and real to the discriminator of units.
         between, straight = self.interpolate(batch, target)
@@ -234,6 +238,7 @@ class EFGAN(base_action_units.ActionUnitMethod):
         """L_cont: the cycle loss of every stage, from its image back to its own source under the
         source's units; mean over the stages."""
         units = [self.source(batch), *target.codes.unbind(1)]
+        # A cycle per stage: back through all of them would cost as many passes as there are stages.
         sources = [batch.x, *(image.detach() for image in images[:-1])]
         rounds = [
             cycle_loss(x, self.G(image, code[:, None], k)[0].image)

@@ -103,6 +103,7 @@ class GANimation(base_action_units.ActionUnitMethod):
         if output is None:
             raise ValueError("g_loss needs the mask of the last fake(): call fake() first")
         score, outputs = self.discriminate(x_fake)
+        # The cycle is judged by its masks too: a saturated way back is no reconstruction.
         back = self.G(x_fake, self.source(batch))
         variation = total_variation(output.mask) + total_variation(back.mask)
         return {

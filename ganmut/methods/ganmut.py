@@ -115,6 +115,7 @@ class GANmut(GamutMethod):
         def uniform(count: int) -> Tensor:
             return torch.rand(count, generator=generator, device=generator.device).to(device)
 
+        # Labels of the batch itself, so that targets follow the prior of the data (StarGAN).
         order = torch.randperm(n, generator=generator, device=generator.device).to(device)
         label = batch.emotion[order]
         u = uniform(n)
@@ -130,7 +131,9 @@ class GANmut(GamutMethod):
     def code(self, target: Target) -> Tensor:
         n_random = len(target.angle)
         angle, radius = target.angle, target.radius[:, None]
+        # S_r of the paper: any angle, so that the disc between the directions is trained too.
         free = radius[:n_random] * torch.stack([angle.cos(), angle.sin()], 1)
+        # Only the angle is learned: the length of a raw row sets how fast Adam turns it.
         directions = F.normalize(self.G.directions, dim=1)
         # The direction of neutral is zero: its codes are noise around the origin.
         table = torch.cat([directions.new_zeros(1, 2), directions])
@@ -152,6 +155,7 @@ class GANmut(GamutMethod):
         """B x 2: D_coor(x) without gradient, clamped to the disc; the code of real images in the
         cycle loss."""
         with torch.no_grad():
+            # The head is linear and unbounded; early in a training it points far outside the disc.
             code = self.split(self.discriminate(x)[1])[1]
             return code / code.norm(dim=1, keepdim=True).clamp(min=1)
 
@@ -175,6 +179,7 @@ class GANmut(GamutMethod):
         collapsed."""
         angle = torch.rad2deg(torch.atan2(*self.G.directions.detach().float().cpu().T.flip(0)))
         gap = (angle[:, None] - angle[None]).abs()
+        # The diagonal is not a gap: 360 keeps it out of the minimum.
         gap = torch.minimum(gap, 360 - gap) + 360 * torch.eye(len(angle))
         return {"min_angle": float(gap.min())}
 
@@ -183,5 +188,6 @@ def intensity_loss(logits: Tensor, radius: Tensor) -> Tensor:
     """L_rho: mean over radius > .2 of (max_k softmax_k - radius)^2, neutral included in the maximum
     (eq. 7)."""
     shown = (radius > NEUTRAL_RADIUS).float()
+    # The maximum over all labels: between two directions no single one can be sure.
     confidence = logits.softmax(1).amax(1)
     return (shown * (confidence - radius).square()).sum() / shown.sum().clamp(min=1)

@@ -71,6 +71,7 @@ class Gaussians(nn.Module):
     def add_gaussians(self, emotions: int) -> None:
         """Creates the parameters."""
         start = torch.empty(emotions, 2).uniform_(-math.sqrt(0.5), math.sqrt(0.5))
+        # U(-sqrt .5, sqrt .5) before the tanh; the paper prints one sign only.
         self.raw_modes = nn.Parameter(start)
         self.rotation = nn.Parameter(torch.zeros(emotions))
         # softplus(raw) + floor = 1, the authors' initial variance.
@@ -92,6 +93,7 @@ class Gaussians(nn.Module):
 
     def _rotate(self, diagonal: Tensor) -> Tensor:
         """E x 2 x 2: R(phi) diag(diagonal) R(phi)^T."""
+        # A rotation and two variances: symmetric and positive definite by construction.
         cos, sin = self.rotation.cos(), self.rotation.sin()
         rotation = torch.stack([cos, -sin, sin, cos], -1).reshape(-1, 2, 2)
         return rotation @ torch.diag_embed(diagonal) @ rotation.transpose(1, 2)
@@ -157,6 +159,7 @@ class GGANmut(GamutMethod):
 
     def log_density(self, code: Tensor) -> Tensor:
         """log p_z, n x E: log softmax(-d^2), no 1/2 and no log-determinant (eq. 12)."""
+        # No detach: the divergence moves modes and covariances to where the classifier sees them.
         offset = code[:, None] - self.G.modes()
         # `precisions` needs no matrix inversion, neither here nor in the backward pass.
         squared = torch.einsum("nei,eij,nej->ne", offset, self.G.precisions(), offset)

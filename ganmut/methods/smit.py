@@ -89,6 +89,8 @@ class DomainEmbedding(nn.Module):
 
     def __init__(self, inputs: int, outputs: int):
         super().__init__()
+        # PyTorch's default scale: the gains have a deviation near .5, which is the authors' style
+        # strength.
         linear = nn.Linear(inputs, outputs)
         self.register_buffer("weight", linear.weight.detach())
         self.register_buffer("bias", linear.bias.detach())
@@ -103,6 +105,7 @@ class LayerNorm(nn.Module):
 
     def __init__(self, channels: int, eps: float = 1e-5):
         super().__init__()
+        # U(0, 1), not ones: as released.
         self.weight = nn.Parameter(torch.rand(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
         self.eps = eps
@@ -168,6 +171,7 @@ class SMITGenerator(nn.Module):
             h = block(h, style)
         for conv, norm in zip(self.up, self.up_norm, strict=True):
             h = F.relu(norm(conv(F.interpolate(h, scale_factor=2.0, mode="nearest"))))
+        # float32: sigmoid and tanh saturate earlier in bfloat16, and their gradients vanish.
         head, mask = self.head(h).float().split((3, 1), 1)
         if not self.residual:
             return torch.tanh(head), torch.sigmoid(mask)
@@ -221,6 +225,7 @@ class MultiScaleDiscriminator(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         scores, logits = [], []
         for i, discriminator in enumerate(self.scales):
+            # Without the padding in the mean: a dark frame would be a cue of the scale.
             x = F.avg_pool2d(x, 3, 2, 1, count_include_pad=False) if i else x
             score, logit = discriminator(x)
             scores.append(score)
@@ -282,6 +287,7 @@ class SMIT(Method):
 
     def fake(self, batch: Batch, target: Target) -> Tensor:
         colours, mask = self.G(batch.x, self.code(target))
+        # The mask has losses of its own, which must not cost a second pass.
         target.masks[:] = [mask]
         return compose(batch.x, colours, mask, keep_mask=True)
 
@@ -324,6 +330,7 @@ class SMIT(Method):
         x_rec = compose(x_fake, colours, mask_rec, keep_mask=True)
         colours, mask_idt = self.G(x, self.style_code(batch.emotion, target.noise[2]))
         x_idt = compose(x, colours, mask_idt, keep_mask=True)
+        # Kept as a tensor: it is read once a tick.
         self.mean_mask = mask.detach().mean()
         return {
             "adv": c.lambda_adv * self.adversarial.generator(fake, real),
@@ -346,5 +353,6 @@ class SMIT(Method):
 def mask_perimeter(mask: Tensor) -> Tensor:
     """Total variation of masks B x 1 x S x S in units of the image side, mean over the batch. For a
     binary mask this is the length of its outline."""
+    # The released weight is a sum over pixels and batch; lengths in sides are free of both.
     across, down = mask.diff(dim=3).abs().sum(), mask.diff(dim=2).abs().sum()
     return (across + down) / (len(mask) * mask.shape[-1])

@@ -143,6 +143,8 @@ class StarGANv2(Method):
         label = batch.emotion[order]
         # The second reference is another face of the emotion; the same one where there is no other,
         # which makes the diversity term of that row 0.
+        # A random score for every face, -1 for other emotions, 0 for the face itself: argmax then
+        # draws another face of the emotion without a loop over the rows.
         chance = torch.rand(total - n, total, generator=generator, device=generator.device)
         chance = chance.to(device).masked_fill(batch.emotion != label[n:, None], -1)
         chance.scatter_(1, order[n:, None], 0)
@@ -197,9 +199,12 @@ class StarGANv2(Method):
 
     def g_loss(self, batch: Batch, target: Target, x_fake: Tensor) -> dict[str, Tensor]:
         c, n = self.config, target.latent.shape[1]
+        # Styles of the edit against those asked for: E is trained here and nowhere else.
         error = self.encode_style(x_fake, target.label, n) - self.code(target)
         x_rec = self.G(x_fake, self.encode_style(batch.x, batch.emotion, n))
         with torch.no_grad():
+            # Without a graph, as in the authors' code: half the memory, and the sign of the
+            # gradient is the same.
             second = self.G(batch.x, self.code(target, 1))
         score = pick(self.D(x_fake), target.label)
         return {
@@ -216,5 +221,6 @@ class StarGANv2(Method):
 
 def call_detached(network: nn.Module, *inputs: Tensor) -> Tensor:
     """network(*inputs) with gradients to the inputs, but not to the parameters."""
+    # requires_grad_(False) would switch off the first half of the batch as well.
     fixed = {name: p.detach() for name, p in network.named_parameters()}
     return functional_call(network, fixed, inputs)

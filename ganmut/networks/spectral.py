@@ -23,6 +23,7 @@ class SpectralNorm(nn.Module):
         self.rows = rows
         u = torch.randn(weight.shape[rows], device=weight.device)
         self.register_buffer("u", F.normalize(u, dim=0))
+        # One step from a random vector is a poor estimate: the first weights would be too large.
         for _ in range(8):
             self.u.copy_(self.step(self.matrix(weight.detach()), self.u)[0])
 

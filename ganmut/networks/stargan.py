@@ -133,6 +133,8 @@ class Trunk(nn.Module):
         """B x 4 width x S/4 x S/4: output of the residual blocks for features and code."""
         h = features
         if self.planes:
+            # Every pixel gets the code; after the first instance norm only the zero border tells
+            # it.
             planes = code[:, :, None, None].to(h.dtype).expand(-1, -1, *h.shape[2:])
             h = self._stage(self.stem, torch.cat([h, planes], 1))
             h = self._stage(self.down2, self._stage(self.down1, h))
@@ -147,6 +149,7 @@ class Trunk(nn.Module):
     def apply_heads(self, body: Tensor) -> list[Tensor]:
         """Outputs of the heads for the output of the residual blocks."""
         h = self._stage(self.up2, self._stage(self.up1, body))
+        # float32 before any activation: losses and tanh need more digits than bfloat16 has.
         out = self.head(h).float()
         if not len(self.stem):
             out = F.pixel_shuffle(out, 2)
@@ -260,6 +263,7 @@ class PatchDiscriminator(nn.Module):
         self.layers = nn.ModuleList(
             MatmulConv2d(a, b, 4, 2, 1) for a, b in zip([3, *widths], widths, strict=False)
         )
+        # No bias: a WGAN score is known up to a constant anyway.
         self.src = MatmulConv2d(widths[-1], 1, 3, 1, 1, bias=False)
         self.cls = MatmulConv2d(widths[-1], outputs, side, bias=False)
 

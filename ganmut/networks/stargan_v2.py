@@ -159,6 +159,7 @@ class DownsamplingTrunk(nn.Module):
         self.outputs = widths[-1]
         self.stem = nn.Conv2d(3, widths[0], 3, 1, 1)
         self.blocks = nn.Sequential(*(Block(a, b, pool=config.pool) for a, b in pairwise(widths)))
+        # A convolution over the whole map (4 x 4 in the paper): a linear layer on every position.
         self.last = MatmulConv2d(widths[-1], widths[-1], side)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -200,6 +201,7 @@ class StarGANv2Generator(nn.Module):
 
     def __init__(self, config: StyleConfig, size: int, kinds: int):
         super().__init__()
+        # log2(size) - 4, so that the smallest map is 16 x 16 as at 256 px.
         halvings = max(size.bit_length() - 5, 0)
         if size % 2**halvings:
             raise ValueError(f"the generator needs a size that {2**halvings} divides, got {size}")

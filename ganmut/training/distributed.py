@@ -66,6 +66,7 @@ class ProcessGroup:
         flat = torch.cat([t.flatten().float() for t in present])
         with _collective():
             dist.all_reduce(flat)
+        # The mean, since each process has averaged over its own share of the batch.
         parts = (flat / self.size).split([t.numel() for t in present])
         torch._foreach_copy_(present, [p.view_as(t) for p, t in zip(parts, present, strict=True)])
 
@@ -81,6 +82,7 @@ class ProcessGroup:
         """The tensors of all processes by rank, same shape and dtype."""
         if self.size == 1:
             return [tensor]
+        # NCCL moves CUDA tensors only, and random states are CPU tensors.
         device = "cuda" if dist.get_backend() == "nccl" else "cpu"
         own = tensor.to(device)
         gathered = [torch.empty_like(own) for _ in range(self.size)]
@@ -113,6 +115,7 @@ def init_process_group(device: torch.device) -> tuple[ProcessGroup, torch.device
     if device.type == "cuda" and device.index is None:
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
+    # A second training in the same process, as in tests, uses the group of the first.
     if not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     return ProcessGroup(dist.get_rank(), dist.get_world_size()), device

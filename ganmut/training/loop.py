@@ -53,6 +53,7 @@ def train(
     # ---- processes, device, faces
     processes, target = init_process_group(hardware.select_device(device))
     share, progress = processes.local_batch(recipe.batch), progress and processes.is_main
+    # Faces before networks: setup_data takes the units of emotions from them.
     faces = prepare(recipe, processes, progress)
 
     # ---- networks, from scratch or from a trained weight
@@ -63,6 +64,7 @@ def train(
     donor = None
     if recipe.init_from and not resume:
         donor = weights.read(weights.resolve(recipe.init_from), "editor")
+        # D of a weight folder does not exist; only a run's snapshot has one to inherit.
         method.init_from(weights.build_method(donor))
         if inherit_discriminator(method.D, recipe.init_from) and progress:
             print(f"the discriminator of {recipe.init_from} is loaded: d_warmup_kimg can be 0")
@@ -143,7 +145,9 @@ def loop(trainer: Trainer, run: RunDir | None, sampler: Sampler, progress: bool)
     # ---- counters and schedule of reports
     recipe, faces = trainer.recipe, sampler.faces
     shown = sample_grid.choose_faces(faces)
+    # The clock goes on where the snapshot stopped: hours between two runs do not count.
     start, since = time.perf_counter() - trainer.seconds, (time.perf_counter(), trainer.kimg)
+    # A whole number of steps: kimg summed in floating point would end a step early or late.
     total = round(recipe.kimg * 1000 / recipe.batch)
     # Ticks lie at multiples of kimg_per_tick, so a resumed run reports at the same ones.
     next_tick = (math.floor(trainer.kimg / recipe.kimg_per_tick) + 1) * recipe.kimg_per_tick
@@ -159,12 +163,15 @@ def loop(trainer: Trainer, run: RunDir | None, sampler: Sampler, progress: bool)
 
             # ---- tick: every process takes part in the means and in the random states
             next_tick += recipe.kimg_per_tick
+            # Both are collective, so all processes pass here before the main one alone writes.
             terms, state = trainer.meter.read(), trainer.tensors()
             if run is None or not trainer.processes.is_main:
                 continue
 
             # ---- report
             now = time.perf_counter()
+            # Pace of the last tick, not of the run: warm-ups are cheaper than the steps that are
+            # left.
             pace = (now - since[0]) / max(trainer.kimg - since[1], 1e-9)
             since, trainer.seconds = (now, trainer.kimg), now - start
             first = trainer.opt_g.param_groups[0]
@@ -183,8 +190,10 @@ def loop(trainer: Trainer, run: RunDir | None, sampler: Sampler, progress: bool)
             bar.write(status(record))
 
             # ---- sample grid and snapshot
+            # The averaged generator, since that is what the weight will hold.
             grid = sample_grid.render_grid(trainer.export(), shown, faces.grey, trainer.device)
             run.sample(trainer.kimg, grid)
+            # Last in the tick: a kill before it repeats the tick, and trim_log drops its line.
             run.snapshot(trainer.step, state, trainer.meta())
 
 

@@ -24,11 +24,15 @@ def gradient_penalty(score: Score, x_real: Tensor, x_fake: Tensor, mix: Tensor) 
     divided by P / 4. At StarGAN's 2 x 2 map this is the authors' sum; at other sizes the penalty
     keeps its weight relative to the other terms.
     """
+    # A leaf of its own: the penalty is on D, and no graph of G hangs on it.
     between = (mix * x_real + (1 - mix) * x_fake).detach().requires_grad_(True)
     patches = score(between)
+    # Sum over patches against a score that is their mean: the Lipschitz bound would follow the
+    # map's size, and with it the weight of all other terms.
     scale = 4 / patches[0].numel()
     # create_graph: the penalty is differentiated again, with respect to the parameters.
     (gradient,) = torch.autograd.grad(patches.sum() * scale, between, create_graph=True)
+    # The norm over all pixels of one image: WGAN's constraint holds per input.
     return (gradient.flatten(1).norm(dim=1) - 1).square().mean()
 
 
@@ -75,6 +79,7 @@ class Adversarial:
 def _wgan_penalty(
     config: Any, score: Score, x_real: Tensor, x_fake: Tensor, generator: torch.Generator
 ) -> dict[str, Tensor]:
+    # On the generator's device first, so that CPU and GPU runs draw the same mixtures.
     mix = torch.rand(len(x_real), 1, 1, 1, generator=generator, device=generator.device)
     mix = mix.to(x_real.device)
     return {"gp": config.lambda_gp * gradient_penalty(score, x_real, x_fake, mix)}
@@ -94,8 +99,10 @@ def relativistic_hinge(high: Tensor, low: Tensor) -> Tensor:
 
     Scores: B x scales x h x w. The loss is computed per scale and summed over the scales.
     """
+    # Means over batch and patches: "average" in the name, against single pairs.
     above = high - low.mean((0, 2, 3), keepdim=True)
     below = low - high.mean((0, 2, 3), keepdim=True)
+    # Half of the sum, as the authors of SMIT have it.
     return (F.relu(1 - above) + F.relu(1 + below)).mean((0, 2, 3)).sum() / 2
 
 

@@ -114,6 +114,7 @@ def layers(method: str, objective: str, budget: str, domain: str) -> list[Layer]
             raise ValueError(f"unknown {kind} {name!r}. There are: {', '.join(known)}")
     entry, stable = METHODS[method], objective == "stable"
     defaults = {f.name: f.default for f in dataclasses.fields(entry.Config)}
+    # Only what differs from the defaults, so that --explain names the paper where it matters.
     published = {k: v for k, v in dataclasses.asdict(entry.PAPER).items() if v != defaults[k]}
     found = [
         Layer("paper", {**entry.PAPER_RECIPE, **published}),
@@ -153,6 +154,7 @@ def trace_settings(
         *layers(method, objective, budget, domain),
         Layer("command line", overrides),
     ]:
+        # A shared layer speaks for all methods: a field that none has is a mistake in it.
         unknown = layer.values.keys() - (anywhere if layer.shared else known)
         if unknown:
             raise ValueError(f"{method} has no setting {', '.join(sorted(unknown))}")

@@ -147,6 +147,7 @@ class RunDir:
                 f"cannot write the snapshot {path}: {error.strerror}; the previous one is intact: "
                 "free some space and resume the training"
             ) from None
+        # After the new one is whole: at no moment is there none.
         for old in self.snapshots()[:-KEEP]:
             old.unlink()
         return path
@@ -157,6 +158,7 @@ class RunDir:
         paths = self.snapshots()
         for path in reversed(paths):
             try:
+                # Newest first; the older one is there for the case that this one is damaged.
                 return read_snapshot(path)
             except (Damaged, OSError) as error:
                 log.warning("%s", error)
@@ -191,6 +193,7 @@ def _next_folder(root: Path, recipe: Recipe) -> Path:
 
 def write_snapshot(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
     """Writes tensors and meta with a checksum, whole or not at all; raises OSError."""
+    # clone: safetensors refuses tensors that share memory.
     content = {k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}
     write_atomic(path, seal(save(content, {"meta": json.dumps(meta), "sha256": UNSEALED})))
 
@@ -262,6 +265,7 @@ def inherit_discriminator(discriminator: nn.Module, path: str | Path) -> bool:
     nothing, where `path` is not a run or its discriminator has other tensors."""
     if not (Path(path) / "recipe.json").is_file():
         return False
+    # A discriminator that has seen nothing lets a trained generator fall back in its first steps.
     snapshot = RunDir.open(path).latest()
     prefix, tensors = "method.D.", snapshot.tensors if snapshot else {}
     given = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}

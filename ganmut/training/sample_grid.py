@@ -13,6 +13,7 @@ from ganmut.methods.base import Method
 
 def choose_faces(faces: FaceSet, n: int = 6) -> Tensor:
     """uint8 n x 3 x S x S: the faces of the sample grid, neutral ones if there are n of them."""
+    # From neutral faces every emotion has the same way to go.
     neutral = (faces.emotion == 0).nonzero()[:, 0].cpu()
     rows = neutral[:n] if len(neutral) >= n else torch.arange(min(n, len(faces)))
     return faces.faces(rows).cpu()
@@ -27,6 +28,7 @@ def render_grid(method: Method, shown: Tensor, grey: bool, device: torch.device)
     rows = torch.stack([shown, *(edit.images for edit in edits)], 1)
     for field in ("mask", "flow"):  # white: new pixels, or a long offset
         if getattr(edits[0], field) is not None:
+            # One face is enough to see a mask saturate or a flow fold.
             marks = torch.stack([to_grey_image(getattr(edit, field)[:1]) for edit in edits], 1)
             rows = torch.cat([rows, torch.cat([shown[:1, None], marks.cpu()], 1)])
     return images.make_grid(rows.flatten(0, 1), rows.shape[1])

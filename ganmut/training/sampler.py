@@ -34,7 +34,10 @@ class Sampler:
         n = self.share
         if not self.recipe.balanced:
             return torch.randint(len(self.faces), (n,), generator=rng)
+        # First the kind, then a face of it: rare emotions recur and common ones do not crowd them
+        # out.
         kind = self.present[torch.randint(len(self.present), (n,), generator=rng)]
+        # rand times count, since randint takes one bound for all rows.
         offset = (torch.rand(n, generator=rng) * self.count[kind]).long()
         return self.order[self.start[kind] + offset]
 

@@ -52,7 +52,7 @@ class LossMeter:
             known = key in self.sums
             self.sums[key] = self.sums[key] + value if known else value
             self.counts[key] = self.counts.get(key, 0) + 1
-            # The first step that is not finite, kept on the device as well.
+            # The first step that is not finite: where, not if, since a branch waits for the device.
             first = torch.where(value.isfinite(), math.inf, float(step))
             self.bad[key] = torch.minimum(self.bad[key], first) if known else first
         return torch.stack([term.float() for term in terms.values()]).sum()
@@ -60,7 +60,9 @@ class LossMeter:
     def read(self) -> dict[str, float]:
         """Returns the means by "phase/term" over steps and processes, and resets them. Raises
         DivergenceError at the first step that was not finite."""
+        # Every process calls both collectives, also where its own terms are finite.
         self.processes.all_reduce_mean(self.sums.values())
+        # The earliest broken term is the cause; those after it inherited its NaN.
         broken = {key: float(self.processes.all_reduce_min(step)) for key, step in self.bad.items()}
         broken = {key: step for key, step in broken.items() if step < math.inf}
         if broken:
@@ -81,6 +83,8 @@ def param_groups(method: Method) -> list[dict[str, Any]]:
     groups: dict[float, list[Tensor]] = {}
     scale = method.lr_scale()
     for name, parameter in method.G.named_parameters():
+        # Adam normalises gradients, so a factor on a loss would not slow a parameter down; this
+        # does.
         factor = next((f for k, f in scale.items() if name.startswith(k)), 1.0)
         groups.setdefault(factor, []).append(parameter)
     return [{"params": params, "lr_factor": factor} for factor, params in groups.items()]
@@ -105,15 +109,19 @@ class Trainer:
         method.to(device)
         layout = hardware.memory_format(device)
         method.to(memory_format=layout)  # type: ignore[call-overload] # torch omits it
+        # After the initialisation of G: an average that starts elsewhere keeps its start for
+        # thousands of steps.
         self.ema = copy.deepcopy(method.G).requires_grad_(False)
         betas = (recipe.beta1, recipe.beta2)
         decay = recipe.weight_decay
         groups = param_groups(method)
+        # fused: one kernel for all parameters, since most of a step of a small network is overhead.
         self.opt_g = torch.optim.Adam(groups, recipe.lr_g, betas, weight_decay=decay, fused=True)
         parameters = method.D.parameters()
         self.opt_d = torch.optim.Adam(
             parameters, recipe.lr_d, betas, weight_decay=decay, fused=True
         )
+        # Another stream a process: equal ones would draw the same faces and targets.
         self.rng = method.rng = hardware.generator(recipe.seed + self.processes.rank)
         self.meter = LossMeter(self.processes)
         self.step = self.g_steps = 0
@@ -153,11 +161,13 @@ class Trainer:
     def settings(self) -> dict[str, Any]:
         """All settings of the recipe and of the method by name, as JSON holds them."""
         both = dataclasses.asdict(self.recipe) | dataclasses.asdict(self.method.config)
+        # Through JSON, as a snapshot's meta was: a tuple does not equal the list it is stored as.
         return json.loads(json.dumps(both))
 
     def snapshot_bytes(self) -> int:
         """Bytes of a snapshot: networks, both moments of Adam, and the averaged generator."""
         counts = [sum(p.numel() for p in m.parameters()) for m in (self.method, self.ema)]
+        # Four bytes a float32; Adam keeps two moments beside every parameter.
         return 4 * (3 * counts[0] + counts[1])
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -178,6 +188,7 @@ class Trainer:
         changed = [f"{k} {v} -> {now[k]}" for k, v in before.items() if k in now and now[k] != v]
         if changed and self.processes.is_main:
             log.warning("recipe.json has changed since %s: %s", snapshot.path, ", ".join(changed))
+        # Each process owns a random state; another number of them cannot go on bit for bit.
         had = sum(name.startswith("rng") for name in tensors)
         if had != self.processes.size:
             raise RunError(
@@ -191,7 +202,10 @@ class Trainer:
     def schedule(self) -> None:
         """Sets the learning rates of this step: constant, then linear to zero over the last
         `lr_decay_fraction` of the training."""
+        # By images, not by steps: another batch size keeps the schedule.
         self.method.progress = self.kimg / self.recipe.kimg
+        # True linear decay to zero, as the papers say. The released code of StarGAN and GANmut
+        # subtracts once per 1000 steps what belongs to every step, so its rate stays constant.
         left = 1 - self.method.progress
         factor = (
             min(1.0, left / self.recipe.lr_decay_fraction) if self.recipe.lr_decay_fraction else 1.0
@@ -202,11 +216,13 @@ class Trainer:
 
     def optimizer_step(self, optimizer: torch.optim.Optimizer, *losses: Tensor) -> None:
         """Backpropagates the losses and takes one step with gradients averaged over processes."""
+        # None, not zeros: Adam skips parameters that this phase did not use.
         optimizer.zero_grad(set_to_none=True)
         # One backward pass per loss: a penalty holds a second-order graph, which is freed at once.
         for loss in losses:
             loss.backward()
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        # After all backward passes, so one exchange serves losses and penalty.
         self.processes.all_reduce_mean(p.grad for p in parameters)
         optimizer.step()
 
@@ -225,6 +241,7 @@ class Trainer:
             x_fake = method.fake(batch, target)
 
         # ---- discriminator
+        # Detached: D's loss must not reach G, whose graph the next phase needs intact.
         self.discriminator_step(batch, target, x_fake.detach())
 
         # ---- generator
@@ -233,6 +250,7 @@ class Trainer:
             method.D.requires_grad_(False)
             with hardware.autocast(self.device, dtype):
                 terms = method.g_loss(batch, target, x_fake) | method.pixel_loss(batch, x_fake)
+                # pixel_loss is added here for all methods, so that none can forget it.
                 loss = self.meter.add("g", terms, self.step)
             self.optimizer_step(self.opt_g, loss)
             method.D.requires_grad_(True)
@@ -314,5 +332,6 @@ class Trainer:
         CPU."""
         method = self.method
         exported = type(method)(method.config, method.emotions, method.size, training=False)
+        # The average is what is published: single steps of a GAN oscillate around it.
         exported.G.load_state_dict(self.ema.state_dict())
         return exported

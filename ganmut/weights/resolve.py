@@ -25,6 +25,7 @@ ADDRESS_FILE = "hub.txt"
 
 def bundled_root() -> Path:
     """The folder of the bundled weights: GANMUT_WEIGHTS, else `weights/` of the repository."""
+    # Read at every call: a test or a page may point to other weights after the import.
     return Path(os.environ.get("GANMUT_WEIGHTS") or Path(__file__).resolve().parents[2] / "weights")
 
 
@@ -99,6 +100,7 @@ def resolve(spec: str | Path, kind: str = "editor", member: str = "") -> Path:
             "weights, method", f"{spec} is one weight, not a set: omit the method {member!r}"
         )
     inner = found / member if found and member else None
+    # The spec itself first: a run has a folder `weights` of its own that is no set.
     if folder := single or (inner and _weight_folder(inner)):
         return folder
     members: list[str] = []
@@ -163,6 +165,7 @@ def download(spec: str) -> Path:
     checked against its sha256; raises BadWeights."""
     try:
         address = hub.parse(spec)
+        # What is in the cache needs no network, so a pinned address works offline.
         cached = hub.find_cached(address, PATTERNS)
         folder = cached if cached and not _damage(cached) else hub.download(address, PATTERNS)
         if cached and _damage(folder):  # the client takes a file of the right size for complete

@@ -73,6 +73,7 @@ class Weights:
         found: dict[str, Tensor] = {}
         for name in tensor_files(self.config):
             found |= read_tensors(self.folder / name)
+        # Compared again after reading: the file may have been replaced since its header was read.
         _compare(self.shapes, found, self.path)
         return found
 
@@ -97,7 +98,9 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     """config.json of a weight folder, its entries checked; raises BadWeights."""
     path = Path(folder) / "config.json"
     config = parse_json(read_start(path, MAX_CONFIG_BYTES), path)
+    # `format` first: entries of a later one may mean something else.
     found = config.get("format")
+    # True equals 1.
     if found != FORMAT or type(found) is not int:
         raise BadWeights(
             f"{path} has format {found!r}, this version reads {FORMAT}; update ganmut or {REMEDY}"
@@ -169,6 +172,7 @@ def read(folder: str | Path, kind: str | None = None) -> Weights:
         )
     parts, total = _parts(config), 0
     for part in parts:
+        # Sizes before hashes: a file of gigabytes is refused without being read.
         total += check_size(folder / part["file"], part["bytes"])
         if total > MAX_TENSOR_BYTES:
             raise BadWeights(
@@ -177,6 +181,7 @@ def read(folder: str | Path, kind: str | None = None) -> Weights:
     whole = hashlib.sha256()
     for part in parts:
         check_hash(folder / part["file"], part["sha256"], whole)
+    # Each part alone may be right and still belong to another weight.
     if whole.hexdigest() != config["sha256"]:
         raise BadWeights(
             f"{folder / 'config.json'} lists parts that do not match: their sha256 is "
@@ -253,6 +258,7 @@ def build_module(
     with torch.random.fork_rng([]):  # initialisation must not advance the caller's random state
         try:
             with torch.device("meta"):
+                # "meta" tensors have shapes and no memory, so an absurd width costs nothing.
                 expected = network(build()).state_dict()
         except (ValueError, RuntimeError) as error:
             path = weights.folder / "config.json"
@@ -291,6 +297,7 @@ def write(
             digest["parts"] = [{"file": name} | _digest(data) for name, data in split.items()]
         text = json.dumps({**head, **config, **digest}, indent=2, allow_nan=False)
         write_atomic(partial / "config.json", text + "\n")
+        # From the folder as read back: what is checked later are these bytes, float16 included.
         facts = {name: t.contiguous() for name, t in make_golden(read(partial)).items()}
         write_atomic(partial / "golden.safetensors", safetensors.torch.save(facts))
         write_atomic(partial / "README.md", card)
@@ -327,6 +334,7 @@ def to_storage(name: str, tensor: Tensor, half: bool = True) -> Tensor:
         and tensor.dim() > 1
         and tensor.numel() >= HALF_MIN_ELEMENTS
     ):
+        # Above 65,504 float16 is infinite; such a tensor stays whole.
         smaller = tensor.half()
         tensor = smaller if torch.isfinite(smaller).all() else tensor
     # safetensors refuses tensors that share memory.
