@@ -10,12 +10,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from toys import PROTOCOL, ToyExtractor, ToySystem, toy_features, world
+from toys import PROTOCOL, TOY, ToyExtractor, ToySystem, toy_features, world
 
 from bench import edit_sets, feature_cache
-from bench.systems import NoEditSystem
+from bench.systems import EditorSystem, NoEditSystem
 from ganmut.codes import DiscSpace, LabelSpace
+from ganmut.editor import Editor
 from ganmut.emotions import EMOTIONS
+from ganmut.methods.base import METHODS
 
 
 @pytest.fixture
@@ -165,6 +167,22 @@ def test_broken_extractor_fails_only_its_features(faces, tmp_path):
     assert features["labels:softmax"].shape == (32, 7, 7)
     with pytest.raises(RuntimeError, match="broken"):
         features["labels:embedding"]
+
+
+def test_a_face_is_encoded_once_for_its_codes(monkeypatch):
+    method = METHODS["stargan"]
+    small = method(method.Config(width=8, blocks=1), EMOTIONS, TOY["size"], training=False)
+    editor, encoded = Editor(small, {}), []
+    prepare = editor.prepare
+    monkeypatch.setattr(editor, "prepare", lambda x: (encoded.append(len(x)), prepare(x))[1])
+    people = world(4, 0)
+    system = EditorSystem("stargan", editor, people)
+    code = editor.space.of("happy").repeat(3, 1)
+    for rows in ([0, 0, 0], [0, 0, 0], [0, 1, 1], [1, 1, 1]):
+        edited = system.edit(torch.tensor(rows), code)
+        fresh = editor.edit(prepare(people.images[rows]), code)
+        assert (edited.int() - fresh.int()).abs().max() <= 2  # rounding of another batch size
+    assert encoded == [1, 2, 1]  # the second batch needs no encoding
 
 
 def test_prior_follows_the_test_labels(faces):

@@ -639,6 +639,13 @@ def test_paper_protocol_has_published_sizes():
     )
 
 
+def test_full_protocol_is_large_enough_to_decide():
+    full = PROTOCOLS["full"]
+    assert len(full.ere_batches(full.n_test)) == 64 and full.n_ere == 1024
+    assert full.n_smooth >= 128 and full.n_test >= 2000 and full.n_fid >= 2000
+    assert "256 for ERE with 64 targets" in full.describe()
+
+
 def test_ere_edits_first_faces_of_each_batch():
     few = replace(PROTOCOLS["default"], n_ere=32, ere_edited=3)
     assert few.ere_faces(700).tolist() == [0, 1, 2, 16, 17, 18] and len(few.ere_faces(20)) == 3
