@@ -107,6 +107,8 @@ CAPTIONS = {
     "wheel": "Emotion wheel, as in figures 9 to 11 of GANmut's supplement: angles around, radii "
     ".33, .66 and 1.",
     "sweep": "Single action units from 0 to 1, the others as in neutral.",
+    "warped": "The same sweep before new pixels are drawn: the source moved by the flow alone, as "
+    "in figures 6 and 11 of DefGAN.",
     "change": "Absolute difference between edit and source, times four, as in figures 5, 13 and 14 "
     "of DefGAN.",
     "flow": "Flow: an arrow from each pixel to the position that its colour is taken from.",

@@ -159,6 +159,10 @@ class Editor:
             mask, flow = (None if x is None else share * x for x in (mask, flow))
         return Edit(pictures.to_uint8(edited).cpu(), mask, flow)
 
+    def warp_source(self, faces: PreparedFaces, flow: Tensor) -> Tensor:
+        """uint8 N x 3 x S x S: the faces moved by the flow of an edit, without its new pixels."""
+        return pictures.to_uint8(warp(faces.x, flow.to(faces.x.device))).cpu()
+
     def select(self, faces: PreparedFaces, rows: Tensor) -> PreparedFaces:
         """The prepared faces of int64 `rows`, in any order and with repeats, without encoding them
         again: n faces under m codes."""

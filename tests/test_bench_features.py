@@ -185,6 +185,17 @@ def test_a_face_is_encoded_once_for_its_codes(monkeypatch):
     assert encoded == [1, 2, 1]  # the second batch needs no encoding
 
 
+def test_source_is_warped_by_a_flow_alone():
+    method = METHODS["defgan"]
+    small = method(method.Config(width=8, blocks=1), EMOTIONS, TOY["size"], training=False)
+    editor, images = Editor(small, {}), world(2, 0).images.repeat(1, 1, 4, 4)
+    images = images[..., : TOY["size"], : TOY["size"]]
+    faces, flow = editor.prepare(images), torch.zeros(2, 2, TOY["size"], TOY["size"])
+    assert torch.equal(editor.warp_source(faces, flow), images)
+    flow[:, 0] = 1  # each pixel shows its neighbour to the right
+    assert torch.equal(editor.warp_source(faces, flow)[..., :-1], images[..., 1:])
+
+
 def test_prior_follows_the_test_labels(faces):
     happy = faces.select((faces.emotion == 1).nonzero()[:, 0])
     codes = edit_sets.build("prior", ToySystem(happy), happy, PROTOCOL).codes

@@ -38,6 +38,9 @@ class ToyEditor:
     def edit(self, faces, code):
         return self.edit_details(faces, code).images
 
+    def warp_source(self, faces, flow):
+        return faces + flow[:, :1].to(torch.uint8)
+
     def edit_details(self, faces, code):
         self.asked.append(code)
         brighter = faces.float() + 100 * code.sum(1)[:, None, None, None]
@@ -107,6 +110,16 @@ def test_sweep_moves_one_unit(person):
         assert torch.allclose(codes[:, column], torch.linspace(0, 1, 11))
         codes[:, column] = 0
         assert (codes == editor.space.of("neutral")).all()
+
+
+def test_warped_sweep_needs_a_flow(person):
+    space = ActionUnitSpace(EMOTIONS, PROTOTYPES, PROTOTYPES)
+    assert lines.warped_sweep(ToyEditor(space), person, 3) is None
+    moved = lines.warped_sweep(
+        ToyEditor(space, flow=torch.full((1, 2, SIDE, SIDE), 7.0)), person, 3
+    )
+    shown = moved.axes[0].images[0].get_array()
+    assert len(moved.axes) == len(lines.SWEEP_UNITS) and 57 in shown and 50 not in shown
 
 
 def test_method_grid_has_every_method_and_emotion(person):

@@ -37,6 +37,8 @@ def draw(
                 made[f"wheel_{name}"] = gamut.emotion_wheel(editors[name], person)
         if space.kind == "units":
             made[f"sweep_{name}"] = lines.unit_sweep(editors[name], person, steps)
+            warped = lines.warped_sweep(editors[name], person, steps)
+            made |= {f"warped_{name}": warped} if warped is not None else {}
     for emotion in emotions:
         made[f"strip_{emotion}"] = lines.emotion_path(editors, person, emotion, steps)
     made |= changes.figures(editors, person, emotions)

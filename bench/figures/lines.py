@@ -43,7 +43,26 @@ def unit_sweep(editor: Editor, person: Person, steps: int) -> Figure:
     line."""
     lines = {}
     for unit in SWEEP_UNITS:
-        codes = editor.space.of(editor.emotions[0]).repeat(steps, 1)
-        codes[:, UNITS.index(unit)] = torch.linspace(0, 1, steps)
+        codes = _unit_codes(editor, unit, steps)
         lines[f"{UNIT_NAMES[unit]} (AU {unit})"] = edits(editor, person, codes)
     return image_rows(f"{editor.name}: single action units from 0 to 1", lines)
+
+
+def warped_sweep(editor: Editor, person: Person, steps: int) -> Figure | None:
+    """The same sweep before new pixels are drawn: the source moved by the flow alone (DefGAN,
+    figures 6 and 11); None for a method without a flow."""
+    face, lines = editor.prepare(person.picture), {}
+    faces = editor.select(face, torch.zeros(steps, dtype=torch.long))
+    for unit in SWEEP_UNITS:
+        flow = editor.edit_details(faces, _unit_codes(editor, unit, steps)).flow
+        if flow is None:
+            return None
+        lines[f"{UNIT_NAMES[unit]} (AU {unit})"] = editor.warp_source(faces, flow)
+    return image_rows(f"{editor.name}: the same, moved pixels alone", lines)
+
+
+def _unit_codes(editor: Editor, unit: int, steps: int) -> Tensor:
+    """steps x dim: one action unit from 0 to 1, the others as in neutral."""
+    codes = editor.space.of(editor.emotions[0]).repeat(steps, 1)
+    codes[:, UNITS.index(unit)] = torch.linspace(0, 1, steps)
+    return codes
