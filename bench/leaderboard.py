@@ -98,6 +98,8 @@ PAPERS = (
 CAPTIONS = {
     "sheet": "One rendered person under each emotion, one method per line; above them the ground "
     "truth.",
+    "frontier": "Strength trades recognition for identity: share of recognised targets against "
+    "identity distance on the paths from neutral to each emotion, one curve a method.",
     "gamut": "Label distribution over the gamut, as in figures 1 and 3 of GANmut: the classifier's "
     "mean softmax over edited test faces. Colour: most probable emotion; shade: its probability. "
     "Marks: learned directions or modes.",

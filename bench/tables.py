@@ -28,6 +28,7 @@ METRIC_ORDER = (
     "fid",
     "identity_frechet",
     "identity_distance",
+    "frontier",
     "ground_truth_l1",
     "edit_localisation",
     "real_neighbour_rate",
@@ -35,6 +36,7 @@ METRIC_ORDER = (
 GROUPS = {
     "expression": "Expression",
     "preservation": "Identity preservation and realism",
+    "frontier": "Recognition at equal identity",
     "spaces": "Code spaces",
 }
 NO_VALUE = "–"

@@ -533,7 +533,7 @@ def grid(rows=NINE, references=tables.REFERENCE_ROWS) -> list[Result]:
     ]
 
 
-@pytest.mark.parametrize(("width", "parts"), [(120, 4), (80, 7)])
+@pytest.mark.parametrize(("width", "parts"), [(120, 5), (80, 8)])
 def test_terminal_shows_every_number_whole(width, parts, tmp_path):
     results.append(tmp_path, grid())
     console = Console(width=width, record=True, file=io.StringIO())
@@ -553,7 +553,7 @@ def test_terminal_shows_every_number_whole(width, parts, tmp_path):
 def test_no_main_table_is_wider_than_six_metrics(tmp_path):
     results.append(tmp_path, grid())
     main = tables.main_tables(tables.select(results.read(tmp_path)))
-    assert [len(header) for _, (header, _) in main] == [7, 7, 5]
+    assert [len(header) for _, (header, _) in main] == [7, 7, 2, 5]
     shown = [name for _, (header, _) in main for name in header[1:]]
     assert len(set(shown)) == sum(METRICS[name].group in tables.GROUPS for name in METRICS)
     assert all(len(lines) == 12 for _, (_, lines) in main)

@@ -3,11 +3,13 @@ file name is the kind of figure."""
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from bench.feature_cache import Features
-from bench.figures import changes, gamut, lines, tsne
+from bench.figures import changes, frontier, gamut, lines, tsne
 from bench.figures.canvas import rendered_person, write
+from bench.metrics import NotMeasured
 from bench.systems import EditorSystem
 
 __all__ = ["draw", "rendered_person"]
@@ -41,6 +43,8 @@ def draw(
             made |= {f"warped_{name}": warped} if warped is not None else {}
     for emotion in emotions:
         made[f"strip_{emotion}"] = lines.emotion_path(editors, person, emotion, steps)
+    with contextlib.suppress(NotMeasured):  # no face embedder for these faces
+        made["frontier"] = frontier.curves(systems)
     made |= changes.figures(editors, person, emotions)
     if with_tsne:
         made["tsne"] = tsne.panels(systems, seed)
