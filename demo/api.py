@@ -28,9 +28,9 @@ from demo.visualize import jpeg
 class Api:
     """The page's own functions, for pictures instead of faces that it remembers."""
 
-    def __init__(self, events: Handlers):
-        self.events, self.service = events, events.service
-        self.comparing, self.animating = Compare(events), Animate(events)
+    def __init__(self, handlers: Handlers):
+        self.handlers, self.service = handlers, handlers.service
+        self.comparing, self.animating = Compare(handlers), Animate(handlers)
 
     def methods(self) -> list[dict[str, Any]]:
         """The methods that can be chosen, what each takes, and where its emotions lie."""
@@ -54,7 +54,7 @@ class Api:
                 "presets": {name: list(units) for name, units in choice.presets.items()},
                 "as_it_is": choice.reads,
             }
-            for choice in self.events.choices.values()
+            for choice in self.handlers.choices.values()
         ]
 
     def face(self, picture: str | None, face: Spot) -> str:
@@ -79,8 +79,8 @@ class Api:
         named stay as the face has them; where `as_it_is` is false nothing can read those of a face,
         and all must be named.
         """
-        setting = self.events.setting(method, point, mix, seed, units)
-        edited, facts, _ = self.events.whole(self.face(picture, face), setting)
+        setting = self.handlers.setting(method, point, mix, seed, units)
+        edited, facts, _ = self.handlers.whole(self.face(picture, face), setting)
         return edited, facts
 
     def compare(
@@ -115,17 +115,17 @@ class Api:
         list such as [{"point": [0.4, -0.6]}, {"point": [0, 1]}]) or "wheel" (at a radius)."""
         opened = self.face(picture, face)
         values = (way, emotion, stops, radius, frames, rate)
-        return self.animating.film(opened, method, *values, progress=gr.Progress())
+        return self.animating.render(opened, method, *values, progress=gr.Progress())
 
 
-def build(events: Handlers) -> None:
+def build(handlers: Handlers) -> None:
     """The endpoints, on components that the page does not show."""
-    api = Api(events)
-    first = next(iter(events.choices.values()))
+    api = Api(handlers)
+    first = next(iter(handlers.choices.values()))
     gr.api(api.methods, api_name="methods", api_description=Api.methods.__doc__)
     with gr.Column(visible=False):
         picture = Photograph(type="filepath", image_mode=None, format="png", label="picture")
-        method = gr.Textbox(first.key, label="method: " + ", ".join(events.choices))
+        method = gr.Textbox(first.key, label="method: " + ", ".join(handlers.choices))
         point = GamutPad({"x": 0.0, "y": 0.0}, label="point")
         mix = Sliders({}, label="mix")
         seed = gr.Number(0, label="seed of the style", precision=0)
@@ -133,7 +133,9 @@ def build(events: Handlers) -> None:
         face = FacePicker({"number": 1}, label="face")
         emotion = gr.Textbox(first.favourite, label="emotion")
         intensity = gr.Number(1.0, label="intensity, 0 to 1")
-        weights = gr.Textbox(first.group, label="weights: " + ", ".join(events.service.classifiers))
+        weights = gr.Textbox(
+            first.group, label="weights: " + ", ".join(handlers.service.classifiers)
+        )
         way = gr.Textbox("emotion", label="way: " + ", ".join(WAYS))
         stops = PathStops({"stops": []}, label="stops")
         radius = gr.Number(START, label="radius, 0 to 1")
@@ -158,5 +160,5 @@ def build(events: Handlers) -> None:
         [gif, mp4],
         api_name="animate",
         concurrency_limit=1,
-        concurrency_id="film",
+        concurrency_id="animation",
     )

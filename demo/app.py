@@ -84,35 +84,35 @@ def build(
     return page
 
 
-def _tabs(page: gr.Blocks, events: Handlers) -> None:
-    start = edit.begin(events)
+def _tabs(page: gr.Blocks, handlers: Handlers) -> None:
+    start = edit.begin(handlers)
     with gr.Row(elem_classes="workspace", elem_id="edit-tab"):
-        with gr.Column(scale=0, min_width=250, elem_classes="card give"):
-            face = edit.face_card(events, start)
+        with gr.Column(scale=0, min_width=250, elem_classes="card face-card"):
+            face = edit.face_card(handlers, start)
         with (
             gr.Column(scale=1, min_width=320, elem_classes="main"),
             gr.Tabs(elem_id="tabs", overflow_behavior="wrap"),
         ):
             with _tab("edit"):
                 with gr.Row(elem_classes="workspace"):
-                    with gr.Column(scale=13, min_width=400, elem_classes="card steer"):
-                        controls = edit.steer(events, start)
+                    with gr.Column(scale=13, min_width=400, elem_classes="card controls-card"):
+                        controls = edit.controls(handlers, start)
                     with gr.Column(scale=12, min_width=360, elem_classes="card result"):
                         live = edit.result(start)
-                with gr.Row(elem_classes="card keep"):
-                    shown = edit.Result(*live, *edit.keep(start))
+                with gr.Row(elem_classes="card download-card"):
+                    shown = edit.Result(*live, *edit.download(start))
             with _tab("compare") as tab:
-                compare.build(events, face, controls.method, tab)
+                compare.build(handlers, face, controls.method, tab)
             with _tab("animate"):
-                animate.build(events, face, controls)
+                animate.build(handlers, face, controls)
             with _tab("gamut") as tab:
-                label_maps.build(events, tab)
+                label_maps.build(handlers, tab)
             with _tab("study") as tab:
-                user_study.build(events, tab)
+                user_study.build(handlers, tab)
             with _tab("leaderboard") as tab:
                 leaderboard.build(tab)
-    edit.wire(page, events, face, controls, shown)
-    api.build(events)
+    edit.connect(page, handlers, face, controls, shown)
+    api.build(handlers)
 
 
 def _tab(name: str) -> gr.Tab:

@@ -27,7 +27,7 @@ element.addEventListener('click', (event) => {
 });
 """
 # The divider between before and after: a range over the picture, so that keys and readers find it.
-SLIT = """
+DIVIDE = """
 const stage = element.closest('.stage');
 const put = () => stage.style.setProperty('--cut', element.querySelector('input').value + '%');
 element.addEventListener('input', put);
@@ -160,10 +160,10 @@ class CompareSlider(JsonHTML, metaclass=NoStubMeta):
 
     def __init__(self, **options: Any):
         line = (
-            "<label class='slit'><input type='range' min='0' max='100' value='50' "
+            "<label class='compare-slider'><input type='range' min='0' max='100' value='50' "
             "aria-label='how much of the edited picture is shown'><i></i></label>"
         )
-        super().__init__("", html_template=line, js_on_load=SLIT, **options)
+        super().__init__("", html_template=line, js_on_load=DIVIDE, **options)
 
 
 class Methods(gr.HTML, metaclass=NoStubMeta):

@@ -31,13 +31,13 @@ def spot(value: Any) -> Spot:
     return int(which)
 
 
-def picker_value(visit: FaceSession) -> dict[str, Any]:
+def picker_value(session: FaceSession) -> dict[str, Any]:
     """What is drawn over a picture whose faces are known."""
-    x, y, w, _ = visit.face.box
-    return empty_value(visit.picture) | {
-        "number": visit.number,
-        "boxes": [[round(v, 1) for v in face.box] for face in visit.faces],
-        "square": None if visit.number else [x, y, w],
+    x, y, w, _ = session.face.box
+    return empty_value(session.picture) | {
+        "number": session.number,
+        "boxes": [[round(v, 1) for v in face.box] for face in session.faces],
+        "square": None if session.number else [x, y, w],
     }
 
 

@@ -187,7 +187,7 @@ class PadBackground(JsonHTML, metaclass=NoStubMeta):
             "over the pad: ${value.done} of ${value.of}` : ''}</p>"
         )
         show = (
-            "const column = element.closest('.steer');\n"
+            "const column = element.closest('.controls-card');\n"
             "const show = () => column.style.setProperty('--faces', "
             "props.value.sheet ? `url(\"${props.value.sheet}\")` : 'none');\n"
             "watch('value', show);\nshow();"

@@ -84,17 +84,16 @@ class Handlers:
             return self._nothing(controls[0], to_sentence(error), {"number": 1})
 
     def opened(self, face: str, method: str, point: tuple, mix: Any, seed: Any, units: Any) -> list:
-        """Everything that the page shows of a face: the components that `edit.wire` fills. A
+        """Everything that the page shows of a face: the components that `edit.connect` fills. A
         picture that another set of weights is meant for changes the method, too."""
-        suited = self.service.recommended(face, method)
-        source = jpeg(self.service.visit(face).view)
-        drawn = face_picker.picker_value(self.service.visit(face))
-        visit = self.service.visit(face)
-        said = notice("; ".join([*visit.origin.notes, *turn_note(visit.face)]))
-        if suited != method:
-            choice = self.choice(suited)
+        recommended = self.service.recommended(face, method)
+        session = self.service.session(face)
+        source, drawn = jpeg(session.view), face_picker.picker_value(session)
+        said = notice("; ".join([*session.origin.notes, *turn_note(session.face)]))
+        if recommended != method:
+            choice = self.choice(recommended)
             rest = self.shown(face, choice, self.first(face, choice))
-            return [face, said, drawn, source, *self.chosen(suited), *rest]
+            return [face, said, drawn, source, *self.chosen(recommended), *rest]
         choice = self.choice(method)
         if choice.kind == "units" and not units:  # a new face begins at an expression of its own
             setting = self._preset(face, choice, choice.favourite, START)
@@ -120,9 +119,9 @@ class Handlers:
 
     def other_set(self, face: str, group: str, method: str) -> list:
         """Another set of weights: the same method there, or its first."""
-        twin = self.service.counterpart(method, group)
-        choice = self.choice(twin)
-        return [*self.chosen(twin), *self.shown(face, choice, self.first(face, choice))]
+        counterpart = self.service.counterpart(method, group)
+        choice = self.choice(counterpart)
+        return [*self.chosen(counterpart), *self.shown(face, choice, self.first(face, choice))]
 
     def groups(self, group: str) -> list:
         """The methods of a set by what one moves, for `Methods`."""
@@ -143,7 +142,7 @@ class Handlers:
         return self.shown(face, choice, self.first(face, choice))
 
     def shown(self, face: str, choice: MethodChoice, setting: Setting) -> list:
-        """What the page shows of a setting: the values that `edit.wire` hands out."""
+        """What the page shows of a setting: the values that `edit.connect` hands out."""
         edited, readings = self._moved(face, setting) if face else ("", {})
         named, intensity = self.pressed(choice, setting)
         return [
@@ -264,7 +263,7 @@ class Handlers:
         setting = self.setting(*controls)
         picture, facts, made = self.whole(face, setting)
         after, to_crop = self.service.shown(face, made)
-        before = self.service.visit(face).view
+        before = self.service.session(face).view
         return [picture, facts, visualize.change_views(before, after, made, to_crop)]
 
     def whole(self, face: str, setting: Setting) -> tuple:
@@ -277,9 +276,10 @@ class Handlers:
         own = self.service.own_code(face, setting.method) if choice.kind == "units" else None
         facts["python"] = snippet(choice, code, facts["face"], own)
         pixels, readings, made = self.service.edit(face, setting.method, code)
-        return compose_edit(self.service.visit(face).origin, pixels, "PNG"), facts | readings, made
+        edited = compose_edit(self.service.session(face).origin, pixels, "PNG")
+        return edited, facts | readings, made
 
-    def ground(self, face: str, method: str) -> Iterator[dict[str, Any]]:
+    def pad_background(self, face: str, method: str) -> Iterator[dict[str, Any]]:
         """The faces behind the pad, a few at a time, with how many there are to be."""
         if not face or self.choice(method).kind != "gamut":
             yield {"sheet": "", "done": 0, "of": 0}
@@ -301,8 +301,8 @@ class Handlers:
         if choice.kind == "units":
             own = self._own(known, choice)
             setting = replace(setting, units={int(u): v for u, v in own.items()} | setting.units)
-        visit = self.service.visit(known)
-        place = [known, "", face_picker.picker_value(visit), jpeg(visit.view)]
+        session = self.service.session(known)
+        place = [known, "", face_picker.picker_value(session), jpeg(session.view)]
         controls = [*self.chosen(setting.method), *self.shown(known, choice, setting)]
         return [True, *place, *controls, *picture]
 

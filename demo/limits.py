@@ -27,7 +27,7 @@ from demo.payloads import check_inputs
 from demo.requests import FULL
 from demo.sweeper import Sweeper
 
-LONG = ("film", "maps")  # concurrency ids of the handlers that may take `long_seconds`
+LONG = ("animation", "maps")  # concurrency ids of the handlers that may take `long_seconds`
 
 
 @dataclass(frozen=True)

@@ -62,8 +62,7 @@ class Service:
     """The editors of the bundled sets of weights, and the faces of the last few visitors.
 
     Faces live in memory only: at most `seats` of them and `megabytes` together, each for `minutes`
-    after its last use.
-    `problems` says by name why a weight could not be loaded.
+    after its last use. `problems` says by name why a weight could not be loaded.
     """
 
     def __init__(
@@ -137,7 +136,7 @@ class Service:
                 self.sessions[known] = FaceSession(
                     origin, whole, faces, face, number, view, to_picture, self.clock(), pinned
                 )
-            self._visit(known)
+            self._session(known)
         return known
 
     def register_face(self, picture: np.ndarray, face: Face) -> None:
@@ -149,7 +148,7 @@ class Service:
         rendered faces), a key of `choices`. For a photograph it is one that keeps its resolution,
         where there is one, with the same controls if it can be."""
         group, known = self.choices[method].group, list(self.classifiers)
-        rendered = self.visit(face).whole in self.known_faces
+        rendered = self.session(face).whole in self.known_faces
         if len(known) < 2 or (group == known[0]) == rendered:
             return method
         if not rendered:
@@ -168,10 +167,10 @@ class Service:
             )
         return next((key for key in others if key.rpartition("/")[2] == name), others[0])
 
-    def visit(self, face: str) -> FaceSession:
+    def session(self, face: str) -> FaceSession:
         """What is known of a face; raises SessionExpired."""
         with self.lock:
-            return self._visit(face)
+            return self._session(face)
 
     def code(self, setting: Setting, face: str | None = None) -> Tensor:
         """The code `[dim]` of a setting; units that it does not name are the face's own."""
@@ -197,10 +196,10 @@ class Service:
     def own_code(self, face: str, method: str) -> list[float] | None:
         """The code that the face shows already, or None where nothing here can read it."""
         with self.lock:
-            visit = self._visit(face)
+            session = self._session(face)
             if not self.choices[method].reads:
                 return None
-            shown = self._crop(visit, method).ready.source_codes
+            shown = self._crop(session, method).ready.source_codes
             return None if shown is None else settings.exact_numbers(shown[0].cpu())
 
     def units(self, face: str | None, setting: Setting) -> list[float]:
@@ -214,9 +213,9 @@ class Service:
         """(VIEW x VIEW x 3 uint8, readings): the part around the face with the edit, and what the
         classifiers say of it, if they are to be asked."""
         with self.lock:
-            visit = self._visit(face)
-            made = self._made(visit, method, code)
-            return self._pasted(visit, made), self._read(visit, method, made) if read else {}
+            session = self._session(face)
+            made = self._made(session, method, code)
+            return self._pasted(session, made), self._read(session, method, made) if read else {}
 
     def edit(
         self, face: str, method: str, code: Tensor
@@ -224,25 +223,25 @@ class Service:
         """(H x W x 3 uint8: the whole photograph, at its own resolution, with the face edited; what
         the classifiers say; the edited crop)."""
         with self.lock:
-            visit = self._visit(face)
-            made = self._made(visit, method, code)
+            session = self._session(face)
+            made = self._made(session, method, code)
             crop = made.crop
             whole = photographs.paste_face(
-                visit.picture, crop.source, made.edited, crop.transform, made.flow
+                session.picture, crop.source, made.edited, crop.transform, made.flow
             )
-            return whole, self._read(visit, method, made), made
+            return whole, self._read(session, method, made), made
 
     def shown(self, face: str, made: EditedCrop) -> tuple[np.ndarray, np.ndarray]:
         """(VIEW x VIEW x 3 uint8: the part around the face with an edited crop, 3 x 3 from its
         pixels to those of the crop)."""
         with self.lock:
-            visit = self._visit(face)
-            return self._pasted(visit, made), made.crop.transform.params @ visit.to_picture
+            session = self._session(face)
+            return self._pasted(session, made), made.crop.transform.params @ session.to_picture
 
     def made(self, face: str, method: str, code: Tensor) -> EditedCrop:
         """The edited crop alone."""
         with self.lock:
-            return self._made(self._visit(face), method, code)
+            return self._made(self._session(face), method, code)
 
     def gamut(self, face: str, method: str) -> Iterator[Gamut]:
         """This person's face all over the method's gamut: grows a few cells at a time, and once it
@@ -256,17 +255,17 @@ class Service:
         cells = np.argwhere(valid)
         while True:
             with self.lock:
-                visit, editor = self._visit(face), self._editor(method)
-                made = visit.gamuts.get(method)
+                session, editor = self._session(face), self._editor(method)
+                made = session.gamuts.get(method)
                 if made is None:
                     empty = np.zeros((GRID, GRID, editor.size, editor.size, 3), np.uint8)
                     made = Gamut(empty, valid, 0)
                 if made.done < len(codes):
                     some = slice(made.done, made.done + CHUNK)
                     rows, columns = cells[some].T
-                    made.tiles[rows, columns] = self._many(visit, method, codes[some])
+                    made.tiles[rows, columns] = self._many(session, method, codes[some])
                     made = Gamut(made.tiles, valid, min(made.done + CHUNK, len(codes)))
-                    visit.gamuts[method] = made
+                    session.gamuts[method] = made
             yield made
             if made.done == len(codes):
                 return
@@ -274,24 +273,24 @@ class Service:
     def emotion_previews(self, face: str, method: str) -> np.ndarray:
         """emotions x S x S x 3 uint8: this person under each emotion at full intensity."""
         with self.lock:
-            visit, editor = self._visit(face), self._editor(method)
-            if method not in visit.emotion_previews:
+            session, editor = self._session(face), self._editor(method)
+            if method not in session.emotion_previews:
                 codes = torch.stack([editor.space.of(emotion) for emotion in editor.emotions])
-                visit.emotion_previews[method] = self._many(visit, method, codes)
-            return visit.emotion_previews[method]
+                session.emotion_previews[method] = self._many(session, method, codes)
+            return session.emotion_previews[method]
 
     def facts(self, face: str, method: str, code: Tensor) -> dict[str, Any]:
         """What was done, for the caption and the API: method, code, face of faces, picture size."""
         with self.lock:
-            visit, what = self._visit(face), self.choices[method]
-            height, width = visit.picture.shape[:2]
+            session, what = self._session(face), self.choices[method]
+            height, width = session.picture.shape[:2]
             return {
                 "method": method,
                 "title": what.title,
                 "weights": what.group,
                 "code": settings.exact_numbers(code),
-                "face": visit.number,
-                "faces": len(visit.faces),
+                "face": session.number,
+                "faces": len(session.faces),
                 "width": width,
                 "height": height,
             }
@@ -299,10 +298,10 @@ class Service:
     def many(self, face: str, method: str, codes: Tensor) -> np.ndarray:
         """n x S x S x 3 uint8: a face's crop under n codes."""
         with self.lock:
-            return self._many(self._visit(face), method, codes)
+            return self._many(self._session(face), method, codes)
 
-    def _made(self, visit: FaceSession, method: str, code: Tensor) -> EditedCrop:
-        crop, editor = self._crop(visit, method), self._editor(method)
+    def _made(self, session: FaceSession, method: str, code: Tensor) -> EditedCrop:
+        crop, editor = self._crop(session, method), self._editor(method)
         edit = editor.edit_details(crop.ready, code)
         edited = images.to_array(edit.images)[0]
         mask, flow = (
@@ -311,53 +310,54 @@ class Service:
         )
         return EditedCrop(crop, edited, None if mask is None else mask[..., 0], flow)
 
-    def _pasted(self, visit: FaceSession, made: EditedCrop) -> np.ndarray:
-        to_crop = SimilarityTransform(matrix=made.crop.transform.params @ visit.to_picture)
-        return photographs.paste_face(visit.view, made.crop.source, made.edited, to_crop, made.flow)
+    def _pasted(self, session: FaceSession, made: EditedCrop) -> np.ndarray:
+        to_crop = SimilarityTransform(matrix=made.crop.transform.params @ session.to_picture)
+        source = made.crop.source
+        return photographs.paste_face(session.view, source, made.edited, to_crop, made.flow)
 
-    def _read(self, visit: FaceSession, method: str, made: EditedCrop) -> dict[str, Any]:
+    def _read(self, session: FaceSession, method: str, made: EditedCrop) -> dict[str, Any]:
         group = self.choices[method].group
         classifiers, margin = self.classifiers[group], made.crop.margin
         source, edited = (aligned(crop, margin) for crop in (made.crop.source, made.edited))
-        if group not in visit.people and (person := classifiers.person(source)) is not None:
-            visit.people[group] = person
-        return readings(classifiers, visit.people.get(group), edited)
+        if group not in session.people and (person := classifiers.person(source)) is not None:
+            session.people[group] = person
+        return readings(classifiers, session.people.get(group), edited)
 
-    def _many(self, visit: FaceSession, method: str, codes: Tensor) -> np.ndarray:
+    def _many(self, session: FaceSession, method: str, codes: Tensor) -> np.ndarray:
         """n x S x S x 3 uint8: one face under n codes, at the editor's own size S."""
-        editor, crop = self._editor(method), self._crop(visit, method)
-        if editor.method.any_size and method not in visit.small:
+        editor, crop = self._editor(method), self._crop(session, method)
+        if editor.method.any_size and method not in session.small:
             size = round(editor.size * crop.margin)
             small = Image.fromarray(crop.source).resize((size, size), Image.Resampling.BOX)
-            visit.small[method] = editor.prepare([np.asarray(small)], margin=crop.margin)
+            session.small[method] = editor.prepare([np.asarray(small)], margin=crop.margin)
         rows = torch.zeros(len(codes), dtype=torch.long)
-        many = editor.select(visit.small.get(method, crop.ready), rows)
+        many = editor.select(session.small.get(method, crop.ready), rows)
         edited = editor.edit(many, codes)
         return np.stack([aligned(face, crop.margin) for face in images.to_array(edited)])
 
-    def _crop(self, visit: FaceSession, method: str) -> Crop:
-        if method not in visit.crops:
+    def _crop(self, session: FaceSession, method: str) -> Crop:
+        if method not in session.crops:
             editor = self._editor(method)
             source, transform, margin = photographs.crop_for_editor(
-                visit.picture, visit.face, editor
+                session.picture, session.face, editor
             )
             units = None
             if editor.space.kind == "units":
-                units = self._source_units(visit, self.choices[method].group, source)
+                units = self._source_units(session, self.choices[method].group, source)
             ready = editor.prepare([source], units, margin)
-            visit.crops[method] = Crop(source, transform, ready, margin)
-        return visit.crops[method]
+            session.crops[method] = Crop(source, transform, ready, margin)
+        return session.crops[method]
 
     def _source_units(
-        self, visit: FaceSession, group: str, source: np.ndarray
+        self, session: FaceSession, group: str, source: np.ndarray
     ) -> list[float] | None:
         """The units of a crop by the extractor of a set of weights; None where it has none."""
         if (
-            group not in visit.units
+            group not in session.units
             and (units := self.classifiers[group].units(source)) is not None
         ):
-            visit.units[group] = units
-        return visit.units.get(group)
+            session.units[group] = units
+        return session.units.get(group)
 
     def _editor(self, method: str) -> Editor:
         if not isinstance(method, str) or method not in self.editors:
@@ -366,19 +366,19 @@ class Service:
             )
         return self.editors[method]
 
-    def _visit(self, face: str) -> FaceSession:
-        visit = self.sessions.get(face) if isinstance(face, str) else None
-        if visit is None:
+    def _session(self, face: str) -> FaceSession:
+        session = self.sessions.get(face) if isinstance(face, str) else None
+        if session is None:
             raise SessionExpired("this face is no longer in memory; give its picture again")
-        visit.seen = self.clock()
+        session.seen = self.clock()
         self.sessions.move_to_end(face)
-        return visit
+        return session
 
     def expire_sessions(self) -> None:
         """Drops who came too long ago, and the longest unseen to make room for one more."""
         with self.lock:
             limit = self.clock() - self.seconds
-            loose = [face for face, visit in self.sessions.items() if not visit.pinned]
+            loose = [face for face, session in self.sessions.items() if not session.pinned]
             late = [face for face in loose if self.sessions[face].seen < limit]
             kept = [face for face in loose if face not in late]
             room = self.bytes

@@ -238,9 +238,9 @@ def test_one_of_several_faces_is_chosen(visit, people):
     page = visit()
     before = shown(page)
     upload(page, np.concatenate(people[:2], 1))
-    expect(page.locator("#spots .box")).to_have_count(2)
+    expect(page.locator("#face-picker .box")).to_have_count(2)
     first = changes(page, before)
-    page.locator("#spots .box:not(.chosen) .face").click(force=True)
+    page.locator("#face-picker .box:not(.chosen) .face").click(force=True)
     changes(page, first)
     expect(page.locator("#facts .facts")).to_contain_text("of 2")
 
@@ -282,7 +282,7 @@ def test_picture_without_face_offers_a_square(visit):
     upload(page, np.random.default_rng(0).integers(90, 160, (300, 400, 3), dtype=np.uint8))
     expect(page.locator("#said .notice")).to_contain_text("No face was found")
     photograph(page, "no face")
-    box = page.locator("#spots svg").bounding_box()
+    box = page.locator("#face-picker svg").bounding_box()
     page.mouse.move(box["x"] + 60, box["y"] + 70)
     page.mouse.down()
     page.mouse.move(box["x"] + 140, box["y"] + 150, steps=4)
@@ -354,7 +354,7 @@ def test_emotion_buttons_and_shares_edit(visit):
 
 def test_before_and_after_and_what_changed(visit):
     page = visit()
-    page.locator("#slit input").focus()
+    page.locator("#compare-slider input").focus()
     page.keyboard.press("Home")
     cut = "document.querySelector('#stage').style.getPropertyValue('--cut')"
     assert page.evaluate(cut) == "0%"
@@ -483,8 +483,8 @@ WINDOWS = {
 # Where a box in pixels of the picture has to lie on the screen; and what is drawn there.
 CORNERS = """() => {
   const image = document.querySelector('#photo img'), frame = image.getBoundingClientRect();
-  const box = document.querySelector('#spots .face').getBoundingClientRect();
-  const rect = document.querySelector('#spots .face'), at = (n) => Number(rect.getAttribute(n));
+  const rect = document.querySelector('#face-picker .face');
+  const box = rect.getBoundingClientRect(), at = (n) => Number(rect.getAttribute(n));
   const scale = Math.min(frame.width / image.naturalWidth, frame.height / image.naturalHeight);
   const left = frame.left + (frame.width - scale * image.naturalWidth) / 2;
   const top = frame.top + (frame.height - scale * image.naturalHeight) / 2;
@@ -507,7 +507,7 @@ def test_the_box_lies_on_the_face(visit, window):
         before = page.locator("#before img").get_attribute("src")
         upload(page, framed(shape))
         expect(page.locator("#before img")).not_to_have_attribute("src", before)
-        expect(page.locator("#spots .face")).to_have_count(1)
+        expect(page.locator("#face-picker .face")).to_have_count(1)
         page.locator("#photo").scroll_into_view_if_needed()
         wanted, drawn = page.evaluate(CORNERS)
         assert np.abs(np.subtract(wanted, drawn)).max() < 2, shape

@@ -166,9 +166,9 @@ def test_the_download_keeps_transparency(service, uploads):
     rgba = PORTRAIT.convert("RGBA")
     rgba.putalpha(Image.linear_gradient("L").resize(rgba.size).point(lambda v: v // 2 + 128))
     (uploads / "upload.png").write_bytes(encoded(rgba))
-    events = Handlers(service, [])
+    handlers = Handlers(service, [])
     face = service.open(security.read_picture(str(uploads / "upload.png")))
-    edited, _, _ = events.whole(face, Setting("ganmut", (0.4, 0.1)))
+    edited, _, _ = handlers.whole(face, Setting("ganmut", (0.4, 0.1)))
     assert edited.mode == "RGBA" and edited.info["Comment"]
     same = np.asarray(edited)[300:480] == np.asarray(rgba)[300:480]
     assert same.all()
@@ -232,7 +232,7 @@ def test_a_face_is_detected_once_per_picture(service):
         service.edit(face, "ganmut", code),
         service.move(face, "ganmut", code),
     )
-    before = service.visit(face).view
+    before = service.session(face).view
     assert whole.shape == picture.shape and view.shape == before.shape
     assert (view != before).any()
     changed = np.argwhere((whole != picture).any(-1))
@@ -244,8 +244,8 @@ def test_a_face_is_detected_once_per_picture(service):
 def test_the_live_view_shows_what_the_photograph_will(service):
     face = service.open(samples.astronaut())
     code = at(service, "ganmut", 0.0, -1.0)
-    visit = service.visit(face)
-    whole, _ = window(service.edit(face, "ganmut", code)[0], visit.faces[0].box)
+    session = service.session(face)
+    whole, _ = window(service.edit(face, "ganmut", code)[0], session.faces[0].box)
     live, _ = service.move(face, "ganmut", code)
     assert np.abs(whole.astype(int) - live).mean() < 1.5
 
@@ -268,7 +268,7 @@ def test_refusals_are_sentences(service):
     with pytest.raises(NoFace):
         service.open(np.zeros((100, 100, 3), np.uint8))
     with pytest.raises(SessionExpired):
-        service.visit("0" * 64)
+        service.session("0" * 64)
     with pytest.raises(ValueError, match="ganmut, gganmut, stargan"):
         service.code(Setting("stylegan"))
     with pytest.raises(ValueError, match="stargan"):
@@ -287,7 +287,7 @@ def test_old_and_excess_faces_are_dropped(bundled, monkeypatch):
     service.expire_sessions()
     assert list(service.sessions) == [pinned]
     with pytest.raises(SessionExpired):
-        service.visit(first)
+        service.session(first)
 
 
 def test_damaged_weight_is_named_and_left_out(bundled, tmp_path, monkeypatch):
@@ -346,13 +346,13 @@ def ask(client, tmp_path: Path) -> None:
     assert facts["link"] == "?method=ganmut&x=0.300&y=-0.400"
     cards = client.predict(picture=face, emotion="happy", intensity=0.8, api_name="/compare")
     assert [card["method"] for card in cards["cards"]] == list(named)
-    gif, film = client.predict(
+    gif, video = client.predict(
         picture=face, method="ganmut", way="wheel", frames=9, rate=10, api_name="/animate"
     )
     with Image.open(gif) as moving:
         assert moving.format == "GIF" and moving.n_frames == 9 and moving.info["duration"] == 100
-    film = film["video"] if isinstance(film, dict) else film
-    assert b"ftyp" in Path(film).read_bytes()[:16]
+    video = video["video"] if isinstance(video, dict) else video
+    assert b"ftyp" in Path(video).read_bytes()[:16]
 
     def refused(**values) -> str:
         values = {"picture": face, "method": "ganmut"} | values

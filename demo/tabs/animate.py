@@ -74,8 +74,8 @@ class Mp4(gr.Video, metaclass=NoStubMeta):
 class Animate:
     """Codes along a way, one frame each."""
 
-    def __init__(self, events: Handlers):
-        self.events, self.service = events, events.service
+    def __init__(self, handlers: Handlers):
+        self.handlers, self.service = handlers, handlers.service
 
     def codes(
         self,
@@ -110,7 +110,7 @@ class Animate:
             frame = Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
             yield np.asarray(add_mark(np.asarray(frame)))
 
-    def film(
+    def render(
         self,
         face: str,
         method: str,
@@ -125,7 +125,7 @@ class Animate:
         """(GIF, MP4) of a face along a way; 8 to 96 frames, 5 to 30 a second."""
         if not face:
             raise ValueError("choose a face first")
-        choice = self.events.choice(method)
+        choice = self.handlers.choice(method)
         frames = int(number(frames, *FRAMES, "number of frames"))
         rate = int(number(rate, *RATES, "frames a second"))
         radius = number(radius, 0, 1, "radius")
@@ -136,7 +136,7 @@ class Animate:
 
     def keep(self, face: str, stops: Any, *controls: Any) -> dict[str, Any]:
         """One more stop: the Edit tab's setting with its picture; another method begins anew."""
-        setting = self.events.setting(*controls)
+        setting = self.handlers.setting(*controls)
         if not face:
             raise ValueError("choose a face first")
         method = setting.method
@@ -162,7 +162,7 @@ class Animate:
     def plain(self, setting: dict[str, Any]) -> bool:
         """Whether a setting is one that `keep` made: numbers under known names."""
         try:
-            return bool(self.kept(self.events.choice(setting.get("method")), [setting]))
+            return bool(self.kept(self.handlers.choice(setting.get("method")), [setting]))
         except ValueError:
             return False
 
@@ -181,15 +181,15 @@ class Animate:
                 if len(point) != 2:
                     raise ValueError(f"a point is two numbers, got {len(point)}")
                 rest = (one.get("mix", {}), one.get("seed", 0), one.get("units", {}))
-                settings.append(self.events.setting(choice.key, point, *rest))
+                settings.append(self.handlers.setting(choice.key, point, *rest))
         return settings
 
 
-def build(events: Handlers, face: Face, do: Controls) -> None:
+def build(handlers: Handlers, face: Face, do: Controls) -> None:
     """The tab."""
-    animate = Animate(events)
-    names = list(dict.fromkeys(n for c in events.choices.values() for n in c.emotions[1:]))
-    first = next(iter(events.choices.values())).favourite
+    animate = Animate(handlers)
+    names = list(dict.fromkeys(n for c in handlers.choices.values() for n in c.emotions[1:]))
+    first = next(iter(handlers.choices.values())).favourite
     gifs = {"interactive": False, "show_label": False, "container": False}
     with gr.Row(elem_classes="workspace"):
         with gr.Column(scale=5, min_width=320, elem_classes="card"):
@@ -219,8 +219,10 @@ def build(events: Handlers, face: Face, do: Controls) -> None:
             frames = gr.Slider(*FRAMES, 32, step=1, label="Frames", elem_id="frames")
             rate = gr.Slider(*RATES, 12, step=1, label="Frames a second")
             make = gr.Button("Render animation", variant="primary", elem_id="make")
-        with gr.Column(scale=7, min_width=320, elem_classes="card film"):
-            gr.HTML("<h2>Watch it <span>GIF and MP4, to keep</span></h2>", apply_default_css=False)
+        with gr.Column(scale=7, min_width=320, elem_classes="card animation-card"):
+            gr.HTML(
+                "<h2>Animation <span>GIF and MP4, to download</span></h2>", apply_default_css=False
+            )
             with gr.Row():
                 moving = Gif(
                     buttons=["download"],
@@ -257,12 +259,12 @@ def build(events: Handlers, face: Face, do: Controls) -> None:
         lambda: {"stops": []}, None, stops, api_visibility="private", show_progress="hidden"
     )
     make.click(
-        animate.film,
+        animate.render,
         [face.known, do.method, way, emotion, stops, radius, frames, rate],
         [moving, video],
-        api_name="film",
+        api_name="render_animation",
         concurrency_limit=1,
-        concurrency_id="film",
+        concurrency_id="animation",
         show_progress_on=[moving],
         **PAGE,
     )

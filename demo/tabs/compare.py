@@ -38,16 +38,16 @@ class Cards(JsonHTML, metaclass=NoStubMeta):
 class Compare:
     """Every method of one set on one target."""
 
-    def __init__(self, events: Handlers):
-        self.events, self.service = events, events.service
+    def __init__(self, handlers: Handlers):
+        self.handlers, self.service = handlers, handlers.service
 
     def rows(self, face: str, method: str, emotion: str, intensity: float) -> dict[str, Any]:
         """The cards of all methods in the set of `method` that know the emotion, source first."""
         if not face:
             return {"cards": []}
-        group = self.events.choice(method).group
+        group = self.handlers.choice(method).group
         intensity = number(intensity, 0, 1, "intensity")
-        cards = [{"title": "source", "picture": jpeg(self.service.visit(face).view)}]
+        cards = [{"title": "source", "picture": jpeg(self.service.session(face).view)}]
         for numbers, pixels in self.each(face, group, emotion, intensity):
             cards.append(numbers | {"picture": jpeg(pixels)})
         return {"emotion": emotion, "cards": cards}
@@ -56,7 +56,7 @@ class Compare:
         self, face: str, group: str, emotion: str, intensity: float
     ) -> Iterator[tuple[dict[str, Any], Any]]:
         """(numbers, VIEW x VIEW x 3 uint8) of each method of a set under one emotion."""
-        known = [c for c in self.events.choices.values() if c.group == group]
+        known = [c for c in self.handlers.choices.values() if c.group == group]
         if not any(emotion in c.emotions for c in known):
             names = dict.fromkeys(name for c in known for name in c.emotions)
             raise ValueError(f"unknown emotion {quote(emotion)}; there are: {', '.join(names)}")
@@ -80,11 +80,11 @@ class Compare:
             )
 
 
-def build(events: Handlers, face: Face, method: Methods, tab: gr.Tab) -> None:
+def build(handlers: Handlers, face: Face, method: Methods, tab: gr.Tab) -> None:
     """The tab; it is filled when it is opened, and when its emotion changes."""
-    compare = Compare(events)
-    names = list(dict.fromkeys(n for c in events.choices.values() for n in c.emotions))
-    first = next(iter(events.choices.values())).favourite
+    compare = Compare(handlers)
+    names = list(dict.fromkeys(n for c in handlers.choices.values() for n in c.emotions))
+    first = next(iter(handlers.choices.values())).favourite
     with gr.Column(elem_classes="card"):
         gr.HTML(
             "<h2>All methods on one target <span>what the classifier sees in each</span></h2>",

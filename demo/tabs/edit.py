@@ -34,7 +34,7 @@ HINT = (
     f"<p class='hint'>Faces are found on their own. JPEG, PNG or WebP up to {MAX_BYTES >> 20} MB; "
     "nothing is kept.</p>"
 )
-KEEP = (
+DOWNLOAD = (
     f"<h2>Download</h2><p class='hint'>The photograph at its own size, up to {LONGEST} px a side: "
     "only the change is added, so its pores and hairs stay. The arrow saves it as PNG, with a "
     "small mark that says what it is.</p>"
@@ -49,7 +49,7 @@ class Face:
     """The components of the face card, and the id of the face that is being edited."""
 
     photo: Photograph
-    spots: FacePicker
+    picker: FacePicker
     gallery: ImagePicker
     said: gr.HTML
     known: gr.Textbox
@@ -62,7 +62,7 @@ class Controls:
     learned: Methods
     method: Methods
     pad: GamutPad
-    ground: PadBackground
+    background: PadBackground
     named: gr.Column
     emotion: ImagePicker
     intensity: gr.Slider
@@ -104,17 +104,17 @@ class Start:
     values: dict[str, Any]
 
 
-def begin(events: Handlers) -> Start:
+def begin(handlers: Handlers) -> Start:
     """Opens the first example; also the edit that warms the networks up."""
-    gamuts = [c for c in events.choices.values() if c.kind == "gamut"]
-    first = next(iter([*gamuts, *events.choices.values()]))
-    known = events.service.open(events.gallery[0].picture, pinned=True)
-    choice = events.choices[events.service.recommended(known, first.key)]
-    setting = events.first(known, choice)
-    units = events.unit_sliders(known, setting)
+    gamuts = [c for c in handlers.choices.values() if c.kind == "gamut"]
+    first = next(iter([*gamuts, *handlers.choices.values()]))
+    known = handlers.service.open(handlers.gallery[0].picture, pinned=True)
+    choice = handlers.choices[handlers.service.recommended(known, first.key)]
+    setting = handlers.first(known, choice)
+    units = handlers.unit_sliders(known, setting)
     controls = [choice.key, setting.point, dict(setting.mix), setting.seed, units["value"]]
-    edited, readings = events.move(known, *controls)
-    whole, facts, views = events.rest(known, *controls)
+    edited, readings = handlers.move(known, *controls)
+    whole, facts, views = handlers.rest(known, *controls)
     return Start(
         known,
         choice,
@@ -126,20 +126,20 @@ def begin(events: Handlers) -> Start:
             "whole": whole,
             "facts": facts,
             "views": views,
-            "cast": events.emotion_previews(known, choice.key),
-            "spots": face_picker.picker_value(events.service.visit(known)),
-            "source": events.opened(known, *controls)[3],
-            "ground": list(events.ground(known, choice.key))[-1],
+            "emotion_previews": handlers.emotion_previews(known, choice.key),
+            "picker": face_picker.picker_value(handlers.service.session(known)),
+            "source": handlers.opened(known, *controls)[3],
+            "background": list(handlers.pad_background(known, choice.key))[-1],
         },
     )
 
 
-def face_card(events: Handlers, start: Start) -> Face:
+def face_card(handlers: Handlers, start: Start) -> Face:
     """Upload, webcam or example; the boxes of the faces lie over the photograph."""
     gr.HTML("<h2>Choose a face</h2>", apply_default_css=False)
     with gr.Column(elem_classes="portrait"):
         photo = Photograph(
-            events.gallery[0].picture,
+            handlers.gallery[0].picture,
             type="filepath",
             image_mode=None,
             format="png",
@@ -150,35 +150,35 @@ def face_card(events: Handlers, start: Start) -> Face:
             elem_id="photo",
             placeholder="Drop a picture, or click",
         )
-        over = FacePicker(start.values["spots"], elem_id="spots")
+        over = FacePicker(start.values["picker"], elem_id="face-picker")
     live = "<div role='alert'>${value}</div>"  # there before its text: so readers announce it
     said = gr.HTML("", html_template=live, apply_default_css=False, elem_id="said")
-    thumbs = [(n, data_uri(_thumb(p), "JPEG", quality=85)) for n, p, _ in events.gallery]
-    gallery = ImagePicker(events.gallery[0].name, items=thumbs, elem_id="examples")
+    thumbs = [(n, data_uri(_thumb(p), "JPEG", quality=85)) for n, p, _ in handlers.gallery]
+    gallery = ImagePicker(handlers.gallery[0].name, items=thumbs, elem_id="examples")
     gr.HTML(HINT, apply_default_css=False, elem_classes="aside")
     known = gr.Textbox(start.face, visible=False, label="face")
     return Face(photo, over, gallery, said, known)
 
 
-def steer(events: Handlers, start: Start) -> Controls:
+def controls(handlers: Handlers, start: Start) -> Controls:
     """Method, and what it takes: a point, emotions, or seventeen units."""
     choice, setting = start.choice, start.values["setting"]
     title = gr.HTML(heading(choice), apply_default_css=False)
-    several = bool(events.sets())
-    learned = Methods(choice.group, groups=events.sets(), visible=several, elem_id="learned")
-    method = Methods(choice.key, groups=events.groups(choice.group), elem_id="method")
+    several = bool(handlers.sets())
+    learned = Methods(choice.group, groups=handlers.sets(), visible=several, elem_id="learned")
+    method = Methods(choice.key, groups=handlers.groups(choice.group), elem_id="method")
     gamut = choice.kind == "gamut"
     pad = GamutPad(
         dict(zip("xy", setting.point, strict=True)),
         visible=gamut,
         elem_id="pad",
-        **events.pad(choice),
+        **handlers.pad(choice),
     )
-    ground = PadBackground(start.values["ground"], visible=gamut, elem_id="ground")
+    background = PadBackground(start.values["background"], visible=gamut, elem_id="background")
     with gr.Column(visible=not gamut, elem_classes="named") as named:
-        named_emotion, strength = events.pressed(choice, setting)
+        named_emotion, strength = handlers.pressed(choice, setting)
         emotion = ImagePicker(
-            named_emotion, items=start.values["cast"], named=True, elem_id="emotion"
+            named_emotion, items=start.values["emotion_previews"], named=True, elem_id="emotion"
         )
         intensity = gr.Slider(0, 1, strength, step=0.01, label="Intensity", elem_id="intensity")
     with gr.Accordion("Mix emotions", open=False, visible=choice.mixes, elem_id="mixing") as mixing:
@@ -199,7 +199,7 @@ def steer(events: Handlers, start: Start) -> Controls:
         learned,
         method,
         pad,
-        ground,
+        background,
         named,
         emotion,
         intensity,
@@ -223,13 +223,13 @@ def result(start: Start) -> tuple:
     with gr.Column(elem_classes="stage", elem_id="stage"):
         after = LiveImage(values["edited"], caption="edited", elem_id="after")
         before = LiveImage(values["source"], caption="source", elem_id="before")
-        CompareSlider(elem_id="slit")
+        CompareSlider(elem_id="compare-slider")
         views = ChangeViews(values["views"], elem_id="views")
     readings = Readings(values["readings"], elem_id="readings")
     return before, after, views, readings
 
 
-def keep(start: Start) -> tuple:
+def download(start: Start) -> tuple:
     """The whole photograph, and what makes the same edit again: a link, Python."""
     with gr.Column(scale=1, min_width=300):
         whole = Png(
@@ -242,26 +242,26 @@ def keep(start: Start) -> tuple:
             height=300,
         )
     with gr.Column(scale=1, min_width=300, elem_classes="outcome"):
-        gr.HTML(KEEP, apply_default_css=False)
+        gr.HTML(DOWNLOAD, apply_default_css=False)
         facts = Facts(start.values["facts"], elem_id="facts")
     return whole, facts
 
 
-def wire(page: gr.Blocks, events: Handlers, face: Face, do: Controls, out: Result) -> None:
+def connect(page: gr.Blocks, handlers: Handlers, face: Face, do: Controls, out: Result) -> None:
     """Every event of the face card and the Edit tab."""
     known, live = face.known, [out.after, out.readings]
     rest = {
-        "fn": events.rest,
+        "fn": handlers.rest,
         "inputs": [known, *do.setting],
         "outputs": [out.whole, out.facts, out.views],
     }
     rest |= NET | PAGE | {"show_progress": "hidden", "trigger_mode": "always_last"}
-    draw = {"fn": events.ground, "inputs": [known, do.method], "outputs": do.ground}
+    draw = {"fn": handlers.pad_background, "inputs": [known, do.method], "outputs": do.background}
     draw |= PAGE | {"show_progress": "hidden", "concurrency_limit": 4}
     slow = NET | PAGE | {"show_progress": "minimal", "show_progress_on": [out.after]}
     chosen = [
         do.pad,
-        do.ground,
+        do.background,
         do.named,
         do.emotion,
         do.intensity,
@@ -278,10 +278,15 @@ def wire(page: gr.Blocks, events: Handlers, face: Face, do: Controls, out: Resul
         do.about,
     ]
     switched = [do.method, do.learned, *chosen]
-    shown = [known, face.said, face.spots, out.before, *switched]
+    shown = [known, face.said, face.picker, out.before, *switched]
 
     face.gallery.input(
-        events.example, face.gallery, face.photo, api_name="example", show_progress="hidden", **PAGE
+        handlers.example,
+        face.gallery,
+        face.photo,
+        api_name="example",
+        show_progress="hidden",
+        **PAGE,
     )
     # A picture of the visitor's own is none of the examples.
     gr.on(
@@ -290,16 +295,16 @@ def wire(page: gr.Blocks, events: Handlers, face: Face, do: Controls, out: Resul
     )  # fmt: skip
     opened = [
         face.photo.change(
-            events.open, [face.photo, known, *do.setting], shown, api_name="open", **slow
+            handlers.open, [face.photo, known, *do.setting], shown, api_name="open", **slow
         ),
-        face.spots.input(
-            events.face, [face.photo, face.spots, *do.setting], shown, api_name="face", **slow
+        face.picker.input(
+            handlers.face, [face.photo, face.picker, *do.setting], shown, api_name="face", **slow
         ),
         do.method.input(
-            events.choose, [known, do.method], chosen, api_name="choose", **LIVE | PAGE
+            handlers.choose, [known, do.method], chosen, api_name="choose", **LIVE | PAGE
         ),
         do.learned.input(
-            events.other_set, [known, do.learned, do.method], switched, api_name="other_set",
+            handlers.other_set, [known, do.learned, do.method], switched, api_name="other_set",
             **LIVE | PAGE,
         ),
     ]  # fmt: skip
@@ -307,27 +312,27 @@ def wire(page: gr.Blocks, events: Handlers, face: Face, do: Controls, out: Resul
         event.then(**rest).then(**draw)
     gr.on(
         [do.pad.input, do.units.input, do.seed.input],
-        events.move,
+        handlers.move,
         [known, *do.setting],
         live,
         api_name="move",
         **LIVE | PAGE,
     )
     do.mix.input(
-        events.mixed, [known, *do.setting], [do.units, *live], api_name="mixed", **LIVE | PAGE
+        handlers.mixed, [known, *do.setting], [do.units, *live], api_name="mixed", **LIVE | PAGE
     )
     buttons = [
         gr.on(
-            [do.emotion.input, do.intensity.input], events.preset,
+            [do.emotion.input, do.intensity.input], handlers.preset,
             [known, do.method, do.emotion, do.intensity, do.seed], [do.mix, do.units, *live],
             api_name="preset", **LIVE | PAGE,
         ),
         do.another.click(
-            events.another, [known, *do.setting], [do.seed, *live], api_name="another",
+            handlers.another, [known, *do.setting], [do.seed, *live], api_name="another",
             **LIVE | PAGE,
         ),
         do.reset.click(
-            events.reset, [known, do.method], [do.emotion, do.mix, do.units, *live],
+            handlers.reset, [known, do.method], [do.emotion, do.mix, do.units, *live],
             api_name="reset", **LIVE | PAGE,
         ),
     ]  # fmt: skip
@@ -336,7 +341,7 @@ def wire(page: gr.Blocks, events: Handlers, face: Face, do: Controls, out: Resul
     gr.on([do.pad.release, do.mix.release, do.units.release, do.seed.change], **rest)
 
     def load(face: str, request: gr.Request) -> list:
-        return events.linked(face, request) or [gr.skip()] * (3 + len(shown))
+        return handlers.linked(face, request) or [gr.skip()] * (3 + len(shown))
 
     linked = gr.State(False)  # the rest is only for who came by a link: the first page has it all
     page.load(

@@ -50,8 +50,8 @@ class Map:
 class LabelMaps:
     """The map of each gamut, computed once from the weights and a few rendered people."""
 
-    def __init__(self, events: Handlers):
-        self.events, self.service = events, events.service
+    def __init__(self, handlers: Handlers):
+        self.handlers, self.service = handlers, handlers.service
         self.done: dict[str, Map | None] = {}
         self.lock = LeaseLock(seconds=100)  # as long as a first map may take
 
@@ -69,7 +69,7 @@ class LabelMaps:
         chart = self.service.editors[choice.key].space.chart(SIDE)
         valid, codes = chart.valid.numpy(), chart.codes[chart.valid]
         rows = []
-        people = [e for e in self.events.gallery if e.face is not None] or self.events.gallery
+        people = [e for e in self.handlers.gallery if e.face is not None] or self.handlers.gallery
         for example in people[:PEOPLE]:
             face = self.service.open(example.picture, pinned=True)
             for some in codes.split(64):
@@ -83,7 +83,7 @@ class LabelMaps:
 
     def drawn(self) -> Iterator[dict[str, Any]]:
         """What the tab shows, one gamut more at a time, in the order of the methods."""
-        gamuts = [c for c in self.events.choices.values() if c.kind == "gamut"]
+        gamuts = [c for c in self.handlers.choices.values() if c.kind == "gamut"]
         shown: list[dict[str, Any]] = []
         for choice in gamuts:
             shown = [*shown, self._shown(choice)]
@@ -193,9 +193,9 @@ class Chart(JsonHTML, metaclass=NoStubMeta):
         super().__init__({"maps": value or [], "of": 1}, html_template=template, **options)
 
 
-def build(events: Handlers, tab: gr.Tab) -> None:
+def build(handlers: Handlers, tab: gr.Tab) -> None:
     """The tab; it is filled when it is opened for the first time."""
-    maps = LabelMaps(events)
+    maps = LabelMaps(handlers)
     with gr.Column(elem_classes="card"):
         gr.HTML(
             "<h2>What the networks drew <span>the label map of each learned space</span></h2>"

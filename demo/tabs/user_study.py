@@ -74,10 +74,10 @@ def share_votes() -> None:
 class UserStudy:
     """Questions, one visitor's at a time; the visitor's page never learns which method it sees."""
 
-    def __init__(self, events: Handlers):
-        self.service = events.service
-        first = next(iter(events.choices.values()))
-        self.methods = [c for c in events.choices.values() if c.group == first.group]
+    def __init__(self, handlers: Handlers):
+        self.service = handlers.service
+        first = next(iter(handlers.choices.values()))
+        self.methods = [c for c in handlers.choices.values() if c.group == first.group]
         self.emotions = [
             e for e in first.emotions[1:] if all(e in c.emotions for c in self.methods)
         ]
@@ -159,7 +159,7 @@ class UserStudy:
         """VIEW x VIEW x 3 uint8: a rendered person under an emotion, by a method or as rendered."""
         if method == GROUND_TRUTH:
             face = self.service.open(portrait(person, emotion), (0.0, 0.0, SIDE))
-            return self.service.visit(face).view
+            return self.service.session(face).view
         face = self.service.open(portrait(person, "neutral"), (0.0, 0.0, SIDE))
         code = self.service.named(method, emotion, 1.0)
         return self.service.move(face, method, code, read=False)[0]
@@ -195,10 +195,10 @@ class Ballot(JsonHTML, metaclass=NoStubMeta):
         return answer if isinstance(answer, int) and not isinstance(answer, bool) else None
 
 
-def build(events: Handlers, tab: gr.Tab) -> None:
+def build(handlers: Handlers, tab: gr.Tab) -> None:
     """The tab; a round begins when it is opened."""
     share_votes()
-    study = UserStudy(events)
+    study = UserStudy(handlers)
     with gr.Column(elem_classes="card ballot"):
         voter = gr.State({})
         ballot = Ballot(elem_id="ballot")
