@@ -7,6 +7,8 @@ need of them are here, too.
 from __future__ import annotations
 
 import io
+import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +69,46 @@ def augment(images: Tensor, strength: float, generator: torch.Generator) -> Tens
     moved = F.grid_sample(images, grid, "bicubic", "border", align_corners=False)
     contrast, brightness = contrast[:, None, None, None], brightness[:, None, None, None]
     return (moved * (1 + 0.1 * contrast) + 0.1 * brightness).clamp(-1, 1)
+
+
+@dataclass(frozen=True)
+class RandomView:
+    """Random parts of images, as the papers augment them: a rotation (degrees), a shift (share of
+    the side) and a zoom, each uniform, and for `crop_share` of the images a random resized crop: a
+    uniform share of the area from `crop_area` on, sides that depart from 1 : 1 by `crop_stretch`.
+    """
+
+    rotation: float = 0.0
+    shift: float = 0.0
+    zoom_low: float = 1.0
+    zoom_high: float = 1.0
+    crop_area: float = 1.0
+    crop_stretch: float = 0.0
+    crop_share: float = 1.0
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """N x C x H x W -> one view of each, bilinear, the border repeated; the images themselves,
+        and no random number drawn, where nothing is set."""
+        if self == RandomView():
+            return images
+        draw = torch.rand(9, len(images), generator=generator).to(images.device)
+        turn, right, down, zoom, chosen, area, ratio, left, top = draw
+        angle = torch.deg2rad(self.rotation * (2 * turn - 1))
+        zoom = self.zoom_low + (self.zoom_high - self.zoom_low) * zoom
+        # The logarithm of the ratio is uniform, as in torchvision: wide and tall are alike likely.
+        low, high = (math.log(1 + way * self.crop_stretch) for way in (-1, 1))
+        ratio = torch.exp(low + (high - low) * ratio)
+        area = self.crop_area + (1 - self.crop_area) * area
+        sides = torch.stack([(area * ratio).sqrt(), (area / ratio).sqrt()]).clamp(max=1)
+        sides = torch.where(chosen < self.crop_share, sides, torch.ones_like(sides))
+        # affine_grid spans -1..1, so the free room of a crop is 1 - side on either way, and a shift
+        # of a whole side is 2.
+        room = (1 - sides) * (2 * torch.stack([left, top]) - 1)
+        centre = room + 2 * self.shift * (2 * torch.stack([right, down]) - 1)
+        cosine, sine = angle.cos() / zoom * sides, angle.sin() / zoom * sides
+        rows = [cosine[0], -sine[1], centre[0], sine[0], cosine[1], centre[1]]
+        grid = F.affine_grid(torch.stack(rows, 1).view(-1, 2, 3), list(images.shape), False)
+        return F.grid_sample(images, grid, "bilinear", "border", align_corners=False)
 
 
 def cutout(images: Tensor, share: float, generator: torch.Generator) -> Tensor:

@@ -175,6 +175,13 @@ OTHER_RECIPE = {
     "balanced": True,
     "flip": False,
     "augment": 1.0,
+    "rotation": 5.0,
+    "shift": 0.1,
+    "zoom_low": 0.9,
+    "zoom_high": 1.2,
+    "crop_area": 0.6,
+    "crop_stretch": 0.3,
+    "crop_share": 0.5,
     "dtype": "bf16",
     "seed": 1,
 }
@@ -202,7 +209,8 @@ def parameters_after_steps(recipe: Recipe, faces: FaceSet) -> list[torch.Tensor]
 
 
 def test_every_recipe_field_acts(faces):
-    recipe = dataclasses.replace(RECIPE, dtype="fp32")
+    # A share of crops acts where there are crops.
+    recipe = dataclasses.replace(RECIPE, dtype="fp32", crop_area=0.8)
     assert OTHER_RECIPE.keys() | OUTSIDE == Recipe.names()
     before = parameters_after_steps(recipe, faces)
     again = parameters_after_steps(recipe, faces)

@@ -115,6 +115,11 @@ class Method(nn.Module, ABC):
     # How the paper trained: Recipe fields that differ from the defaults (batch, kimg, learning
     # rates).
     PAPER_RECIPE: ClassVar[dict[str, Any]] = {}
+    # Fields of Recipe or Config that the published objective sets and the stable one leaves alone:
+    # weights for its own reductions, augmentation, initial values.
+    PAPER_OBJECTIVE: ClassVar[dict[str, Any]] = {}
+    # Of these, what a published experiment with labels in place of action units changed.
+    PAPER_LABELS: ClassVar[dict[str, Any]] = {}
     # Fields of Recipe or Config that differ where training is shorter than the paper's.
     SHORT_SCHEDULE: ClassVar[dict[str, Any]] = {}
     # Fields of Recipe or Config that differ on photographs.

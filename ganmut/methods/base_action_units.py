@@ -173,16 +173,25 @@ class ActionUnitMethod(Method):
         # The nearest prototype as a classifier, in the form of logits.
         return -torch.cdist(outputs, self.G.prototypes).square() if self.by_units else outputs
 
-    def regression_loss(self, outputs: Tensor, shown: Tensor) -> Tensor:
-        """Weighted mean squared error of the head's outputs against the codes that the faces
-        show, both B x dim."""
-        return getattr(self.config, self.lambda_head) * F.mse_loss(outputs, shown)
+    @property
+    def lambda_head_real(self) -> float:
+        """Weight of the head's loss on real faces: that on edits where a paper has no other."""
+        return getattr(self.config, self.lambda_head)
+
+    def regression_loss(self, outputs: Tensor, target: Tensor) -> Tensor:
+        """Weighted mean squared error of the head's outputs for edits against their codes, both
+        B x dim."""
+        return getattr(self.config, self.lambda_head) * F.mse_loss(outputs, target)
+
+    def real_regression_loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """The same for real faces against the codes that they show."""
+        return self.lambda_head_real * F.mse_loss(outputs, self.source(batch))
 
     def d_loss(self, batch: Batch, target: Any, x_fake: Tensor) -> dict[str, Tensor]:
         adv, real, _ = self.adversarial_loss(batch.x, x_fake)
-        return {"adv": adv, "units": self.regression_loss(real, self.source(batch))}
+        return {"adv": adv, "units": self.real_regression_loss(real, batch)}
 
     def d_warmup_loss(self, batch: Batch) -> dict[str, Tensor]:
         # With the weight of the adversarial phase: a jump of the gradients' scale between phases
         # would make Adam take too large steps.
-        return {"units": self.regression_loss(self.discriminate(batch.x)[1], self.source(batch))}
+        return {"units": self.real_regression_loss(self.discriminate(batch.x)[1], batch)}

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from ganmut.methods.base import Method
 from ganmut.networks.expression import ExpressionDiscriminator
 from ganmut.networks.stargan import PatchDiscriminator
+
+# The authors' augmentation. Their faces are always enlarged in training and never in edits, as
+# released; theirs is sampled by the nearest pixel through swapped arguments, ours bilinearly.
+PAPER_VIEWS: dict[str, Any] = {
+    "rotation": 7.5,
+    "shift": 7.5 / 128,
+    "zoom_low": 1.075,
+    "zoom_high": 1.15,
+}
 
 
 class GamutMethod(Method):

@@ -52,6 +52,11 @@ class Config(base_action_units.Config):
     deformer_share: float = setting(1.0, "width of the deformation generator, as a share of width")
     lambda_exp_comp: float = setting(160.0, "weight of the unit regression on the edited face")
     lambda_exp_def: float = setting(40.0, "weight of the unit regression on the warped face")
+    lambda_exp_real: float = setting(
+        0.0,
+        "weight of the unit regression on real faces, in the discriminator (published: 1); 0: "
+        "lambda_exp_comp",
+    )
     lambda_cyc: float = setting(100.0, "weight of the cycle loss")
     lambda_face: float = setting(
         1.0, "weight of the identity loss of the warped face; not used without the embedder"
@@ -154,6 +159,8 @@ class DefGAN(base_action_units.ActionUnitMethod):
     Config = Config
     PAPER = Config(g_interval=10)
     PAPER_RECIPE: ClassVar = {"batch": 25, "kimg": 40 * 190.0, "lr_decay_fraction": 0.5}
+    # The discriminator's loss has no weight on the units, the generator's has.
+    PAPER_OBJECTIVE: ClassVar = {"lambda_exp_real": 1.0}
     # A quarter of the weight of the units needs a quarter of the flow's penalty, or the flow stays
     # zero. The mask's penalty is unchanged, so that texture costs more than warping.
     SHORT_SCHEDULE: ClassVar = base_action_units.SHORT_SCHEDULE | {
@@ -183,6 +190,10 @@ class DefGAN(base_action_units.ActionUnitMethod):
         self.output: DefGANOutput | None = None
         # In a tuple, so that the frozen embedder is no submodule; None: not loaded yet.
         self._embedder: tuple[Extractor, ...] | None = None
+
+    @property
+    def lambda_head_real(self) -> float:
+        return self.config.lambda_exp_real or super().lambda_head_real
 
     def fake(self, batch: Batch, target: Tensor) -> Tensor:
         self.output = self.G(batch.x, self.source(batch), self.code(target))

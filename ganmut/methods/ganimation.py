@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganmut.datasets.base import Batch
 from ganmut.methods import base_action_units
@@ -55,6 +55,10 @@ class Config(base_action_units.Config):
         0, "generator steps of saturated attention after which lambda_A grows by half; 0: never"
     )
 
+    init_std: float = setting(
+        0.0, "standard deviation of the initial convolutions (published: 0.02); 0: PyTorch's"
+    )
+
     SHARES: ClassVar = ("attention_rise",)
 
 
@@ -68,6 +72,9 @@ class GANimation(base_action_units.ActionUnitMethod):
     Config = Config
     PAPER = Config()
     PAPER_RECIPE: ClassVar = {"batch": 25, "kimg": 30 * 200.0, "lr_decay_fraction": 1 / 3}
+    PAPER_OBJECTIVE: ClassVar = {"init_std": 0.02}
+    # The GANmut paper's comparison, whose labels move less than units do.
+    PAPER_LABELS: ClassVar = {"lambda_A": 1.0}
     # The cycle loss raises A and its penalty lowers it: with a tenth of the cycle's weight,
     # lambda_A is a tenth as well. With 0.1 A is 0 everywhere after 20 kimg, and nothing of the
     # source is kept.
@@ -87,12 +94,22 @@ class GANimation(base_action_units.ActionUnitMethod):
         self.G = AttentionGenerator(self.config, self.dim, keep_mask=True)
         self.register_code_buffers()
         self.D = PatchDiscriminator(self.config, self.size, self.dim) if training else None
+        if self.config.init_std:
+            self.apply(self.init_convolution)
         # Output of the last `fake`: the mask has loss terms of its own.
         self.output: AttentionOutput | None = None
         if training:  # the state of lambda_A: buffers, so that snapshots hold it
             self.register_buffer("growth", torch.ones(()))
             self.register_buffer("saturated", torch.zeros(()))  # consecutive saturated steps
             self.register_buffer("began", torch.full((), -1.0))  # progress at the first step
+
+    def init_convolution(self, layer: nn.Module) -> None:
+        """Draws the weights of a convolution from N(0, init_std) and sets its bias to zero, as the
+        authors' code does."""
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.normal_(layer.weight, std=self.config.init_std)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
     def fake(self, batch: Batch, target: Tensor) -> Tensor:
         self.output = self.G(batch.x, self.code(target))

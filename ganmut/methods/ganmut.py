@@ -25,7 +25,7 @@ from ganmut.codes import DiscSpace
 from ganmut.datasets.base import Batch
 from ganmut.methods import base
 from ganmut.methods.base import METHODS
-from ganmut.methods.base_gamut import GamutMethod
+from ganmut.methods.base_gamut import PAPER_VIEWS, GamutMethod
 from ganmut.networks.config import setting
 from ganmut.networks.expression import ExpressionConfig, ExpressionGenerator
 from ganmut.networks.stargan import Generator
@@ -45,6 +45,11 @@ class Config(base.Config, base.ClassifierConfig, ExpressionConfig):
     sigma: float = setting(0.1, "noise on codes of labelled targets")
     random_share: float = setting(
         7 / 16, "share of a batch whose angle is random, without a label (n_r / B)"
+    )
+    init_directions: float = setting(
+        math.sqrt(0.5) * 1e-4,
+        "half-width of the uniform initial values of the raw directions (the authors' code; "
+        "published: sqrt(1/6) 1e-4)",
     )
 
     ALLOWED: ClassVar = Generator.OUTPUTS
@@ -68,7 +73,7 @@ class GANmutGenerator(Generator):
 
     def __init__(self, config: Config, emotions: int):
         super().__init__(config, code_dim=2)
-        self.directions = raw_directions(emotions)
+        self.directions = raw_directions(emotions, config.init_directions)
 
 
 class ExpressionGANmutGenerator(ExpressionGenerator):
@@ -76,15 +81,14 @@ class ExpressionGANmutGenerator(ExpressionGenerator):
 
     def __init__(self, config: Config, emotions: int):
         super().__init__(config.controls, code_dim=2)
-        self.directions = raw_directions(emotions)
+        self.directions = raw_directions(emotions, config.init_directions)
 
 
-def raw_directions(emotions: int) -> nn.Parameter:
-    """(emotions - 1) x 2 initial directions, almost zero."""
+def raw_directions(emotions: int, half_width: float) -> nn.Parameter:
+    """(emotions - 1) x 2 initial directions, uniform within +-half_width, almost zero."""
     # With a tiny norm the first steps of Adam can turn a direction by any angle; as the norm grows,
     # the turns get smaller. So the raw rows are neither averaged nor renormalised.
-    start = torch.empty(emotions - 1, 2).uniform_(-math.sqrt(0.5), math.sqrt(0.5))
-    return nn.Parameter(start * 1e-4)
+    return nn.Parameter(torch.empty(emotions - 1, 2).uniform_(-half_width, half_width))
 
 
 @METHODS.register("ganmut")
@@ -95,7 +99,13 @@ class GANmut(GamutMethod):
     paper = "d'Apolito et al., CVPR 2021"
     Config = Config
     PAPER = Config()
-    PAPER_RECIPE: ClassVar = {"batch": 16, "kimg": 1_000_000 * 16 / 1000}
+    # The rate falls over the last 100 thousand steps.
+    PAPER_RECIPE: ClassVar = {
+        "batch": 16,
+        "kimg": 1_000_000 * 16 / 1000,
+        "lr_decay_fraction": 0.1,
+    }
+    PAPER_OBJECTIVE: ClassVar = PAPER_VIEWS | {"init_directions": math.sqrt(1 / 6) * 1e-4}
     SHORT_SCHEDULE: ClassVar = {"lambda_rec": 1.0}
     PHOTOGRAPHS: ClassVar = base.WARP_ON_PHOTOGRAPHS
     not_averaged = ("directions",)

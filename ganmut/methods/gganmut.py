@@ -24,7 +24,7 @@ from ganmut.codes import PlaneSpace
 from ganmut.datasets.base import Batch
 from ganmut.methods import base
 from ganmut.methods.base import METHODS
-from ganmut.methods.base_gamut import GamutMethod
+from ganmut.methods.base_gamut import PAPER_VIEWS, GamutMethod
 from ganmut.networks.config import setting
 from ganmut.networks.expression import ExpressionConfig, ExpressionGenerator
 from ganmut.networks.stargan import Generator
@@ -124,7 +124,13 @@ class GGANmut(GamutMethod):
     paper = "d'Apolito et al., CVPR 2021"
     Config = Config
     PAPER = Config()
-    PAPER_RECIPE: ClassVar = {"batch": 16, "kimg": 1_800_000 * 16 / 1000}
+    # The rate falls over the last 100 thousand steps.
+    PAPER_RECIPE: ClassVar = {
+        "batch": 16,
+        "kimg": 1_800_000 * 16 / 1000,
+        "lr_decay_fraction": 1 / 18,
+    }
+    PAPER_OBJECTIVE: ClassVar = PAPER_VIEWS
     # A step of Adam moves a parameter by at most the learning rate. The published 1.8 million steps
     # are enough; within two thousand the variances would stay near 1 and p_z near uniform.
     SHORT_SCHEDULE: ClassVar = {"lambda_rec": 1.0, "lr_scale_gamut": 20.0}

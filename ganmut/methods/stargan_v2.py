@@ -6,10 +6,11 @@ network computes it from an emotion and a random latent, the style encoder from 
 image. There is no classifier: the discriminator has one real-or-fake score per emotion.
 
 The face landmark network of the paper's CelebA setting is left out (w_hpf 0). Further differences:
-a step has one edit per face instead of two, half of a batch under random styles and half under
-those of references; as in the paper, only the first half trains the mapping network and the style
-encoder. The EMA starts from the initialised networks (the authors copy them before the
-initialisation), and the diversity term falls with the share of the training, also after a resume.
+a step updates each network once, with half of a batch under random styles and half under those of
+references, where the authors take two steps in turn; as in the paper, only the first half trains
+the mapping network and the style encoder. The EMA starts from the initialised networks (the authors
+copy them before the initialisation), and the diversity term falls with the share of the training,
+also after a resume.
 """
 
 from __future__ import annotations
@@ -73,15 +74,25 @@ class StarGANv2(Method):
     title = "StarGAN v2"
     paper = "Choi et al., CVPR 2020, arXiv 1912.01865"
     Config = Config
-    PAPER = Config()
+    PAPER = Config(width=0, d_width=0, d_layers=0)
+    # 100 thousand iterations, each with a batch of 8 under random styles and one of 8 under those
+    # of references: the two halves of a batch here.
     PAPER_RECIPE: ClassVar = {
-        "batch": 8,
-        "kimg": 800.0,
+        "size": 256,
+        "batch": 16,
+        "kimg": 100_000 * 16 / 1000,
         "beta1": 0.0,
         "beta2": 0.99,
         "weight_decay": 1e-4,
         "lr_decay_fraction": 0.0,
         "balanced": True,
+    }
+    # A random resized crop of half of the images. The only published average of a generator.
+    PAPER_OBJECTIVE: ClassVar = {
+        "ema_decay": 0.999,
+        "crop_share": 0.5,
+        "crop_area": 0.8,
+        "crop_stretch": 0.1,
     }
     # The published networks cost fifty times as much as GANmut's small ones, these about the same.
     # With average pooling D did not separate the emotions within 48 kimg; with max pooling it does
@@ -99,9 +110,9 @@ class StarGANv2(Method):
     }
 
     def build(self, training: bool) -> None:
-        kinds = len(self.emotions)
-        self.G = StarGANv2Generator(self.config, self.size, kinds)
-        self.D = Discriminator(self.config, self.size, kinds) if training else None
+        kinds, config = len(self.emotions), self.config.at_size(self.size)
+        self.G = StarGANv2Generator(config, self.size, kinds)
+        self.D = Discriminator(config, self.size, kinds) if training else None
         self.apply(he_normal)
         if self.G.residual:  # the first edits are near the source
             self.G.head.weight.data.mul_(0.1)

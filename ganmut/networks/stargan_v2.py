@@ -5,10 +5,11 @@ discriminator.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 import torch.nn.functional as F
@@ -25,13 +26,21 @@ SLOPE = 0.2  # of all leaky ReLUs
 class StyleConfig(NetworkConfig):
     """Settings of the networks of StarGAN v2."""
 
-    width: int = setting(128, "channels of the generator's first layer (published: 2^14 / size)")
+    width: int = setting(
+        128, "channels of the generator's first layer; 0: 2^14 / size, as published"
+    )
     max_channels: int = setting(512, "channels of the generator's widest layer")
     blocks: int = setting(
         2, "residual blocks at the smallest size, in the encoder and in the decoder"
     )
-    d_width: int = setting(128, "channels of the first layer of discriminator and style encoder")
-    d_layers: int = setting(5, "halvings in discriminator and style encoder")
+    d_width: int = setting(
+        128,
+        "channels of the first layer of discriminator and style encoder; 0: 2^14 / size, as "
+        "published",
+    )
+    d_layers: int = setting(
+        5, "halvings in discriminator and style encoder; 0: down to 4 x 4, as published"
+    )
     d_max_channels: int = setting(
         512, "channels of the widest layer of discriminator and style encoder"
     )
@@ -45,11 +54,24 @@ class StyleConfig(NetworkConfig):
 
     ALLOWED: ClassVar = {"output": ("linear", "residual"), "pool": ("average", "max")}
     LIMITS: ClassVar = {
+        "width": (0, 1024),
+        "d_width": (0, 1024),
+        "d_layers": (0, 12),
         "max_channels": (1, 4096),
         "latent": (1, 1024),
         "style": (1, 1024),
         "hidden": (1, 4096),
     }
+
+    def at_size(self, size: int) -> Self:
+        """These settings with the sizes that follow the image size (0) filled in."""
+        width, layers = 2**14 // size, size.bit_length() - 3
+        return dataclasses.replace(
+            self,
+            width=self.width or width,
+            d_width=self.d_width or width,
+            d_layers=self.d_layers or layers,
+        )
 
 
 class Block(nn.Module):

@@ -39,6 +39,13 @@ class Recipe(Settings):
     balanced: bool = setting(False, "sample every emotion equally often")
     flip: bool = setting(True, "mirror half of the images")
     augment: float = setting(0.0, "strength of random motion and light on images, 0..3")
+    rotation: float = setting(0.0, "largest random rotation of the images in degrees")
+    shift: float = setting(0.0, "largest random shift of the images, as a share of the side")
+    zoom_low: float = setting(1.0, "smallest random zoom of the images")
+    zoom_high: float = setting(1.0, "largest random zoom of the images")
+    crop_area: float = setting(1.0, "smallest share of the image's area in a random crop")
+    crop_stretch: float = setting(0.0, "largest departure of a random crop's sides from 1 : 1")
+    crop_share: float = setting(1.0, "share of the images that are cropped at random")
     dtype: str = setting("auto", "auto (bfloat16 where it is faster), bf16 or fp32")
     kimg_per_tick: float = setting(4.0, "kimg between reports, sample grids and snapshots")
     seed: int = setting(0, "seed of all random numbers")
@@ -47,7 +54,7 @@ class Recipe(Settings):
     )
 
     ALLOWED: ClassVar = {"dtype": ("auto", "bf16", "fp32")}
-    SHARES: ClassVar = ("lr_decay_fraction", "beta1", "beta2", "ema_decay")
+    SHARES: ClassVar = ("lr_decay_fraction", "beta1", "beta2", "ema_decay", "crop_share")
     LIMITS: ClassVar = {
         "size": (8, 1024),
         "batch": (1, 65536),
@@ -55,6 +62,12 @@ class Recipe(Settings):
         "lr_g": (0, 1),
         "lr_d": (0, 1),
         "augment": (0, 3),
+        "rotation": (0, 180),
+        "shift": (0, 0.5),
+        "zoom_low": (0.25, 4),
+        "zoom_high": (0.25, 4),
+        "crop_area": (0.01, 1),
+        "crop_stretch": (0, 0.9),
         "seed": (0, 2**63 - 1),
     }
 
@@ -64,6 +77,10 @@ class Recipe(Settings):
         for name in ("kimg", "kimg_per_tick", "lr_g", "lr_d"):
             if not getattr(self, name) > 0:
                 raise ParameterError(name, f"{name} must be above 0, got {getattr(self, name)}")
+        if self.zoom_low > self.zoom_high:
+            raise ParameterError(
+                "zoom_low", f"zoom_low {self.zoom_low} is above zoom_high {self.zoom_high}"
+            )
         for name in ("beta1", "beta2", "ema_decay"):
             if getattr(self, name) == 1:
                 raise ParameterError(name, f"{name} must be below 1, got {getattr(self, name)}")

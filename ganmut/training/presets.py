@@ -14,10 +14,11 @@ from typing import Any
 from ganmut.methods.base import METHODS, Config
 from ganmut.training.config import Recipe
 
-# What is minimised. "paper" is each method's published loss. "stable" is the same for all methods:
-# the non-saturating loss with R1 is stable at one discriminator step a generator step.
+# What is minimised. "paper" is each method's published loss, in float32 and without an average of
+# the generator, which StarGAN v2 alone has. "stable" is the same for all methods: the
+# non-saturating loss with R1 is stable at one discriminator step a generator step.
 OBJECTIVES: dict[str, dict[str, Any]] = {
-    "paper": {},
+    "paper": {"dtype": "fp32", "ema_decay": 0.0},
     "stable": {
         "lr_g": 3e-4,
         "lr_d": 2e-4,
@@ -49,7 +50,7 @@ _CPU: dict[str, Any] = {
     "d_max_channels": 512,
 }
 BUDGETS: dict[str, dict[str, Any]] = {
-    "paper": {},
+    "paper": {"faces": 0},
     "quick": _CPU | {"faces": 1000, "kimg": 6.0, "kimg_per_tick": 1.0, "ema_decay": 0.99},
     "cpu": _CPU,
     "gpu": {
@@ -102,9 +103,11 @@ class Layer:
     shared: bool = False
 
 
-def layers(method: str, objective: str, budget: str, domain: str) -> list[Layer]:
+def layers(
+    method: str, objective: str, budget: str, domain: str, by_labels: bool = False
+) -> list[Layer]:
     """Returns the layers of a training, the last of which wins; raises ValueError for an unknown
-    preset."""
+    preset. by_labels: codes are labels where the method has units."""
     for kind, name, known in (
         ("objective", objective, OBJECTIVES),
         ("budget", budget, BUDGETS),
@@ -119,8 +122,12 @@ def layers(method: str, objective: str, budget: str, domain: str) -> list[Layer]
     found = [
         Layer("paper", {**entry.PAPER_RECIPE, **published}),
         Layer("objective", OBJECTIVES[objective], shared=True),
-        Layer("budget", BUDGETS[budget], shared=True),
     ]
+    if objective == "paper":
+        found.append(Layer("paper's objective", entry.PAPER_OBJECTIVE))
+        if by_labels:
+            found.append(Layer("paper, labels", entry.PAPER_LABELS))
+    found.append(Layer("budget", BUDGETS[budget], shared=True))
     if stable:
         found.append(Layer("warm-up", WARMUPS[budget], shared=True))
     found.append(Layer("domain", DOMAINS[domain], shared=True))
@@ -150,8 +157,9 @@ def trace_settings(
     anywhere = known.union(*(METHODS[name].Config.names() for name in METHODS))
     traced = {field.name: (field.default, "default") for field in own if field.name != "method"}
     traced = {"method": (method, "command line")} | traced
+    by_labels = overrides.get("code_type") == "labels"
     for layer in [
-        *layers(method, objective, budget, domain),
+        *layers(method, objective, budget, domain, by_labels),
         Layer("command line", overrides),
     ]:
         # A shared layer speaks for all methods: a field that none has is a mistake in it.

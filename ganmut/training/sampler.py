@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 from torch import Tensor
 
@@ -20,6 +22,8 @@ class Sampler:
         self.share = share or recipe.batch
         self.faces = faces.to(device) if device.type == "cuda" else faces
         self.recipe, self.device = recipe, device
+        fields = dataclasses.fields(images.RandomView)
+        self.view = images.RandomView(*(getattr(recipe, field.name) for field in fields))
         # Faces sorted by kind (source and emotion), so that a kind is a contiguous range.
         kind = faces.emotion.cpu()
         if faces.source_id is not None:
@@ -51,6 +55,7 @@ class Sampler:
         x = images.to_float(faces.faces(rows).to(self.device))
         if mirrored is not None:
             x = torch.where(mirrored.to(self.device)[:, None, None, None], x.flip(3), x)
+        x = self.view(x, rng)
         if self.recipe.augment:
             x = images.augment(x, self.recipe.augment, rng)
         x = x.contiguous(memory_format=hardware.memory_format(self.device))
