@@ -11,10 +11,13 @@ DIGITS = 12
 def commit() -> str:
     """The commit of this checkout, 12 hex digits, with "+" where tracked files differ from it;
     "unknown" outside a checkout."""
-    here = Path(__file__).resolve().parent
+    root = Path(__file__).resolve().parents[1]
+    # An environment with the installed package often lies inside a repository of something else.
+    if not (root / ".git").exists():
+        return "unknown"
 
     def git(*words: str) -> str:
-        words = ("git", "-C", str(here), *words)
+        words = ("git", "-C", str(root), *words)
         ran = subprocess.run(words, capture_output=True, text=True, check=True, timeout=10)
         return ran.stdout.strip()
 

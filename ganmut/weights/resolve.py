@@ -23,10 +23,16 @@ PATTERNS = ["*.safetensors", "*.json", "README.md"]
 ADDRESS_FILE = "hub.txt"
 
 
+# Default weights in an installed package (setup.py). A checkout has no such folder.
+PACKAGED = Path(__file__).resolve().parents[1] / "bundled"
+
+
 def bundled_root() -> Path:
-    """The folder of the bundled weights: GANMUT_WEIGHTS, else `weights/` of the repository."""
+    """The folder of the bundled weights: GANMUT_WEIGHTS, else `weights/` of the checkout that this
+    module lies in, else the default weights of the installed package."""
     # Read at every call: a test or a page may point to other weights after the import.
-    return Path(os.environ.get("GANMUT_WEIGHTS") or Path(__file__).resolve().parents[2] / "weights")
+    checkout = PACKAGED.parents[1] / "weights"
+    return Path(os.environ.get("GANMUT_WEIGHTS") or (PACKAGED if PACKAGED.is_dir() else checkout))
 
 
 def hub_address() -> str:
@@ -133,9 +139,16 @@ def _unknown(name: str, kind: str) -> UnknownNameError:
     names = [f"{group}/{name}" for group in list_sets() for name in list_weights(group, kind, True)]
     same_end = [known for known in names if known.rsplit("/")[-1] == name]
     hint = f"; did you mean {same_end[0]!r}?" if same_end else did_you_mean(name, names)
+    more = ""
+    if bundled_root() == PACKAGED and not hub_address():
+        more = (
+            ". An installed package holds the default weights only: for others, set "
+            "GANMUT_HUB=OWNER/NAME@REVISION to published weights, or GANMUT_WEIGHTS to the folder "
+            "weights of a checkout"
+        )
     return UnknownNameError(
         f"unknown weight {name!r}{hint} Bundled in {_search_roots()[0]}: "
-        f"{', '.join(names) or 'none'}. Other specs: a folder, hub:OWNER/NAME@REVISION"
+        f"{', '.join(names) or 'none'}. Other specs: a folder, hub:OWNER/NAME@REVISION{more}"
     )
 
 

@@ -1,0 +1,164 @@
+"""The wheel: what is in it, and that it works outside of a checkout."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from skimage import data as samples
+
+from ganmut import revision, weights
+from ganmut.registry import UnknownNameError
+
+RESOLVE = sys.modules["ganmut.weights.resolve"]  # weights.resolve is the function
+ROOT = Path(__file__).resolve().parents[1]
+LIMIT = 25 << 20  # bytes of the default weights in a wheel
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The wheel of this checkout, built in a copy: a build writes beside its sources."""
+    folder = tmp_path_factory.mktemp("build")
+    for name in ("ganmut", "weights"):
+        shutil.copytree(
+            ROOT / name,
+            folder / name,
+            ignore=shutil.ignore_patterns("__pycache__"),
+            copy_function=link,
+        )
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
+    build = "from setuptools import build_meta; build_meta.build_wheel('dist')"
+    python(folder, "-c", build)
+    (built,) = (folder / "dist").glob("*.whl")
+    return built
+
+
+def link(source: str, target: str) -> None:
+    """A hard link, or a copy where the file system has none."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy(source, target)
+
+
+def python(
+    folder: Path, *words: str | Path, path: Path | None = None
+) -> subprocess.CompletedProcess:
+    """Runs Python in a folder, with `path` in place of the checkout on the search path."""
+    environment = {
+        k: v for k, v in os.environ.items() if not k.startswith(("GANMUT_", "PYTHONPATH"))
+    }
+    if path:
+        environment["PYTHONPATH"] = str(path)
+    ran = subprocess.run(
+        [sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """A folder with the installed wheel. Its dependencies are those of the tests."""
+    target = tmp_path_factory.mktemp("site")
+    options = ("--no-deps", "--no-index", "--no-compile", "--quiet", "--target", target)
+    python(target, "-m", "pip", "install", *options, wheel)
+    return target
+
+
+@pytest.fixture
+def empty(tmp_path):
+    """A folder with a photograph and nothing else."""
+    Image.fromarray(samples.astronaut()[:300, 60:400]).save(tmp_path / "photo.png")
+    return tmp_path
+
+
+def test_the_wheel_holds_the_package_alone(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    inside = {name for name in names if ".dist-info/" not in name}
+    assert all(name.startswith("ganmut/") for name in inside)
+    modules = {p.relative_to(ROOT).as_posix() for p in (ROOT / "ganmut").rglob("*.py")}
+    assert modules == {name for name in inside if name.endswith(".py")}
+    assert "ganmut/py.typed" in inside
+
+
+def test_the_wheel_holds_whole_small_weights(wheel):
+    """Each default weight travels with its golden tensors and the card that states its licence."""
+    files = {i.filename: i.file_size for i in zipfile.ZipFile(wheel).infolist()}
+    sizes = {name: n for name, n in files.items() if name.startswith("ganmut/bundled/")}
+    assert 0 < sum(sizes.values()) <= LIMIT
+    folders = {name.removeprefix("ganmut/bundled/").rpartition("/")[0] for name in sizes}
+    for folder in folders:
+        inside = {name.rpartition("/")[2] for name in sizes if f"/{folder}/" in name}
+        assert inside == {path.name for path in (ROOT / "weights" / folder).iterdir()}, folder
+
+
+USE = """
+import ganmut
+from ganmut import faces, images, weights
+
+assert weights.bundled_root().parent.name == "ganmut", weights.bundled_root()
+assert ganmut.load("photos/ganmut").space.of("happy").shape == (2,)
+photo = images.read_image("photo.png")
+(face,) = faces.detect_faces(photo)
+for folder in sorted(weights.bundled_root().glob("*/*/config.json")):
+    weights.read(folder.parent, weights.read_config(folder.parent)["kind"])
+ganmut.load("photos/wheel"), ganmut.load("procedural/ganmut")
+try:
+    ganmut.load("procedural/stargan")
+except ValueError as error:
+    print(error)
+"""
+
+
+def test_the_library_works_outside_a_checkout(installed, empty):
+    message = python(empty, "-c", USE, path=installed).stdout
+    assert "procedural/stargan" in message and "GANMUT_HUB=" in message
+
+
+def test_the_command_works_outside_a_checkout(installed, empty):
+    options = ("--emotion", "happy", "--out", "edited.png")
+    told = python(empty, "-m", "ganmut", "edit", "photo.png", *options, path=installed).stdout
+    assert "photos/expression" in told
+    before, after = (Image.open(empty / name) for name in ("photo.png", "edited.png"))
+    assert before.size == after.size and before.tobytes() != after.tobytes()
+
+
+@pytest.mark.parametrize(
+    "packaged, address", [(True, ""), (False, ""), (True, "me/all@" + "a" * 40)]
+)
+def test_a_weight_that_does_not_travel(tmp_path, monkeypatch, packaged, address):
+    """Only an installed package without an address says how to get the other weights."""
+    folder = tmp_path / "ganmut" / "bundled"
+    (folder if packaged else tmp_path / "weights").mkdir(parents=True)
+    monkeypatch.setattr(RESOLVE, "PACKAGED", folder)
+    monkeypatch.delenv("GANMUT_WEIGHTS", raising=False)
+    monkeypatch.setenv("GANMUT_HUB", address)
+    monkeypatch.setattr(RESOLVE, "download", lambda spec: tmp_path)
+    assert weights.bundled_root() == (folder if packaged else tmp_path / "weights")
+    with pytest.raises(UnknownNameError) as raised:
+        weights.load("procedural/stargan")
+    assert ("GANMUT_WEIGHTS" in str(raised.value)) == (packaged and not address)
+
+
+def test_an_installed_package_has_no_commit(tmp_path, monkeypatch):
+    """An environment inside a repository of something else records no commit of that."""
+    package = tmp_path / "site-packages" / "ganmut"
+    package.mkdir(parents=True)
+    shutil.copy(revision.__file__, package)
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    who = ("-c", "user.name=a", "-c", "user.email=a@b.c")
+    subprocess.run(
+        ["git", "-C", tmp_path, *who, "commit", "-q", "--allow-empty", "-m", "x"], check=True
+    )
+    monkeypatch.setattr(revision, "__file__", str(package / "revision.py"))
+    assert revision.commit() == "unknown"
+    monkeypatch.setattr(revision, "__file__", str(tmp_path / "ganmut" / "revision.py"))
+    assert len(revision.commit()) == revision.DIGITS
