@@ -1,4 +1,6 @@
-"""`python -m ganmut`: the command line of `ganmut.cli`."""
+"""`python -m ganmut` and the console script `ganmut`: the command line of `ganmut.cli`."""
+
+from typing import NoReturn
 
 from ganmut import interrupts
 
@@ -10,5 +12,10 @@ def main() -> int:
     return run()
 
 
-if __name__ == "__main__":
+def start() -> NoReturn:
+    """Ends the process with the status of the command line."""
     interrupts.run(main)
+
+
+if __name__ == "__main__":
+    start()

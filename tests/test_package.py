@@ -10,10 +10,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 from PIL import Image
 from skimage import data as samples
 
-from ganmut import revision, weights
+from ganmut import __version__, revision, weights
 from ganmut.registry import UnknownNameError
 
 RESOLVE = sys.modules["ganmut.weights.resolve"]  # weights.resolve is the function
@@ -123,12 +124,24 @@ def test_the_library_works_outside_a_checkout(installed, empty):
     assert "procedural/stargan" in message and "GANMUT_HUB=" in message
 
 
-def test_the_command_works_outside_a_checkout(installed, empty):
+def test_the_console_script_edits_a_photograph(installed, empty):
+    script = next((installed / "bin").glob("ganmut*"))
     options = ("--emotion", "happy", "--out", "edited.png")
-    told = python(empty, "-m", "ganmut", "edit", "photo.png", *options, path=installed).stdout
+    told = python(empty, script, "edit", "photo.png", *options, path=installed).stdout
     assert "photos/expression" in told
     before, after = (Image.open(empty / name) for name in ("photo.png", "edited.png"))
     assert before.size == after.size and before.tobytes() != after.tobytes()
+
+
+def test_the_version_is_the_packages_own(installed, empty):
+    script = next((installed / "bin").glob("ganmut*"))
+    assert python(empty, script, "--version", path=installed).stdout == f"ganmut {__version__}\n"
+    told = python(empty, script, "--help", path=installed).stdout
+    assert told.startswith("usage: ganmut ")
+    (metadata,) = installed.glob("ganmut-*.dist-info")
+    assert metadata.name == f"ganmut-{__version__}.dist-info"
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert cited["version"] == __version__
 
 
 @pytest.mark.parametrize(

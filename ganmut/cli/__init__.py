@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from ganmut import interrupts
+from ganmut import __version__, interrupts
 from ganmut.cli import (
     align,
     bundle,
@@ -51,9 +51,12 @@ COMMANDS: dict[str, ModuleType] = {
 def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     """The parser of the command line. Only `command` gets its arguments: the other commands, which
     would import what they need for theirs, are listed with their help."""
+    script = Path(sys.argv[0]).stem == "ganmut"  # of an installed package
     parser = argparse.ArgumentParser(
-        prog="python -m ganmut", description="Facial-expression editing with GANs."
+        prog="ganmut" if script else "python -m ganmut",
+        description="Facial-expression editing with GANs.",
     )
+    parser.add_argument("--version", action="version", version=f"ganmut {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, module in COMMANDS.items():
         sub = commands.add_parser(name, help=module.HELP, description=module.HELP)
