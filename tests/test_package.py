@@ -6,11 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from PIL import Image
 from skimage import data as samples
 
@@ -175,3 +178,22 @@ def test_an_installed_package_has_no_commit(tmp_path, monkeypatch):
     assert revision.commit() == "unknown"
     monkeypatch.setattr(revision, "__file__", str(tmp_path / "ganmut" / "revision.py"))
     assert len(revision.commit()) == revision.DIGITS
+
+
+def pinned(name: str) -> dict[str, str]:
+    """Package -> version of a requirements file, without the files that it includes."""
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    pairs = (line.split("==") for line in lines if not line.startswith(("#", "-r")))
+    return {canonicalize_name(package): version for package, version in pairs}
+
+
+def test_the_space_installs_what_the_page_needs():
+    """requirements.txt is the page's alone: the library's packages and gradio, no tool of tests."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed = [*project["dependencies"], *project["optional-dependencies"]["demo"]]
+    space = pinned("requirements.txt")
+    for requirement in map(Requirement, needed):
+        assert requirement.specifier.contains(space.pop(canonicalize_name(requirement.name)))
+    assert space == {}
+    others = pinned("requirements-bench.txt") | pinned("requirements-dev.txt")
+    assert {"pytest", "ruff", "insightface", "setuptools"} <= set(others)
