@@ -26,7 +26,7 @@ from bench.metrics import METRICS
 from bench.protocol import PROTOCOLS
 from bench.resolve import BUNDLED, ROLES, UserError
 from bench.runner import resolve, run
-from ganmut.errors import describe_os_error
+from ganmut.folders import check_output
 
 
 def parser() -> argparse.ArgumentParser:
@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
     add("--protocol", default="default", metavar="NAME", help=f"one of {', '.join(PROTOCOLS)}")
     for role, network in ROLES.items():
         add(
-            f"--{role.replace('_', '-')}",
+            option(role),
             metavar="SPEC",
             help=f"{network}: bundled name, folder, Hub id "
             f"(default procedural/{BUNDLED.get(role, role)})",
@@ -92,7 +92,7 @@ def parser() -> argparse.ArgumentParser:
 def require_study_alone(args: argparse.Namespace) -> None:
     """Raises UserError where an option stands beside --study, which measures nothing."""
     others = [
-        "--" + name.replace("_", "-")
+        option(name)
         for name, value in vars(args).items()
         if name != "study" and value != parser().get_default(name)
     ]
@@ -104,25 +104,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code: 0, 1 where a metric failed, 2 for a user error or a full disk, 130 after
     Ctrl-C, 143 after SIGTERM."""
     args, console = parser().parse_args(arguments), Console()
-    try:
+
+    def work() -> int:
         if args.study:
             require_study_alone(args)
             print(user_study.report(Path(args.study)))
             return 0
+        check_output(args.out)
+        check_output(args.cache, "cache")
         return run(resolve(args, console), console)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(describe_os_error(error), file=sys.stderr)
-        return 2
-    except KeyboardInterrupt as stop:
-        print(
-            f"\n{interrupts.describe(stop)}; finished features are in {args.cache}: run the same "
-            "command to continue",
-            file=sys.stderr,
-        )
-        return interrupts.exit_status(stop)
+
+    after = f"finished features are in {args.cache}: run the same command to continue"
+    return interrupts.status_of(work, after, option)
+
+
+def option(parameter: str) -> str:
+    """The option of a parameter: "--no-figures"."""
+    return "--" + parameter.replace("_", "-")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 
 
 class ParameterError(ValueError):
@@ -16,6 +17,15 @@ class ParameterError(ValueError):
     def __init__(self, parameter: str, message: str):
         super().__init__(message)
         self.parameter = parameter
+
+
+def describe_error(error: Exception, name: Callable[[str], str] = str) -> str:
+    """The message of an error, after the parameters that it names: "size: ...". name: the caller's
+    word for a parameter."""
+    if isinstance(error, OSError):
+        return describe_os_error(error)
+    parameters = error.parameter.split(", ") if isinstance(error, ParameterError) else []
+    return f"{', '.join(map(name, parameters))}: {error}" if parameters else str(error)
 
 
 def describe_os_error(error: OSError) -> str:

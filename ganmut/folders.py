@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from ganmut.errors import ParameterError
+
 # In lower case: archives of macOS, indexes of NAS systems, waste bins, caches.
 SYSTEM = frozenset(
     {
@@ -54,6 +56,12 @@ def _is_loop(parent: str, name: str) -> bool:
     target = os.path.realpath(path)
     inside = os.path.realpath(parent)
     return inside == target or inside.startswith(target.rstrip(os.sep) + os.sep)
+
+
+def check_output(path: str | Path | None, parameter: str = "out") -> None:
+    """Raises ParameterError for an output that is a link to nothing, or to itself."""
+    if path is not None and os.path.islink(path) and not os.path.exists(path):
+        raise ParameterError(parameter, f"{path} is a link that leads nowhere; remove it")
 
 
 def real_path(path: str | Path) -> Path:

@@ -3,6 +3,7 @@ still importing."""
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
-from ganmut.errors import describe_os_error
+from ganmut.errors import describe_error, first_line, is_memory_error
 
 
 class Terminated(KeyboardInterrupt):
@@ -49,22 +50,41 @@ def describe(stop: KeyboardInterrupt) -> str:
     return "terminated" if isinstance(stop, Terminated) else "interrupted"
 
 
-def run(main: Callable[[], int | None]) -> NoReturn:
-    """Ends the process with the status that `main` returns; with one sentence and 2 after a
-    ValueError or an error of the system, 130 after Ctrl-C, 143 after SIGTERM."""
-    install()
+def status_of(
+    work: Callable[[], int | None], after_stop: str = "", name: Callable[[str], str] = str
+) -> int:
+    """The exit status of a program that does `work`: what that returns, or, with one sentence, 2
+    for input that cannot be used, an error of the system or too little memory, 130 after Ctrl-C and
+    143 after SIGTERM. Other errors are faults of the program: they are raised.
+
+    after_stop: what the sentence about a stop adds. name: the program's word for a parameter of the
+    library.
+    """
+    for stream in (sys.stdout, sys.stderr):  # names of files may hold bytes that are no text
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
-        status = main() or 0
-    except OSError as error:
-        print(describe_os_error(error), file=sys.stderr)
-        status = 2
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        status = 2
+        return work() or 0
+    except (ValueError, OSError) as error:  # every error class of the project is a ValueError
+        said = describe_error(error, name)
+    except (MemoryError, RuntimeError) as error:
+        if not is_memory_error(error):
+            raise
+        said = (
+            "the memory does not suffice; smaller images, batches or networks need less "
+            f"({first_line(error)})"
+        )
     except KeyboardInterrupt as stop:
-        print(describe(stop), file=sys.stderr)
-        status = exit_status(stop)
-    leave(status)
+        print(f"\n{describe(stop)}{after_stop and '; '}{after_stop}", file=sys.stderr)
+        return exit_status(stop)
+    print(f"error: {said}", file=sys.stderr)
+    return 2
+
+
+def run(main: Callable[[], int | None]) -> NoReturn:
+    """Ends the process as `status_of` says, from now on also at signals."""
+    install()
+    leave(status_of(main))
 
 
 def leave(status: int) -> NoReturn:

@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ganmut.cli import COMMANDS, build_parser, describe_error, edit, main
-from ganmut.errors import ParameterError
+from bench import run as bench
+from ganmut.cli import COMMANDS, build_parser, edit, main, option
+from ganmut.errors import ParameterError, describe_error
 from ganmut.images import write_png
+from ganmut.interrupts import Terminated
 
 ROOT = Path(__file__).parent.parent
 
@@ -55,8 +57,8 @@ def test_unknown_commands_and_options_are_refused(capsys):
 
 def test_errors_are_shown_with_their_options():
     assert describe_error(ValueError("no")) == "no"
-    assert describe_error(ParameterError("test_faces", "no")) == "--test-faces: no"
-    assert describe_error(ParameterError("code, units", "no")) == "--code, --units: no"
+    assert describe_error(ParameterError("test_faces", "no"), option) == "--test-faces: no"
+    assert describe_error(ParameterError("code, units", "no"), option) == "--code, --units: no"
 
 
 @pytest.mark.parametrize(
@@ -115,3 +117,59 @@ def test_rendered_pictures_take_weights_of_rendered_faces(tmp_path):
     assert edit.parse_spec(None, "defgan", [picture]) == ("procedural", "defgan")
     assert edit.parse_spec(None, "defgan", [picture, photo]) == ("photos", "defgan")
     assert edit.parse_spec(None, "expression", [picture]) == ("photos", "expression")
+
+
+MAINS = {"ganmut": (main, ["methods"]), "bench": (bench.main, ["--methods", "stargan"])}
+
+
+@pytest.mark.parametrize("program", MAINS)
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (MemoryError(), 2, "memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried ..."), 2, "memory"),
+        (ParameterError("test_faces", "too many"), 2, "--test-faces"),
+        (OSError(28, "No space left on device", "/tmp/x"), 2, "/tmp/x"),
+        (OSError("broken"), 2, "broken"),
+        (UnicodeEncodeError("utf-8", "a\udcff", 1, 2, "surrogates"), 2, "surrogates"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (Terminated(), 143, "terminated"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_errors_end_with_one_sentence(program, error, status, said, monkeypatch, capsys):
+    def fail(*_: object) -> int:
+        raise error
+
+    run, words = MAINS[program]
+    monkeypatch.setattr(bench, "resolve", fail)
+    monkeypatch.setattr(COMMANDS["methods"], "run", fail)
+    assert run(words) == status
+    text = capsys.readouterr().err.strip()
+    assert said in text and "\n" not in text
+
+
+@pytest.mark.parametrize("program", MAINS)
+def test_faults_of_a_program_are_raised(program, monkeypatch):
+    def fail(*_: object) -> int:
+        raise RuntimeError("a fault of ours")
+
+    run, words = MAINS[program]
+    monkeypatch.setattr(bench, "resolve", fail)
+    monkeypatch.setattr(COMMANDS["methods"], "run", fail)
+    with pytest.raises(RuntimeError, match="ours"):
+        run(words)
+
+
+@pytest.mark.parametrize("name", ["out", "cache"])
+def test_outputs_that_are_broken_links_are_refused(name, tmp_path, capsys):
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    (tmp_path / "to nowhere").symlink_to(tmp_path / "nowhere")
+    for link in ("a", "to nowhere"):
+        path = str(tmp_path / link)
+        assert bench.main(["--methods", "stargan", f"--{name}", path]) == 2
+        assert path in capsys.readouterr().err
+        if name == "out":
+            assert main(["align", str(tmp_path), "--out", path]) == 2
+            assert path in capsys.readouterr().err

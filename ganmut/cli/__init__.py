@@ -8,11 +8,8 @@ this package knows options. Errors of the library name parameters, see `ganmut.e
 from __future__ import annotations
 
 import argparse
-import io
-import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from types import ModuleType
 
 from ganmut import __version__, interrupts
@@ -30,8 +27,12 @@ from ganmut.cli import (
     train_extractor,
     units,
 )
-from ganmut.errors import ParameterError, describe_os_error, first_line, is_memory_error
+from ganmut.folders import check_output
 
+AFTER_STOP = (
+    "continue a training with `python -m ganmut train resume RUN`, align, edit and units with the "
+    "same command"
+)
 COMMANDS: dict[str, ModuleType] = {
     "train": train,
     "edit": edit,
@@ -70,47 +71,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line and returns its exit status: 2 for input that cannot be used (every error
     class of the project is a ValueError), 130 after Ctrl-C, 143 after SIGTERM."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    for stream in (sys.stdout, sys.stderr):  # names of files may hold bytes that are no text
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
     command = next((word for word in argv if word in COMMANDS), None)
-    try:
+
+    def work() -> int:
         args = build_parser(command).parse_args(argv)
-        _check_out(getattr(args, "out", None))
+        check_output(getattr(args, "out", None))
         return args.run(args)
-    except (ValueError, OSError) as error:
-        print(f"error: {describe_error(error)}", file=sys.stderr)
-        return 2
-    except (MemoryError, RuntimeError) as error:
-        if not is_memory_error(error):
-            raise
-        print(
-            "error: the memory does not suffice; smaller images, batches or networks need less "
-            f"({first_line(error)})",
-            file=sys.stderr,
-        )
-        return 2
-    except KeyboardInterrupt as stop:
-        print(
-            f"{interrupts.describe(stop)}. Continue a training with "
-            "`python -m ganmut train resume RUN`, align, edit and units with the same command.",
-            file=sys.stderr,
-        )
-        return interrupts.exit_status(stop)
+
+    return interrupts.status_of(work, AFTER_STOP, option)
 
 
-def _check_out(out: str | Path | None) -> None:
-    """Raises ParameterError for an output that is a link to nothing, or to itself."""
-    if out is not None and os.path.islink(out) and not os.path.exists(out):
-        raise ParameterError("out", f"{out} is a link that leads nowhere; remove it")
-
-
-def describe_error(error: Exception) -> str:
-    """The message of an error, after the options of the parameters that it names: "--size: ..."."""
-    if isinstance(error, OSError):
-        return describe_os_error(error)
-    parameters = getattr(error, "parameter", "")
-    if not parameters:
-        return str(error)
-    options = ["--" + name.replace("_", "-") for name in parameters.split(", ")]
-    return f"{', '.join(options)}: {error}"
+def option(parameter: str) -> str:
+    """The option of a parameter: "--test-faces"."""
+    return "--" + parameter.replace("_", "-")
