@@ -24,6 +24,7 @@ import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ganmut.errors import ParameterError, first_line
 from ganmut.files import describe_stand_in, replaced_folder, write_atomic
@@ -48,6 +49,8 @@ MAX_PART_BYTES = 6_200_000
 HALF_MIN_ELEMENTS = 1024
 # Bytes that are read of files from strangers; the largest published generator has 245 MB.
 MAX_CONFIG_BYTES, MAX_GOLDEN_BYTES, MAX_TENSOR_BYTES = 1_000_000, 64_000_000, 2_000_000_000
+# Elements that a network may have beyond twice those of its tensors: buffers and the like.
+SPARE_ELEMENTS = 4_000_000
 PART_TEXTS = ("file", "sha256")
 
 Built = TypeVar("Built")
@@ -247,24 +250,46 @@ def fill_module(module: nn.Module, weights: Weights) -> None:
     module.load_state_dict(weights.tensors, strict=True)
 
 
+class Blank(TorchFunctionMode):
+    """Networks built within this are not initialised, and take no more than `most` elements.
+
+    Stored tensors replace random ones at once; drawing them takes longer than reading. Raises
+    ValueError where a network grows beyond that: a config from a stranger may ask for any size.
+    """
+
+    DRAW = (nn.init.normal_, nn.init.uniform_, nn.init.kaiming_normal_, nn.init.kaiming_uniform_)
+    MAKE = (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn)
+
+    def __init__(self, most: int):
+        super().__init__()
+        self.most = most
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        if func in self.DRAW:
+            return args[0] if args else (kwargs or {})["tensor"]
+        made = func(*args, **kwargs or {})
+        if func in self.MAKE:
+            self.most -= made.numel()
+            if self.most < 0:
+                raise ValueError("its settings ask for a larger network than its tensors fill")
+        return made
+
+
 def build_module(
     build: Callable[[], Built], weights: Weights, network: Callable[[Built], nn.Module]
 ) -> Built:
-    """What `build` returns, whose `network(...)` is filled with the tensors of a weight.
-
-    It is built without memory first, and compared with the tensors: a config from a stranger may
-    ask for a network of any size. Raises BadWeights.
-    """
-    with torch.random.fork_rng([]):  # initialisation must not advance the caller's random state
-        try:
-            with torch.device("meta"):
-                # "meta" tensors have shapes and no memory, so an absurd width costs nothing.
-                expected = network(build()).state_dict()
-        except (ValueError, RuntimeError) as error:
-            path = weights.folder / "config.json"
-            raise BadWeights(f"{path} cannot be built: {first_line(error)}; {REMEDY}") from None
-        check_fit(expected, weights)
-        built = build()
+    """What `build` returns, whose `network(...)` is filled with the tensors of a weight; raises
+    BadWeights where they do not fit."""
+    stored = sum(tensor.numel() for tensor in weights.shapes.values())
+    try:
+        # Initialisation must not advance the caller's random state.
+        with torch.random.fork_rng([]), Blank(SPARE_ELEMENTS + 2 * stored):
+            built = build()
+    except (ValueError, RuntimeError) as error:
+        path = weights.folder / "config.json"
+        raise BadWeights(f"{path} cannot be built: {first_line(error)}; {REMEDY}") from None
     fill_module(network(built), weights)
     return built
 
