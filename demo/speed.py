@@ -71,7 +71,7 @@ class Visitor:
 
     def open(self, file: dict, method: str) -> str:
         """The id of the face in an uploaded file."""
-        opened = self.call("open", file, method, {"x": 0, "y": 0}, {}, 0, {})
+        opened = self.call("open", file, "", method, {"x": 0, "y": 0}, {}, 0, {})
         if not opened[0]:
             raise OSError(f"no face: {opened[1]}")
         return opened[0]

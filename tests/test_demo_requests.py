@@ -11,7 +11,7 @@ import pytest
 from skimage import data as samples
 from space_server import Space, png, running, toy_weights
 
-from demo import faults, payloads, requests
+from demo import faults, payloads, requests, speed
 from demo.components import Facts, Photograph
 from demo.gamut_pad import GamutPad
 from demo.security import NOT_UPLOADED
@@ -180,3 +180,10 @@ def test_every_function_of_the_page_refuses_quickly(space, portrait):
             asked += 1
     assert asked > 20 and requests.NO_CALL not in space.log()
     assert_well(space, portrait)
+
+
+def test_the_speed_measurement_calls_the_page(space):
+    visitor = speed.Visitor(space.address)
+    file = visitor.upload()
+    visitor.move(visitor.open(file, "ganmut"), "ganmut", 0.3, 0.1)
+    visitor.edit(file, "ganmut", 0.3, 0.1)
