@@ -140,7 +140,7 @@ def ground_truth_error(batch: EditedBatch) -> np.ndarray:
     """m x 2: mean absolute difference (grey levels, 0..255) and SSIM of the luma, against the
     ground truth."""
     truth = batch.ground_truth("ground_truth_error").float()
-    edited = _resized(batch.images, truth.shape[-1])
+    edited = _resize(batch.images, truth.shape[-1])
     l1 = (edited - truth).abs().mean((1, 2, 3)).numpy()
     luma = zip(pictures.luma(edited)[:, 0], pictures.luma(truth)[:, 0], strict=True)
     ssim = [structural_similarity(a.numpy(), b.numpy(), data_range=255.0) for a, b in luma]
@@ -155,7 +155,7 @@ def localisation(batch: EditedBatch) -> np.ndarray:
     """
     ground_truth = batch.extractors.ground_truth
     source = ground_truth.faces.faces(batch.faces).float()
-    edited = _resized(batch.images, source.shape[-1])
+    edited = _resize(batch.images, source.shape[-1])
     change = (edited - source).abs().sum(1)
     if ground_truth.available:
         region = regions.changed_region(source, batch.ground_truth("localisation"))
@@ -182,7 +182,7 @@ def _boxes(batch: EditedBatch, size: int) -> Tensor:
     return boxes[batch.targets] | boxes[source]
 
 
-def _resized(images: Tensor, size: int) -> Tensor:
+def _resize(images: Tensor, size: int) -> Tensor:
     """float m x 3 x size x size in grey levels, rounded as uint8 would be."""
     return pictures.resize(images.float(), size).round().clamp(0, 255)
 

@@ -35,22 +35,22 @@ class GroundTruth:
     def render(self, faces: Tensor, emotion: str, intensity: float = 1.0) -> Tensor:
         """uint8 m x 3 x S x S: test faces (positions, `[m]`) with an expression."""
         if intensity == 1 and len(faces) and int(faces.max()) < self.n:
-            return torch.from_numpy(self._cached(emotion)[faces.numpy()])
-        return self._rendered(faces, emotion, intensity)
+            return torch.from_numpy(self._read_cache(emotion)[faces.numpy()])
+        return self._render(faces, emotion, intensity)
 
-    def _rendered(self, faces: Tensor, emotion: str, intensity: float) -> Tensor:
+    def _render(self, faces: Tensor, emotion: str, intensity: float) -> Tensor:
         if self.faces.ground_truth is None:
             raise NotMeasured("only rendered faces have a ground truth")
         return self.faces.ground_truth(faces, emotion, intensity)
 
-    def _cached(self, emotion: str) -> np.ndarray:
+    def _read_cache(self, emotion: str) -> np.ndarray:
         if emotion not in self._arrays:
             name = digest("ground truth", self.faces.fingerprint, self.n, emotion)
             shape = (self.n, 3, self.faces.size, self.faces.size)
 
             def fill(target: np.ndarray) -> None:
                 for rows in torch.arange(self.n).split(128):
-                    target[rows.numpy()] = self._rendered(rows, emotion, 1.0).numpy()
+                    target[rows.numpy()] = self._render(rows, emotion, 1.0).numpy()
 
             try:
                 array, _ = stored_array(self.folder / f"{name}.npy", shape, fill)

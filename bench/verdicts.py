@@ -111,10 +111,12 @@ def evaluate_judges(claim: Claim, scores: Scores) -> Verdict:
     if not twins:
         return verdict
 
-    def judged(term: Term) -> Term:
+    def by_second_judge(term: Term) -> Term:
         return replace(term, metric=twins.get(term.metric, term.metric))
 
-    return replace(verdict, second=evaluate_seeds(_with_terms(claim, judged), scores).verdict)
+    return replace(
+        verdict, second=evaluate_seeds(_with_terms(claim, by_second_judge), scores).verdict
+    )
 
 
 def _with_rows(claim: Claim, rows: dict[str, str]) -> Claim:
@@ -122,10 +124,12 @@ def _with_rows(claim: Claim, rows: dict[str, str]) -> Claim:
 
 
 def _with_terms(claim: Claim, change: Callable[[Term], Term]) -> Claim:
-    def changed(term: Term | float) -> Term | float:
+    def replace_term(term: Term | float) -> Term | float:
         return change(term) if isinstance(term, Term) else term
 
-    pairs = [Less(changed(less.small), changed(less.large)) for less in claim.inequalities]
+    pairs = [
+        Less(replace_term(less.small), replace_term(less.large)) for less in claim.inequalities
+    ]
     return replace(claim, inequalities=tuple(pairs))
 
 

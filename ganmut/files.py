@@ -52,13 +52,13 @@ class InUse(ValueError):
 def write_atomic(path: str | Path, content: bytes | str) -> Path:
     """Writes a file atomically (temporary file beside it, fsync, rename) and returns its path.
     Raises OSError with the name of the file."""
-    with replaced(path) as temporary, open(temporary, "wb") as file:
+    with replacement(path) as temporary, open(temporary, "wb") as file:
         file.write(content.encode() if isinstance(content, str) else content)
     return Path(path)
 
 
 @contextlib.contextmanager
-def replaced(path: str | Path) -> Iterator[Path]:
+def replacement(path: str | Path) -> Iterator[Path]:
     """Yields the path of an empty temporary file, which replaces `path` afterwards; after an error
     `path` is as before. Raises OSError with the name of `path`."""
     path = Path(path)
@@ -291,7 +291,7 @@ def sha256(path: str | Path) -> str:
 
 
 @contextlib.contextmanager
-def locked(folder: str | Path) -> Iterator[None]:
+def folder_lock(folder: str | Path) -> Iterator[None]:
     """Keeps a folder, created where needed, for this process. Raises InUse where another one holds
     it; a killed process holds nothing. Without effect on file systems that cannot lock."""
     path = Path(folder) / LOCK

@@ -166,7 +166,7 @@ def test_a_damaged_log_is_named(tmp_path, astronaut):
 
 def test_two_runs_do_not_share_a_folder(tmp_path, astronaut):
     save(tmp_path / "in" / "0.png", astronaut)
-    with files.locked(tmp_path / "out"), pytest.raises(files.InUse, match=str(os.getpid())):
+    with files.folder_lock(tmp_path / "out"), pytest.raises(files.InUse, match=str(os.getpid())):
         align(tmp_path / "in", tmp_path / "out")
     assert align(tmp_path / "in", tmp_path / "out").faces == 1
 

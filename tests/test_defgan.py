@@ -13,7 +13,7 @@ from ganmut import images as pictures
 from ganmut.emotions import EMOTIONS
 from ganmut.methods.base import METHODS
 from ganmut.methods.defgan import DefGANOutput, integral_flow
-from ganmut.networks.warp import compose, folded, residual_flow, warp
+from ganmut.networks.warp import compose, folded_share, residual_flow, warp
 
 
 def rng() -> torch.Generator:
@@ -96,10 +96,10 @@ def test_compose_follows_the_order_of_warps():
 
 
 def test_folding_is_counted():
-    assert folded(torch.zeros(1, 2, 8, 8)) == 0 and folded(swell()) == 0
-    assert folded(swell(strength=-2.0)) == 1  # right becomes left
+    assert folded_share(torch.zeros(1, 2, 8, 8)) == 0 and folded_share(swell()) == 0
+    assert folded_share(swell(strength=-2.0)) == 1  # right becomes left
     assert (
-        folded(-2.0 * torch.stack([swell()[0, 0] * 10, swell()[0, 0].T * 10])[None]) == 0
+        folded_share(-2.0 * torch.stack([swell()[0, 0] * 10, swell()[0, 0].T * 10])[None]) == 0
     )  # turned
 
 

@@ -586,7 +586,7 @@ def test_an_edit_goes_on_where_it_stopped(tmp_path, astronaut, editor, code, mon
     for _ in range(2):
         faces.edit_files([source], editor, code, out, progress=False)
     assert len(edited) == 19
-    with files.locked(out), pytest.raises(files.InUse):
+    with files.folder_lock(out), pytest.raises(files.InUse):
         faces.edit_files([source], saved, code, out, progress=False)
 
 

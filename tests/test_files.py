@@ -133,12 +133,13 @@ def test_temporaries_of_killed_processes_are_removed(tmp_path):
     code = """
 import os, signal, sys
 from ganmut import files
-with files.replaced_folder(sys.argv[1] + "/weights") as folder, files.replaced(sys.argv[1] + "/a"):
+root = sys.argv[1]
+with files.replaced_folder(root + "/weights") as folder, files.replacement(root + "/a"):
     files.write_atomic(folder / "x", "x")
     os.kill(os.getpid(), signal.SIGKILL)
 """
     (tmp_path / ".mine.tmp").write_text("not ours")
-    with files.replaced(tmp_path / "living"):
+    with files.replacement(tmp_path / "living"):
         done = subprocess.run([sys.executable, "-c", code, tmp_path], cwd=ROOT, check=False)
         assert done.returncode == -signal.SIGKILL
         assert len(list(tmp_path.glob(".*.tmp"))) == 4
@@ -174,19 +175,19 @@ def test_a_file_without_a_seal_is_read(tmp_path):
 def test_a_folder_has_one_holder(tmp_path):
     code = (
         "import sys; from ganmut import files\n"
-        "with files.locked(sys.argv[1]): print('held', flush=True); sys.stdin.read()"
+        "with files.folder_lock(sys.argv[1]): print('held', flush=True); sys.stdin.read()"
     )
     holder = subprocess.Popen(
         [sys.executable, "-c", code, tmp_path], cwd=ROOT, stdin=-1, stdout=-1, text=True
     )
     assert holder.stdout and holder.stdout.readline() == "held\n"
-    with pytest.raises(files.InUse) as error, files.locked(tmp_path):
+    with pytest.raises(files.InUse) as error, files.folder_lock(tmp_path):
         pass
     assert str(holder.pid) in str(error.value) and os.uname().nodename in str(error.value)
     holder.kill()  # a killed process holds nothing, though its file is still there
     holder.communicate()
     assert (tmp_path / ".lock").exists()
-    with files.locked(tmp_path), pytest.raises(files.InUse), files.locked(tmp_path):
+    with files.folder_lock(tmp_path), pytest.raises(files.InUse), files.folder_lock(tmp_path):
         pass
     assert list(tmp_path.iterdir()) == []
 

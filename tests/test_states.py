@@ -152,7 +152,7 @@ def test_numbers_that_are_not_finite_become_null(run):
 
 
 def test_two_trainings_do_not_share_a_run(run, capsys):
-    with run.held():
+    with run.lock():
         assert main(["train", "resume", str(run.path), "--device=cpu"]) == 2
     assert f"process {files.os.getpid()} on " in capsys.readouterr().err and ticks(run) == [1, 2, 3]
 

@@ -28,7 +28,7 @@ def figures(
         made["change_" + "_".join(PAIR)] = compare_pair(editors, person, emotions)
     for name, editor in editors.items():
         flow = editor.edit_details(
-            _repeated(editor, person, emotions), emotion_codes(editor, emotions)
+            _repeat(editor, person, emotions), emotion_codes(editor, emotions)
         ).flow
         if flow is not None:
             made[f"flow_{name}"] = flow_figure(name, flow.float().cpu(), person, emotions)
@@ -110,6 +110,6 @@ def box_figure(
     return figure
 
 
-def _repeated(editor: Editor, person: Person, emotions: tuple[str, ...]) -> PreparedFaces:
+def _repeat(editor: Editor, person: Person, emotions: tuple[str, ...]) -> PreparedFaces:
     face = editor.prepare(person.picture)
     return editor.select(face, torch.zeros(len(emotions), dtype=torch.long))

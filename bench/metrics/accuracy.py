@@ -38,20 +38,20 @@ class Accuracy(Metric):
 
     def compute(self, features: Features) -> Score:
         real = features.system.kind == "real_split"
-        hit = self._real(features) if real else self._edited(features)
+        hit = self._of_real(features) if real else self._of_edits(features)
         self.require(len(hit))
         score = by_face(dict(zip(features.emotions, hit.T, strict=True)), features)
         # Other faces: a difference to edits of the test faces is not taken face by face.
         return replace(score, samples={}) if real else score
 
     @staticmethod
-    def _edited(features: Features) -> np.ndarray:
+    def _of_edits(features: Features) -> np.ndarray:
         """faces x emotions: 100 where the target emotion is recognised, else 0."""
         top1 = features["labels:softmax"].argmax(-1)
         return 100.0 * (top1 == np.arange(top1.shape[1]))
 
     @staticmethod
-    def _real(features: Features) -> np.ndarray:
+    def _of_real(features: Features) -> np.ndarray:
         """faces x emotions: 100 or 0 in the column of the face's own label, NaN elsewhere."""
         top1 = features["source:softmax"].argmax(-1)
         faces = features.faces if features.source is None else features.source.faces

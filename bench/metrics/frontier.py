@@ -37,10 +37,10 @@ class Frontier(Metric):
         self.require(len(hit))
 
         def statistic(counts: np.ndarray | None) -> float:
-            return share_at(*curve(hit, distance, counts), wanted)
+            return share_at(*curve(hit, distance, counts), level)
 
-        wanted = fixed_distance(features)
-        score = by_set(statistic, len(hit), features, note=f"at distance {wanted}")
+        level = fixed_distance(features)
+        score = by_set(statistic, len(hit), features, note=f"at distance {level}")
         score.parts[f"distance at {SHARE:.0f} %"] = distance_at(*curve(hit, distance), SHARE)
         return score
 
@@ -69,21 +69,21 @@ def curve(
     return np.average(hit, 0, weights=counts), np.average(distance, 0, weights=counts)
 
 
-def share_at(share: np.ndarray, distance: np.ndarray, wanted: float) -> float:
+def share_at(share: np.ndarray, distance: np.ndarray, level: float) -> float:
     """% recognised where the path first reaches a distance, else at its end."""
-    reached = np.flatnonzero(distance >= wanted)
-    return float(_crossing(distance, share, reached[0], wanted)) if len(reached) else share[-1]
+    reached = np.flatnonzero(distance >= level)
+    return float(_crossing(distance, share, reached[0], level)) if len(reached) else share[-1]
 
 
-def distance_at(share: np.ndarray, distance: np.ndarray, wanted: float) -> float:
+def distance_at(share: np.ndarray, distance: np.ndarray, level: float) -> float:
     """Identity distance where the path first reaches a share, else NaN."""
-    reached = np.flatnonzero(share >= wanted)
-    return float(_crossing(share, distance, reached[0], wanted)) if len(reached) else np.nan
+    reached = np.flatnonzero(share >= level)
+    return float(_crossing(share, distance, reached[0], level)) if len(reached) else np.nan
 
 
-def _crossing(x: np.ndarray, y: np.ndarray, step: int, wanted: float) -> float:
-    """y where x reaches `wanted` between step - 1 and `step`."""
+def _crossing(x: np.ndarray, y: np.ndarray, step: int, level: float) -> float:
+    """y where x reaches `level` between step - 1 and `step`."""
     if step == 0:
         return y[0]
-    t = (wanted - x[step - 1]) / (x[step] - x[step - 1])
+    t = (level - x[step - 1]) / (x[step] - x[step - 1])
     return (1 - t) * y[step - 1] + t * y[step]

@@ -143,7 +143,7 @@ def training(name: str, size: int, args: argparse.Namespace) -> dict[str, Any]:
     times = take_turns(turns, args.rounds)
     shown = args.batch * build(name, size, args.batch, args.network)[1].config.g_interval
     row = {"method": name, "size": size, "batch": args.batch, "compiled": args.compile}
-    return row | compared(times, shown, "img_s")
+    return row | relative_times(times, shown, "img_s")
 
 
 def editing(name: str, size: int, n: int, args: argparse.Namespace) -> dict[str, Any]:
@@ -158,10 +158,12 @@ def editing(name: str, size: int, n: int, args: argparse.Namespace) -> dict[str,
         turns["plain"] = lambda: baseline.edit(faces.x.contiguous(), code)
     # An edit is far shorter than a cycle of training: more turns for the same noise.
     times = take_turns(turns, 5 * args.rounds, calls=2)
-    return {"method": name, "size": size, "batch": n} | compared(times, 1000.0, "ms")
+    return {"method": name, "size": size, "batch": n} | relative_times(times, 1000.0, "ms")
 
 
-def compared(times: dict[str, dict[str, float]], amount: float, unit: str) -> dict[str, float]:
+def relative_times(
+    times: dict[str, dict[str, float]], amount: float, unit: str
+) -> dict[str, float]:
     """Library (own) and baseline (plain) in `unit` of wall time, and the ratios plain / own of wall
     and of processor time."""
     row = {}

@@ -18,7 +18,7 @@ from ganmut.datasets.base import BadData
 from ganmut.datasets.directory import list_images
 from ganmut.datasets.folder import METADATA, metadata_of, read_rows, read_table
 from ganmut.datasets.records import RowFilter
-from ganmut.files import locked, remove_temporaries, to_text, write_atomic
+from ganmut.files import folder_lock, remove_temporaries, to_text, write_atomic
 from ganmut.images import BadImage, read_image
 
 BATCH, SAVE = 32, 1024  # images per batch, and images between two saves
@@ -54,7 +54,7 @@ def write_units(
     root = Path(folder).expanduser()
     if not root.is_dir():
         raise BadData(f"{folder}: no such folder")
-    with locked(root):
+    with folder_lock(root):
         remove_temporaries(root)
         return _write_units(root, provider, model, again, progress)
 

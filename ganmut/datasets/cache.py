@@ -25,7 +25,7 @@ from ganmut.files import (
     Damaged,
     from_line,
     remove_temporaries,
-    replaced,
+    replacement,
     require_file,
     sha256,
     to_line,
@@ -86,7 +86,7 @@ def stored_array(
         array = np.load(path, mmap_mode="c", allow_pickle=False)
         if array.shape == shape and array.dtype == np.uint8:
             return array, facts
-    with replaced(path) as temporary:
+    with replacement(path) as temporary:
         target = open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
         _reserve(temporary, target.offset)
         facts = fill(target) or {}

@@ -32,7 +32,7 @@ from ganmut.expression.landmark_net import (
 )
 from ganmut.expression.point_set import IBUG, MESH, SIZE, PointSet
 from ganmut.expression.rendered_landmarks import landmark_set
-from ganmut.files import Damaged, append_lines, locked, remove_temporaries, trim_lines
+from ganmut.files import Damaged, append_lines, folder_lock, remove_temporaries, trim_lines
 from ganmut.images import luma, resize
 from ganmut.training.run_dir import (
     module_tensors,
@@ -129,7 +129,7 @@ def train_landmarks(
     trains in `out`.
     """
     out = Path(out)
-    with locked(out):
+    with folder_lock(out):
         remove_temporaries(out)
         return _train(data, out, steps, batch, lr, seed, (width, hidden), snapshot_every, progress)
 

@@ -27,7 +27,7 @@ from ganmut.faces.pipeline import detect_faces, open_detector, select_faces
 from ganmut.files import (
     LOCK,
     append_lines,
-    locked,
+    folder_lock,
     read_lines,
     remove_temporaries,
     to_line,
@@ -90,7 +90,7 @@ def align_files(
     if out.is_file():
         raise ParameterError("out", f"{out} is a file; choose a folder")
     report = Report(out, len(jobs), skipped=rejected)
-    with locked(out):
+    with folder_lock(out):
         remove_temporaries(out, recursive=True)
         entries = write_log(jobs, settings, report, progress)
         report.skipped |= {

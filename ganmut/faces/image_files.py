@@ -31,7 +31,7 @@ from ganmut.faces.pipeline import (
 )
 from ganmut.files import (
     append_lines,
-    locked,
+    folder_lock,
     read_lines,
     remove_temporaries,
     to_line,
@@ -87,7 +87,7 @@ def edit_files(
         remove_temporaries(records_file.parent)  # of a killed run
         return records
     work = [(path, target) for (path, _), target in zip(inputs, targets, strict=True)]
-    with locked(out):
+    with folder_lock(out):
         remove_temporaries(out, recursive=True)
         return edit_logged(work, records_file, settings, edit, progress)
 

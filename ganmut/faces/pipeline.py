@@ -67,7 +67,7 @@ def detect_faces(picture: np.ndarray, detector: str | Detector = "builtin") -> l
     for quarters in (1, 3, 2):
         found = engine.detect(np.ascontiguousarray(np.rot90(picture, quarters)))
         if faces := [face for face in found if face.score >= MIN_TURNED_SCORE]:
-            return [face.turned_back(quarters, *picture.shape[:2]) for face in faces]
+            return [face.rotate_back(quarters, *picture.shape[:2]) for face in faces]
     return []
 
 

@@ -36,7 +36,7 @@ from ganmut.networks.action_units import ActionUnitRegressor
 from ganmut.networks.attention import AttentionGenerator, total_variation
 from ganmut.networks.config import setting
 from ganmut.networks.stargan import PatchDiscriminator, Trunk
-from ganmut.networks.warp import REACH, compose, folded, residual_flow, warp
+from ganmut.networks.warp import REACH, compose, folded_share, residual_flow, warp
 from ganmut.registry import UnknownNameError
 from ganmut.training.losses import cycle_loss
 
@@ -125,7 +125,7 @@ class DefGANGenerator(nn.Module):
 
     def __init__(self, config: Config, dim: int, size: int):
         super().__init__()
-        self.deformer = DeformationGenerator(config.scaled(config.deformer_share), dim)
+        self.deformer = DeformationGenerator(config.scale_width(config.deformer_share), dim)
         self.texture = AttentionGenerator(config, dim, keep_mask=False)
         self.reader = ActionUnitRegressor(size, dim)
 
@@ -263,7 +263,7 @@ class DefGAN(base_action_units.ActionUnitMethod):
         return {
             "mean_offset": float(offset.mean()),
             "max_offset": float(offset.max()),
-            "folded": float(folded(flow)),
+            "folded": float(folded_share(flow)),
             "mean_M": float(self.output.mask.detach().mean()),
         }
 

@@ -97,6 +97,7 @@ class GANmut(GamutMethod):
 
     title = "GANmut"
     paper = "d'Apolito et al., CVPR 2021"
+    lambda_d_cls, lambda_d_code, code_term = "lambda_cls", "lambda_info", "info"
     Config = Config
     PAPER = Config()
     # The rate falls over the last 100 thousand steps.
@@ -149,17 +150,6 @@ class GANmut(GamutMethod):
         table = torch.cat([directions.new_zeros(1, 2), directions])
         labelled = radius[n_random:] * table[target.label[n_random:]] + target.noise
         return torch.cat([free, labelled])
-
-    def d_loss(self, batch: Batch, target: Target, x_fake: Tensor) -> dict[str, Tensor]:
-        c, code = self.config, self.code(target).detach()
-        adv, real, fake = self.adversarial_loss(batch.x, x_fake)
-        # The code is detached: D's step must not move the directions of G.
-        cls = self.classification_loss(self.split(real)[0], self.split(fake)[0], batch.emotion)
-        return {
-            "adv": adv,
-            "cls": c.lambda_cls * cls,
-            "info": c.lambda_info * F.mse_loss(self.split(fake)[1], code),
-        }
 
     def source_code(self, x: Tensor) -> Tensor:
         """B x 2: D_coor(x) without gradient, clamped to the disc; the code of real images in the

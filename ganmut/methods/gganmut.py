@@ -122,6 +122,7 @@ class GGANmut(GamutMethod):
 
     title = "GGANmut"
     paper = "d'Apolito et al., CVPR 2021"
+    lambda_d_cls, lambda_d_code, code_term = "lambda_cls_real", "lambda_coor", "coor"
     Config = Config
     PAPER = Config()
     # The rate falls over the last 100 thousand steps.
@@ -170,17 +171,6 @@ class GGANmut(GamutMethod):
         # `precisions` needs no matrix inversion, neither here nor in the backward pass.
         squared = torch.einsum("nei,eij,nej->ne", offset, self.G.precisions(), offset)
         return F.log_softmax(-squared, 1)
-
-    def d_loss(self, batch: Batch, target: Target, x_fake: Tensor) -> dict[str, Tensor]:
-        c, code = self.config, self.code(target).detach()
-        adv, real, fake = self.adversarial_loss(batch.x, x_fake)
-        # The code is detached: D's step must not move the modes of G.
-        cls = self.classification_loss(self.split(real)[0], self.split(fake)[0], batch.emotion)
-        return {
-            "adv": adv,
-            "cls": c.lambda_cls_real * cls,
-            "coor": c.lambda_coor * F.mse_loss(self.split(fake)[1], code),
-        }
 
     def g_loss(self, batch: Batch, target: Target, x_fake: Tensor) -> dict[str, Tensor]:
         c, code = self.config, self.code(target)

@@ -151,7 +151,7 @@ class NetworkConfig(Settings):
         "d_max_channels": (1, 4096),
     }
 
-    def scaled(self, share: float) -> Self:
+    def scale_width(self, share: float) -> Self:
         """These settings with a share of `width`, at least 4 channels."""
         return dataclasses.replace(self, width=max(4, round(self.width * share)))
 

@@ -82,14 +82,14 @@ class Stage(nn.Module):
     def __init__(self, config: CascadeConfig, code_dim: int, size: int):
         super().__init__()
         self.boxes = boxes(size)
-        local = config.scaled(config.local_share)
+        local = config.scale_width(config.local_share)
         branches = {
             part: AttentionGenerator(config if part == "face" else local, code_dim, False)
             for part in self.boxes
         }
         self.branches: Any = nn.ModuleDict(branches)
         # Six input channels: the image of the face's branch and the pasted one. No code.
-        self.refiner = Trunk(config.scaled(config.refiner_share), 0, channels=6)
+        self.refiner = Trunk(config.scale_width(config.refiner_share), 0, channels=6)
         for part, box in list(self.boxes.items())[1:]:
             self.register_buffer(f"feather_{part}", feather(box, size), persistent=False)
         self.smooth = config.output == "residual"

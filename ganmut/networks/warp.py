@@ -48,7 +48,7 @@ def compose(first: Tensor, then: Tensor) -> Tensor:
     return then + warp(first, then)
 
 
-def folded(flow: Tensor) -> Tensor:
+def folded_share(flow: Tensor) -> Tensor:
     """Share of the pixels where a flow folds the image: the Jacobian determinant is negative."""
     flow = flow.float()
     along = flow[..., :-1, 1:] - flow[..., :-1, :-1]

@@ -81,7 +81,7 @@ def train(
         # A new snapshot is written before the oldest is deleted.
         need = (KEEP + 1) * trainer.snapshot_bytes()
         run = RunDir.open(resume) if resume else RunDir.create(out, recipe, config, need)
-    with run.held() if run and processes.is_main else contextlib.nullcontext():
+    with run.lock() if run and processes.is_main else contextlib.nullcontext():
         if resume and run:
             restore(trainer, run, faces, accept_changed_data)
         # The main process must not write before all others have read the snapshot.

@@ -25,7 +25,7 @@ from ganmut.files import (
     UNSEALED,
     Damaged,
     append_lines,
-    locked,
+    folder_lock,
     remove_temporaries,
     seal,
     trim_lines,
@@ -111,10 +111,10 @@ class RunDir:
             raise RunError(f"{path} cannot be used: {error}") from None
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         """Keeps the run for this process, and removes temporaries of a killed one. Raises InUse
         where another process trains it."""
-        with locked(self.path):
+        with folder_lock(self.path):
             for folder in (self.path, self.path / "samples", self.path / "snapshots"):
                 remove_temporaries(folder)
             yield

@@ -71,7 +71,7 @@ class Face:
         points = (self.points + 0.5) * scale - 0.5
         return Face(points, (*corner, width * scale, height * scale), self.score, self.turn)
 
-    def turned_back(self, quarters: int, height: int, width: int) -> Face:
+    def rotate_back(self, quarters: int, height: int, width: int) -> Face:
         """The face, found in an image after `quarters` turns of np.rot90, in pixels of the image
         itself, height x width px."""
 
