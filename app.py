@@ -1,19 +1,27 @@
-"""The Space, and `python app.py` on a laptop: builds the page and serves it with its limits."""
+"""The Space, and `python app.py` on a laptop: builds the page and serves it with its limits.
 
-import contextlib
-import signal
-import sys
+GRADIO_SERVER_NAME and GRADIO_SERVER_PORT say where; demo/environment.py lists what else is read.
+"""
 
+import argparse
+
+from demo import environment
 from demo.waiting import waiting_page
+from ganmut import interrupts
 
-# A program that serves this file answers from its first second on; an import serves nothing.
-with waiting_page() if __name__ == "__main__" else contextlib.nullcontext():
-    from demo.app import LAUNCH, build
-    from demo.limits import restart
 
-    demo = build(on_stuck=restart)
+def main() -> None:
+    """Serves the page until it is stopped. Raises ValueError for a variable that cannot be used."""
+    style = argparse.RawDescriptionHelpFormatter
+    argparse.ArgumentParser(description=__doc__, formatter_class=style).parse_args()
+    # The program answers from its first second on, and imports what takes seconds after that.
+    with waiting_page(*environment.prepare()):
+        from demo.app import LAUNCH, build
+        from demo.limits import restart
+
+        page = build(on_stuck=restart)
+    page.launch(**LAUNCH)  # a stop is a regular end: files of visits are deleted
+
 
 if __name__ == "__main__":
-    # A stop is a regular end: files of visits are deleted.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    demo.launch(**LAUNCH)
+    interrupts.run(main)

@@ -6,7 +6,6 @@ Imports nothing but the standard library.
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -41,15 +40,11 @@ class Starting(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def waiting_page() -> Iterator[None]:
-    """Serves the waiting page where Gradio will serve (GRADIO_SERVER_NAME, GRADIO_SERVER_PORT),
-    until the block ends; nothing where the port is taken."""
-    place = (
-        os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
-        int(os.environ.get("GRADIO_SERVER_PORT", "7860")),
-    )
+def waiting_page(name: str, port: int) -> Iterator[None]:
+    """Serves the waiting page where Gradio will serve, until the block ends; nothing where the port
+    is taken."""
     try:
-        server = ThreadingHTTPServer(place, Starting)
+        server = ThreadingHTTPServer((name, port), Starting)
     except OSError:
         yield
         return

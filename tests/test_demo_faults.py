@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import logging
-import os
 import resource
 import threading
 import time
@@ -19,7 +18,7 @@ import torch
 from skimage import data as samples
 from space_server import ROOT, Space, png, running, toy_weights
 
-from demo import faults
+from demo import environment, faults
 from demo.settings import number, outside, parse_intensities
 from demo.sweeper import Sweeper
 from demo.tabs import user_study
@@ -276,7 +275,7 @@ def test_one_address_has_a_limit_over_sessions(study, monkeypatch, tmp_path):
     assert "203.0.113" not in (tmp_path / "study.jsonl").read_text()
 
 
-def test_the_waiting_page_gives_the_port_back(monkeypatch):
+def test_the_waiting_page_gives_the_port_back():
     import socket
     import urllib.error
     import urllib.request
@@ -286,8 +285,11 @@ def test_the_waiting_page_gives_the_port_back(monkeypatch):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    monkeypatch.setenv("GRADIO_SERVER_PORT", str(port))
-    with waiting_page(), waiting_page():  # the second finds the port taken, and says nothing
+    place = environment.prepare({"GRADIO_SERVER_PORT": str(port)})
+    with (
+        waiting_page(*place),
+        waiting_page(*place),
+    ):  # the second finds the port taken, and says nothing
         with pytest.raises(urllib.error.HTTPError) as answer:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10)
         with answer.value:
@@ -296,4 +298,3 @@ def test_the_waiting_page_gives_the_port_back(monkeypatch):
     with socket.socket() as again:
         again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         again.bind(("127.0.0.1", port))
-    assert os.environ["GRADIO_SERVER_PORT"] == str(port)

@@ -18,6 +18,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
+from demo import faults
 from demo.components import STATIC, JsonHTML, NoStubMeta
 from demo.handlers import Handlers
 from demo.tabs.edit import PAGE
@@ -54,21 +55,24 @@ def address_of(request: gr.Request) -> str:
 
 def share_votes() -> None:
     """Sends the file to the Hub data set GANMUT_STUDY_HUB every ten minutes, where that is set and
-    there is a token; else does nothing."""
+    there is a token; else does nothing. Without the Hub the page starts and keeps its votes."""
     name, token = os.environ.get("GANMUT_STUDY_HUB"), os.environ.get("HF_TOKEN")
     if name and token:
         from huggingface_hub import CommitScheduler
 
         path = box()
         path.parent.mkdir(parents=True, exist_ok=True)
-        CommitScheduler(
-            repo_id=name,
-            repo_type="dataset",
-            folder_path=path.parent,
-            every=10,
-            token=token,
-            allow_patterns=path.name,
-        )
+        try:
+            CommitScheduler(
+                repo_id=name,
+                repo_type="dataset",
+                folder_path=path.parent,
+                every=10,
+                token=token,
+                allow_patterns=path.name,
+            )
+        except (OSError, ValueError) as error:
+            faults.note(error)
 
 
 class UserStudy:
