@@ -160,10 +160,12 @@ def common_size(specs: dict[str, str]) -> int:
 # Faces and extractors -----------------------------------------------------------------------------
 
 
-def load_faces(spec: str, size: int, protocol: Protocol) -> tuple[FaceSet, FaceSet | None]:
-    """The source faces in a seeded order, and as many others for the row real_split (None where too
-    few are left)."""
-    test = open_source(spec).load("test", size, 2 * protocol.n_test, seed=protocol.seed)
+def load_faces(
+    spec: str, split: str, size: int, protocol: Protocol
+) -> tuple[FaceSet, FaceSet | None]:
+    """The source faces of a split in a seeded order, and as many others for the row real_split
+    (None where too few are left)."""
+    test = open_source(spec).load(split, size, 2 * protocol.n_test, seed=protocol.seed)
     test = replace(test, images=test.faces())  # in memory: 49 KB a face at 128 px
     order = torch.from_numpy(np.random.default_rng(protocol.seed).permutation(len(test)))
     n = min(protocol.n_test, len(test))

@@ -46,6 +46,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="SPEC",
         help="procedural, folder:PATH or hub:ID@REV (default procedural)",
     )
+    add(
+        "--split",
+        default="test",
+        choices=("test", "validation"),
+        help="validation: other rendered people, to choose settings on; "
+        "leaderboards are of test (default test)",
+    )
     add("--metrics", default="all", metavar="A,B", help=f"of {', '.join(METRICS)} (default all)")
     add("--protocol", default="default", metavar="NAME", help=f"one of {', '.join(PROTOCOLS)}")
     for role, network in ROLES.items():

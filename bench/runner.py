@@ -217,7 +217,7 @@ def resolve(args: argparse.Namespace, console: Console) -> Benchmark:
             remove_temporaries(folder, recursive=True)
         size = common_size({**methods, **ablations})
         networks, missing = load_extractors(args, metrics, device)
-        faces, others = load_faces(args.data, size, protocol)
+        faces, others = load_faces(args.data, args.split, size, protocol)
     except UserError:
         raise
     except (ValueError, OSError) as error:

@@ -128,7 +128,8 @@ class Source(Protocol):
     """A data source, built from the text after the colon of `name:argument`.
 
     `load` gives one split: "train" (editors), "extractor" (frozen networks; persons that editors
-    are not trained on) or "test". `emotions` is set when built, at the latest when loaded.
+    are not trained on), "test", or, of rendered faces, "validation". `emotions` is set when built,
+    at the latest when loaded.
     """
 
     emotions: tuple[str, ...]

@@ -28,7 +28,12 @@ class Procedural:
     """Rendered faces with ground truth; DEVICE is where they are rendered (default "cpu")."""
 
     emotions = EMOTIONS
-    DEFAULT_COUNT: ClassVar[dict[str, int]] = {"train": 20000, "extractor": 12000, "test": 3500}
+    DEFAULT_COUNT: ClassVar[dict[str, int]] = {
+        "train": 20000,
+        "extractor": 12000,
+        "test": 3500,
+        "validation": 3500,
+    }
 
     def __init__(self, argument: str = "", *, device: str | None = None):
         self.device = device or argument or "cpu"

@@ -19,7 +19,9 @@ from ganmut.datasets.base import BadData, digest
 from ganmut.emotions import EMOTIONS, UNITS, emotion_index, prototype_units
 
 VERSION = 3  # part of the fingerprint; raise it when the faces of a seed change
-SPLITS = ("train", "extractor", "test")
+# A split's place is part of its samples' key: new ones come last.
+SPLITS = ("train", "extractor", "test", "validation")
+BALANCED = ("test", "validation")  # every emotion equally often, as AffectNet's validation set
 SAMPLES_PER_PERSON = 7  # consecutive samples of a split show the same person
 # Imbalanced like AffectNet: neutral and happy dominate, disgusted is rare. Order of EMOTIONS.
 TRAIN_PRIOR = (0.26, 0.35, 0.12, 0.08, 0.05, 0.04, 0.10)
@@ -85,7 +87,7 @@ def sample_parameters(
     seed: int, split: str, indices: Sequence[int] | Tensor | range
 ) -> FaceParameters:
     """The parameters of the samples `indices` (any order, repeats allowed) of a split ("train",
-    "extractor", "test").
+    "extractor", "test", "validation").
 
     Raises BadData for an unknown split or a negative index.
     """
@@ -267,7 +269,7 @@ def _sample_face(
     """One sample of a person: mixture, label, units, pose, light and camera."""
     g = _generator(seed, split, 1, number)
     label = (
-        number % len(EMOTIONS) if split == "test" else int(g.choice(len(EMOTIONS), p=TRAIN_PRIOR))
+        number % len(EMOTIONS) if split in BALANCED else int(g.choice(len(EMOTIONS), p=TRAIN_PRIOR))
     )
     mixture = _sample_mixture(g, label)
     units = _mix_units(mixture, person["emotion_units"])
