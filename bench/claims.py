@@ -67,7 +67,11 @@ def claims(emotions: tuple[str, ...], rows: tuple[str, ...]) -> list[Claim]:
     """The claims that these emotions and systems (methods and ablations) allow, by number."""
     others = emotions[1:]
     labels = "ganimation_labels" if "ganimation_labels" in rows else "ganimation"
-    every = [*_ganmut(emotions, others, rows, labels), *_other_papers(others)]
+    every = [
+        *_ganmut(emotions, others, rows, labels),
+        *_one_drawing(others, rows),
+        *_other_papers(others),
+    ]
     return sorted(
         every, key=lambda claim: (int(claim.number.split(",")[0].rstrip("ab")), claim.number)
     )
@@ -208,6 +212,43 @@ def _gamut(paper: str, table3: tuple[str, ...]) -> list[Claim]:
                     Term("ganmut", "steps_by_radius", "lower half"),
                     Term("ganmut", "steps_by_radius", "upper half"),
                 ),
+            ),
+        ),
+    ]
+
+
+def _one_drawing(others: tuple[str, ...], rows: tuple[str, ...]) -> list[Claim]:
+    """The claims of the GANmut paper about its own spaces and StarGAN's, of methods that share the
+    drawing of the expression model: what is left of them is about the spaces alone."""
+    stargan, ganmut, gganmut = (f"{name}_expression" for name in ("stargan", "ganmut", "gganmut"))
+    if not {stargan, ganmut, gganmut} <= set(rows):
+        return []
+    paper = "GANmut (CVPR 2021), on the expression model"
+    return [
+        Claim(
+            "1, one drawing",
+            "GANmut is smoother than StarGAN on each emotion",
+            f"{paper}, section 5.2",
+            _less("smoothness", ganmut, stargan, others),
+        ),
+        Claim(
+            "3, one drawing",
+            "FED: GANmut < StarGAN < GGANmut",
+            f"{paper}, section 5",
+            _order("fed", ganmut, stargan, gganmut),
+        ),
+        Claim(
+            "4, one drawing",
+            "ERE: GGANmut < GANmut < StarGAN, in both settings",
+            f"{paper}, section 5.3",
+            tuple(less for k in (1, 2) for less in _order(f"ere@{k}", gganmut, ganmut, stargan)),
+        ),
+        Claim(
+            "5a, one drawing",
+            "GGANmut has the highest accuracy",
+            f"{paper}, table 3",
+            tuple(
+                Less(Term(row, "accuracy"), Term(gganmut, "accuracy")) for row in (stargan, ganmut)
             ),
         ),
     ]

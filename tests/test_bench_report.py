@@ -251,6 +251,20 @@ def test_published_values_make_all_claims_hold(labels):
     assert said in found["3"].sentence and said in found["4, setting 2"].sentence
 
 
+DRAWN = ("stargan_expression", "ganmut_expression", "gganmut_expression")
+
+
+def test_claims_on_one_drawing_need_all_three():
+    scores = published("ganimation")
+    for name in ("stargan", "ganmut", "gganmut"):
+        for metric in ("smoothness", "fed", "ere@1", "ere@2", "accuracy"):
+            if (name, metric) in scores:
+                scores[f"{name}_expression", metric] = scores[name, metric]
+    drawn = [c for c in claims(EMOTIONS, (*NINE, *DRAWN)) if c.number.endswith("one drawing")]
+    assert [evaluate(claim, scores).verdict for claim in drawn] == [HOLDS] * 4
+    assert len(claims(EMOTIONS, (*NINE, *DRAWN[1:]))) == len(claims(EMOTIONS, NINE))
+
+
 def test_every_claim_can_fail():
     """With reversed inequalities the published values make every claim fail."""
     scores = published("ganimation")
