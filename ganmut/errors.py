@@ -24,8 +24,10 @@ def describe_error(error: Exception, name: Callable[[str], str] = str) -> str:
     word for a parameter."""
     if isinstance(error, OSError):
         return describe_os_error(error)
-    parameters = error.parameter.split(", ") if isinstance(error, ParameterError) else []
-    return f"{', '.join(map(name, parameters))}: {error}" if parameters else str(error)
+    parameters = getattr(error, "parameter", "")  # of any class of error
+    if not parameters:
+        return str(error)
+    return f"{', '.join(map(name, parameters.split(', ')))}: {error}"
 
 
 def describe_os_error(error: OSError) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 from PIL import Image
 from toys import SHORT
 
-from ganmut import weights
+from ganmut import files, weights
 from ganmut.cli import main
 from ganmut.training import loop, presets
 from ganmut.training.run_dir import RunDir, RunError
@@ -32,6 +34,33 @@ def run(tmp_path, monkeypatch) -> RunDir:
     spec = f"folder:{tmp_path / 'faces'}"
     settings = presets.resolve_settings("stargan", "stable", "cpu", **(SHORT | STEPS), data=spec)
     return RunDir(loop.train(*settings, tmp_path / "runs", device="cpu", progress=False))
+
+
+def test_a_file_of_the_same_size_is_noticed(run, tmp_path):
+    file = tmp_path / "faces" / "train" / "happy" / "3.png"
+    size = file.stat().st_size
+    picture(file, 61)  # another shade
+    assert file.stat().st_size == size
+    with pytest.raises(RunError) as refused:
+        loop.train(*run.recipe(), device="cpu", resume=run.path, progress=False)
+    assert refused.value.parameter == "accept_changed_data"
+    picture(file, 60)
+    loop.train(*run.recipe(), device="cpu", resume=run.path, progress=False)  # put back
+
+
+def test_a_copy_of_the_data_is_no_change(run, tmp_path):
+    for file in (tmp_path / "faces").rglob("*.png"):
+        os.utime(file, (1, 1))
+    shutil.rmtree(tmp_path / "cache")
+    loop.train(*run.recipe(), device="cpu", resume=run.path, progress=False)
+
+
+def test_caches_without_content_are_taken(run, tmp_path):
+    (facts,) = (tmp_path / "cache").glob("folder-*.json")
+    known = files.from_line(facts.read_text())
+    del known["content"]
+    facts.write_text(files.to_line(known))
+    loop.train(*run.recipe(), device="cpu", resume=run.path, progress=False)
 
 
 def test_changed_data_must_be_accepted(run, tmp_path, capsys):

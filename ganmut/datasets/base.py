@@ -48,7 +48,8 @@ class FaceSet:
     int64 N or None. ground_truth(indices, emotion, intensity) -> uint8 n x 3 x S x S: the same
     people with another expression; None where the source cannot render it. source_id: int64 N, the
     source of each face of a concatenation, else None. skip_counts: reason -> number of rows left
-    out.
+    out. fingerprint: what the faces are and which; content: of their pixels as they were read, ""
+    where that is not known or follows from the fingerprint.
     """
 
     source: str
@@ -63,6 +64,7 @@ class FaceSet:
     ground_truth: Callable[[Tensor, str, float], Tensor] | None = None
     skip_counts: dict[str, int] = field(default_factory=dict)
     crop: str = CROP
+    content: str = ""
 
     def __post_init__(self) -> None:
         if len(self.emotion) == 0:
@@ -111,6 +113,7 @@ class FaceSet:
             emotion=self.emotion[indices],
             skip_counts=self.skip_counts,
             fingerprint=f"{self.fingerprint}/{chosen}",
+            content=self.content,
             ground_truth=ground_truth and (lambda rows, *what: ground_truth(indices[rows], *what)),
             **parts,
         )

@@ -7,6 +7,7 @@ its checksum and, for decoded images, the unreadable ones. The cache may be dele
 from __future__ import annotations
 
 import errno
+import hashlib
 import logging
 import math
 import os
@@ -134,28 +135,36 @@ def cached_images(
     size: int,
     read: Callable[[int], np.ndarray],
     progress: bool = True,
-) -> tuple[np.ndarray, dict[int, str]]:
-    """(uint8 count x 3 x size x size, memory-mapped; unreadable: row -> reason, with zeros there).
+) -> tuple[np.ndarray, dict[int, str], str]:
+    """(uint8 count x 3 x size x size, memory-mapped; unreadable: row -> reason, with zeros there;
+    16 hex digits of all images as they were read, "" of a cache that an earlier version wrote).
 
     read(row) returns H x W x 3 uint8 or raises BadImage. It is called from several threads, and
     only where the cache lacks `key` at this size. Raises BadData as `cached_array`.
     """
 
     def fill(target: np.ndarray) -> dict[str, Any]:
-        return {"unreadable": _decode_images(target, size, read, progress)}
+        bad, content = _decode_images(target, size, read, progress)
+        return {"unreadable": bad, "content": content}
 
     array, facts = cached_array(key, count, size, fill)
-    return array, {int(row): reason for row, reason in facts["unreadable"].items()}
+    bad = {int(row): reason for row, reason in facts["unreadable"].items()}
+    return array, bad, facts.get("content", "")
 
 
 def _decode_images(
     target: np.ndarray, size: int, read: Callable[[int], np.ndarray], progress: bool
-) -> dict[int, str]:
+) -> tuple[dict[int, str], str]:
     bad: dict[int, str] = {}
+    # Of the pixels, not of the files: a copy that was compressed anew is other data, and a source
+    # need not have files.
+    hashes = [b""] * len(target)
 
     def decode(row: int) -> None:
         try:
-            target[row] = crop_square(read(row), size)
+            pixels = read(row)
+            hashes[row] = hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).digest()
+            target[row] = crop_square(pixels, size)
         except BadImage as error:
             bad[row] = str(error)
 
@@ -168,7 +177,7 @@ def _decode_images(
         bar.close()
     finally:
         pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the rest of a chunk
-    return dict(sorted(bad.items()))
+    return dict(sorted(bad.items())), hashlib.sha256(b"".join(hashes)).hexdigest()[:16]
 
 
 def _chunks(count: int) -> Iterator[range]:

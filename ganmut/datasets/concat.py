@@ -70,6 +70,7 @@ class Concat:
             source_id=torch.cat([torch.full((len(f),), i) for i, f in enumerate(sets)]),
             skip_counts={why: n for faces in sets for why, n in faces.skip_counts.items()},
             fingerprint=digest(*(faces.fingerprint for faces in sets)),
+            content=digest(*(faces.content for faces in sets)),
         )
 
     def frequent_rows(self, faces: FaceSet) -> Tensor:

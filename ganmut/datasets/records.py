@@ -178,7 +178,7 @@ class TableSource(ABC):
         rows = [self.rows[i] for i in chosen]
         stamps = [(row.key, row.bytes, row.stamp) for row in rows]
         key = f"{self.source.partition(':')[0]}-{digest(self.location(), stamps)}"
-        images, bad = cache.cached_images(
+        images, bad, content = cache.cached_images(
             key, len(rows), size, lambda i: self.read_image(rows[i]), progress
         )
         row_filter = RowFilter(self.source, self.row_filter.on_error)
@@ -196,6 +196,7 @@ class TableSource(ABC):
             images=images[good] if bad else images,
             emotion=torch.tensor([self.emotions.index(row.label) for row in rows]),
             fingerprint=digest(match, self.crop, size),
+            content=content,
             units=_stack_units(rows),
             person=None if self.people is None else self.people[torch.from_numpy(chosen)],
             skip_counts={**self.skip_counts, **row_filter.counts()},

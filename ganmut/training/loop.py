@@ -71,7 +71,7 @@ def train(
 
     # ---- optimizers, averaged generator
     trainer = Trainer(method, recipe, target, processes)
-    trainer.origin["data"] = [{"kimg": 0.0, "fingerprint": faces.fingerprint}]
+    trainer.origin["data"] = [data_record(0.0, faces)]
     if donor:
         trainer.origin |= {k: donor.config.get(k, 0) for k in ("kimg", "g_steps", "minutes")}
 
@@ -108,17 +108,20 @@ def restore(trainer: Trainer, run: RunDir, faces: FaceSet, accept_changed_data: 
     if snapshot:
         # Snapshots of earlier versions do not hold the fingerprint of their faces.
         history = snapshot.meta["origin"].get("data") or trainer.origin["data"]
-        before, changed = history[-1], history[-1]["fingerprint"] != faces.fingerprint
+        before, record = history[-1], data_record(trainer.kimg, faces)
+        # The content is compared where both know it: caches of earlier versions do not.
+        keys = [key for key in ("fingerprint", "content") if before.get(key) and record[key]]
+        changed = any(before[key] != record[key] for key in keys)
         if changed and not accept_changed_data:
-            now = f"{faces.fingerprint} ({quantity(len(faces), 'face')} of {faces.source})"
+            now = f"{data_id(record)} ({quantity(len(faces), 'face')} of {faces.source})"
             raise RunError(
                 f"the training data of {run.path} have changed: fingerprint "
-                f"{before['fingerprint']} is now {now}; put back the data, or accept that the rest "
+                f"{data_id(before)} is now {now}; put back the data, or accept that the rest "
                 "of the training sees others",
                 "accept_changed_data",
             )
         trainer.restore(snapshot)
-        added = [{"kimg": trainer.kimg, "fingerprint": faces.fingerprint}] if changed else []
+        added = [data_record(trainer.kimg, faces)] if changed else []
         trainer.origin["data"] = [*history, *added]
         if changed and trainer.processes.is_main:
             log.warning("%s: other training data from kimg %g on", run.path, trainer.kimg)
@@ -206,11 +209,21 @@ def status(record: dict[str, Any]) -> str:
     return f"{head}  mem {record['memory_gib']:.1f}G  {tail}"
 
 
+def data_record(kimg: float, faces: FaceSet) -> dict[str, Any]:
+    """Returns what a snapshot holds of the faces that are seen from a kimg on."""
+    return {"kimg": kimg, "fingerprint": faces.fingerprint, "content": faces.content}
+
+
+def data_id(record: dict[str, Any]) -> str:
+    """Returns the fingerprint of a `data_record`, with the content where that is known."""
+    return " ".join(filter(None, (record["fingerprint"], record.get("content"))))
+
+
 def training_record(trainer: Trainer, faces: FaceSet) -> dict[str, Any]:
     """Returns the entries of a weight's config.json about its training. kimg, g_steps and minutes
     include those of the weight in `init_from`."""
     recipe, config, origin = trainer.recipe, trainer.method.config, trainer.origin
-    parts = (f"from kimg {part['kimg']:g}: {part['fingerprint']}" for part in origin["data"])
+    parts = (f"from kimg {part['kimg']:g}: {data_id(part)}" for part in origin["data"])
     return {
         "recipe": dataclasses.asdict(recipe),
         "recipe_hash": settings_hash(recipe, config),
