@@ -1,6 +1,7 @@
 """Facial-expression editing with GANs: nine methods, trained and benchmarked under one protocol.
 
-`ganmut.load("procedural/ganmut")` returns an `Editor`. The public names are imported on first use,
+`ganmut.edit("photo.jpg", emotion="happy")` returns the edited picture, and
+`ganmut.load("photos/ganmut")` an `Editor`. The public names are imported on first use,
 so that `import ganmut` and `python -m ganmut --help` do not load PyTorch.
 """
 
@@ -10,12 +11,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ganmut.edit_picture import edit
     from ganmut.editor import Editor
     from ganmut.emotions import EMOTIONS
     from ganmut.methods.base import METHODS
     from ganmut.weights import load
 
-__all__ = ["EMOTIONS", "METHODS", "Editor", "load"]
+__all__ = ["EMOTIONS", "METHODS", "Editor", "edit", "load"]
 __version__ = "0.1.0"
 
 # Public name -> the module that defines it.
@@ -23,6 +25,7 @@ _MODULES = {
     "EMOTIONS": "ganmut.emotions",
     "METHODS": "ganmut.methods.base",
     "Editor": "ganmut.editor",
+    "edit": "ganmut.edit_picture",
     "load": "ganmut.weights",
 }
 

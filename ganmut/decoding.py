@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import stat
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -111,17 +111,34 @@ def read_picture(
     `range_of_values`. Raises BadImage for anything that is not such a picture in a regular file.
     """
     named = isinstance(file, str | os.PathLike)
-    try:
+    with _reasons(file if named else "", max_pixels, formats):
         opened: AbstractContextManager[BinaryIO] = (
             open_regular(file) if isinstance(file, str | os.PathLike) else nullcontext(file)
         )
-        with opened as stream, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of damaged EXIF, which does not affect the pixels
+        with opened as stream:
             return _decode(stream, longest, max_pixels, formats)
+
+
+def picture_of(image: Image.Image) -> Picture:
+    """The picture of an image that Pillow has opened or made, as `read_picture` returns that of its
+    file; of an animation the current frame. Raises BadImage where Pillow cannot load it."""
+    with _reasons("", MAX_PIXELS, tuple(FORMATS)):
+        # Pillow loads a file at first use: what only the unread file says is taken before.
+        return _load(image, None, MAX_PIXELS, [])
+
+
+@contextmanager
+def _reasons(file: object, max_pixels: int, formats: Sequence[str]) -> Iterator[None]:
+    """Raises BadImage with the name of the file, or "", for whatever a decoder raises."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of damaged EXIF, which does not affect the pixels
+            yield
+            return
     except BadImage as error:
-        raise BadImage(error.reason, file if named else "") from None
+        raise BadImage(error.reason, file) from None
     except UnclearRange as error:
-        raise BadImage(str(error), file if named else "") from None
+        raise BadImage(str(error), file) from None
     except UnidentifiedImageError:
         reason = "not a picture in a known format; known are " + ", ".join(formats)
     except Image.DecompressionBombError:
@@ -130,7 +147,7 @@ def read_picture(
         reason = "not enough memory for a picture of this size; scale it down"
     except Exception as error:  # noqa: BLE001 (a decoder may raise anything at damaged bytes)
         reason = f"damaged or incomplete ({type(error).__name__}); save it again or give another"
-    raise BadImage(reason, file if named else "")
+    raise BadImage(reason, file)
 
 
 def open_regular(path: str | os.PathLike) -> BinaryIO:
@@ -186,19 +203,23 @@ def _decode(
     if "HEIF" in formats and head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS:
         register_heif()
     with Image.open(stream, formats=[f for f in formats if f != "HEIF" or _has_heif()]) as file:
-        width, height = file.size
-        notes = _frames_note(file)
-        if longest is not None and (share := longest / max(width, height)) < 1:
-            # JPEG alone: decodes at a fraction of the size where that is enough.
-            file.draft(file.mode, (max(round(width * share), 1), max(round(height * share), 1)))
-        # A progressive JPEG takes memory for all its pixels, whatever part is decoded.
-        if width * height > MAX_PIXELS or file.width * file.height > max_pixels:
-            raise BadImage(_too_many(MAX_PIXELS if width * height > MAX_PIXELS else max_pixels))
-        raw = _raw_mode(file)
-        tags = _range_tags(file)
-        turned = _orientation(file) >= 5 and file.format != "TIFF"  # Pillow turns TIFF itself
-        file.load()
-        picture = _interpret(file, raw, tags, notes, longest)
+        return _load(file, longest, max_pixels, _frames_note(file))
+
+
+def _load(file: Image.Image, longest: int | None, max_pixels: int, notes: list[str]) -> Picture:
+    """The Picture of an opened file whose first use this is."""
+    width, height = file.size
+    if longest is not None and (share := longest / max(width, height)) < 1:
+        # JPEG alone: decodes at a fraction of the size where that is enough.
+        file.draft(file.mode, (max(round(width * share), 1), max(round(height * share), 1)))
+    # A progressive JPEG takes memory for all its pixels, whatever part is decoded.
+    if width * height > MAX_PIXELS or file.width * file.height > max_pixels:
+        raise BadImage(_too_many(MAX_PIXELS if width * height > MAX_PIXELS else max_pixels))
+    raw = _raw_mode(file)
+    tags = _range_tags(file)
+    turned = _orientation(file) >= 5 and file.format != "TIFF"  # Pillow turns TIFF itself
+    file.load()
+    picture = _interpret(file, raw, tags, notes, longest)
     size = (height, width) if turned else (width, height)
     read = picture.pixels.shape[1::-1]
     if read != size:

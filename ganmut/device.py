@@ -24,10 +24,10 @@ def select_device(name: str | None = None) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ParameterError(
-            "device", f"unknown device {name!r}; use cpu, cuda or cuda:N"
-        ) from None
-    if device.type == "cuda" and not torch.cuda.is_available():
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda", "mps"):  # "meta" computes shapes and no values
+        raise ParameterError("device", f"unknown device {name!r}; use cpu, cuda or cuda:N")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ParameterError("device", f"PyTorch finds no CUDA device for {name!r}; use cpu")
     return device
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,10 +21,14 @@ from torch import Tensor
 
 from ganmut.decoding import SUFFIXES as SUFFIXES
 from ganmut.decoding import BadImage as BadImage
+from ganmut.decoding import Picture, picture_of, read_picture
 from ganmut.decoding import read_image as read_image
 from ganmut.decoding import read_source as read_source
+from ganmut.errors import ParameterError
 from ganmut.files import write_atomic
 
+# What `as_picture` takes.
+AnyPicture = str | os.PathLike | Image.Image | np.ndarray | Tensor
 # Weights of R, G, B in the luma of ITU-R BT.601.
 LUMA_WEIGHTS = (0.299, 0.587, 0.114)
 
@@ -136,6 +141,35 @@ def to_tensor(pixels: np.ndarray) -> Tensor:
 def to_array(images: Tensor) -> np.ndarray:
     """3 x H x W (or N x 3 x H x W) uint8 -> H x W x 3 (N x H x W x 3) uint8."""
     return np.ascontiguousarray(images.detach().cpu().movedim(-3, -1).numpy())
+
+
+def as_picture(picture: AnyPicture, parameter: str = "picture") -> Picture:
+    """The Picture of a file, a Pillow image, H x W x 3 uint8 (array) or 3 x H x W uint8 (tensor),
+    both RGB. Raises BadImage for what cannot be read, ParameterError for anything else."""
+    if isinstance(picture, Image.Image):
+        return picture_of(picture)
+    if isinstance(picture, str | os.PathLike):
+        if os.path.isdir(picture):
+            raise ParameterError(parameter, f"{picture} is a folder; give one picture")
+        return read_picture(os.fspath(picture))
+    if isinstance(picture, Tensor):
+        if picture.dim() == 3 and picture.shape[0] == 3 and picture.dtype == torch.uint8:
+            return Picture.of(to_array(picture))
+        needed, convert = "a tensor of 3 x H x W uint8", "(255 * x).round().to(torch.uint8)"
+    elif isinstance(picture, np.ndarray):
+        if picture.ndim == 3 and picture.shape[2] == 3 and picture.dtype == np.uint8:
+            return Picture.of(np.ascontiguousarray(picture))
+        needed, convert = "an array of H x W x 3 uint8", "(255 * x).round().astype('uint8')"
+    else:
+        kind = type(picture).__name__
+        raise ParameterError(
+            parameter, f"expected a file, a Pillow image, an array or a tensor, got {kind}"
+        )
+    shape = " x ".join(map(str, picture.shape)) or "a number"
+    raise ParameterError(
+        parameter,
+        f"expected {needed}, got {shape} {picture.dtype}; {convert} converts floats in 0..1",
+    )
 
 
 def make_grid(images: Tensor, columns: int, gap: int = 2) -> Tensor:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from bench import run as bench
-from ganmut.cli import COMMANDS, build_parser, edit, main, option
+from ganmut.cli import COMMANDS, build_parser, main, option
+from ganmut.edit_picture import choose_weight
 from ganmut.errors import ParameterError, describe_error
 from ganmut.images import write_png
 from ganmut.interrupts import Terminated
@@ -80,7 +81,7 @@ def test_method_and_weights_make_one_spec(weights, method, expected):
     argv += ["--weights", weights] if weights else []
     argv += ["--method", method] if method else []
     args = build_parser("edit").parse_args(argv)
-    assert edit.parse_spec(args.weights, args.method, args.paths) == expected
+    assert choose_weight(args.weights, args.method, args.paths) == expected
 
 
 @pytest.mark.parametrize(
@@ -113,10 +114,10 @@ def test_rendered_pictures_take_weights_of_rendered_faces(tmp_path):
     assert main(["faces", "--out", str(folder), "--per-emotion", "1", "--size", "32"]) == 0
     picture, photo = str(folder / "000_happy.png"), str(tmp_path / "photo.png")
     write_png(photo, np.zeros((8, 8, 3), np.uint8))
-    assert edit.parse_spec(None, None, [picture, str(folder)]) == ("procedural", "ganmut")
-    assert edit.parse_spec(None, "defgan", [picture]) == ("procedural", "defgan")
-    assert edit.parse_spec(None, "defgan", [picture, photo]) == ("photos", "defgan")
-    assert edit.parse_spec(None, "expression", [picture]) == ("photos", "expression")
+    assert choose_weight(None, None, [picture, str(folder)]) == ("procedural", "ganmut")
+    assert choose_weight(None, "defgan", [picture]) == ("procedural", "defgan")
+    assert choose_weight(None, "defgan", [picture, photo]) == ("photos", "defgan")
+    assert choose_weight(None, "expression", [picture]) == ("photos", "expression")
 
 
 MAINS = {"ganmut": (main, ["methods"]), "bench": (bench.main, ["--methods", "stargan"])}

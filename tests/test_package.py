@@ -112,6 +112,7 @@ assert weights.bundled_root().parent.name == "ganmut", weights.bundled_root()
 assert ganmut.load("photos/ganmut").space.of("happy").shape == (2,)
 photo = images.read_image("photo.png")
 (face,) = faces.detect_faces(photo)
+assert ganmut.edit("photo.png", emotion="happy").size == photo.shape[1::-1]
 for folder in sorted(weights.bundled_root().glob("*/*/config.json")):
     weights.read(folder.parent, weights.read_config(folder.parent)["kind"])
 ganmut.load("photos/wheel"), ganmut.load("procedural/ganmut")

@@ -74,7 +74,9 @@ def shell_lines(page: Path) -> list[list[str]]:
         lines = [line.replace(f"${name}", value) for line in lines]
     marks = ("-m ganmut ", *SCRIPTS)
     return [
-        shlex.split(line, comments=True) for line in lines if any(mark in line for mark in marks)
+        shlex.split(line, comments=True)
+        for line in lines
+        if line.startswith("ganmut ") or any(mark in line for mark in marks)
     ]
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ganmut import images
 from ganmut.editor import Editor
+from ganmut.errors import ParameterError
 from ganmut.faces.align import crop_extent, crop_face
 from ganmut.faces.detectors.base import DETECTORS, Detector, Face, FaceNumberError, NoFace
 from ganmut.faces.paste_back import paste_face
@@ -57,11 +58,14 @@ def detect_faces(picture: np.ndarray, detector: str | Detector = "builtin") -> l
 
     Without an upright face the image is turned by 90, 270 and 180 degrees; the faces of the first
     turn that shows any are returned in pixels of the image as it is, with their `turn`. Raises
-    ValueError for another shape or dtype.
+    ValueError for another shape or dtype, ParameterError for what is no detector.
     """
     if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or not picture.size:
         raise ValueError(f"expected H x W x 3 uint8, got {picture.dtype} {picture.shape}")
     engine = open_detector(detector) if isinstance(detector, str) else detector
+    if not hasattr(engine, "detect"):
+        kind = type(engine).__name__
+        raise ParameterError("detector", f"expected a detector or its name, got {kind}")
     if faces := engine.detect(picture):
         return faces
     for quarters in (1, 3, 2):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
+import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -19,19 +20,19 @@ def make_target_code(
     editor: Editor,
     *,
     emotion: str | None = None,
-    intensity: float = 1.0,
+    intensity: float | None = None,
     code: Sequence[float] | None = None,
     units: Mapping[int, float] | None = None,
     source_units: Mapping[int, float] | None = None,
-    reference: str | Path | None = None,
+    reference: images.AnyPicture | None = None,
     detector: str = "builtin",
 ) -> Target:
-    """What `edit_image` takes, of exactly one of: an emotion at an intensity 0..1, a code's
-    numbers, or action units {FACS number: 0..1}.
+    """What `edit_image` takes, of exactly one of: an emotion at an intensity 0..1 (default 1),
+    a code's numbers, or action units {FACS number: 0..1}.
 
     source_units: units that the face shows already; those that `units` does not name keep these
     values. Without them, units stay units: what each face shows is read when it is edited.
-    reference: an image whose face sets the style of the emotion. Raises ParameterError for none or
+    reference: a picture whose face sets the style of the emotion. Raises ParameterError for none or
     several of the three and for what the method's space does not have, BadImage or NoFace for an
     unusable reference.
     """
@@ -40,17 +41,25 @@ def make_target_code(
         raise ParameterError(
             "emotion, code, units", f"exactly one of the three is required, got {given}"
         )
+    if intensity is not None and emotion is None:
+        raise ParameterError("intensity", "an intensity requires an emotion; scale the code itself")
     if reference is not None and emotion is None:
         raise ParameterError("reference", "a reference image requires an emotion")
     if emotion is not None:
-        return _emotion_code(editor, emotion, intensity, reference, detector)
+        if not isinstance(emotion, str):
+            raise ParameterError(
+                "emotion", f"expected the name of an emotion, got {type(emotion).__name__}"
+            )
+        strength = 1.0 if intensity is None else intensity
+        return _emotion_code(editor, emotion, strength, reference, detector)
     if units is not None:
         source = source_code(editor, source_units)
         if not editor.space.has_units:
             raise ParameterError("units", f"{editor.name} is not controlled by action units")
+        units = _unit_numbers(units, "units")
         named = editor.space.units(units, None if source is None else source.tolist())
         return units if source is None else named
-    asked = torch.tensor(code)
+    asked = _numbers(code)
     nearest = editor.space.clamp(asked)
     if not torch.allclose(nearest, asked, atol=1e-6):
         numbers = " ".join(f"{value:.3g}" for value in nearest.tolist())
@@ -71,18 +80,50 @@ def source_code(editor: Editor, source_units: Mapping[int, float] | None) -> Ten
         raise ParameterError("source_units", f"{editor.name} is not controlled by action units")
     if editor.method.reads_source:
         raise ParameterError("source_units", f"{editor.name} reads itself what a face shows")
-    return editor.space.units(source_units)
+    return editor.space.units(_unit_numbers(source_units, "source_units"))
+
+
+def _numbers(code: object) -> Tensor:
+    """float [n] of a code in any form; raises ParameterError."""
+    try:
+        numbers = torch.as_tensor(code, dtype=torch.float32).detach().cpu()
+    except (TypeError, ValueError, RuntimeError, OverflowError):  # PyTorch at what is no number
+        numbers = torch.zeros(())
+    if numbers.dim() != 1:
+        raise ParameterError("code", "a code is a list of numbers, such as [0.6, -0.2]")
+    return numbers
+
+
+def _unit_numbers(units: object, parameter: str) -> dict[int, float]:
+    """{FACS number: value} of action units in any form; raises ParameterError."""
+    if isinstance(units, Mapping):
+        try:  # JSON has words for keys
+            return {
+                int(unit) if isinstance(unit, str) else operator.index(unit): float(value)
+                for unit, value in units.items()
+            }
+        except (TypeError, ValueError, OverflowError):
+            pass
+    raise ParameterError(parameter, "action units are {FACS number: 0..1}, such as {12: 0.8}")
 
 
 def _emotion_code(
-    editor: Editor, emotion: str, intensity: float, reference: str | Path | None, detector: str
+    editor: Editor,
+    emotion: str,
+    intensity: float,
+    reference: images.AnyPicture | None,
+    detector: str,
 ) -> Tensor:
-    code = editor.space.of(emotion, intensity)
+    try:
+        code = editor.space.of(emotion, intensity)
+    except TypeError:
+        raise ParameterError("intensity", "an intensity is a number between 0 and 1") from None
     if reference is None:
         return code
-    picture = images.read_image(reference)
+    picture = images.as_picture(reference, "reference").pixels
     try:
         style = encode_reference(picture, editor, emotion, detector=detector)
     except NoFace as error:
-        raise NoFace(f"{reference}: {error}") from None
+        name = reference if isinstance(reference, str | os.PathLike) else "the reference"
+        raise NoFace(f"{name}: {error}") from None
     return torch.lerp(editor.space.of(emotion, 0), style, intensity)
