@@ -11,12 +11,11 @@ from typing import Any
 import gradio as gr
 
 from demo.components import Facts, Photograph, Png
-from demo.face_picker import FacePicker
+from demo.face_picker import FaceAmongEdits, FaceInput
 from demo.faults import quote
 from demo.gamut_pad import GamutPad
 from demo.handlers import START, Handlers
 from demo.security import read_picture
-from demo.session import Spot
 from demo.settings import number
 from demo.sliders import Sliders
 from demo.tabs.animate import FRAMES, RATES, WAYS, Animate, Gif, Mp4, PathStops
@@ -57,11 +56,13 @@ class Api:
             for choice in self.handlers.choices.values()
         ]
 
-    def face(self, picture: str | None, face: Spot) -> str:
+    def face(self, picture: str | None, face: FaceAmongEdits) -> str:
         """The id of a face in an uploaded file; raises ValueError with a sentence."""
         if picture is None:
             raise ValueError("give a picture first")
-        return self.service.open(read_picture(picture), face)
+        spot, edits = face
+        others = {number: link for number, link in edits.items() if number != spot}
+        return self.service.open(read_picture(picture), spot, edits=others)
 
     def edit(
         self,
@@ -71,10 +72,12 @@ class Api:
         mix: Any,
         seed: Any,
         units: Any,
-        face: Spot,
+        face: FaceAmongEdits,
     ) -> tuple:
         """The photograph at its own resolution with one face edited, and what was done to it.
 
+        Edits of other faces stay beside it: face={"number": 2, "edits": {"1": link}} with the link
+        of an earlier answer.
         `/methods` says which of point, mix (with seed) and units a method takes. Units that are not
         named stay as the face has them; where `as_it_is` is false nothing can read those of a face,
         and all must be named.
@@ -84,7 +87,12 @@ class Api:
         return edited, facts
 
     def compare(
-        self, picture: str | None, emotion: str, intensity: float, weights: str, face: Spot
+        self,
+        picture: str | None,
+        emotion: str,
+        intensity: float,
+        weights: str,
+        face: FaceAmongEdits,
     ) -> dict[str, Any]:
         """One face under one emotion by every method of a set: picture (a data URI), probability of
         the emotion, identity distance, milliseconds of the network."""
@@ -109,7 +117,7 @@ class Api:
         radius: float,
         frames: int,
         rate: int,
-        face: Spot,
+        face: FaceAmongEdits,
     ) -> tuple:
         """(GIF, MP4) of one face along a way: "emotion" (neutral, emotion, neutral), "stops" (a
         list such as [{"point": [0.4, -0.6]}, {"point": [0, 1]}]) or "wheel" (at a radius)."""
@@ -130,7 +138,7 @@ def build(handlers: Handlers) -> None:
         mix = Sliders({}, label="mix")
         seed = gr.Number(0, label="seed of the style", precision=0)
         units = Sliders({}, label="units")
-        face = FacePicker({"number": 1}, label="face")
+        face = FaceInput({"number": 1}, label="face")
         emotion = gr.Textbox(first.favourite, label="emotion")
         intensity = gr.Number(1.0, label="intensity, 0 to 1")
         weights = gr.Textbox(

@@ -276,7 +276,8 @@ class Facts(JsonHTML, metaclass=NoStubMeta):
         line = (
             "${value.title ? `<p class='facts'><b>${value.title}</b> ${value.setting} · "
             "${value.width} × ${value.height} px` + (value.faces > 1 && value.face ? "
-            "` · face ${value.face} of ${value.faces}` : '') + `</p>"
+            "` · face ${value.face} of ${value.faces}` : '') + (Object.keys(value.edits).length ? "
+            "` · edited too: face ${Object.keys(value.edits).join(', ')}` : '') + `</p>"
             "<div class='repeat' data-link='${value.link}'>"
             "<button type='button' data-copy='link'>Copy the link</button>"
             "<button type='button' data-copy='python'>Copy as Python</button>"

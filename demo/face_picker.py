@@ -14,6 +14,8 @@ from demo.settings import number
 
 SHOWN = (210, 210)  # px of the picture on the page, at least
 REACH = 40  # px there that a finger needs
+FaceAmongEdits = tuple[Spot, dict[int, str]]
+MOST_EDITS, MOST_LETTERS = 20, 500  # faces with edits beside the one in hand; of a link
 
 
 def spot(value: Any) -> Spot:
@@ -36,6 +38,7 @@ def picker_value(session: FaceSession) -> dict[str, Any]:
     x, y, w, _ = session.face.box
     return empty_value(session.picture) | {
         "number": session.number,
+        "edited": sorted(session.edits),
         "boxes": [[round(v, 1) for v in face.box] for face in session.faces],
         "square": None if session.number else [x, y, w],
     }
@@ -48,7 +51,7 @@ def empty_value(picture: np.ndarray) -> dict[str, Any]:
     square = [(width - side) // 2, (height - side) // 2, side]
     reach = round(REACH * max(width / SHOWN[0], height / SHOWN[1]))
     place = {"width": width, "height": height, "reach": reach}
-    return place | {"number": 0, "boxes": [], "square": square}
+    return place | {"number": 0, "edited": [], "boxes": [], "square": square}
 
 
 class FacePicker(JsonHTML, metaclass=NoStubMeta):
@@ -73,3 +76,28 @@ class FacePicker(JsonHTML, metaclass=NoStubMeta):
 
     def preprocess(self, payload: Any) -> Spot:
         return spot(payload)
+
+
+class FaceInput(FacePicker, metaclass=NoStubMeta):
+    """For programs: a face, and in "edits" those of other faces of the picture, number -> link."""
+
+    schema = {  # noqa: RUF012
+        "type": "object",
+        "properties": FacePicker.schema["properties"]
+        | {"edits": {"type": "object", "additionalProperties": {"type": "string"}}},
+    }
+
+    def preprocess(self, payload: Any) -> FaceAmongEdits:
+        return spot(payload), edits(payload.get("edits", {}))
+
+
+def edits(value: Any) -> dict[int, str]:
+    """{number of a face: link of its edit} of what an API call sent; else ValueError."""
+    if not isinstance(value, dict) or len(value) > MOST_EDITS:
+        raise ValueError(f"edits are links by number of the face, at most {MOST_EDITS}")
+    found = {}
+    for name, link in value.items():
+        if not name.isascii() or not name.isdigit() or not isinstance(link, str):
+            raise ValueError(f'an edit is {{"1": "?method=ganmut"}}, got {quote({name: link})}')
+        found[int(number(int(name[:4]), 1, 999, "number of the face"))] = link[:MOST_LETTERS]
+    return found

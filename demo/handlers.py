@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from demo import face_picker, visualize
 from demo.descriptions import LEARNED, about, heading
 from demo.faults import quote, to_sentence
 from demo.gamut_pad import labels, sheet
+from demo.history import History, State
 from demo.security import read_picture
 from demo.service import Service
 from demo.session import Example, MethodChoice, Spot, units_text
@@ -24,6 +25,7 @@ from demo.settings import (
     outside,
     parse_link,
     parse_setting,
+    query_of,
     snippet,
     words,
 )
@@ -63,20 +65,36 @@ class Handlers:
             raise ValueError(f"there is no example {quote(name)}; there are: {', '.join(known)}")
         return known[name]
 
-    def open(self, path: str | None, shown: str, *controls: Any) -> list:
-        """Takes a picture: its faces, the edit of the largest; or a sentence why not. shown: the
-        face that the page shows; the same again changes nothing."""
-        return self.face(path, 1, *controls, shown=shown)
+    def open(self, path: str | None, history: History, *controls: Any) -> list:
+        """Takes a picture: its faces, the edit of the largest; or a sentence why not. The face that
+        the page shows already changes nothing: a browser sends an upload twice, and the second
+        answer would undo what the visitor did after the first."""
+        return self.face(path, 1, *controls, shown=history.now.face if history.now else "")
 
-    def face(self, path: str | None, spot: Spot, *controls: Any, shown: str = "") -> list:
-        """The same with another face of the picture, or with a square that the visitor drew."""
+    def face(
+        self,
+        path: str | None,
+        spot: Spot,
+        *controls: Any,
+        shown: str = "",
+        edits: Mapping[int, str] | None = None,
+        own: str = "",
+    ) -> list:
+        """The same with another face of the picture, or with a square that the visitor drew.
+
+        edits: of the picture's other faces, see `FaceStore.open`; own: of this face, as a link.
+        """
         if path is None:
             return self._nothing(controls[0], "", {"number": 1})
         picture = None
         try:
             picture = read_picture(path)
-            face = self.service.open(picture, spot)
-            return gr.skip() if face == shown else self.opened(face, *controls)
+            face = self.service.open(picture, spot, edits=edits)
+            if face == shown:
+                return gr.skip()
+            if own:
+                return [*self.restored(face, own), *History((State(face, own),)).shown()]
+            return self.opened(face, *controls)
         except NoFace as error:
             drawn = face_picker.empty_value(picture.pixels)
             return self._nothing(controls[0], to_sentence(error), drawn)
@@ -87,19 +105,40 @@ class Handlers:
         """Everything that the page shows of a face: the components that `edit.connect` fills. A
         picture that another set of weights is meant for changes the method, too."""
         recommended = self.service.recommended(face, method)
-        session = self.service.session(face)
-        source, drawn = jpeg(session.view), face_picker.picker_value(session)
-        said = notice("; ".join([*session.origin.notes, *turn_note(session.face)]))
+        choice = self.choice(recommended)
         if recommended != method:
-            choice = self.choice(recommended)
-            rest = self.shown(face, choice, self.first(face, choice))
-            return [face, said, drawn, source, *self.chosen(recommended), *rest]
-        choice = self.choice(method)
-        if choice.kind == "units" and not units:  # a new face begins at an expression of its own
-            setting = self._preset(face, choice, choice.favourite, START)
+            setting = self.first(face, choice)
+            rest = [*self.chosen(recommended), *self.shown(face, choice, setting)]
         else:
-            setting = parse_setting(choice, point, mix, seed, units)
-        return [face, said, drawn, source, *self._same(face, setting, *self._moved(face, setting))]
+            if choice.kind == "units" and not units:  # a new face begins at an own expression
+                setting = self._preset(face, choice, choice.favourite, START)
+            else:
+                setting = parse_setting(choice, point, mix, seed, units)
+            rest = self._same(face, setting, *self._moved(face, setting))
+        history = History((State(face, link(setting, choice), chosen=False),))
+        return [*self._card(face), *rest, *history.shown()]
+
+    def restored(self, face: str, of: str) -> list:
+        """What the page shows of a face under the setting of a link; raises ValueError for a link
+        of no method here."""
+        setting = parse_link(query_of(of), self.choices)
+        if setting is None:
+            raise ValueError(f"a link names a method, got {quote(of)}")
+        choice = self.choice(setting.method)
+        if choice.kind == "units" and not choice.reads:
+            own = self._own(face, choice)
+            setting = replace(setting, units={int(u): v for u, v in own.items()} | setting.units)
+        return [
+            *self._card(face),
+            *self.chosen(setting.method),
+            *self.shown(face, choice, setting),
+        ]
+
+    def _card(self, face: str) -> list:
+        """The face's id, a sentence on its picture, the boxes of all faces, and the source."""
+        session = self.service.session(face)
+        said = notice("; ".join([*session.origin.notes, *turn_note(session.face)]))
+        return [face, said, face_picker.picker_value(session), jpeg(session.view)]
 
     def _same(self, face: str, setting: Setting, edited: str, readings: dict) -> list:
         """Method, set and controls stay; faces on the buttons, units and the result do not."""
@@ -109,7 +148,8 @@ class Handlers:
         return [*[skip] * 5, previews, *[skip] * 6, units, skip, edited, readings, skip, skip]
 
     def _nothing(self, method: str, why: str, drawn: dict) -> list:
-        return ["", notice(why), drawn, "", *self._same("", Setting(method), "", {})]
+        rest = self._same("", Setting(method), "", {})
+        return ["", notice(why), drawn, "", *rest, *History().shown()]
 
     def chosen(self, method: str) -> list:
         """The buttons of the methods and of the sets, for one method."""
@@ -273,10 +313,10 @@ class Handlers:
         facts = self.service.facts(face, setting.method, code)
         facts |= {"setting": words(setting, choice), "link": link(setting, choice)}
         facts["note"] = outside(setting, choice, facts["code"])
-        own = self.service.own_code(face, setting.method) if choice.kind == "units" else None
-        facts["python"] = snippet(choice, code, facts["face"], own)
+        session = self.service.session(face)
+        facts["python"] = snippet(self.service.edits_of(face, setting.method, code))
         pixels, readings, made = self.service.edit(face, setting.method, code)
-        edited = compose_edit(self.service.session(face).origin, pixels, "PNG")
+        edited = compose_edit(session.origin, pixels, "PNG")
         return edited, facts | readings, made
 
     def pad_background(self, face: str, method: str) -> Iterator[dict[str, Any]]:
@@ -295,16 +335,11 @@ class Handlers:
         if setting is None:
             return None
         choice = self.choice(setting.method)
-        example = self.example_for(choice)
+        example, of = self.example_for(choice), link(setting, choice)
         known = self.service.open(example.picture, pinned=True)
         picture = [gr.skip()] * 2 if known == face else [example.name, example.picture]
-        if choice.kind == "units":
-            own = self._own(known, choice)
-            setting = replace(setting, units={int(u): v for u, v in own.items()} | setting.units)
-        session = self.service.session(known)
-        place = [known, "", face_picker.picker_value(session), jpeg(session.view)]
-        controls = [*self.chosen(setting.method), *self.shown(known, choice, setting)]
-        return [True, *place, *controls, *picture]
+        history = History((State(known, of),))
+        return [True, *self.restored(known, of), *history.shown(), *picture]
 
     def example_for(self, choice: MethodChoice) -> Example:
         """The first example that a method's set of weights is meant for."""

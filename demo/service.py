@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -18,30 +16,23 @@ from torch import Tensor
 
 from demo import settings
 from demo.classifiers import Classifiers, readings
+from demo.face_store import FaceStore
 from demo.faults import quote
-from demo.lease import LeaseLock
 from demo.session import (
     KINDS,
     Crop,
     FaceSession,
     Gamut,
     MethodChoice,
-    SessionExpired,
-    Spot,
     aligned,
     choice,
-    chosen,
-    fingerprint,
-    identify,
     sets,
-    window,
 )
 from demo.settings import Setting
 from ganmut import faces as photographs
 from ganmut import images, load, weights
 from ganmut.decoding import Picture
 from ganmut.editor import Editor
-from ganmut.faces import Face
 
 GRID = 8  # mini faces along a side of the gamut
 CHUNK = 8  # of them that are made before anybody else may have the network
@@ -58,11 +49,11 @@ class EditedCrop:
     flow: np.ndarray | None
 
 
-class Service:
+class Service(FaceStore):
     """The editors of the bundled sets of weights, and the faces of the last few visitors.
 
-    Faces live in memory only: at most `seats` of them and `megabytes` together, each for `minutes`
-    after its last use. `problems` says by name why a weight could not be loaded.
+    `problems` says by name why a weight could not be loaded. seats, megabytes, minutes, clock: see
+    `FaceStore`.
     """
 
     def __init__(
@@ -74,15 +65,11 @@ class Service:
         minutes: float = 15,
         clock: Callable[[], float] = time.monotonic,
     ):
-        self.detector, self.seats, self.seconds, self.clock = detector, seats, 60 * minutes, clock
-        self.bytes = int(megabytes * 2**20)
+        super().__init__(detector, seats, megabytes, minutes, clock)
         self.editors: dict[str, Editor] = {}
         self.choices: dict[str, MethodChoice] = {}
         self.classifiers: dict[str, Classifiers] = {}
         self.problems: dict[str, str] = {}
-        self.sessions: OrderedDict[str, FaceSession] = OrderedDict()
-        self.known_faces: dict[str, list[Face]] = {}  # pictures whose faces need no search
-        self.lock = LeaseLock()
         for group in groups or sets():
             self._load(group)
         by_kind = sorted(self.choices.items(), key=lambda item: KINDS.index(item[1].kind))
@@ -114,34 +101,42 @@ class Service:
             except ValueError as error:
                 self.problems[key] = str(error)
 
-    def open(self, source: np.ndarray | Picture, spot: Spot = 1, pinned: bool = False) -> str:
-        """The id under which a face of a picture, or of H x W x 3 uint8 pixels, is now known.
+    def with_edits(self, origin: Picture, edits: Mapping[int, str]) -> np.ndarray:
+        """H x W x 3 uint8: a picture with the faces of these numbers edited, each as a link says.
+        Raises ValueError for a link of no method here."""
+        pixels = origin.pixels
+        for number, link in edits.items():
+            face, method, code = self.edit_of(origin, number, link)
+            made = self.made(face, method, code)
+            crop = made.crop
+            pixels = photographs.paste_face(
+                pixels, crop.source, made.edited, crop.transform, made.flow
+            )
+        return pixels
 
-        The same picture has the same id and is searched once. Raises NoFace, BadPoints or
-        DetectorMissing.
-        """
-        origin = source if isinstance(source, Picture) else Picture.of(source)
-        picture = origin.pixels
-        whole, known = identify(origin, spot)
-        with self.lock:
-            if known not in self.sessions:
-                faces = self.known_faces.get(whole) or next(
-                    (v.faces for v in self.sessions.values() if v.whole == whole), None
-                )
-                if faces is None:
-                    faces = photographs.detect_faces(picture, self.detector)
-                face, number = chosen(picture, faces, spot)
-                view, to_picture = window(picture, face.box)
-                self.expire_sessions()
-                self.sessions[known] = FaceSession(
-                    origin, whole, faces, face, number, view, to_picture, self.clock(), pinned
-                )
-            self._session(known)
-        return known
+    def edit_of(self, origin: Picture, number: int, link: str) -> tuple[str, str, Tensor]:
+        """(id, method, code) of the edit of a picture's face that a link says."""
+        setting = settings.parse_link(settings.query_of(link), self.choices)
+        if setting is None:
+            raise ValueError(f"an edit is a link such as '?method=ganmut', got {quote(link)}")
+        face = self.open(origin, number)
+        return face, setting.method, self.code(setting, face)
 
-    def register_face(self, picture: np.ndarray, face: Face) -> None:
-        """Where the face of an H x W x 3 uint8 picture is, so that none is searched there."""
-        self.known_faces[fingerprint(picture)] = [face]
+    def edits_of(
+        self, face: str, method: str, code: Tensor
+    ) -> list[tuple[MethodChoice, Tensor, int, list[float] | None]]:
+        """What `settings.snippet` takes: the edits beside a face, then its own."""
+        session = self.session(face)
+        edits = [
+            (number, *self.edit_of(session.origin, number, link))
+            for number, link in session.edits.items()
+        ]
+        edits.append((session.number, face, method, code))
+        units = {key for key, choice in self.choices.items() if choice.kind == "units"}
+        return [
+            (self.choices[m], c, n, self.own_code(f, m) if m in units else None)
+            for n, f, m, c in edits
+        ]
 
     def recommended(self, face: str, method: str) -> str:
         """The method in the set of weights that goes with a face (the first set learned from
@@ -166,11 +161,6 @@ class Service:
                 f"unknown weights {quote(group)}; there are: {', '.join(self.classifiers)}"
             )
         return next((key for key in others if key.rpartition("/")[2] == name), others[0])
-
-    def session(self, face: str) -> FaceSession:
-        """What is known of a face; raises SessionExpired."""
-        with self.lock:
-            return self._session(face)
 
     def code(self, setting: Setting, face: str | None = None) -> Tensor:
         """The code `[dim]` of a setting; units that it does not name are the face's own."""
@@ -291,6 +281,7 @@ class Service:
                 "code": settings.exact_numbers(code),
                 "face": session.number,
                 "faces": len(session.faces),
+                "edits": {str(number): link for number, link in session.edits.items()},
                 "width": width,
                 "height": height,
             }
@@ -365,36 +356,3 @@ class Service:
                 f"unknown method {quote(method)}; there are: {', '.join(self.editors) or 'none'}"
             )
         return self.editors[method]
-
-    def _session(self, face: str) -> FaceSession:
-        session = self.sessions.get(face) if isinstance(face, str) else None
-        if session is None:
-            raise SessionExpired("this face is no longer in memory; give its picture again")
-        session.seen = self.clock()
-        self.sessions.move_to_end(face)
-        return session
-
-    def expire_sessions(self) -> None:
-        """Drops who came too long ago, and the longest unseen to make room for one more."""
-        with self.lock:
-            limit = self.clock() - self.seconds
-            loose = [face for face, session in self.sessions.items() if not session.pinned]
-            late = [face for face in loose if self.sessions[face].seen < limit]
-            kept = [face for face in loose if face not in late]
-            room = self.bytes
-            for i, face in enumerate(reversed(kept), 1):
-                room -= self.sessions[face].size()
-                if i >= self.seats or room < 0:
-                    late.append(face)
-            for face in late:
-                del self.sessions[face]
-
-    def start_expiry(self, every: float = 60.0) -> None:
-        """Forgets even while nobody comes: a daemon thread looks every so many seconds."""
-
-        def sweep() -> None:
-            while True:
-                time.sleep(every)
-                self.expire_sessions()
-
-        threading.Thread(target=sweep, daemon=True, name="forget").start()

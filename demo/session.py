@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, NamedTuple
 
@@ -108,7 +108,8 @@ class MethodChoice:
         if emotion not in places:
             return (0.0, 0.0)
         (ax, ay), (bx, by) = places[self.emotions[0]], places[emotion]
-        return (ax + intensity * (bx - ax), ay + intensity * (by - ay))
+        x, y = ax + intensity * (bx - ax), ay + intensity * (by - ay)
+        return round(x, 4), round(y, 4)  # as links write it
 
 
 @dataclass(frozen=True)
@@ -141,11 +142,14 @@ class Crop:
 class FaceSession:
     """One face of one photograph.
 
-    origin: the picture with its file's own values; view: VIEW x VIEW x 3 uint8 of the part around
+    origin: the picture with its file's own values; picture: its pixels, H x W x 3 uint8 sRGB, with
+    the edits of its other faces (number -> link); view: VIEW x VIEW x 3 uint8 of the part around
     the face.
     """
 
     origin: Picture
+    picture: np.ndarray
+    edits: dict[int, str]
     whole: str  # what tells this picture from others
     faces: list[Face]
     face: Face
@@ -161,21 +165,14 @@ class FaceSession:
     people: dict[str, np.ndarray] = field(default_factory=dict)  # set -> the source's embedding
     units: dict[str, list[float]] = field(default_factory=dict)  # set -> what the source shows
 
-    @property
-    def picture(self) -> np.ndarray:
-        """H x W x 3 uint8 sRGB."""
-        return self.origin.pixels
-
     def size(self) -> int:
         """Bytes of its pictures."""
         tiles = [gamut.tiles for gamut in self.gamuts.values()]
         crops = self.crops.values()
         origin = self.origin
-        own = [] if origin.own is origin.pixels else [origin.own]
+        whole = [self.picture, origin.pixels, origin.own, origin.alpha]
         kept = [
-            self.picture,
-            *own,
-            *([] if origin.alpha is None else [origin.alpha]),
+            *{id(part): part for part in whole if part is not None}.values(),
             self.view,
             *tiles,
             *self.emotion_previews.values(),
@@ -195,15 +192,17 @@ def fingerprint(picture: np.ndarray) -> str:
     return hashlib.sha256(f"{picture.shape}".encode() + picture.tobytes()).hexdigest()
 
 
-def identify(origin: Picture, spot: Spot) -> tuple[str, str]:
+def identify(origin: Picture, spot: Spot, edits: Mapping[int, str]) -> tuple[str, str]:
     """(what tells the pixels of a picture from others, the id of the face at a spot). The id is
-    another for files of the same pixels with other values, transparency or profile."""
+    another for files of the same pixels with other values, transparency or profile, and for other
+    edits of the picture's other faces."""
     whole = fingerprint(origin.pixels)
     parts = [origin.profile, str(origin.notes).encode()]
     parts += [b"" if origin.own is origin.pixels else origin.own.tobytes()]
     parts += [b"" if origin.alpha is None else origin.alpha.tobytes()]
     file = hashlib.sha256(b"/".join(parts)).hexdigest()
-    return whole, hashlib.sha256(f"{whole}/{file}/{spot}".encode()).hexdigest()
+    beside = "".join(f"/{number}{link}" for number, link in sorted(edits.items()))
+    return whole, hashlib.sha256(f"{whole}/{file}/{spot}{beside}".encode()).hexdigest()
 
 
 def encoded_size(ready: Any) -> int:

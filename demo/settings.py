@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 import torch
 from torch import Tensor
@@ -144,15 +144,29 @@ def outside(setting: Setting, choice: MethodChoice, code: list[float]) -> str:
 
 
 def link(setting: Setting, choice: MethodChoice) -> str:
-    """The query of a setting: "?method=ganmut&x=0.4&y=-0.6"; never anything of a picture."""
+    """The query of a setting: "?method=ganmut&x=0.4&y=-0.6"; never anything of a picture.
+
+    Four digits: `parse_link` gives the setting again, and of that the same link.
+    """
     terms: dict[str, Any] = {"method": setting.method}
     if choice.kind == "gamut":
-        terms |= {axis: f"{v:.3f}" for axis, v in zip("xy", setting.point, strict=True)}
+        terms |= {axis: digits(v) for axis, v in zip("xy", setting.point, strict=True)}
     else:
-        terms |= {name: f"{share:.2f}" for name, share in setting.mix.items()}
-        terms |= {f"au{unit}": f"{value:.2f}" for unit, value in setting.units.items()}
+        # Rounded up, the shares of a mix could be over 1 together, and be divided by that.
+        terms |= {name: digits(share - 4e-5) for name, share in setting.mix.items()}
+        terms |= {f"au{unit}": digits(value) for unit, value in setting.units.items()}
         terms |= {"seed": setting.seed} if setting.seed else {}
     return "?" + urlencode(terms)
+
+
+def digits(value: float) -> str:
+    """Four digits after the point, without zeros at the end."""
+    return f"{round(value, 4) + 0.0:g}"
+
+
+def query_of(link: str) -> dict[str, str]:
+    """The terms of a link that `link` made."""
+    return dict(parse_qsl(link.removeprefix("?")))
 
 
 def parse_link(query: Mapping[str, str], choices: Mapping[str, MethodChoice]) -> Setting | None:
@@ -183,22 +197,28 @@ def exact_numbers(code: Tensor) -> list[float]:
     return [float(str(value)) for value in code.numpy()]
 
 
-def snippet(
-    choice: MethodChoice, code: Tensor, number_of_face: int, own: list[float] | None = None
-) -> str:
-    """Python that makes the same edit of a photograph, byte for byte.
+def snippet(edits: Sequence[tuple[MethodChoice, Tensor, int, list[float] | None]]) -> str:
+    """Python that makes the same edits of a photograph, one face after the other.
 
-    own: the code that the face shows where the method does not read it, see `Editor.prepare`.
+    edits: of each the method, the code, the number of the face, and the code that the face shows
+    where the method does not read it, see `Editor.prepare`.
     """
+    made = "\n".join(_edit_lines(*edit) for edit in edits)
+    return f"""import ganmut, torch
+from ganmut import faces, images
+
+picture = images.read_image("photo.jpg")
+{made}
+images.write_png("edited.png", picture)"""
+
+
+def _edit_lines(
+    choice: MethodChoice, code: Tensor, number_of_face: int, own: list[float] | None
+) -> str:
     numbers = ", ".join(map(str, exact_numbers(code)))
     face = f", face={number_of_face}" if number_of_face > 1 else ""
     face += f", source_code=torch.tensor({own})" if own else ""
     name = choice.key.rpartition("/")[2]
-    return f"""import ganmut, torch
-from ganmut import faces, images
-
-editor = ganmut.load("{choice.group}/{name}")
-picture = images.read_image("photo.jpg")
+    return f"""editor = ganmut.load("{choice.group}/{name}")
 code = torch.tensor([{numbers}])
-edited = faces.edit_image(picture, editor, code{face})
-images.write_png("edited.png", edited.pixels)"""
+picture = faces.edit_image(picture, editor, code{face}).pixels"""

@@ -245,6 +245,51 @@ def test_one_of_several_faces_is_chosen(visit, people):
     expect(page.locator("#facts .facts")).to_contain_text("of 2")
 
 
+def test_edits_are_undone_across_faces(visit, people):
+    page = visit()
+    before = shown(page)
+    upload(page, np.concatenate(people[:2], 1))
+    expect(page.locator("#face-picker .box")).to_have_count(2)
+    undo, redo = (page.get_by_role("button", name=n, exact=True) for n in ("Undo", "Redo"))
+    opened = changes(page, before)
+    expect(undo).to_be_disabled()
+    page.mouse.click(*spot(page, -0.6, 0.3))
+    first = changes(page, opened)
+    expect(undo).to_be_enabled()
+    at = readout(page)
+    page.locator("#face-picker .box:not(.chosen) .face").click(force=True)
+    changes(page, first)
+    expect(page.locator("#facts .facts")).to_contain_text("edited too: face")
+    expect(page.locator("#face-picker .box.edited")).to_have_count(1)
+    page.mouse.click(*spot(page, 0.5, -0.3))
+    expect(page.locator("#pad .readout")).to_contain_text("-0.30")
+    expect(page.locator("#facts .facts")).to_contain_text("radius 0.58")
+    last = shown(page)
+    page.locator("#pad .pad").focus()
+    page.keyboard.press("Control+z")
+    other = changes(page, last)
+    page.keyboard.press("Control+z")  # back to the first face
+    expect(page.locator("#after img")).to_have_attribute("src", first)
+    assert readout(page) == at and other != first
+    expect(page.locator("#facts .facts")).not_to_contain_text("edited too")
+    undo.click()
+    expect(page.locator("#after img")).to_have_attribute("src", opened)
+    expect(undo).to_be_disabled()
+    for _ in range(3):
+        expect(redo).to_be_enabled()
+        now = shown(page)
+        page.keyboard.press("Control+Shift+Z")
+        changes(page, now)
+    expect(page.locator("#after img")).to_have_attribute("src", last)
+    expect(redo).to_be_disabled()
+    # A text field keeps its own undo.
+    page.evaluate("document.body.insertAdjacentHTML('beforeend', '<input id=field>')")
+    page.locator("#field").focus()
+    page.keyboard.press("Control+z")
+    page.wait_for_timeout(500)
+    expect(page.locator("#after img")).to_have_attribute("src", last)
+
+
 def test_an_example_is_a_click(visit):
     page = visit()
     before = shown(page)
@@ -452,7 +497,7 @@ def test_the_link_and_the_python_are_copied(visit, space):
     expect(page.locator("#facts .facts")).to_contain_text("GGANmut")
     page.get_by_role("button", name="Copy the link").click()
     clipboard = "navigator.clipboard.readText()"
-    assert page.evaluate(clipboard) == space.address + "/?method=gganmut&x=0.400&y=-0.600"
+    assert page.evaluate(clipboard) == space.address + "/?method=gganmut&x=0.4&y=-0.6"
     page.get_by_role("button", name="Copy as Python").click()
     code = page.evaluate(clipboard)
     assert "torch.tensor([0.4, -0.6])" in code

@@ -21,8 +21,8 @@ from space_server import Knows, toy_weights
 from demo import gamut_pad, security
 from demo.components import Png
 from demo.handlers import Handlers
-from demo.service import Service, SessionExpired
-from demo.session import Example, drawn, window
+from demo.service import Service
+from demo.session import Example, SessionExpired, drawn, window
 from demo.settings import Setting, number
 from demo.visualize import add_mark
 from ganmut import EMOTIONS
@@ -343,7 +343,7 @@ def ask(client, tmp_path: Path) -> None:
         assert "ganmut" in edited.info["Comment"]
         assert (np.asarray(edited) != samples.astronaut()).any()
     assert facts["code"] == pytest.approx([0.3, -0.4]) and facts["faces"] == 1
-    assert facts["link"] == "?method=ganmut&x=0.300&y=-0.400"
+    assert facts["link"] == "?method=ganmut&x=0.3&y=-0.4"
     cards = client.predict(picture=face, emotion="happy", intensity=0.8, api_name="/compare")
     assert [card["method"] for card in cards["cards"]] == list(named)
     gif, video = client.predict(

@@ -61,7 +61,7 @@ def test_four_ways_give_the_same_bytes(name, handlers, photo, monkeypatch):
     setting = SETTINGS[name]
     face = handlers.service.open(read_image(photo))
     page, facts, _ = handlers.rest(face, *setting)
-    api, _ = Api(handlers).edit(str(photo), *setting, 1)
+    api, _ = Api(handlers).edit(str(photo), *setting, (1, {}))
     python = run_snippet(facts["python"], photo, monkeypatch)
     method = f"{facts['weights']}/{setting[0].rpartition('/')[2]}"
     options = ["--method", method, "--code", *map(str, facts["code"])]
@@ -94,7 +94,7 @@ def test_names_and_their_code_agree(name, options, handlers, photo):
 def test_an_edit_that_names_nothing_changes_nothing(handlers, photo, monkeypatch):
     monkeypatch.setenv("GANMUT_MARK", "1")
     for method in (EXPRESSION, "defgan"):
-        api, facts = Api(handlers).edit(str(photo), method, (0, 0), {}, 0, {}, 1)
+        api, facts = Api(handlers).edit(str(photo), method, (0, 0), {}, 0, {}, (1, {}))
         assert np.array_equal(np.asarray(api), read_image(photo))  # not even a mark
         assert facts["setting"] == "as it is"
         python = run_snippet(facts["python"], photo, monkeypatch)
@@ -105,9 +105,9 @@ def test_units_that_nothing_can_read_must_be_named(handlers, photo):
     assert not handlers.choices["photos/defgan"].reads
     method = ("photos/defgan", (0, 0), {}, 0)
     with pytest.raises(ValueError, match="cannot see"):
-        Api(handlers).edit(str(photo), *method, {"12": 0.8}, 1)
+        Api(handlers).edit(str(photo), *method, {"12": 0.8}, (1, {}))
     everything = {str(unit): 0.3 for unit in UNITS}
-    api, _ = Api(handlers).edit(str(photo), *method, everything, 1)
+    api, _ = Api(handlers).edit(str(photo), *method, everything, (1, {}))
     assert not np.array_equal(np.asarray(api), read_image(photo))
     units = ["12=0.8"]
     out = str(photo.with_name("refused.png"))

@@ -11,6 +11,7 @@ from PIL import Image
 
 from demo import face_picker
 from demo.components import (
+    STATIC,
     ChangeViews,
     CompareSlider,
     Facts,
@@ -25,10 +26,12 @@ from demo.descriptions import about, heading
 from demo.face_picker import FacePicker
 from demo.gamut_pad import GamutPad, PadBackground, data_uri
 from demo.handlers import CANNOT_RESET, RESET, Handlers
+from demo.history import History, State, Steps
 from demo.security import LONGEST, MAX_BYTES
 from demo.session import MethodChoice
 from demo.settings import SEEDS
 from demo.sliders import Sliders, mix_rows
+from demo.visualize import jpeg
 
 HINT = (
     f"<p class='hint'>Faces are found on their own. JPEG, PNG or WebP up to {MAX_BYTES >> 20} MB; "
@@ -41,6 +44,7 @@ DOWNLOAD = (
 )
 NET = {"concurrency_limit": 1, "concurrency_id": "net"}  # one edit at a time
 LIVE = NET | {"trigger_mode": "always_last", "show_progress": "hidden"}
+KEYS = (STATIC / "keys.js").read_text("utf-8")
 PAGE = {"api_visibility": "undocumented"}  # programs use the endpoints of demo/api.py
 
 
@@ -59,6 +63,9 @@ class Face:
 class Controls:
     """What chooses a code, and the parts of the page that go with one kind of it."""
 
+    history: gr.State
+    undo: gr.Button
+    redo: gr.Button
     learned: Methods
     method: Methods
     pad: GamutPad
@@ -127,8 +134,9 @@ def begin(handlers: Handlers) -> Start:
             "facts": facts,
             "views": views,
             "emotion_previews": handlers.emotion_previews(known, choice.key),
+            "history": History((State(known, facts["link"], chosen=False),)),
             "picker": face_picker.picker_value(handlers.service.session(known)),
-            "source": handlers.opened(known, *controls)[3],
+            "source": jpeg(handlers.service.session(known).view),
             "background": list(handlers.pad_background(known, choice.key))[-1],
         },
     )
@@ -163,7 +171,11 @@ def face_card(handlers: Handlers, start: Start) -> Face:
 def controls(handlers: Handlers, start: Start) -> Controls:
     """Method, and what it takes: a point, emotions, or seventeen units."""
     choice, setting = start.choice, start.values["setting"]
-    title = gr.HTML(heading(choice), apply_default_css=False)
+    history = gr.State(start.values["history"])
+    with gr.Row(elem_classes="heading"):
+        title = gr.HTML(heading(choice), apply_default_css=False)
+        undo = gr.Button("Undo", size="sm", interactive=False, elem_id="undo")
+        redo = gr.Button("Redo", size="sm", interactive=False, elem_id="redo")
     several = bool(handlers.sets())
     learned = Methods(choice.group, groups=handlers.sets(), visible=several, elem_id="learned")
     method = Methods(choice.key, groups=handlers.groups(choice.group), elem_id="method")
@@ -196,6 +208,9 @@ def controls(handlers: Handlers, start: Start) -> Controls:
         )
     description = gr.HTML(about(choice), apply_default_css=False)
     return Controls(
+        history,
+        undo,
+        redo,
         learned,
         method,
         pad,
@@ -249,7 +264,11 @@ def download(start: Start) -> tuple:
 
 def connect(page: gr.Blocks, handlers: Handlers, face: Face, do: Controls, out: Result) -> None:
     """Every event of the face card and the Edit tab."""
-    known, live = face.known, [out.after, out.readings]
+    known, live, steps = face.known, [out.after, out.readings], Steps(handlers)
+    history = [do.history, do.undo, do.redo]
+    record = {
+        "fn": steps.record, "inputs": [known, do.history, *do.setting], "outputs": history,
+    } | NET | PAGE | {"show_progress": "hidden", "trigger_mode": "always_last"}  # fmt: skip
     rest = {
         "fn": handlers.rest,
         "inputs": [known, *do.setting],
@@ -258,6 +277,7 @@ def connect(page: gr.Blocks, handlers: Handlers, face: Face, do: Controls, out: 
     rest |= NET | PAGE | {"show_progress": "hidden", "trigger_mode": "always_last"}
     draw = {"fn": handlers.pad_background, "inputs": [known, do.method], "outputs": do.background}
     draw |= PAGE | {"show_progress": "hidden", "concurrency_limit": 4}
+    step = NET | PAGE | {"show_progress": "hidden", "trigger_mode": "multiple"}
     slow = NET | PAGE | {"show_progress": "minimal", "show_progress_on": [out.after]}
     chosen = [
         do.pad,
@@ -278,7 +298,7 @@ def connect(page: gr.Blocks, handlers: Handlers, face: Face, do: Controls, out: 
         do.about,
     ]
     switched = [do.method, do.learned, *chosen]
-    shown = [known, face.said, face.picker, out.before, *switched]
+    shown = [known, face.said, face.picker, out.before, *switched, *history]
 
     face.gallery.input(
         handlers.example,
@@ -295,11 +315,19 @@ def connect(page: gr.Blocks, handlers: Handlers, face: Face, do: Controls, out: 
     )  # fmt: skip
     opened = [
         face.photo.change(
-            handlers.open, [face.photo, known, *do.setting], shown, api_name="open", **slow
+            handlers.open, [face.photo, do.history, *do.setting], shown, api_name="open", **slow
         ),
         face.picker.input(
-            handlers.face, [face.photo, face.picker, *do.setting], shown, api_name="face", **slow
+            steps.face,
+            [face.photo, face.picker, known, do.history, *do.setting],
+            shown,
+            api_name="face",
+            **slow,
         ),
+        do.undo.click(steps.undo, [known, do.history], shown, api_name="undo", **step),
+        do.redo.click(steps.redo, [known, do.history], shown, api_name="redo", **step),
+    ]
+    switches = [
         do.method.input(
             handlers.choose, [known, do.method], chosen, api_name="choose", **LIVE | PAGE
         ),
@@ -308,7 +336,7 @@ def connect(page: gr.Blocks, handlers: Handlers, face: Face, do: Controls, out: 
             **LIVE | PAGE,
         ),
     ]  # fmt: skip
-    for event in opened:
+    for event in [*opened, *(event.then(**record) for event in switches)]:
         event.then(**rest).then(**draw)
     gr.on(
         [do.pad.input, do.units.input, do.seed.input],
@@ -336,9 +364,10 @@ def connect(page: gr.Blocks, handlers: Handlers, face: Face, do: Controls, out: 
             api_name="reset", **LIVE | PAGE,
         ),
     ]  # fmt: skip
-    for event in buttons:
+    rested = gr.on([do.pad.release, do.mix.release, do.units.release, do.seed.input], **record)
+    for event in [rested, *(event.then(**record) for event in buttons)]:
         event.then(**rest)
-    gr.on([do.pad.release, do.mix.release, do.units.release, do.seed.change], **rest)
+    page.load(None, None, None, js=KEYS)
 
     def load(face: str, request: gr.Request) -> list:
         return handlers.linked(face, request) or [gr.skip()] * (3 + len(shown))
