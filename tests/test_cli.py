@@ -117,7 +117,8 @@ def test_rendered_pictures_take_weights_of_rendered_faces(tmp_path):
     assert choose_weight(None, None, [picture, str(folder)]) == ("procedural", "ganmut")
     assert choose_weight(None, "defgan", [picture]) == ("procedural", "defgan")
     assert choose_weight(None, "defgan", [picture, photo]) == ("photos", "defgan")
-    assert choose_weight(None, "expression", [picture]) == ("photos", "expression")
+    assert choose_weight(None, "expression", [picture]) == ("procedural", "expression")
+    assert choose_weight(None, "wheel", [picture]) == ("photos", "wheel")
 
 
 MAINS = {"ganmut": (main, ["methods"]), "bench": (bench.main, ["--methods", "stargan"])}
