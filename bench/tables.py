@@ -40,6 +40,7 @@ GROUPS = {
     "spaces": "Code spaces",
 }
 NO_VALUE = "–"
+MIN_RANKED = 3  # methods whose order can agree
 UNITS_TITLE = ", conditioned on action units"
 DRAWN_TITLE = ", drawn by the expression model"
 MAX_METRICS = 6  # per table
@@ -246,16 +247,20 @@ def second_judge_tables(board: Leaderboard) -> list[Table]:
 
 def rank_agreement(board: Leaderboard, first: str, other: str) -> list[str]:
     """The number of methods that both metrics measure, Kendall's tau-b of their values (1: the same
-    order, -1: the reverse), and the best method by each."""
+    order, -1: the reverse) where they are at least MIN_RANKED, and the best method by each where
+    one direction is better."""
     rows = [row for row in board.rows if row not in REFERENCE_ROWS]
     known = [board.cells.get((row, metric)) for row in rows for metric in (first, other)]
     values = np.array([np.nan if r is None or r["value"] is None else r["value"] for r in known])
     a, b = values.reshape(-1, 2).T
     both = np.isfinite(a) & np.isfinite(b)
-    if both.sum() < 2:
-        return [str(both.sum()), "–", ""]
+    if both.sum() < MIN_RANKED:
+        return [str(both.sum()), NO_VALUE, ""]
     tau = kendalltau(a[both], b[both]).statistic
-    best = np.argmin if METRICS[first].higher_is_better is False else np.argmax
+    better = METRICS[first].higher_is_better
+    if better is None:  # none is first
+        return [str(both.sum()), f"{tau:.2f}", ""]
+    best = np.argmax if better else np.argmin
     names = [row for row, known in zip(rows, both, strict=True) if known]
     leaders = dict.fromkeys(names[int(best(side[both]))] for side in (a, b))
     return [str(both.sum()), f"{tau:.2f}", ", ".join(leaders)]

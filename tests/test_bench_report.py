@@ -499,6 +499,11 @@ def test_rank_agreement_is_kendalls_tau(values, tau, tmp_path):
     assert f"| 3 | {tau} |" in text and leaderboard.SECOND_JUDGE in text
 
 
+def test_two_methods_have_no_rank_agreement(tmp_path):
+    board = write(tmp_path, *judged({"a": (1, 10), "b": (2, 20)}))
+    assert tables.rank_agreement(board, "fed", "second_fed") == ["2", "–", ""]
+
+
 def test_units_have_a_table_of_their_own(tmp_path):
     units = replace(BASE, row="defgan", weights_sha256="w2", codes="units")
     board = write(tmp_path, replace(BASE, codes="gamut"), units, replace(BASE, row="no_edit"))
