@@ -18,6 +18,7 @@ from bench import regions, tables
 from bench.features import FEATURES
 from bench.ground_truth import GroundTruth
 from bench.metrics import METRICS, NotMeasured, TooFew
+from bench.metrics.base import by_set
 from bench.metrics.ere import smallest_error, targets
 from bench.metrics.gamut_share import opposition
 from bench.metrics.real_neighbour_rate import real_nearest
@@ -461,6 +462,20 @@ def test_fed_needs_more_faces_than_features(tmp_path):
     few = world(7, 0)
     with pytest.raises(TooFew, match=r"\b8 .* 7\b"):
         score("fed", ToySystem(few), tmp_path, few)
+
+
+def test_unbiased_shares_stay_below_their_largest():
+    class Faces:
+        protocol = PROTOCOL
+
+    # One face of ten misses: recentred draws would reach beyond 1.
+    hit = np.append(np.ones(9), 0)
+
+    def share(counts):
+        return float(np.average(hit, weights=counts))
+
+    found = by_set(share, 10, Faces, biased=False)
+    assert found.value == 0.9 and found.interval[1] <= 1 and found.draws[""].max() == 1
 
 
 def test_intervals_contain_the_value(faces, tmp_path):

@@ -162,12 +162,15 @@ def by_set(
     features: Features,
     replicates: int | None = None,
     note: str = "",
+    biased: bool = True,
 ) -> Score:
     """The score of one statistic of the whole set of n faces. `statistic(counts)` gets None, or
-    `[n]` how often a replicate draws each face."""
+    `[n]` how often a replicate draws each face. biased: whether fewer distinct faces shift it, as
+    they do a Fréchet distance; its draws are then centred on the value."""
     protocol = features.protocol
     counts = resample_counts(n, protocol.replicates, protocol.seed)[:replicates]
     value = statistic(None)
-    draws = recentre(np.array([statistic(c) for c in counts]), value)
+    draws = np.array([statistic(c) for c in counts])
+    draws = recentre(draws, value) if biased else draws
     interval = percentile_interval(draws)
     return Score(value, n, interval=interval, draws={"": draws}, note=note, seed=protocol.seed)

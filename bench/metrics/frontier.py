@@ -40,7 +40,7 @@ class Frontier(Metric):
             return share_at(*curve(hit, distance, counts), level)
 
         level = fixed_distance(features)
-        score = by_set(statistic, len(hit), features, note=f"at distance {level}")
+        score = by_set(statistic, len(hit), features, note=f"at distance {level}", biased=False)
         score.parts[f"distance at {SHARE:.0f} %"] = distance_at(*curve(hit, distance), SHARE)
         return score
 

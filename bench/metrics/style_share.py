@@ -46,7 +46,7 @@ class StyleShare(Metric):
             weight = np.ones(len(over)) if counts is None else counts
             return float(weight @ over / (weight @ between))
 
-        return by_set(share, len(over), features)
+        return by_set(share, len(over), features, biased=False)
 
 
 def variances(softmax: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
