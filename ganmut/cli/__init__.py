@@ -23,6 +23,7 @@ from ganmut.cli import (
     methods,
     push,
     render,
+    reproduce,
     train,
     train_expressions,
     train_extractor,
@@ -31,8 +32,8 @@ from ganmut.cli import (
 from ganmut.folders import check_output
 
 AFTER_STOP = (
-    "continue a training with `python -m ganmut train resume RUN`, align, edit and units with the "
-    "same command"
+    "continue a training with `python -m ganmut train resume RUN`, align, edit, units and "
+    "reproduce with the same command"
 )
 COMMANDS: dict[str, ModuleType] = {
     "train": train,
@@ -43,6 +44,7 @@ COMMANDS: dict[str, ModuleType] = {
     "train-extractor": train_extractor,
     "fit-expressions": fit_expressions,
     "train-expressions": train_expressions,
+    "reproduce": reproduce,
     "methods": methods,
     "bundle": bundle,
     "push": push,

@@ -1,0 +1,293 @@
+"""`reproduce`: from nothing to a leaderboard: judges, trainings, bench.
+
+Every step is another command of the project, in a process of its own: `train-extractor`, `train` or
+`train resume`, `bundle`, and bench/run.py. What a step leaves in the folder says whether it is
+done, so the same command goes on where it stopped. Weights get a root of their own in the folder
+(GANMUT_WEIGHTS), so that nothing bundled is read or replaced.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+HELP = "train judges and all methods, and measure them: a leaderboard from nothing"
+
+# Judges, as the bundled ones were trained: faces, epochs, minutes on a core.
+JUDGES = {
+    "emotion": (6000, 10, 3.0),
+    "identity": (6000, 10, 3.0),
+    "units": (6000, 10, 3.0),
+    "emotion_resnet": (12000, 12, 4.0),
+    "identity_resnet": (12000, 16, 5.0),
+}
+# Options of the bench for judges that are not called by their role.
+ROLES = {"emotion_resnet": "second-emotion", "identity_resnet": "second-identity"}
+# Rows beside the methods: method, settings, and the row whose ablation it is.
+VARIANTS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "ganimation_labels": ("ganimation", {"code_type": "labels"}, ""),
+    "ganmut_rho1": ("ganmut", {"lambda_rho": 1.0}, "ganmut"),
+}
+CASCADE_SHARE = 3.3 / 48  # of EF-GAN's training, by which the bundled cascade was trained further
+CORE_MINUTES = 45.0  # of a method at CORE_COST, the mean of the bundled ones
+CORE_COST = 48.0 * 64**2  # thousands of pixels that the budget cpu shows
+TRIAL: dict[str, Any] = {
+    "size": 32, "width": 8, "blocks": 1, "d_width": 8, "d_layers": 4, "faces": 64, "kimg": 0.192,
+    "kimg_per_tick": 0.096, "d_warmup_kimg": 0.032, "g_warmup_kimg": 0.032,
+}  # fmt: skip
+GRACE = 60  # seconds that a stopped step has to end by itself
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """A command of the plan: words after the interpreter (made when it starts, since they depend on
+    what the steps before left), the file that it leaves, and expected minutes on a core."""
+
+    name: str
+    words: Callable[[], list[str]]
+    result: Callable[[], Path | None]
+    minutes: float
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from ganmut.training import presets
+
+    parser.add_argument("--out", type=Path, default=Path("out/reproduce"), metavar="DIR")
+    parser.add_argument("--data", default="procedural", metavar="SPEC", help="(default procedural)")
+    for option, known, default in (
+        ("objective", presets.OBJECTIVES, "stable"),
+        ("budget", presets.BUDGETS, "cpu"),
+    ):
+        parser.add_argument(
+            f"--{option}", choices=list(known), default=default, help=f"(default {default})"
+        )
+    parser.add_argument(
+        "--methods", default="all", metavar="A,B", help="rows to train, or all (default)"
+    )
+    parser.add_argument(
+        "--kimg", type=float, metavar="N", help="length of every training (default: the budget's)"
+    )
+    parser.add_argument("--protocol", default="default", help="of the bench (default default)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of all trainings")
+    parser.add_argument("--device", metavar="NAME", help="(default: CUDA if there is one)")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        metavar="N",
+        help="stop after so long; the same command continues from the last snapshot",
+    )
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--plan", action="store_true", help="print the steps and stop")
+    parser.add_argument(
+        "--trial", action="store_true", help="toy sizes, to check the chain in some minutes"
+    )
+    parser.add_argument(
+        "settings",
+        nargs="*",
+        metavar="-- --OPTION=VALUE",
+        help="after --: options of every training, such as --compile or --faces=30000",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    from ganmut.files import folder_lock
+
+    steps = make_plan(args)
+    if args.plan:
+        for step in steps:
+            state = "done" if step.result() else f"about {step.minutes:.1f} min on a core"
+            print(f"{step.name:<28} {state}")
+        return 0
+    with folder_lock(args.out):
+        return work_through(steps, args.out, args.minutes)
+
+
+# The plan
+
+
+def make_plan(args: argparse.Namespace) -> list[Step]:
+    """The steps in their order. Raises ParameterError for an unknown row or setting."""
+    group = args.data.partition(":")[0]
+    root = args.out / "weights" / group
+    rows = choose_rows(args.methods)
+    size = row_settings(args, rows[0])["size"]
+    judges = [judge_step(args, root, name, size) for name in JUDGES]
+    trainings = [step for row in rows for step in row_steps(args, root, row)]
+    return [*judges, *trainings, bench_step(args, root)]
+
+
+def choose_rows(text: str) -> list[str]:
+    """The rows of a comma-separated list, in the order of the plan: the cascade after EF-GAN."""
+    from ganmut.errors import ParameterError
+    from ganmut.methods.base import METHODS
+
+    known = [*METHODS, *VARIANTS]
+    if text == "all":
+        return known
+    named = [name.strip() for name in text.split(",") if name.strip()]
+    if unknown := [name for name in named if name not in known]:
+        raise ParameterError(
+            "methods", f"unknown row {unknown[0]!r}; there are: {', '.join(known)}"
+        )
+    if not named:
+        raise ParameterError("methods", "methods names no row")
+    if "efgan_cascade" in named and "efgan" not in named:
+        raise ParameterError("methods", "efgan_cascade starts from efgan: name both")
+    return [name for name in known if name in named]
+
+
+def row_settings(args: argparse.Namespace, row: str) -> dict[str, Any]:
+    """The fields of Recipe that a row is trained with, as far as the plan needs them: size, kimg;
+    and "options", the words that set them."""
+    from ganmut.training import presets
+
+    method, own, _ = VARIANTS.get(row, (row, {}, ""))
+    settings = dict(own) | ({"kimg": args.kimg} if args.kimg else {})
+    settings |= TRIAL if args.trial else {}
+    if row == "efgan_cascade" and args.objective == "stable":
+        # Its networks are trained already: no warm-up, and a small share of EF-GAN's length.
+        full = row_settings(args, "efgan")["kimg"]
+        settings |= {"kimg": full * CASCADE_SHARE, "d_warmup_kimg": 0.0, "g_warmup_kimg": 0.0}
+        settings["kimg_per_tick"] = settings["kimg"] / 3
+    if method == "defgan" and args.data.partition(":")[0] != "procedural":
+        settings["embedder"] = f"{args.data.partition(':')[0]}/identity"
+    recipe, _ = presets.resolve_settings(method, args.objective, args.budget, **settings)
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
+    return {"method": method, "size": recipe.size, "kimg": recipe.kimg, "options": options}
+
+
+def judge_step(args: argparse.Namespace, root: Path, name: str, size: int) -> Step:
+    faces, epochs, minutes = (128, 1, 0.1) if args.trial else JUDGES[name]
+    words = ["-m", "ganmut", "train-extractor", name, f"--data={args.data}", f"--out={root / name}"]
+    words += [f"--faces={faces}", f"--epochs={epochs}", f"--size={size}", *device_words(args)]
+    words += ["--test-faces=70"] if args.trial else []
+    return Step(f"judge {name}", lambda: words, lambda: existing(root / name), minutes)
+
+
+def row_steps(args: argparse.Namespace, root: Path, row: str) -> Iterator[Step]:
+    """The training of a row, and its weight among those of the bench."""
+    settings, runs = row_settings(args, row), args.out / "runs" / row
+    ablation = VARIANTS.get(row, ("", {}, ""))[2]
+
+    def finished(runs: Path = runs) -> Path | None:
+        return next((path.parent for path in sorted(runs.glob("*/weights/config.json"))), None)
+
+    def train() -> list[str]:
+        started = sorted(path.parent for path in runs.glob("*/recipe.json"))
+        if started:
+            return ["-m", "ganmut", "train", "resume", str(started[-1]), *device_words(args)]
+        words = ["-m", "ganmut", "train", settings["method"], f"--objective={args.objective}"]
+        words += [f"--budget={args.budget}", f"--data={args.data}", f"--seed={args.seed}"]
+        words += [f"--out={runs}", *args.settings, *settings["options"], *device_words(args)]
+        if row == "efgan_cascade" and (start := finished(args.out / "runs" / "efgan")):
+            words.append(f"--init-from={start.parent}")
+        return words
+
+    def bundle() -> list[str]:
+        words = ["-m", "ganmut", "bundle", str(finished()), f"{root.name}/{row}"]
+        return [*words, f"--ablation-of={ablation}"] if ablation else words
+
+    cost = settings["kimg"] * settings["size"] ** 2
+    minutes = CORE_MINUTES * cost / CORE_COST
+    yield Step(f"train {row}", train, lambda: finished() or existing(root / row), minutes)
+    yield Step(f"bundle {row}", bundle, lambda: existing(root / row), 0.1)
+
+
+def bench_step(args: argparse.Namespace, root: Path) -> Step:
+    import ganmut
+
+    script = Path(ganmut.__file__).resolve().parents[1] / "bench" / "run.py"
+    out = args.out / "results"
+
+    def words() -> list[str]:
+        found = [str(script), f"--weights={root}", f"--data={args.data}", f"--out={out}"]
+        found += [f"--protocol={'quick' if args.trial else args.protocol}", *device_words(args)]
+        found += [f"--cache={args.out / 'cache'}"]
+        for name in JUDGES:
+            # The bench looks for judges of rendered faces by itself.
+            if root.name != "procedural" and existing(root / name):
+                found.append(f"--{ROLES.get(name, name)}={root / name}")
+        return found
+
+    board = out / "LEADERBOARD.md"
+    return Step("bench", words, lambda: board if board.is_file() else None, 10.0)
+
+
+def existing(folder: Path) -> Path | None:
+    """A weight folder, or None where it has not been written."""
+    return folder if (folder / "config.json").is_file() else None
+
+
+def device_words(args: argparse.Namespace) -> list[str]:
+    return [f"--device={args.device}"] if args.device else []
+
+
+# The work
+
+
+def work_through(steps: list[Step], out: Path, limit: float | None) -> int:
+    """Runs the steps that are not done, with the time left before each. Returns 0, or 1 where a
+    step failed (the others run all the same) or the time was over."""
+    from ganmut.files import append_lines
+
+    start, failed, spent = time.monotonic(), [], 0.0
+    expected = 0.0
+    waiting = [step for step in steps if not step.result()]
+    for number, step in enumerate(waiting):
+        rest = None if limit is None else limit - (time.monotonic() - start) / 60
+        if rest is not None and rest <= 0:
+            print(f"time is over; {len(waiting) - number} steps are left: run the command again")
+            return 1
+        # The machine's speed against a core's, as far as the steps done show it.
+        pace = spent / expected if expected else 1.0
+        left = sum(later.minutes for later in waiting[number:]) * pace
+        print(f"[{number + 1}/{len(waiting)}] {step.name}; about {left:.0f} min left", flush=True)
+        began = time.monotonic()
+        status = execute(step.words(), out / "weights", rest and rest * 60)
+        minutes = (time.monotonic() - began) / 60
+        record = {"step": step.name, "status": status, "minutes": round(minutes, 2)}
+        append_lines(out / "reproduce.jsonl", [record])
+        if step.result():
+            spent, expected = spent + minutes, expected + step.minutes
+        elif rest is None or minutes < rest:
+            failed.append(step.name)
+    if failed:
+        print(f"failed: {', '.join(failed)}; see above", file=sys.stderr)
+    elif not all(step.result() for step in steps):
+        print("time is over: run the command again to continue")
+        return 1
+    return 1 if failed else 0
+
+
+def execute(words: list[str], weights: Path, seconds: float | None) -> int:
+    """The status of a command in a process of its own, ended by SIGTERM after `seconds`; it may
+    then write what it has. Weights are looked up below `weights` alone."""
+    environment = os.environ | {"GANMUT_WEIGHTS": str(weights), "GANMUT_HUB": ""}
+    with subprocess.Popen([sys.executable, *words], env=environment) as process:
+        try:
+            return process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGTERM)
+            with_grace(process)
+            return process.returncode
+        except BaseException:  # Ctrl-C reaches the child by itself; SIGTERM does not
+            process.send_signal(signal.SIGTERM)
+            with_grace(process)
+            raise
+
+
+def with_grace(process: subprocess.Popen[bytes]) -> None:
+    """Waits for a process that was told to end, at most GRACE seconds."""
+    try:
+        process.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
