@@ -74,6 +74,7 @@ def prior_fid(system: System, faces: FaceSet, protocol: Protocol) -> EditSet:
 def uniform(system: System, faces: FaceSet, protocol: Protocol) -> EditSet:
     """(faces): one edit a face, under codes spread evenly over the whole of a two-dimensional
     space."""
+    # Even in area, unlike the prior, which is even in angle and radius.
     grid = _chart(system, FINE_SIDE)
     rng, n = generator(protocol.seed), len(faces)
     codes = grid[torch.randint(len(grid), (n,), generator=rng)]
@@ -85,6 +86,7 @@ def labels(system: System, faces: FaceSet, protocol: Protocol) -> EditSet:
     face."""
     n, kinds = min(len(faces), protocol.n_accuracy), len(system.emotions)
     rng = generator(protocol.seed)
+    # All emotions of a face before the next face, so that a prefix of the set is balanced.
     codes = torch.stack([system.space.sample_emotion(e, n, rng) for e in system.emotions], 1)
     rows = torch.arange(n).repeat_interleave(kinds)
     return EditSet(rows, codes.flatten(0, 1), torch.arange(kinds).repeat(n), (n, kinds))
@@ -93,6 +95,7 @@ def labels(system: System, faces: FaceSet, protocol: Protocol) -> EditSet:
 def paths(system: System, faces: FaceSet, protocol: Protocol) -> EditSet:
     """(faces, emotions without neutral, steps): the path from neutral to each emotion."""
     space, others = system.space, system.emotions[1:]
+    # From neutral on the source face, whatever it shows: the path is the codes', not the face's.
     neutral = space.of(system.emotions[0])
     codes = torch.cat(
         [space.path(neutral, space.of(emotion), protocol.steps) for emotion in others]

@@ -68,6 +68,7 @@ def resample_counts(n: int, replicates: int, seed: int) -> np.ndarray:
     Depends on the arguments alone, so every system and metric with this n shares its draws and
     differences between systems are paired.
     """
+    # Seeded by n too: prefixes of one stream would correlate metrics of different sizes.
     generator = np.random.default_rng([seed, n])
     return generator.multinomial(n, np.full(n, 1 / n), size=replicates).astype(np.float64)
 
@@ -77,6 +78,7 @@ def resample_means(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
     draws no finite value."""
     finite = np.isfinite(values)
     total = counts @ np.where(finite, values, 0.0)
+    # A face without a value is left out of both sums, as if it had not been drawn.
     weight = counts @ finite.astype(np.float64)
     return np.divide(total, weight, out=np.full(len(counts), np.nan), where=weight > 0)
 
@@ -138,6 +140,7 @@ def gaussian_distance(
     C_a^1/2 C_b C_a^1/2. That matrix is symmetric, so no complex numbers arise and singular
     covariances need no jitter on the diagonal.
     """
+    # eigh, not sqrtm: symmetric input gives real roots, also of rank-deficient covariances.
     values, vectors = np.linalg.eigh(cov_a)
     root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
     cross = np.sqrt(np.linalg.eigvalsh(root @ cov_b @ root).clip(min=0)).sum()
@@ -163,6 +166,7 @@ def frechet_distance(a: np.ndarray, b: np.ndarray, weights: np.ndarray | None = 
         return gaussian_distance(*moments(a, weights), *moments(b, weights))
     (mean_a, x, trace_a), (mean_b, y, trace_b) = _factor(a, weights), _factor(b, weights)
     gap = mean_a - mean_b
+    # The nuclear norm of X Y^T is the trace of the root: n x m numbers in place of 2048 x 2048.
     cross = np.linalg.svd(x @ y.T, compute_uv=False).sum()
     return float(gap @ gap + trace_a + trace_b - 2 * cross)
 
@@ -181,6 +185,7 @@ def extrapolate(
     if n // 2 < smallest:
         return {}
     rng = np.random.default_rng([seed, n])
+    # Even in 1 / n, in which the bias is a line.
     sizes = np.unique((1 / np.linspace(2 / n, 1 / n, SIZES)).round().astype(int))
     means = [
         np.mean([distance(rng.permutation(n)[:size]) for _ in range(SUBSETS if size < n else 1)])

@@ -37,9 +37,12 @@ def range_of_values(
     white, a range of 0 to 1, 255 or 65535 is assumed where the values fill a quarter of it.
     white_is_zero: whether the file stores negatives. Raises UnclearRange.
     """
+    # Floating-point TIFFs mark missing pixels by NaN.
     finite = values[np.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
     if white is None:
+        # A dark 16-bit scan fills little of its range; below a quarter a smaller range is as
+        # likely.
         usual = (top for top in USUAL_WHITES if LEAST_SHARE * top < high <= top)
         white = 1.0 if low == high == 0 else next(usual, None)
         if white is None or low < 0:
@@ -47,6 +50,7 @@ def range_of_values(
     black = 0.0 if black is None else black
     if not black < white:
         raise UnclearRange(low, high, f"in a range of {black:.6g} to {white:.6g}")
+    # Swapped ends: the same line then maps negatives.
     return (white, black) if white_is_zero else (black, white)
 
 
@@ -58,6 +62,7 @@ def levels_to_bytes(values: np.ndarray, black: float, white: float) -> np.ndarra
 
 def on_white(pixels: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
     """H x W x 3 uint8: pixels with transparency (alpha: H x W uint8) on a white background."""
+    # Opaque pictures return their own bytes, unrounded by a blend.
     if alpha is None or alpha.min() == 255:
         return pixels
     white = Image.new("RGB", pixels.shape[1::-1], "white")
@@ -97,6 +102,7 @@ def profile_transforms(profile: bytes, mode: str) -> tuple:
         else:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         space = source.profile.xcolor_space.strip().upper()
+        # A profile of another space is read without error by the library, and gives wrong colours.
         if SPACES.get(space) != mode:
             raise BadProfile(f"its colour profile is for {space} and was ignored")
         srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
@@ -104,6 +110,7 @@ def profile_transforms(profile: bytes, mode: str) -> tuple:
         flags = ImageCms.Flags.BLACKPOINTCOMPENSATION
         there = ImageCms.buildTransform(source, srgb, mode, "RGB", intent, flags)
         back = None
+        # CMYK has many ways back for one colour.
         if mode in ("L", "RGB"):
             back = ImageCms.buildTransform(srgb, source, "RGB", mode, intent, flags)
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError) as error:
@@ -116,6 +123,7 @@ def profile_transforms(profile: bytes, mode: str) -> tuple:
 def _is_identity(transform: ImageCms.ImageCmsTransform) -> bool:
     """Whether a transform from RGB to RGB moves no colour by more than two levels, as between the
     many profiles of sRGB."""
+    # 17 levels an axis: profiles differ smoothly, so a lattice finds the largest difference.
     steps = np.linspace(0, 255, 17).round().astype(np.uint8)
     lattice = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(17, -1, 3)
     moved = np.asarray(ImageCms.applyTransform(Image.fromarray(lattice), transform))

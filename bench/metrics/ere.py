@@ -80,7 +80,9 @@ def targets(softmax: np.ndarray, k: int, batch: int) -> np.ndarray:
     """n x emotions: for every face the softmax of the face of its batch with the highest k-th
     largest probability."""
     groups = softmax.reshape(-1, batch, softmax.shape[-1])
+    # Setting 1 asks for three likely emotions, setting 2 for two: the k-th probability says so.
     kth = np.sort(groups, -1)[..., -k]
+    # One target a batch, from a face of the same batch: it is certainly a face's distribution.
     chosen = groups[np.arange(len(groups)), kth.argmax(1)]
     return np.repeat(chosen, batch, axis=0)
 

@@ -44,6 +44,7 @@ def real_nearest(real: np.ndarray, edited: np.ndarray) -> np.ndarray:
     """`[n]`: 1 where the nearest neighbour of an edited face (n x d) is real, .5 for a tie, else 0.
     Row i of `real` (n x d) is the source of edited face i and no candidate for it."""
     to_real, to_edited = _squared_distances(edited, real), _squared_distances(edited, edited)
+    # A face is its own nearest neighbour, and an unchanged edit its source's.
     for distances in (to_real, to_edited):
         np.fill_diagonal(distances, np.inf)
     a, b = to_real.min(1), to_edited.min(1)
@@ -54,5 +55,6 @@ def real_nearest(real: np.ndarray, edited: np.ndarray) -> np.ndarray:
 def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """n x m, float64."""
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    # Expanded squares: a product of matrices is much faster than n x m differences.
     cross = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
     return cross.clip(min=0)

@@ -47,6 +47,8 @@ def largest_step(probability: np.ndarray) -> np.ndarray:
     """`[...]`: the largest increase along the last axis, relative to the range; NaN where the range
     is below RANGE."""
     p = np.asarray(probability, np.float64)
+    # The papers' "total variation range". Without the floor an editor that does nothing divides
+    # noise by noise.
     span = p.max(-1) - p.min(-1)
     defined = span >= RANGE
     return np.divide(

@@ -62,6 +62,7 @@ class GANmut(Format):
         }
         method = stargan_trunk.build("gganmut", checkpoint, emotions, size, own, bgr=True)
         with torch.no_grad():
+            # The authors use |a| without a floor; ours are softplus(raw) + floor, inverted here.
             variances = method.G.raw_variances.abs()
             method.G.raw_variances.copy_(softplus_inverse(variances, variance_floor()))
         return method
@@ -79,5 +80,6 @@ def variance_floor() -> float:
 def softplus_inverse(variances: Tensor, floor: float) -> Tensor:
     """Raw values with softplus(raw) + floor = variances; variances below the floor are raised to
     it."""
+    # log(exp(v) - 1) as v + log(1 - exp(-v)), which neither overflows nor cancels.
     above = (variances.double() - floor).clamp(min=1e-9)
     return (above + torch.log(-torch.expm1(-above))).float()

@@ -29,6 +29,7 @@ class Layer:
     def kind(self) -> str:
         """ "norm", "linear" or "conv3", by the weight's shape."""
         shape = self.weight.shape
+        # Names are the authors' own and differ between repositories; ranks of weights do not.
         return {1: "norm", 2: "linear"}.get(len(shape), f"conv{shape[-1]}")
 
 
@@ -42,6 +43,7 @@ class LayerMatcher:
 
     def __init__(self, checkpoint: Checkpoint, network: str = ""):
         self.path, self.network = checkpoint.path, network
+        # A dictionary keeps the order of the file, which is what layers are matched by.
         named: dict[str, dict[str, Tensor]] = {}
         for name in [n for n in checkpoint.tensors if n.startswith(network)]:
             stem, _, last = name.rpartition(".")

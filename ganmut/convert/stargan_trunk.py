@@ -37,12 +37,15 @@ def build(
     nested = [name for name in checkpoint.tensors if name.endswith(".main.0.weight")]
     tensors = dict(trunk_tensors(checkpoint, len(nested)))
     stem, head = tensors["trunk.stem.0.weight"], tensors["trunk.head.weight"]
+    # The code's planes are input channels of the first layer, in the order of the file's labels.
     if order is not None:
         stem = stem[:, [*range(3), *(3 + i for i in order)]]
+    # Colours enter and leave once each, so two layers hold all of the channel order.
     if bgr:
         stem, head = stem[:, [*BGR, *range(3, stem.shape[1])]], head[BGR]
     tensors |= {"trunk.stem.0.weight": stem, "trunk.head.weight": head, **own}
     kind = METHODS[name]
+    # Sizes are read off the file, whatever its authors trained.
     config = dataclasses.replace(kind.PAPER, width=len(stem), blocks=len(nested))
     method = kind(config, emotions, size, training=False)
     load_tensors(method.G, tensors, checkpoint.path)

@@ -15,6 +15,7 @@ def augment(x: Tensor, generator: torch.Generator) -> Tensor:
     """
     x = _transform(x, generator)
     n = len(x)
+    # Judges must not read an editor's exposure or tint as expression.
     x = x * _uniform(generator, 0.8, 1.2, n, 1, 1, 1) + _uniform(generator, -0.2, 0.2, n, 1, 1, 1)
     x = x + _uniform(generator, -0.06, 0.06, n, 3, 1, 1)
     # Blur by mixing with a 5 x 5 average: the faces of a small generator are soft.
@@ -27,6 +28,7 @@ def augment(x: Tensor, generator: torch.Generator) -> Tensor:
 def _transform(x: Tensor, generator: torch.Generator) -> Tensor:
     """x mirrored, rotated, scaled and shifted at random."""
     n = len(x)
+    # The mirror is a sign in the matrix: one resampling for all motions.
     mirror = _uniform(generator, -1, 1, n).sign()
     angle, scale = _uniform(generator, -0.105, 0.105, n), _uniform(generator, 0.92, 1.08, n)
     cos, sin = angle.cos() * scale, angle.sin() * scale

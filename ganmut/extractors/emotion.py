@@ -54,6 +54,7 @@ class Emotion(Extractor):
             raise BadData(
                 f"{faces.source}: no face is {', '.join(none)}; every emotion needs faces"
             )
+        # Inverse frequency, mean 1 over the faces: the learning rate keeps its meaning.
         weight = (counts.sum() / (len(counts) * counts)).clamp(max=MAX_WEIGHT)
 
         def loss(features: Tensor, targets: Tensor, progress: float) -> Tensor:
@@ -69,6 +70,7 @@ class Emotion(Extractor):
         truth, predicted = faces.emotion.cpu(), extraction.outputs.argmax(1)
         k = len(self.emotions)
         confusion = torch.bincount(truth * k + predicted, minlength=k * k).reshape(k, k)
+        # Recall by emotion: the mean over all faces would be that of the commonest one.
         share = confusion.diag() / confusion.sum(1).clamp(min=1)
         present = confusion.sum(1) > 0
         return {

@@ -54,9 +54,11 @@ class Identity(Extractor):
                 "an identity embedder needs at least 2 such people"
             )
         rows = torch.isin(person, known).nonzero().flatten()
+        # The classes' directions are of training alone and do not travel with the weights.
         directions = nn.Parameter(torch.randn(len(known), 128, generator=generator))
 
         def loss(features: Tensor, targets: Tensor, progress: float) -> Tensor:
+            # float32: the softmax multiplies the rounding of cosines by SCALE.
             cosine = features.float() @ F.normalize(directions, dim=1).T
             margin = MARGIN * min(3 * progress, 1.0)
             own = F.one_hot(targets, len(known)).to(cosine.dtype)
@@ -75,6 +77,7 @@ def verification(person: Tensor, features: Tensor) -> dict[str, Any]:
     """AUC, mean cosines and counts over all pairs of the first PAIRS faces. person: int64 N;
     features: N x d of length 1. Raises BadData without pairs of both kinds."""
     person, features = person[:PAIRS], features[:PAIRS].double()
+    # Every pair once; the diagonal would be a face against itself.
     a, b = torch.triu_indices(len(person), len(person), 1)
     cosine = (features @ features.T)[a, b]
     same = person[a] == person[b]

@@ -49,6 +49,7 @@ class Units(Extractor):
         centred = [values - values.mean(0) for values in (truth, predicted)]
         spread = centred[0].norm(dim=0) * centred[1].norm(dim=0)
         correlation = (centred[0] * centred[1]).sum(0) / spread.clamp(min=1e-12)
+        # A unit that the data never show has no correlation; it must not count as zero.
         varies = truth.std(0) > 1e-6
         return {
             "mae": float(error.mean()),

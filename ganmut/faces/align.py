@@ -50,6 +50,7 @@ def similarity(points: np.ndarray, size: int = SIDE) -> SimilarityTransform:
     points = np.asarray(points, np.float64)
     if points.shape != (5, 2) or not np.isfinite(points).all():
         raise BadPoints(f"alignment needs 5 finite points (5 x 2), got shape {points.shape}")
+    # Within a pixel the least-squares scale is noise.
     if np.ptp(points, axis=0).max() < 1:
         raise BadPoints("the five points of the face lie within one pixel and define no alignment")
     found = SimilarityTransform.from_estimate(points, template(size))
@@ -78,6 +79,7 @@ def crop_face(
     if margin != 1:
         middle = (size - 1) / 2
         widen = SimilarityTransform(scale=1 / margin, translation=middle * (1 - 1 / margin))
+        # skimage's sum of transforms applies the left one first.
         transform = transform + widen
     face = resample(picture, np.linalg.inv(transform.params), size, size)
     return face.round().clip(0, 255).astype(np.uint8), transform
@@ -103,6 +105,7 @@ def resampler(
     """A function of (first, last) that returns these rows of `resample`: a photograph of many
     megapixels is made a band at a time. Raises BadPoints."""
     left, top, region = _source_region(pixels, matrix, height, width)
+    # The matrix is a similarity, so one column has its scale.
     step = math.hypot(matrix[0, 0], matrix[1, 0])  # input pixels per output pixel
     x = _reduce(region, step)
 
@@ -148,6 +151,7 @@ def _source_region(
     corners = (
         np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]]) @ matrix[:2].T
     )
+    # The bicubic kernel reaches two pixels, and two of the reduced ones where the step is larger.
     margin = 3 * math.hypot(matrix[0, 0], matrix[1, 0]) + 3
     left, top = np.floor(corners.min(0) - margin).astype(int)
     right, bottom = np.ceil(corners.max(0) + margin).astype(int)

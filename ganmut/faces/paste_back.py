@@ -41,12 +41,15 @@ def paste_face(
     if footprint is None:
         return result
     top, left, height, width = footprint
+    # The footprint's own origin: bands of rows are then computed from zero on.
     to_crop = transform.params @ np.array([[1, 0, left], [0, 1, top], [0, 0, 1.0]])
     start = source.astype(np.float32) if flow is None else _warp(source, flow)
+    # The change, not the edit, is enlarged: it is smooth, so the photograph keeps its own detail.
     changes = resampler(edited.astype(np.float32) - start, to_crop, height, width)
     flows = None if flow is None else resampler(flow, to_crop, height, width)
     # From crop to picture pixels: the inverse of the transform's rotation and scale.
     to_picture = np.linalg.inv(transform.params[:2, :2]).T
+    # Bands of rows: floats of a whole photograph of 50 megapixels would take gigabytes.
     step = max(BAND // width, 1)
     for first in range(0, height, step):
         last = min(first + step, height)
@@ -74,6 +77,7 @@ def feather_mask(
     rows, columns = np.mgrid[first : first + height, :width]
     at = np.stack([columns, rows, np.ones_like(rows)], -1) @ to_crop.T
     x, y = ((at[..., i] + 0.5) / size * 2 - 1 for i in (0, 1))
+    # A superellipse keeps more of the crop's corners than a circle, and has none of a square's.
     ramp = ((1 - (x**4 + y**4) ** 0.25) / FEATHER).clip(0, 1)
     return ramp * ramp * (3 - 2 * ramp)  # smoothstep: no edge at either end of the ramp
 

@@ -68,6 +68,7 @@ def detect_faces(picture: np.ndarray, detector: str | Detector = "builtin") -> l
         raise ParameterError("detector", f"expected a detector or its name, got {kind}")
     if faces := engine.detect(picture):
         return faces
+    # Quarter turns before the half turn: cameras store those.
     for quarters in (1, 3, 2):
         found = engine.detect(np.ascontiguousarray(np.rot90(picture, quarters)))
         if faces := [face for face in found if face.score >= MIN_TURNED_SCORE]:
@@ -126,6 +127,7 @@ def edit_image(
     for number in numbers:
         source, transform, margin = crop_for_editor(picture, faces[number - 1], editor)
         shown = source_code(source) if callable(source_code) else source_code
+        # Crops come from the photograph itself and changes add up: neighbours do not edit each other.
         ready = editor.prepare([source], shown, margin)
         target = code if isinstance(code, Tensor) else editor.code_of_units(ready, code)
         edit = editor.edit_details(ready, target)
@@ -142,6 +144,7 @@ def crop_for_editor(
 ) -> tuple[np.ndarray, SimilarityTransform, float]:
     """(crop S x S x 3 uint8, picture -> crop transform, margin) of one face, with the size and
     margin of `Editor.crop_size`. Raises BadPoints."""
+    # The face's own size decides: an editor of any size gets the photograph's resolution.
     size, margin = editor.crop_size(crop_extent(face))
     return *crop_face(picture, face, size, margin), margin
 
