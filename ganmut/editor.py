@@ -72,6 +72,7 @@ class Editor:
         covers `extent` pixels of its image: see `faces.crop_face`."""
         if not self.method.any_size:
             return self.size, 1.0
+        # Never below the size that the model was made for, never above what memory allows.
         side = min(max(extent, self.size), MAX_CROP / self.method.margin)
         return round(side * self.method.margin), self.method.margin
 
@@ -101,6 +102,7 @@ class Editor:
             source_codes = self.method.source_codes(features)
         if source_codes is not None:
             source_codes = self._codes(source_codes, len(x))
+        # Grey photographs stay grey, whatever the network adds to its channels.
         grey = (x == x[:, :1]).flatten(1).all(1)
         return PreparedFaces(x, features, len(x), source_codes, grey)
 
@@ -153,7 +155,10 @@ class Editor:
             edited = torch.where(faces.grey.view(-1, 1, 1, 1), level, edited)
         mask, flow = edit.mask, edit.flow
         if faces.source_codes is not None and not self.method.reads_source:
+            # The largest control decides: one unit that is asked for must not be faded by the
+            # others.
             distance = (code - faces.source_codes).abs().amax(1)
+            # A code that says what the face shows gives the face itself, not its reconstruction.
             share = (distance / FADE_RADIUS).clamp(max=1)[:, None, None, None]
             edited = torch.lerp(faces.x, edited, share)
             mask, flow = (None if x is None else share * x for x in (mask, flow))

@@ -106,6 +106,7 @@ def emotion_index(name: str, emotions: tuple[str, ...] = EMOTIONS) -> int:
 
 def emotion_color(name: str) -> str:
     """The colour of an emotion, "#rrggbb"; a fixed one of OTHER_COLORS for an unknown emotion."""
+    # Not hash(): it differs between processes.
     other = OTHER_COLORS[sum(name.encode()) % len(OTHER_COLORS)]
     return EMOTION_COLORS.get(name, other)
 
@@ -140,6 +141,7 @@ def emotion_from_units(units: Sequence[float]) -> str:
         full = prototype_units(emotion)
         # Intensity of the emotion: the projection of the units on the line to its prototype.
         share = sum(u * f for u, f in zip(units, full, strict=True)) / sum(f * f for f in full)
+        # Beyond the prototype the distance grows again: the line ends at full intensity.
         share = min(share, 1.0)
         distance = sum((u - share * f) ** 2 for u, f in zip(units, full, strict=True))
         if share >= AT_REST and distance < best:

@@ -39,6 +39,7 @@ def region_boxes(size: int) -> dict[str, Box]:
         raise ValueError(f"face regions need a crop of at least 32 px, got {size}")
     boxes = {}
     for name, (x, y, *sides) in REGIONS.items():
+        # Multiples of 4, since the branches' networks halve twice.
         width, height = (max(8, -(-side * size // (4 * SIDE)) * 4) for side in sides)
         left, top = round(x * size / SIDE - width / 2), round(y * size / SIDE - height / 2)
         boxes[name] = Box(min(top, size - height), min(left, size - width), height, width)

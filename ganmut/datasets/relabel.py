@@ -113,6 +113,7 @@ def relabel_neutral(probs: Tensor, emotion: Tensor, threshold: float = RELABEL_T
     A neutral face takes its most probable emotion (probs: N x emotions) where that emotion is rare
     and has at least `threshold` probability.
     """
+    # Balanced classes made the probabilities: common emotions have no head start.
     prob, best = probs.max(1)
     rare = emotion.bincount(minlength=probs.shape[1]) < RARE * len(emotion)
     return torch.where((emotion == 0) & rare[best] & (prob >= threshold), best, emotion)

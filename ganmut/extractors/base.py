@@ -134,6 +134,7 @@ def vgg(widths: tuple[int, ...], size: int, features: int) -> nn.Sequential:
         raise ValueError(f"{len(widths)} halvings need at least {1 << len(widths)} px, got {size}")
     flat = [
         nn.Flatten(),
+        # No bias and no ReLU: the batch norm behind it has the bias, and features may be negative.
         nn.Linear(before * side * side, features, bias=False),
         nn.BatchNorm1d(features),
     ]
@@ -152,6 +153,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.conv1(F.silu(self.norm1(x)))
+        # A mean before the 1 x 1 convolution: a strided one would skip three of four pixels.
         return self.shortcut(F.avg_pool2d(x, 2, ceil_mode=True)) + self.conv2(F.silu(self.norm2(y)))
 
 

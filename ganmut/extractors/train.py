@@ -139,6 +139,7 @@ def _round_weights(extractor: Extractor) -> None:
 def _train(extractor: Extractor, task: TrainingTask, faces: FaceSet, settings: TrainConfig) -> int:
     """Trains in place (AdamW, one cycle) and returns the number of steps."""
     device = next(extractor.parameters()).device
+    # All faces as bytes in memory, once: resizing at each step would cost more than the step.
     small = resize_faces(faces, task.rows, extractor.size).to(device)
     targets = task.targets.to(device)
     batch = min(settings.batch, len(small))
@@ -154,6 +155,7 @@ def _train(extractor: Extractor, task: TrainingTask, faces: FaceSet, settings: T
         lr=extractor.lr,
         weight_decay=0.02,
     )
+    # One cycle: a few minutes on a core end at a rate of zero, without a search for a schedule.
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, extractor.lr, total, pct_start=0.1)
     generator = hardware.generator(settings.seed, device)
     bar = tqdm(range(total), desc=extractor.title, disable=not settings.progress, unit="step")
@@ -165,6 +167,7 @@ def _train(extractor: Extractor, task: TrainingTask, faces: FaceSet, settings: T
         )
         with hardware.autocast(device, settings.dtype):
             features = extractor.embed(x)
+        # Losses in float32: margins and small errors are of bfloat16's rounding.
         loss = task.loss(features.float(), targets[rows], step / total)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()

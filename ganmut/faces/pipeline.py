@@ -127,7 +127,7 @@ def edit_image(
     for number in numbers:
         source, transform, margin = crop_for_editor(picture, faces[number - 1], editor)
         shown = source_code(source) if callable(source_code) else source_code
-        # Crops come from the photograph itself and changes add up: neighbours do not edit each other.
+        # Crops come from the photograph itself and changes add up: neighbours stay apart.
         ready = editor.prepare([source], shown, margin)
         target = code if isinstance(code, Tensor) else editor.code_of_units(ready, code)
         edit = editor.edit_details(ready, target)

@@ -63,6 +63,7 @@ def build_method(weights: Weights) -> Method:
     if config["method"] not in METHODS and config["method"] in FITTED:
         return FITTED[config["method"]](weights)
     kind: type[Method] = METHODS[config["method"]]
+    # Old names first: a field that is renamed is no unknown one.
     given = legacy.read_config(config["config"], kind.Config.names())
     settings = parse_settings(kind.Config, given, path)
     emotions = tuple(config["emotions"])
@@ -105,6 +106,7 @@ def save(
         """Each emotion at full intensity on one of the faces, edited by the tensors as stored."""
         editor = build_editor(written, "cpu")
         codes = torch.stack([editor.space.of(emotion) for emotion in editor.emotions])
+        # Few faces under all emotions: the file stays small and every direction is checked.
         rows = torch.arange(len(codes)) % len(golden_faces)
         faces = golden_faces.cpu()
         edited = _edit_rows(editor, faces, rows, codes)

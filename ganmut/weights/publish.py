@@ -80,6 +80,7 @@ def select_scores(scores: Iterable[dict[str, Any]], sha256: str) -> list[dict[st
     kept: dict[tuple[Any, ...], dict[str, Any]] = {}
     for score in scores:
         if score["weights_sha256"] == sha256 and score["value"] is not None:
+            # A later score of the same measurement replaces an earlier one.
             kept[tuple(score[name] for name in same)] = score
     return list(kept.values())
 

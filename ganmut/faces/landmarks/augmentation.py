@@ -65,6 +65,7 @@ def make_windows(
     is_negative = torch.rand(n, generator=generator) < negative_share
     empty = is_negative & (torch.rand(n, generator=generator) < 0.6)
     matrix = _placement(n, generator, jitter)
+    # A face at the wrong scale or angle is a negative: another proposal will have it right.
     matrix[is_negative] = _misplacement(int(is_negative.sum()), generator)
     flip = torch.rand(n, generator=generator) < 0.5
     x = torch.where(flip[:, None, None, None], faces.flip(-1), faces).float() / 255

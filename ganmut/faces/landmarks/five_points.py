@@ -47,6 +47,7 @@ class FivePoints(nn.Module):
         self.trunk = nn.Sequential(*stages)
         self.neck = nn.Sequential(nn.Flatten(), nn.Linear(widths[-1] * 16, 128), nn.ReLU())
         self.points, self.face = nn.Linear(128, 10), nn.Linear(128, 1)
+        # Training starts at the template, where aligned faces have their points.
         nn.init.zeros_(self.points.weight)
         nn.init.zeros_(self.points.bias)
         self.register_buffer("mean", torch.from_numpy(template(SIZE)).float(), persistent=False)
@@ -55,6 +56,7 @@ class FivePoints(nn.Module):
         """Points N x 5 x 2 (pixels) and face logits N of windows N x 1 x 64 x 64 in 0..1."""
         std, mean = torch.std_mean(windows, (1, 2, 3), keepdim=True)
         features = self.neck(self.trunk((windows - mean) / (std + 1e-3)))
+        # Outputs of order 1 are a quarter of the window: boxes of the cascade are that far off.
         points = self.mean + self.points(features).unflatten(1, (5, 2)) * (SIZE / 4)
         # Standardising a window without contrast amplifies rounding noise: it is never a face.
         return points, self.face(features)[:, 0] - 30 * (std[:, 0, 0, 0] < MIN_STD)

@@ -79,6 +79,7 @@ def _random_crop(image: Tensor, generator: torch.Generator) -> Tensor:
 
 def _shuffle(face: Tensor, generator: torch.Generator) -> Tensor:
     """A face (1 x 128 x 128) with its 4 x 4 squares permuted: facial features, but no face."""
+    # Eyes and mouths in a wrong order: parts alone must not make a face.
     squares = face.unfold(1, 32, 32).unfold(2, 32, 32).reshape(16, 32, 32)
     order = torch.randperm(16, generator=generator)
     shuffled = squares[order].reshape(1, 4, 4, 32, 32)
@@ -92,6 +93,7 @@ def _fractal_noise(generator: torch.Generator, side: int = SIDE) -> Tensor:
     for octave in range(1, 7):
         noise = torch.randn(1, 1, 2**octave, 2**octave, generator=generator)
         smooth = F.interpolate(noise, side, mode="bicubic", align_corners=False)
+        # Amplitudes fall by octave, as in photographs out of focus, which cascades take for faces.
         total += smooth * 2 ** (-decay * octave)
     contrast = 60 * torch.rand(1, generator=generator).item()
     return ((total - total.mean()) / total.std() * contrast + 128).clamp(0, 255)[0].to(torch.uint8)
