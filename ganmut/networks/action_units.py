@@ -29,4 +29,5 @@ class ActionUnitRegressor(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers:
             x = F.leaky_relu(layer(x), 0.1)
+        # Linear and unclamped: a sigmoid would have no gradient at units of 0, which most are.
         return self.out(x.flatten(1)).float()

@@ -63,6 +63,7 @@ class AttentionGenerator(nn.Module):
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The source (B x 3 x S x S in [-1, 1]) and its features, which do not depend on the
         code."""
+        # The first three channels are the source; the rest are hints that must not be composed.
         return x[:, :3], self.trunk.encode(x)
 
     def decode(self, features: tuple[Tensor, Tensor], code: Tensor) -> AttentionOutput:
@@ -75,6 +76,7 @@ class AttentionGenerator(nn.Module):
             mask_logits = F.avg_pool2d(F.avg_pool2d(mask_logits, 2, 1, 1), 2, 1)
         else:
             colours = torch.tanh(head)
+        # At zero bias the first mask is one half: both images have gradients from the first step.
         mask = torch.sigmoid(mask_logits + self.mask_bias)
         images = compose(source, colours, mask, self.keep_mask)
         return AttentionOutput(images, colours, mask, 1 - mask if self.keep_mask else mask)

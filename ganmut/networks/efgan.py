@@ -43,6 +43,7 @@ def boxes(size: int) -> dict[str, Box]:
 
 def feather(box: Box, size: int) -> Tensor:
     """1 x height x width in 0..1: 1 inside a box, falling to its border over 4 px of 128."""
+    # 4 px at 128 px, at every size.
     depth = max(size // 32, 1)
 
     def ramp(side: int) -> Tensor:
@@ -55,6 +56,7 @@ def feather(box: Box, size: int) -> Tensor:
 def paste(whole: Tensor, patch: Tensor, box: Box, feather: Tensor) -> Tensor:
     """B x C x S x S with a patch (B x C x height x width) blended in; an unchanged patch leaves it
     bit for bit."""
+    # The change is blended, not the patch: where a branch keeps its source nothing is rounded.
     change = feather * (patch - box.crop(whole))
     right, below = (whole.shape[-1] - box.left - box.width, whole.shape[-2] - box.top - box.height)
     return whole + F.pad(change, (box.left, right, box.top, below))
@@ -116,6 +118,7 @@ class Stage(nn.Module):
             changed = paste(changed, patch.mask, box, alpha)
         encoded = self.refiner.encode(torch.cat([face.images, pasted], 1))
         (head,) = self.refiner.decode(encoded, code[:, :0])
+        # A residual: the supplement's refiner draws the whole image, which a short training blurs.
         refined = pasted + torch.tanh(smooth_residual(head) if self.smooth else head)
         parts, colours, masks, _ = (tuple(field) for field in zip(*outputs, strict=True))
         return StageOutput(refined, parts, colours, masks, changed)

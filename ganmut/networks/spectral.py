@@ -46,6 +46,8 @@ class SpectralNorm(nn.Module):
                 u, v = self.step(matrix, self.u)
                 if update:
                     self.u.copy_(u)
+            # u and v are constants of this step; the gradient flows through the weight between
+            # them.
             return (weight.float() / (u @ matrix @ v)).to(weight.dtype)
 
 

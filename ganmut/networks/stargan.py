@@ -57,6 +57,7 @@ class Norm(nn.Module):
             return instance_norm(x, self.weight, self.bias)
         weight, bias = self.weight[:, None, None], self.bias[:, None, None]
         if self.steer is not None:
+            # One linear layer a norm: a code reaches every block, and not the first alone.
             gain, offset = self.steer(code)[..., None, None].chunk(2, dim=1)
             weight, bias = weight * (1 + gain), bias + offset
         return modulate(x, weight, bias)
@@ -187,6 +188,8 @@ class Generator(nn.Module):
         self.trunk = Trunk(config, code_dim)
         self.output = config.output
         if self.output == "warp_residual":
+            # At a quarter of the size: a warp is smooth, and fine flows draw swirls for the
+            # discriminator.
             self.offsets = nn.Conv2d(4 * config.width, 2, 3, 1, 1, bias=False)
             # The first edits are not distorted: their flow is zero.
             nn.init.zeros_(self.offsets.weight)

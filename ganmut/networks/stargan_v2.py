@@ -65,6 +65,8 @@ class StyleConfig(NetworkConfig):
 
     def at_size(self, size: int) -> Self:
         """These settings with the sizes that follow the image size (0) filled in."""
+        # The same memory at every size: channels times sides is constant. 4 x 4 is two halvings
+        # short of one pixel.
         width, layers = 2**14 // size, size.bit_length() - 3
         return dataclasses.replace(
             self,
@@ -142,6 +144,7 @@ class PerEmotionLinear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(kinds, outputs))
 
     def forward(self, x: Tensor) -> Tensor:
+        # All emotions at once: a batch has several labels, and a loop over them would be slower.
         each = x if x.dim() == 3 else x[:, None].expand(-1, len(self.weight), -1)
         return torch.einsum("nki,kio->nko", each, self.weight) + self.bias
 
@@ -185,6 +188,7 @@ class DownsamplingTrunk(nn.Module):
         self.last = MatmulConv2d(widths[-1], widths[-1], side)
 
     def forward(self, x: Tensor) -> Tensor:
+        # No norm in discriminator and style encoder: a norm would remove what a style is.
         h = self.last(F.leaky_relu(self.blocks(self.stem(x)), SLOPE))
         return F.leaky_relu(h, SLOPE).flatten(1)
 

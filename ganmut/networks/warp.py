@@ -36,6 +36,7 @@ def warp(x: Tensor, flow: Tensor, corner: tuple[int, int] = (0, 0)) -> Tensor:
     grid = torch.stack(
         [(across + 2 * flow[:, 0]) / width, (down[:, None] + 2 * flow[:, 1]) / height], -1
     )
+    # The border is repeated: zeros would pull a dark rim into the face.
     return F.grid_sample(x.to(dtype), grid, padding_mode="border", align_corners=False)
 
 

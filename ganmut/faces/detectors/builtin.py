@@ -70,6 +70,7 @@ class Builtin:
         """Points count x 5 x 2 of the windows with the highest scores, over all scales."""
         grey = torch.from_numpy(picture @ LUMA)[None, None]
         found, scores = [], []
+        # Larger than the picture: a face may fill it and more.
         side = 1.25 * max(picture.shape[:2])
         while side > 48:
             # Windows stay at SIZE px: the image is resized so that `side` pixels fill one.
@@ -88,6 +89,7 @@ class Builtin:
             # From pixels of the window to pixels of the picture; pixel centres are at integers.
             found.append((points + corner[:, None] + 0.5) / ratio - 0.5)
             scores.append(logits)
+            # 1.3 a scale and a quarter of a window a step: within what the first pass corrects.
             side /= 1.3
         if not found:
             return np.zeros((0, 5, 2))
@@ -98,6 +100,7 @@ class Builtin:
         """The faces among initial points N x 5 x 2: scores of at least `min_score`, points that
         converge, upright, without overlap."""
         points, scores = locate_points(self.network, picture, initial)
+        # A low bar first: boxes of the cascade are off, and the second window is centred.
         points, scores = locate_points(self.network, picture, points[scores > 0.1])
         candidates = non_max_suppression(_faces(points, scores, min_score))
         if not candidates:

@@ -82,6 +82,7 @@ def decode(outputs: dict[str, np.ndarray], width: int, min_score: float) -> list
     faces = []
     for stride in STRIDES:
         product = outputs[f"cls_{stride}"][0, :, 0] * outputs[f"obj_{stride}"][0, :, 0].clip(0, 1)
+        # Class and objectness were trained apart; their geometric mean is the usual score.
         scores = np.sqrt(product.clip(0, 1))
         for i in np.flatnonzero(scores >= min_score):
             row, column = divmod(int(i), width // stride)
