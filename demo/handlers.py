@@ -164,12 +164,15 @@ class Handlers:
         return [*self.chosen(counterpart), *self.shown(face, choice, self.first(face, choice))]
 
     def groups(self, group: str) -> list:
-        """The methods of a set by what one moves, for `Methods`."""
-        those = [c for c in self.choices.values() if c.group == group]
-        return [
+        """The methods of a set by what one moves, for `Methods`; those for which the expression
+        model draws in a row of their own."""
+        those = [c for c in self.choices.values() if c.group == group and not c.space]
+        drawn = [[c.key, c.space] for c in self.choices.values() if c.group == group and c.space]
+        rows = [
             [MOVED[kind], [[c.key, c.title] for c in those if c.kind == kind]]
             for kind in dict.fromkeys(c.kind for c in those)
         ]
+        return [*rows, ["on the expression model", drawn]] if drawn else rows
 
     def sets(self) -> list:
         """The sets of weights by what they learned from, for `Methods`; none where there is one."""

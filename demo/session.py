@@ -76,7 +76,8 @@ class MethodChoice:
     key: what chooses it, "ganmut", or "set/ganmut" outside the first set. kind: that of its code
     space. shape: "disc" or "square" where it has a gamut, with marks. presets: emotion -> the
     seventeen units it means, where units can be moved. reads: whether the units that a face shows
-    can be read. sharp: whether edits keep the photograph's resolution.
+    can be read. sharp: whether edits keep the photograph's resolution. space: the title of the
+    method whose code space it is, where the expression model draws for that method.
     """
 
     key: str
@@ -91,6 +92,7 @@ class MethodChoice:
     presets: dict[str, tuple[float, ...]] = field(default_factory=dict)
     reads: bool = False
     sharp: bool = False
+    space: str = ""
 
     @property
     def mixes(self) -> bool:
@@ -221,17 +223,19 @@ def choice(editor: Editor, key: str, group: str, estimator: bool = False) -> Met
     """
     space, method, emotions = editor.space, editor.method, tuple(editor.emotions)
     about = (key, group, method.title, method.paper, editor.size, emotions, space.kind)
+    learned = getattr(method, "learned", None)
+    drawn: dict[str, Any] = {"sharp": method.any_size, "space": learned.title if learned else ""}
     chart = space.chart(3)
     if chart is not None:
         places = ((name, space.of(name).tolist()) for name in emotions)
         shape = "square" if bool(chart.valid.all()) else "disc"
         marks = tuple(Mark(name, *place) for name, place in places)
-        return MethodChoice(*about, shape, marks, sharp=method.any_size)
+        return MethodChoice(*about, shape, marks, **drawn)
     if space.has_units:
         presets = {name: tuple(space.units_of(space.of(name)).tolist()) for name in emotions}
         reads = estimator or method.reads_source
-        return MethodChoice(*about, presets=presets, reads=reads, sharp=method.any_size)
-    return MethodChoice(*about, sharp=method.any_size)
+        return MethodChoice(*about, presets=presets, reads=reads, **drawn)
+    return MethodChoice(*about, **drawn)
 
 
 def unit_label(unit: int) -> str:

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -221,6 +222,14 @@ def test_choices_follow_from_the_code_spaces(service):
         "stargan": None,
     }
     assert [mark.name for mark in service.choices["ganmut"].marks] == list(EMOTIONS)
+
+
+def test_drawn_methods_share_a_row(service):
+    group = service.choices["ganmut"].group
+    service.choices["drawn"] = replace(service.choices["ganmut"], key="drawn", space="GANmut")
+    rows = dict(Handlers(service, []).groups(group))
+    assert rows["on the expression model"] == [["drawn", "GANmut"]]
+    assert [key for key, _ in rows["a point"]] == ["ganmut", "gganmut"]
 
 
 def test_a_face_is_detected_once_per_picture(service):
