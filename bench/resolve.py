@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import logging
 import os
 import socket
 from collections.abc import Iterable
@@ -24,6 +25,8 @@ from bench.protocol import Protocol
 from ganmut import extractors, weights
 from ganmut.datasets import FaceSet, open_source
 from ganmut.registry import did_you_mean
+
+log = logging.getLogger(__name__)
 
 ROLES = {
     "emotion": "classifier",
@@ -132,13 +135,14 @@ def _config(spec: str | Path) -> dict[str, Any]:
 
 def split_ablations(text: str, editors: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
     """The editors listed in `text`, and those that only claims need: ablations of the listed ones
-    and trainings from other seeds (folders such as ganmut@1)."""
+    and trainings from other seeds (folders such as ganmut@1). "all" lists those of the commonest
+    size, since one run measures one size."""
     base = {
         name: _config(spec).get("ablation_of") or (name.partition("@")[0] if "@" in name else None)
         for name, spec in editors.items()
     }
     complete = [name for name in editors if not base[name]]
-    names = complete if text == "all" else choose(text, editors, "method")
+    names = _of_one_size(complete, editors) if text == "all" else choose(text, editors, "method")
     if not names:
         raise UserError(f"no methods in {text!r}; there are: {', '.join(editors)}")
     methods = {name: editors[name] for name in names}
@@ -146,6 +150,17 @@ def split_ablations(text: str, editors: dict[str, str]) -> tuple[dict[str, str],
         name: editors[name] for name in editors if base[name] in methods and name not in methods
     }
     return methods, ablations
+
+
+def _of_one_size(names: list[str], editors: dict[str, str]) -> list[str]:
+    """The names whose weights have the commonest size; a warning lists the others."""
+    sizes = {name: int(_config(editors[name])["size"]) for name in names}
+    common = max(sizes.values(), key=list(sizes.values()).count, default=0)
+    others = [f"{name} {size} px" for name, size in sizes.items() if size != common]
+    if others:
+        left_out = ", ".join(others)
+        log.warning("all: %d px; left out: %s (name them in a run of their own)", common, left_out)
+    return [name for name in names if sizes[name] == common]
 
 
 def common_size(specs: dict[str, str]) -> int:

@@ -208,6 +208,17 @@ def test_weights_of_two_sizes_are_refused(tmp_path):
     assert resolve.common_size({"ganmut": specs["ganmut"]}) == 64
 
 
+def test_all_takes_the_commonest_size(tmp_path, caplog):
+    specs = {}
+    for name, side in (("expression", 128), ("ganmut", 64), ("stargan", 64)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps({"size": side}))
+        specs[name] = str(tmp_path / name)
+    methods, _ = resolve.split_ablations("all", specs)
+    assert list(methods) == ["ganmut", "stargan"]
+    assert "expression 128 px" in caplog.text
+
+
 def test_all_leaves_ablations_to_claims(bundle, monkeypatch):
     monkeypatch.setenv("GANMUT_WEIGHTS", str(bundle))
     methods, ablations = resolve.split_ablations("all", resolve.find_editors("procedural"))
