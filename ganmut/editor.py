@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -54,13 +56,50 @@ class Editor:
     Images are uint8 RGB, in and out. The same input gives the same bytes on the same hardware.
     """
 
-    def __init__(self, method: Method, config: dict[str, Any], device: torch.device | str = "cpu"):
-        self.config, self.device = config, torch.device(device)
+    def __init__(
+        self,
+        method: Method,
+        config: dict[str, Any],
+        device: torch.device | str = "cpu",
+        folder: Path | None = None,
+    ):
+        """folder: the weight folder that the method was read from, if any."""
+        self.config, self.device, self.folder = config, torch.device(device), folder
         self.method = prepare_for_inference(method.eval().requires_grad_(False), self.device)
         self.space: CodeSpace = method.space()
         self.emotions = method.emotions
         self.size = method.size
         self.grey: bool = bool(config.get("grey", False))
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        revision: str | None = None,
+        subfolder: str = "",
+        device: torch.device | str | None = None,
+    ) -> Editor:
+        """The editor of OWNER/NAME on the Hugging Face Hub, or of a local folder.
+
+        revision: a commit, a branch or a tag (default the branch main). The commit of a branch or a
+        tag is asked of the Hub and printed on stderr; a commit is used from the cache without a
+        request. subfolder: SET/NAME in a repository of several. `hf auth login` or HF_TOKEN opens
+        what is private. Raises BadWeights, ParameterError for arguments that cannot be used.
+        """
+        return _pretrained().from_pretrained(
+            pretrained_model_name_or_path, revision, subfolder, device
+        )
+
+    def push_to_hub(self, repo_id: str, *, private: bool = False) -> str:
+        """Publishes the weight folder of this editor as one commit of the model OWNER/NAME on the
+        Hugging Face Hub, made where needed, and returns the URL of the commit.
+
+        The command `push` uploads the same files after the same checks. Raises BadWeights for an
+        editor without a folder and for weights that may not be published, HubError where nobody
+        is logged in or the upload fails.
+        """
+        return _pretrained().push_to_hub(self, repo_id, private)
 
     @property
     def name(self) -> str:
@@ -205,3 +244,8 @@ class Editor:
                 f"expected uint8 N x 3 x H x W, got {images.dtype} {tuple(images.shape)}"
             )
         return images
+
+
+def _pretrained() -> Any:
+    """The module that reads and publishes weights of Editors: it imports this one."""
+    return importlib.import_module("ganmut.weights.pretrained")

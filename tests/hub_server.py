@@ -36,14 +36,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
     """Answers for `repositories`: kind and name -> revision -> folder, the newest last.
 
     private: names that only TOKEN opens; gated: names that nobody may open; cut: names of files
-    whose connection breaks after half of what was asked for; store: where pushed commits go; log:
-    gets (verb, path, Range) of every request.
+    whose connection breaks after half of what was asked for; tags: name -> revision; store: where
+    pushed commits go; log: gets (verb, path, Range) of every request.
     """
 
     repositories: Repositories
     private: frozenset[str]
     gated: frozenset[str]
     cut: frozenset[str]
+    tags: dict[str, str]
     store: Path | None
     log: list[tuple[str, str, str]]
     protocol_version = "HTTP/1.1"
@@ -149,6 +150,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         revisions = self.repositories[kind, name]
         if revision == "main":
             return next(reversed(revisions), None)
+        revision = self.tags.get(revision, revision)
         return revision if revision in revisions else None
 
     def about(self, kind: str, name: str, revision: str, _: str) -> dict:
@@ -315,6 +317,7 @@ def serve(
     private: tuple[str, ...] = (),
     gated: tuple[str, ...] = (),
     cut: tuple[str, ...] = (),
+    tags: dict[str, str] | None = None,
     store: Path | None = None,
     log: list[tuple[str, str, str]] | None = None,
 ) -> Iterator[str]:
@@ -323,6 +326,7 @@ def serve(
         "private": frozenset(private),
         "gated": frozenset(gated),
         "cut": frozenset(cut),
+        "tags": tags or {},
     }
     if store is not None:
         store.mkdir(parents=True, exist_ok=True)

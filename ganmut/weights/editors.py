@@ -50,6 +50,7 @@ def build_editor(weights: Weights, device: torch.device | str | None = None) -> 
         build_method(weights),
         weights.config,
         hardware.select_device(None if device is None else str(device)),
+        weights.folder,
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ganmut.errors import first_line
+from ganmut.errors import ParameterError, first_line
 
 CONNECT_TIMEOUT = 8.0  # seconds until the Hub's first answer
 
@@ -58,6 +58,17 @@ def parse(spec: str) -> Address:
     return Address(name, revision, subfolder.strip("/"))
 
 
+def pin(name: str, revision: str) -> Address:
+    """The Address of a repository at a commit, a branch or a tag; asks the Hub for the commit of
+    the latter two. Raises HubError, ParameterError for what is no name of a revision."""
+    if not isinstance(revision, str) or not re.fullmatch(r"[\w-][\w./-]*", revision):
+        raise ParameterError("revision", f"{revision!r} is no commit, branch or tag")
+    address = Address(name, revision)
+    if re.fullmatch(r"[0-9a-f]{40}", revision):
+        return address
+    return Address(name, str(_describe(address).sha))
+
+
 def find_cached(address: Address, patterns: list[str]) -> Path | None:
     """The local folder of a repository whose files of these patterns are all cached, or None."""
     from huggingface_hub import errors
@@ -89,13 +100,17 @@ def download(address: Address, patterns: list[str], force: bool = False) -> Path
 def list_files(address: Address) -> list[str]:
     """The paths of all files of a repository; raises HubError within seconds where it cannot be
     read."""
+    return sorted(sibling.rfilename for sibling in _describe(address).siblings or [])
+
+
+def _describe(address: Address) -> Any:
+    """The Hub's description of a repository at a revision; raises HubError within seconds."""
     from huggingface_hub import HfApi
 
     try:
-        found = HfApi().model_info(address.name, revision=address.revision, timeout=CONNECT_TIMEOUT)
+        return HfApi().model_info(address.name, revision=address.revision, timeout=CONNECT_TIMEOUT)
     except client_errors() as error:
         raise HubError(explain(error, address)) from None
-    return sorted(sibling.rfilename for sibling in found.siblings or [])
 
 
 def check_connection() -> None:
