@@ -84,7 +84,7 @@ def build(
     return page
 
 
-def _tabs(page: gr.Blocks, handlers: Handlers) -> None:
+def _tabs(page: Page, handlers: Handlers) -> None:
     start = edit.begin(handlers)
     with gr.Row(elem_classes="workspace", elem_id="edit-tab"):
         with gr.Column(scale=0, min_width=250, elem_classes="card face-card"):

@@ -24,7 +24,6 @@ from gradio.utils import get_upload_folder
 
 from demo import faults
 from demo.payloads import check_inputs
-from demo.requests import FULL
 from demo.sweeper import Sweeper
 
 LONG = ("animation", "maps")  # concurrency ids of the handlers that may take `long_seconds`
@@ -48,6 +47,14 @@ class Limits:
     seconds: float = 20.0
     long_seconds: float = 120.0
     stuck: int = 4
+
+
+def full(limits: Limits) -> str:
+    """The sentence for a call that the queue does not take."""
+    return (
+        f"the page is full: at most {limits.waiting} edits wait at a time, {limits.per_address} of "
+        f"one address and {limits.per_session} of one page; try again in a few seconds"
+    )
 
 
 class VisitorQueue(Queue):
@@ -79,9 +86,9 @@ class VisitorQueue(Queue):
             calls = [e for q in self.event_queue_per_concurrency_id.values() for e in q.queue]
             own = [e for e in calls + self._running() if _address(e) == address]
             if len(calls) >= self.limits.waiting or len(own) >= self.limits.per_address:
-                return False, FULL, "queue_full"
+                return False, full(self.limits), "queue_full"
             if session and sum(e.session_hash == session for e in own) >= self.limits.per_session:
-                return False, FULL, "queue_full"
+                return False, full(self.limits), "queue_full"
             return await super().push(body, request, username)
 
     def get_events(self) -> tuple[list[Event], bool, str] | None:

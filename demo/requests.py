@@ -13,7 +13,7 @@ from itertools import filterfalse
 from typing import Any
 
 from demo import faults
-from demo.security import is_upload
+from demo.security import TOO_LARGE, is_upload
 
 MAX_JSON = 256 * 2**10  # bytes of a request that is no upload
 MAX_DEPTH, MAX_VALUES = 20, 10_000  # levels and values in it
@@ -149,6 +149,10 @@ class Answer:
             if status == 422:
                 self.replaced = True
                 await refuse(self.send, 400, NO_CALL)
+                return
+            if status == 413:
+                self.replaced = True
+                await refuse(self.send, 413, TOO_LARGE)
                 return
             if status >= 500 and status != 503:
                 self.replaced = True

@@ -22,6 +22,7 @@ TYPES = ("JPEG", "PNG", "WEBP")
 MAX_BYTES = 20 * 2**20  # of an upload
 MAX_PIXELS = 50_000_000  # that are decoded: a JPEG may have more, it is decoded at a fraction
 LONGEST, SHORTEST = 4096, 64  # px
+TOO_LARGE = f"this file is larger than {MAX_BYTES // 2**20} MB; give a smaller picture"
 NOT_UPLOADED = "this is not an uploaded picture; upload the picture itself"
 
 
@@ -92,18 +93,21 @@ def read_picture(path: str) -> decoding.Picture:
     """
     with open_upload(path) as file:
         if os.fstat(file.fileno()).st_size > MAX_BYTES:
-            raise BadImage(
-                f"this file is larger than {MAX_BYTES // 2**20} MB; give a smaller picture"
-            )
+            raise BadImage(TOO_LARGE)
         try:
             picture = decoding.read_picture(
                 file, longest=LONGEST, max_pixels=MAX_PIXELS, formats=TYPES
             )
         except BadImage as error:
             raise BadImage(f"this picture cannot be used: {error.reason}") from None
-    width, height = picture.size
-    if min(picture.pixels.shape[:2]) < SHORTEST:
-        raise BadImage(
-            f"this picture is {width} x {height} px; a side needs at least {SHORTEST} px"
-        )
+    shorter = min(picture.pixels.shape[:2])
+    if shorter < SHORTEST:
+        width, height = picture.size
+        why = f"this picture is {width} x {height} px; "
+        if shorter < min(width, height):
+            raise BadImage(
+                f"{why}reduced to {LONGEST} px, its shorter side has {shorter} px and needs "
+                f"{SHORTEST}: cut out the part with the face"
+            )
+        raise BadImage(f"{why}each side needs at least {SHORTEST} px")
     return picture

@@ -18,6 +18,8 @@ from PIL import Image
 from skimage import data as samples
 from space_server import PATIENCE, running
 
+from demo.limits import Limits, full
+from demo.security import MAX_BYTES
 from demo.session import examples
 from ganmut.emotions import UNITS
 
@@ -595,6 +597,24 @@ def test_errors_and_readings_are_announced(visit):
     upload(page, np.zeros((300, 400, 3), np.uint8))
     expect(alert).to_contain_text("No face was found")
     assert "distance" in visit(rendered=False).locator("#readings [role=status]").inner_text()
+
+
+def test_gradio_has_no_sentences_of_its_own(visit):
+    page = visit(rendered=False)
+    said = page.locator(".toast-body").last
+    files = page.locator("#photo input[type=file]").first
+    for name, kind, content, words in (
+        ("a.png", "image/png", bytes(MAX_BYTES + 1), "20 MB"),
+        ("a.txt", "text/plain", b"a", "JPEG, PNG or WEBP"),
+    ):
+        files.set_input_files({"name": name, "mimeType": kind, "buffer": content})
+        expect(said).to_contain_text(words)
+        expect(said).not_to_contain_text(re.compile("exceed|Invalid"))
+    page.locator("#examples button").nth(1).click()
+    page.wait_for_selector("#pad .pad", state="visible")
+    page.route("**/queue/join*", lambda route: route.fulfill(status=503, json={"detail": "?"}))
+    page.mouse.click(*spot(page, 0.4, 0.2))
+    expect(said).to_contain_text(full(Limits())[1:])
 
 
 def test_each_view_has_a_legend(visit):

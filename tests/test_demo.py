@@ -77,7 +77,8 @@ HOSTILE = {
     "giant header": (giant_png(), "50"),
     "over the limit": (giant_png(7100), "50"),
     "tiny": (encoded(Image.new("RGB", (63, 200))), "63 x 200"),
-    "a thread": (encoded(Image.new("RGB", (8000, 100))), "8000 x 100"),
+    "a thread": (encoded(Image.new("RGB", (8000, 100))), "8000 x 100 px; .* has 51 px"),
+    "as high as allowed": (encoded(Image.new("RGB", (64, 20000))), "64 x 20000 px; .* has 13 px"),
 }
 
 

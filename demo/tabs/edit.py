@@ -11,7 +11,6 @@ from PIL import Image
 
 from demo import face_picker
 from demo.components import (
-    STATIC,
     ChangeViews,
     CompareSlider,
     Facts,
@@ -27,6 +26,8 @@ from demo.face_picker import FacePicker
 from demo.gamut_pad import GamutPad, PadBackground, data_uri
 from demo.handlers import CANNOT_RESET, RESET, Handlers
 from demo.history import History, State, Steps
+from demo.limits import Page
+from demo.scripts import KEYS, messages
 from demo.security import LONGEST, MAX_BYTES
 from demo.session import MethodChoice
 from demo.settings import SEEDS
@@ -44,7 +45,6 @@ DOWNLOAD = (
 )
 NET = {"concurrency_limit": 1, "concurrency_id": "net"}  # one edit at a time
 LIVE = NET | {"trigger_mode": "always_last", "show_progress": "hidden"}
-KEYS = (STATIC / "keys.js").read_text("utf-8")
 PAGE = {"api_visibility": "undocumented"}  # programs use the endpoints of demo/api.py
 
 
@@ -262,7 +262,7 @@ def download(start: Start) -> tuple:
     return whole, facts
 
 
-def connect(page: gr.Blocks, handlers: Handlers, face: Face, do: Controls, out: Result) -> None:
+def connect(page: Page, handlers: Handlers, face: Face, do: Controls, out: Result) -> None:
     """Every event of the face card and the Edit tab."""
     known, live, steps = face.known, [out.after, out.readings], Steps(handlers)
     history = [do.history, do.undo, do.redo]
@@ -367,7 +367,8 @@ def connect(page: gr.Blocks, handlers: Handlers, face: Face, do: Controls, out: 
     rested = gr.on([do.pad.release, do.mix.release, do.units.release, do.seed.input], **record)
     for event in [rested, *(event.then(**record) for event in buttons)]:
         event.then(**rest)
-    page.load(None, None, None, js=KEYS)
+    for script in (KEYS, messages(page.limits)):  # run once, as the page opens
+        page.load(None, None, None, js=script)
 
     def load(face: str, request: gr.Request) -> list:
         return handlers.linked(face, request) or [gr.skip()] * (3 + len(shown))
