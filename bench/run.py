@@ -26,6 +26,7 @@ from bench.metrics import METRICS
 from bench.protocol import PROTOCOLS
 from bench.resolve import BUNDLED, ROLES, UserError
 from bench.runner import resolve, run
+from ganmut.errors import check_words
 from ganmut.folders import check_output
 
 
@@ -110,9 +111,11 @@ def require_study_alone(args: argparse.Namespace) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code: 0, 1 where a metric failed, 2 for a user error or a full disk, 130 after
     Ctrl-C, 143 after SIGTERM."""
+    words = sys.argv[1:] if arguments is None else arguments
     args, console = parser().parse_args(arguments), Console()
 
     def work() -> int:
+        check_words(words)
         if args.study:
             require_study_alone(args)
             print(user_study.report(Path(args.study)))

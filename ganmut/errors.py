@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 
 
 class ParameterError(ValueError):
@@ -17,6 +18,13 @@ class ParameterError(ValueError):
     def __init__(self, parameter: str, message: str):
         super().__init__(message)
         self.parameter = parameter
+
+
+def check_words(words: Sequence[str]) -> None:
+    """Raises ValueError for the value "--" of an option: argparse takes that for the end of all
+    options, and the value for an empty list."""
+    if odd := next((word for word in words if re.fullmatch(r"--[^=]+=--", word)), None):
+        raise ValueError(f"{odd} gives no value; write another")
 
 
 def describe_error(error: Exception, name: Callable[[str], str] = str) -> str:

@@ -8,30 +8,44 @@ from pathlib import Path
 
 from ganmut.errors import ParameterError
 
-# In lower case: archives of macOS, indexes of NAS systems, waste bins, caches.
+# In lower case: archives of macOS, waste bins, what a check of a disk found, caches.
 SYSTEM = frozenset(
     {
         "__macosx",
-        "@eadir",
-        "#recycle",
-        "$recycle.bin",
+        "recycler",
+        "recycled",
         "system volume information",
         "lost+found",
+        "found.000",
         "__pycache__",
+        "network trash folder",
+        "temporary items",
         "thumbs.db",
+        "ehthumbs.db",
         "desktop.ini",
     }
 )
 
 
+# Folders that NAS systems and Windows make begin so: @eaDir, #recycle, $RECYCLE.BIN, ~snapshot.
+MARKS = (".", "@", "#", "$", "~")
+
+
+def is_system_folder(name: str) -> bool:
+    """Whether a folder of this name is hidden, or made by a system: no data of anybody."""
+    return name.startswith(MARKS) or name.lower() in SYSTEM
+
+
 def is_system(name: str) -> bool:
-    """Whether a file or folder of this name is hidden, or made by a system: no data of anybody."""
+    """Whether a file of this name is hidden, or made by a system: no data of anybody."""
     return name.startswith(".") or name.lower() in SYSTEM
 
 
 def subfolders(folder: Path) -> list[Path]:
     """The folders in a folder, sorted, without those of systems."""
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not is_system(path.name))
+    return sorted(
+        path for path in folder.iterdir() if path.is_dir() and not is_system_folder(path.name)
+    )
 
 
 def walk_files(folder: Path) -> Iterator[Path]:
@@ -44,7 +58,7 @@ def walk_files(folder: Path) -> Iterator[Path]:
 
     found = []
     for parent, names, files in os.walk(folder, onerror=stop, followlinks=True):
-        names[:] = [name for name in names if not is_system(name) and not _is_loop(parent, name)]
+        names[:] = [n for n in names if not is_system_folder(n) and not _is_loop(parent, n)]
         found += [Path(parent, name) for name in files if not is_system(name)]
     return iter(sorted(found))
 

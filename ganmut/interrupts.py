@@ -13,6 +13,8 @@ from typing import NoReturn
 
 from ganmut.errors import describe_error, first_line, is_memory_error
 
+LONGEST = 2000  # characters of a sentence
+
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM: ends a command as Ctrl-C does, with another status."""
@@ -77,7 +79,8 @@ def status_of(
     except KeyboardInterrupt as stop:
         print(f"\n{describe(stop)}{after_stop and '; '}{after_stop}", file=sys.stderr)
         return exit_status(stop)
-    print(f"error: {said}", file=sys.stderr)
+    said = " ".join(said.split())  # a value of the user's may hold lines, and be long
+    print(f"error: {said[:LONGEST]}{'…' * (len(said) > LONGEST)}", file=sys.stderr)
     return 2
 
 

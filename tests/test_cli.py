@@ -133,6 +133,7 @@ MAINS = {"ganmut": (main, ["methods"]), "bench": (bench.main, ["--methods", "sta
         (ParameterError("test_faces", "too many"), 2, "--test-faces"),
         (OSError(28, "No space left on device", "/tmp/x"), 2, "/tmp/x"),
         (OSError("broken"), 2, "broken"),
+        (ValueError("x\ny" * 100_000), 2, "x yx y"),
         (UnicodeEncodeError("utf-8", "a\udcff", 1, 2, "surrogates"), 2, "surrogates"),
         (KeyboardInterrupt(), 130, "interrupted"),
         (Terminated(), 143, "terminated"),
@@ -148,7 +149,14 @@ def test_errors_end_with_one_sentence(program, error, status, said, monkeypatch,
     monkeypatch.setattr(COMMANDS["methods"], "run", fail)
     assert run(words) == status
     text = capsys.readouterr().err.strip()
-    assert said in text and "\n" not in text
+    assert said in text and "\n" not in text and len(text) < 2100
+
+
+@pytest.mark.parametrize("program", MAINS)
+def test_the_end_of_options_is_no_value(program, capsys):
+    words = {"ganmut": ["edit", "face.png", "--emotion=--"], "bench": ["--methods=--"]}[program]
+    assert MAINS[program][0](words) == 2
+    assert words[-1] in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("program", MAINS)

@@ -60,7 +60,20 @@ def refusal(spec: str) -> str:
     return text
 
 
-SYSTEM = (".ipynb_checkpoints", ".Trash-1000", "@eaDir", "__MACOSX", "$RECYCLE.BIN", "#recycle")
+HIDDEN = (".ipynb_checkpoints", ".Trash-1000", "@eaDir", "$RECYCLE.BIN", "#recycle", "~snapshot")
+SYSTEM = (*HIDDEN, "__MACOSX", "#snapshot", "@Recycle", ".git", "found.000", "RECYCLER")
+
+
+@pytest.mark.parametrize("column", ["units", "fill"])
+@pytest.mark.parametrize("value", [10**400, [10**400] * 17, "x\n" * 9999, {"a": 1}, [None] * 17])
+def test_odd_numbers_of_a_table_are_refused(tmp_path, column, value):
+    listed = rows()
+    for row in listed:
+        picture(tmp_path / row["file_name"])
+    lines = [json.dumps(row | {column: value}) for row in listed]
+    (tmp_path / "metadata.jsonl").write_text("\n".join(lines))
+    said = refusal(f"folder:{tmp_path}")
+    assert "0.png" in said and "8 rows" in said
 
 
 @pytest.mark.parametrize("name", SYSTEM)

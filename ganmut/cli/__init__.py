@@ -29,6 +29,7 @@ from ganmut.cli import (
     train_extractor,
     units,
 )
+from ganmut.errors import check_words
 from ganmut.folders import check_output
 
 AFTER_STOP = (
@@ -77,6 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = next((word for word in argv if word in COMMANDS), None)
 
     def work() -> int:
+        check_words(argv)
         args = build_parser(command).parse_args(argv)
         check_output(getattr(args, "out", None))
         return args.run(args)

@@ -75,7 +75,7 @@ def _metadata_rows(root: Path, metadata: Path, split: str, row_filter: RowFilter
             continue
         try:
             units, fill = parse_units(columns), parse_fill(columns.get("fill"))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             row_filter.reject(name, str(error))
             continue
         person = str(columns["person"] or "") if "person" in columns else None

@@ -81,7 +81,7 @@ class Hub(TableSource):
                 key = f"{split}/{number}"
                 try:
                     units, fill = parse_units(cells), parse_fill(cells.get("fill"))
-                except (TypeError, ValueError) as error:
+                except (TypeError, ValueError, OverflowError) as error:
                     row_filter.reject(key, str(error))
                     continue
                 person = str(cells["person"] or "") if "person" in cells else None

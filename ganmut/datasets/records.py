@@ -41,6 +41,7 @@ SPLIT_WORDS = {
 NO_LABEL = {"", "none", "nan", "null", "uncertain", "unknown", "non-face", "nonface", "no-face"}
 TEST_SHARE, EXTRACTOR_SHARE = 0.1, 0.25
 SHOWN = 5  # rejected rows that a message lists
+MOST_REASONS, LONGEST = 8, 70  # reasons that are listed; characters of one
 SHOWN_LABELS = 20
 NUMBER = "is a number, not a name"
 
@@ -77,7 +78,7 @@ class RowFilter:
 
     def reject(self, key: str, reason: str) -> None:
         """Records a row that cannot be used."""
-        self.rejected.append((key, reason))
+        self.rejected.append((key, one_line(reason)))
 
     def skip(self, reason: str, key: str = "") -> None:
         """Counts a row that is valid but not selected: no emotion, another angle."""
@@ -100,7 +101,7 @@ class RowFilter:
         if self.on_error == "skip":
             print(f"{self.source}: left out {total}: {rejected}")
             return
-        shown = "; ".join(f"{key}: {reason}" for key, reason in self.rejected[:SHOWN])
+        shown = "; ".join(f"{one_line(key)}: {reason}" for key, reason in self.rejected[:SHOWN])
         more = f"; and {len(self.rejected) - SHOWN} more" if len(self.rejected) > SHOWN else ""
         names = ", name them with SOURCE?label_map=0:neutral,1:happy" if NUMBER in rejected else ""
         raise BadData(
@@ -110,7 +111,15 @@ class RowFilter:
 
 
 def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{n} x {reason}" for reason, n in counts.items())
+    most = Counter(counts).most_common(MOST_REASONS)
+    more = f", and {len(counts) - len(most)} more reasons" if len(counts) > len(most) else ""
+    return ", ".join(f"{n} x {reason}" for reason, n in most) + more
+
+
+def one_line(text: str) -> str:
+    """The text, which may hold a value of a table, on one line of at most LONGEST characters."""
+    text = " ".join(text.split())
+    return text if len(text) <= LONGEST else text[:LONGEST] + "…"
 
 
 def parse_label_map(text: str) -> dict[str, str]:
