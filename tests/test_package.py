@@ -17,7 +17,8 @@ from packaging.utils import canonicalize_name
 from PIL import Image
 from skimage import data as samples
 
-from ganmut import __version__, revision, weights
+import ganmut
+from ganmut import __version__, cli, revision, weights
 from ganmut.registry import UnknownNameError
 
 RESOLVE = sys.modules["ganmut.weights.resolve"]  # weights.resolve is the function
@@ -146,6 +147,13 @@ def test_the_version_is_the_packages_own(installed, empty):
     assert metadata.name == f"ganmut-{__version__}.dist-info"
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert cited["version"] == __version__
+
+
+def test_reproduce_needs_the_bench(tmp_path, monkeypatch, capsys):
+    """It says so before it trains."""
+    monkeypatch.setattr(ganmut, "__file__", str(tmp_path / "site" / "ganmut" / "__init__.py"))
+    assert cli.main(["reproduce", "--out", str(tmp_path / "out")]) == 2
+    assert "repository" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -205,6 +205,11 @@ def bench_step(args: argparse.Namespace, root: Path) -> Step:
     import ganmut
 
     script = Path(ganmut.__file__).resolve().parents[1] / "bench" / "run.py"
+    if not script.is_file():  # said before hours of training
+        raise ValueError(
+            "the bench is not in the installed package: clone the repository and run "
+            "`python -m ganmut reproduce` there"
+        )
     out = args.out / "results"
 
     def words() -> list[str]:
