@@ -508,7 +508,7 @@ TOY_METRIC = '''
 from bench.metrics.base import METRICS, Metric, by_face
 
 
-@METRICS.register("brightness")
+@METRICS.register("toy_brightness")
 class Brightness(Metric):
     title = "brightness"
     needs = ("labels:images",)
@@ -521,15 +521,15 @@ class Brightness(Metric):
 
 
 def test_new_file_is_a_metric(faces, tmp_path, monkeypatch):
-    (tmp_path / "brightness.py").write_text(TOY_METRIC)
+    (tmp_path / "toy_brightness.py").write_text(TOY_METRIC)
     monkeypatch.setattr(bench.metrics, "__path__", [*bench.metrics.__path__, str(tmp_path)])
     fresh = Registry("metric", "bench.metrics")
     fresh._entries = dict(METRICS._entries)
     monkeypatch.setattr(bench.metrics.base, "METRICS", fresh)
     try:
-        assert "brightness" in fresh.names()
+        assert "toy_brightness" in fresh.names()
         assert set(METRICS.names()) < set(fresh.names())
-        found = fresh["brightness"]().compute(toy_features(ToySystem(faces), faces, tmp_path))
+        found = fresh["toy_brightness"]().compute(toy_features(ToySystem(faces), faces, tmp_path))
         assert 0 < found.value < 255
     finally:
-        sys.modules.pop("bench.metrics.brightness", None)
+        sys.modules.pop("bench.metrics.toy_brightness", None)
