@@ -144,6 +144,19 @@ def test_opened_images_are_read_as_files(pixels, tmp_path, write):
     assert same(edited, command(path, "--emotion", "happy"))
 
 
+def test_of_an_animation_the_current_frame(pixels, tmp_path):
+    black = Image.new("RGB", pixels.shape[1::-1])
+    path = tmp_path / "two.webp"
+    black.save(path, save_all=True, append_images=[Image.fromarray(pixels)], lossless=True)
+    with Image.open(path) as opened:
+        opened.seek(1)
+        edited = ganmut.edit(opened, emotion="sad").convert("RGB")  # frames have transparency
+        assert same(edited, ganmut.edit(pixels, emotion="sad"))
+        assert opened.tell() == 1
+    with pytest.raises(NoFace):  # of a file the first
+        ganmut.edit(path, emotion="sad")
+
+
 BAD = [
     (lambda p: p.with_name("none.png"), BadImage, "none.png"),
     (lambda p: "https://example.org/a.jpg", BadImage, "example.org"),

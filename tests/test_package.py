@@ -189,6 +189,11 @@ def test_an_installed_package_has_no_commit(tmp_path, monkeypatch):
     assert len(revision.commit()) == revision.DIGITS
 
 
+def test_an_address_of_published_weights_travels():
+    tool = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    assert RESOLVE.ADDRESS_FILE in tool["setuptools"]["package-data"]["ganmut.bundled"]
+
+
 def pinned(name: str) -> dict[str, str]:
     """Package -> version of a requirements file, without the files that it includes."""
     lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
