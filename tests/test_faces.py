@@ -338,6 +338,8 @@ def test_yunet_decodes_its_outputs(tmp_path):
     assert np.allclose(face.points, (np.arange(10).reshape(5, 2) / 10 + [4, 3]) * 16, atol=1e-5)
     (half,) = faces.detect_faces(np.zeros((320, 320, 3), np.uint8), f"yunet:{path}")
     assert np.allclose(half.points, (face.points + 0.5) * 2 - 0.5, atol=1e-4)
+    options = faces.open_detector(f"yunet:{path}").session.get_session_options()
+    assert options.intra_op_num_threads == torch.get_num_threads()
 
 
 def test_yunet_says_what_it_needs(tmp_path):

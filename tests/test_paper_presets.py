@@ -312,6 +312,8 @@ def test_crops_keep_area_and_share():
     assert views.min() >= -1 and views.max() <= 1
 
 
-def test_zoom_needs_an_ordered_range():
-    with pytest.raises(ParameterError, match="zoom_low"):
-        Recipe("stargan", zoom_low=1.2)
+@pytest.mark.parametrize("numbers", [{"zoom_low": 1.2}, {"crop_share": 0.5}])
+def test_views_without_effect_or_range_are_refused(numbers):
+    with pytest.raises(ParameterError) as caught:
+        Recipe("stargan", **numbers)
+    assert caught.value.parameter == next(iter(numbers))

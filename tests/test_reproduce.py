@@ -37,8 +37,8 @@ def test_plan_has_judges_rows_and_bench(tmp_path, capsys):
 
 
 def test_training_takes_presets_settings_and_seed(tmp_path):
-    step = plan(f"--out={tmp_path}", "--methods=ganimation_labels", "--kimg=7", "--seed=2",
-                "--budget=gpu", "--", "--compile")["train ganimation_labels"]  # fmt: skip
+    options = ["--methods=ganimation_labels", "--kimg=7", "--seed=2", "--budget=gpu"]
+    step = plan(f"--out={tmp_path}", *options, "--", "--compile")["train ganimation_labels"]
     words = step.words()
     assert words[:4] == ["-m", "ganmut", "train", "ganimation"]
     assert {"--budget=gpu", "--seed=2", "--kimg=7.0", "--code-type=labels", "--compile"} <= set(
@@ -108,8 +108,8 @@ def test_steps_done_are_not_repeated(tmp_path, capsys):
 
 
 def test_failed_step_does_not_stop_the_others(tmp_path, capsys):
-    steps = [write_file("bad", tmp_path / "1", code="raise SystemExit(3)"),
-             write_file("good", tmp_path / "2")]  # fmt: skip
+    bad = write_file("bad", tmp_path / "1", code="raise SystemExit(3)")
+    steps = [bad, write_file("good", tmp_path / "2")]
     assert work_through(steps, tmp_path, None) == 1
     assert (tmp_path / "2").is_file() and "bad" in capsys.readouterr().err
 

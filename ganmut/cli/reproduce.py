@@ -40,9 +40,17 @@ CASCADE_SHARE = 3.3 / 48  # of EF-GAN's training, by which the bundled cascade w
 CORE_MINUTES = 45.0  # of a method at CORE_COST, the mean of the bundled ones
 CORE_COST = 48.0 * 64**2  # thousands of pixels that the budget cpu shows
 TRIAL: dict[str, Any] = {
-    "size": 32, "width": 8, "blocks": 1, "d_width": 8, "d_layers": 4, "faces": 64, "kimg": 0.192,
-    "kimg_per_tick": 0.096, "d_warmup_kimg": 0.032, "g_warmup_kimg": 0.032,
-}  # fmt: skip
+    "size": 32,
+    "width": 8,
+    "blocks": 1,
+    "d_width": 8,
+    "d_layers": 4,
+    "faces": 64,
+    "kimg": 0.192,
+    "kimg_per_tick": 0.096,
+    "d_warmup_kimg": 0.032,
+    "g_warmup_kimg": 0.032,
+}
 GRACE = 60  # seconds that a stopped step has to end by itself
 
 

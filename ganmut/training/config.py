@@ -81,6 +81,10 @@ class Recipe(Settings):
             raise ParameterError(
                 "zoom_low", f"zoom_low {self.zoom_low} is above zoom_high {self.zoom_high}"
             )
+        if self.crop_share != 1 and self.crop_area == 1 and not self.crop_stretch:
+            raise ParameterError(
+                "crop_share", "crop_share has no effect without crop_area or crop_stretch"
+            )
         for name in ("beta1", "beta2", "ema_decay"):
             if getattr(self, name) == 1:
                 raise ParameterError(name, f"{name} must be below 1, got {getattr(self, name)}")

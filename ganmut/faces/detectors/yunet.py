@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from ganmut.errors import first_line
 from ganmut.faces.detectors.base import DETECTORS, DetectorMissing, Face, non_max_suppression
@@ -33,6 +34,8 @@ class YuNet:
             raise DetectorMissing("yunet needs onnxruntime: pip install onnxruntime") from None
         path = locate(argument)
         options = onnxruntime.SessionOptions()
+        # Its own default is a thread a core, which spin between calls and slow everything else.
+        options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 3
         try:
             self.session = onnxruntime.InferenceSession(
