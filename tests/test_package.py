@@ -11,11 +11,14 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
+from hub_server import serve
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from PIL import Image
 from skimage import data as samples
+from toys import TOY, toy
 
 import ganmut
 from ganmut import __version__, cli, revision, weights
@@ -54,14 +57,12 @@ def link(source: str, target: str) -> None:
 
 
 def python(
-    folder: Path, *words: str | Path, path: Path | None = None
+    folder: Path, *words: str | Path, path: Path | None = None, **variables: str
 ) -> subprocess.CompletedProcess:
-    """Runs Python in a folder, with `path` in place of the checkout on the search path."""
-    environment = {
-        k: v for k, v in os.environ.items() if not k.startswith(("GANMUT_", "PYTHONPATH"))
-    }
-    if path:
-        environment["PYTHONPATH"] = str(path)
+    """Runs Python in a folder, with `path` in place of the checkout on the search path. variables:
+    of its environment."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("GANMUT_", "PYTHONPATH"))}
+    environment = kept | ({"PYTHONPATH": str(path)} if path else {}) | variables
     ran = subprocess.run(
         [sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True
     )
@@ -106,6 +107,7 @@ def test_the_wheel_holds_whole_small_weights(wheel):
 
 
 USE = """
+import os
 import ganmut
 from ganmut import faces, images, weights
 
@@ -118,15 +120,24 @@ for folder in sorted(weights.bundled_root().glob("*/*/config.json")):
     weights.read(folder.parent, weights.read_config(folder.parent)["kind"])
 ganmut.load("photos/wheel"), ganmut.load("procedural/ganmut")
 try:
-    ganmut.load("procedural/stargan")
+    ganmut.load("mine/stargan")
 except ValueError as error:
     print(error)
+os.environ["GANMUT_HUB"] = "me/all@" + "a" * 40
+print(ganmut.load("mine/stargan").name)
 """
 
 
 def test_the_library_works_outside_a_checkout(installed, empty):
-    message = python(empty, "-c", USE, path=installed).stdout
-    assert "procedural/stargan" in message and "GANMUT_HUB=" in message
+    """Its own weights without a network, the published ones where an address is set."""
+    faces = torch.zeros(2, 3, TOY["size"], TOY["size"], dtype=torch.uint8)
+    weights.save(empty / "all" / "mine" / "stargan", toy("stargan"), {}, faces)
+    with serve({("models", "me/all"): {"a" * 40: empty / "all"}}) as endpoint:
+        hub = {"HF_ENDPOINT": endpoint, "HF_HOME": str(empty / "home"), "HF_HUB_OFFLINE": "0"}
+        hub |= {"NO_PROXY": "127.0.0.1", "HF_HUB_DISABLE_XET": "1"}
+        message, name = python(empty, "-c", USE, path=installed, **hub).stdout.splitlines()
+    assert "mine/stargan" in message and "GANMUT_HUB=" in message
+    assert name == "stargan"
 
 
 def test_the_console_script_edits_a_photograph(installed, empty):
