@@ -45,6 +45,7 @@ def is_marked() -> bool:
 def draw_mark(pixels: np.ndarray) -> np.ndarray:
     """A copy of H x W x 3 uint8 with the visible mark in the lower left corner."""
     picture = Image.fromarray(pixels)
+    # In proportion to the picture, and legible on the smallest ones.
     size = max(round(min(picture.size) / 40), 10)
     font, gap = ImageFont.load_default(size), size // 2
     ImageDraw.Draw(picture).text(
@@ -114,6 +115,7 @@ def fit(
         alpha = np.where((edited != picture.pixels).any(-1), np.uint8(255), alpha)
     if picture.own is picture.pixels:
         return edited, alpha, picture.profile
+    # A coloured edit of a grey file: only sRGB can hold it.
     if picture.own.ndim == 2 and not _is_grey(edited):
         return edited, alpha, b""
     return restore(picture, edited), alpha, picture.profile
@@ -136,10 +138,12 @@ def restore(picture: Picture, edited: np.ndarray) -> np.ndarray:
     """The values of `picture.own` with the change from `picture.pixels` to `edited` (H x W x 3
     uint8 sRGB) added in their own colours; the same values where nothing changed."""
     own, grey = picture.own.copy(), picture.own.ndim == 2
+    # A level of the 8-bit edit in units of the file's own values.
     step = (picture.white - picture.black) / 255
     top = {"uint8": 255, "uint16": 65535}.get(own.dtype.name, np.inf)
     for rows in _bands(edited):
         before, after = picture.pixels[rows], edited[rows]
+        # By pixel: a conversion there and back would move values that nobody edited.
         changed = (before != after).any(-1)
         if not changed.any():
             continue
@@ -151,6 +155,7 @@ def restore(picture: Picture, edited: np.ndarray) -> np.ndarray:
         change = (after.astype(np.float32) - before) * step
         if own.dtype == np.uint8:
             change = change.round()
+        # Integers wrap where they overflow; floating-point files have no top.
         values = (own[rows] + change).clip(-np.inf if top == np.inf else 0, top)
         values = values.round() if np.isfinite(top) else values
         own[rows][changed] = values[changed].astype(own.dtype)

@@ -82,6 +82,7 @@ def replacement(path: str | Path) -> Iterator[Path]:
 def _create(temporary: Path) -> int:
     """The descriptor of a new file that this process has locked."""
     while True:
+        # EXCL: of two processes that draw the same name one has to draw again.
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         _flock(descriptor, wait=True)
         if _is_at(descriptor, temporary):  # else removed by a sweep before it was locked
@@ -149,6 +150,7 @@ def to_line(record: dict[str, Any]) -> str:
 def to_text(record: Any, allow_nan: bool = True) -> str:
     """JSON that can be written as UTF-8. Names of files may hold bytes that are no text:
     surrogates, which only escapes can write."""
+    # Readable names first; escapes only where nothing else can be written.
     text = json.dumps(record, ensure_ascii=False, allow_nan=allow_nan)
     if re.search("[\ud800-\udfff]", text):
         text = json.dumps(record, allow_nan=allow_nan)
@@ -161,6 +163,7 @@ def from_line(line: str) -> dict[str, Any]:
     line = line.strip()
     if match := _CHECK.search(line):
         line = line[: match.start()] + "}"
+        # crc32 finds a torn or edited line; it is no protection against forgery.
         if match[1] != f"{zlib.crc32(line.encode()):08x}":
             raise Damaged("its checksum differs")
     try:
@@ -207,6 +210,7 @@ def _append(descriptor: int, data: bytes, end: int) -> None:
             os.write(descriptor, data[written:])
         os.fsync(descriptor)
     except OSError:
+        # A half line would be read as a damaged record for ever.
         os.ftruncate(descriptor, end)
         raise
 
@@ -270,6 +274,7 @@ def unseal(path: str | Path) -> bytes:
         raise Damaged(f"{path} is damaged: {len(data)} bytes are not the whole file")
     if match := _SEAL.search(data, 8, _header_end(data)):
         state = hashlib.sha256(memoryview(data)[: match.start(1)])
+        # The digest is over the file as it was before its own digest was written into it.
         state.update(UNSEALED.encode())
         state.update(memoryview(data)[match.end(1) :])
         if state.hexdigest().encode() != match[1]:

@@ -85,6 +85,7 @@ class FaceSet:
     @property
     def grey(self) -> bool:
         """Whether the images have no colour (tested on the first 64)."""
+        # Two levels of tolerance: JPEG gives grey pictures a little chroma.
         sample = torch.as_tensor(np.asarray(self.images[:64])).int()
         return bool((sample - sample[:, :1]).abs().max() <= 2)
 
@@ -103,6 +104,7 @@ class FaceSet:
             for name in ("units", "person", "source_id")
         }
         ground_truth = self.ground_truth
+        # Other faces, or another order, are other data to whoever compares fingerprints.
         chosen = hashlib.sha256(np.asarray(indices, np.int64).tobytes()).hexdigest()[:8]
         return FaceSet(
             source=self.source,

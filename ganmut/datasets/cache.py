@@ -91,6 +91,7 @@ def stored_array(
         target = open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
         _reserve(temporary, target.offset)
         facts = fill(target) or {}
+        # Flushed and unmapped before hashing: the file must hold what the checksum says.
         target.flush()
         del target
         digest = sha256(temporary)

@@ -48,6 +48,7 @@ def parse(spec: str) -> Address:
 
     Raises HubError where the revision is not a commit.
     """
+    # A commit, not a branch: what is at an address must not change under its users.
     match = re.fullmatch(r"(?:hub:)?([\w.-]+/[\w.-]+)@([0-9a-f]{40})((?:/[\w-][\w.-]*)*)/?", spec)
     if not match:
         raise HubError(
@@ -86,6 +87,7 @@ def download(address: Address, patterns: list[str], force: bool = False) -> Path
     """
     from huggingface_hub import errors
 
+    # The short question first: the client itself retries for minutes.
     list_files(address)
     retryable: tuple[type[Exception], ...] = (*client_errors(), errors.EntryNotFoundError)
     try:

@@ -50,6 +50,7 @@ def _size(path: Path) -> int:
         if error.errno not in (errno.ENOENT, errno.ENOTDIR):
             raise BadWeights(f"{path} cannot be read ({error.strerror}); {REMEDY}") from None
         raise BadWeights(f"{path} is missing; {REMEDY}") from None
+    # A pipe would wait for a writer for ever, and a device has no end.
     if not stat.S_ISREG(state.st_mode):
         raise BadWeights(f"{path} is not a file; {REMEDY}")
     return state.st_size
@@ -61,6 +62,8 @@ def check_size(path: Path, expected: int) -> int:
     if size == expected:
         return size
     with open(path, "rb") as file:
+        # A Git LFS pointer or an error page in place of the file: another remedy than a broken
+        # copy.
         if stand_in := describe_stand_in(file.read(STAND_IN_BYTES)):
             raise BadWeights(f"{path} is {stand_in}")
     wrong = "truncated" if size < expected else "too large"
@@ -71,6 +74,7 @@ def check_hash(path: Path, expected: str, whole: Any) -> None:
     """Adds the bytes of a file to a hash of all parts; raises BadWeights for a wrong hash."""
     state = hashlib.sha256()
     with open(path, "rb") as file:
+        # By the mebibyte: hashing must not take the memory that the tensors will need.
         while chunk := file.read(CHUNK_BYTES):
             state.update(chunk)
             whole.update(chunk)
@@ -89,6 +93,7 @@ def read_shapes(path: Path) -> dict[str, Tensor]:
         kinds = {name: part.get_dtype() for name, part in listed.items()}
         shapes = {name: part.get_shape() for name, part in listed.items()}
     for name, kind in kinds.items():
+        # A dtype of no network here would be converted silently when it is loaded.
         if kind not in DTYPES:
             raise BadWeights(
                 f"{path}: the tensor {name!r} is {kind}, expected one of {', '.join(DTYPES)}; "
