@@ -102,7 +102,7 @@ def _tabs(page: Page, handlers: Handlers) -> None:
                 with gr.Row(elem_classes="card download-card"):
                     shown = edit.Result(*live, *edit.download(start))
             with _tab("compare") as tab:
-                compare.build(handlers, face, controls.method, tab)
+                compare.build(handlers, face, controls.method, start, tab)
             with _tab("animate"):
                 animate.build(handlers, face, controls)
             with _tab("gamut") as tab:

@@ -22,7 +22,7 @@ SURROGATES = re.compile(r"[\ud800-\udfff]")
 NOT_PLAIN = "a number of this request is not finite, or a text is no Unicode"
 NO_CALL = "this is no call of this page; 'Use via API' lists what each endpoint takes"
 NO_UPLOAD = "this is no upload of files"
-FULL = "the page is full at the moment; try again in a few seconds"
+FULL = "the page is full: it answers at most {} such requests at a time; try again in a few seconds"
 # Only what the page and the documented endpoints need. Everything else that Gradio serves
 # (/run, /api, /component_server, /process_recording, /proxy, deep links, ...) answers 404.
 GETS = re.compile(
@@ -88,9 +88,10 @@ class RequestFilter:
         if post:
             kind = "upload" if path.rstrip("/").endswith("/upload") else "call"
         counted = [(kind, scope["visitor"]), (kind, "all")] if kind in AT_ONCE else []
-        if any(self.running[key] >= AT_ONCE[kind][i] for i, key in enumerate(counted)):
-            await refuse(send, 503, FULL)
-            return
+        for most, key in zip(AT_ONCE.get(kind, ()), counted, strict=True):
+            if self.running[key] >= most:
+                await refuse(send, 503, FULL.format(most))
+                return
         self.running.update(counted)
         answer = Answer(send)
         try:

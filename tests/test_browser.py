@@ -733,12 +733,28 @@ def test_all_words_stand_out(visit, scheme):
         tab(page, name)
         page.wait_for_timeout(500)
         assert page.evaluate(FAINT) == [], name
-    # The thumb of a slider has the accent as its colour, on a card.
-    page.evaluate(
-        "document.body.insertAdjacentHTML('beforeend', "
-        "'<p id=thumb style=\"color: var(--accent); background: var(--card)\">o</p>')"
-    )
-    assert _contrast(page, "#thumb", "#thumb") > 4.5
+    tab(page, "compare")
+    slider = page.locator("#compare-intensity input[type=range]")
+    slider.fill("0.5")
+    with Image.open(io.BytesIO(slider.screenshot())) as picture:
+        thumb = picture.convert("RGB").getpixel((picture.width // 2, picture.height // 2))
+    card = page.locator(".card").first.evaluate("e => getComputedStyle(e).backgroundColor")
+    ground = tuple(map(int, re.findall(r"\d+", card)[:3]))
+    low, high = sorted(map(_luminance, (thumb, ground)))
+    assert (high + 0.05) / (low + 0.05) > 3  # WCAG 1.4.11, of what is no text
+
+
+CUT = """() => [...document.querySelectorAll('body *')].filter((e) => e.checkVisibility()
+  && e.clientHeight > 1 && e.scrollHeight > e.clientHeight + 2
+  && getComputedStyle(e).overflowY === 'hidden').map((e) => e.outerHTML.slice(0, 200))"""
+
+
+def test_nothing_is_cut_off(visit):
+    page = visit(rendered=False)
+    for name in ("edit", "compare", "animate", "study"):
+        tab(page, name)
+        page.wait_for_timeout(300)
+        assert page.evaluate(CUT) == [], name
 
 
 def test_in_the_dark_words_can_be_read(visit):
@@ -752,14 +768,19 @@ def test_in_the_dark_words_can_be_read(visit):
     assert _contrast(light, ".card h2", ".card") > 7
 
 
+def _luminance(rgb) -> float:
+    """WCAG's relative luminance of 0..255 values."""
+    share = np.array(rgb) / 255
+    linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
 def _contrast(page, words: str, ground: str) -> float:
     """WCAG's contrast between the colour of an element and the ground of another."""
 
     def luminance(selector: str, what: str) -> float:
         colour = page.locator(selector).first.evaluate(f"e => getComputedStyle(e).{what}")
-        rgb = np.array([float(v) for v in re.findall(r"[\d.]+", colour)[:3]]) / 255
-        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-        return float(linear @ [0.2126, 0.7152, 0.0722])
+        return _luminance([float(v) for v in re.findall(r"[\d.]+", colour)[:3]])
 
     low, high = sorted((luminance(words, "color"), luminance(ground, "backgroundColor")))
     return (high + 0.05) / (low + 0.05)

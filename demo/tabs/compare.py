@@ -12,7 +12,7 @@ from demo.components import JsonHTML, Methods, NoStubMeta
 from demo.faults import quote
 from demo.handlers import START, Handlers
 from demo.settings import number
-from demo.tabs.edit import LIVE, NET, PAGE, Face
+from demo.tabs.edit import LIVE, NET, PAGE, Face, Start
 from demo.visualize import jpeg
 
 CARD = (
@@ -80,11 +80,12 @@ class Compare:
             )
 
 
-def build(handlers: Handlers, face: Face, method: Methods, tab: gr.Tab) -> None:
+def build(handlers: Handlers, face: Face, method: Methods, start: Start, tab: gr.Tab) -> None:
     """The tab; it is filled when it is opened, and when its emotion changes."""
     compare = Compare(handlers)
     names = list(dict.fromkeys(n for c in handlers.choices.values() for n in c.emotions))
-    first = next(iter(handlers.choices.values())).favourite
+    # The emotion of the first edit: the opening face does not show it already.
+    first = next(iter(start.values["setting"].mix), start.choice.favourite)
     with gr.Column(elem_classes="card"):
         gr.HTML(
             "<h2>All methods on one target <span>what the classifier sees in each</span></h2>",

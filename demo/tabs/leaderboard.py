@@ -18,6 +18,7 @@ RESULTS = Path(__file__).resolve().parents[2] / "bench" / "results"
 REPORTS = {"Rendered faces": RESULTS, "Photographs": RESULTS / "photos"}
 OPEN = 4  # parts of the report that are shown at once: the tables and the claims; others unfold
 WIDE = 1100  # px of a figure
+LOADING = "<p class='hint' role='status'>Loading the tables ...</p>"
 SORT = """
 element.addEventListener('click', (event) => {
   const head = event.target.closest('th');
@@ -122,7 +123,7 @@ def build(tab: gr.Tab) -> None:
             "<h2>Measured <span>press a column's name to sort by it</span></h2>",
             apply_default_css=False,
         )
-        shown = gr.HTML("", apply_default_css=False, js_on_load=SORT, elem_id="board")
+        shown = gr.HTML(LOADING, apply_default_css=False, js_on_load=SORT, elem_id="board")
     tab.select(page_once(), None, shown, api_name="leaderboard", show_progress="hidden", **PAGE)
 
 
