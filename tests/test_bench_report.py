@@ -170,7 +170,7 @@ NINE = (
 )
 
 
-def published(labels: str) -> dict:
+def published_values(labels: str) -> dict:
     """The papers' values as if we had measured them; where a paper shows pictures or says "lower"
     without a number, a number that says the same. labels: the row of GANmut's GANimation.
     """
@@ -224,7 +224,7 @@ def published(labels: str) -> dict:
 @pytest.mark.parametrize("labels", ["ganimation", "ganimation_labels"])
 def test_published_values_make_all_claims_hold(labels):
     put = claims(EMOTIONS, (*NINE, labels))
-    found = {c.number: evaluate(c, published(labels)) for c in put}
+    found = {c.number: evaluate(c, published_values(labels)) for c in put}
     assert {number: v.why for number, v in found.items() if v.verdict != HOLDS} == {}
     assert list(found) == [
         "1",
@@ -255,7 +255,7 @@ DRAWN = ("stargan_expression", "ganmut_expression", "gganmut_expression")
 
 
 def test_claims_on_one_drawing_need_all_three():
-    scores = published("ganimation")
+    scores = published_values("ganimation")
     for name in ("stargan", "ganmut", "gganmut"):
         for metric in ("smoothness", "fed", "ere@1", "ere@2", "accuracy"):
             if (name, metric) in scores:
@@ -267,7 +267,7 @@ def test_claims_on_one_drawing_need_all_three():
 
 def test_every_claim_can_fail():
     """With reversed inequalities the published values make every claim fail."""
-    scores = published("ganimation")
+    scores = published_values("ganimation")
     for claim in claims(EMOTIONS, NINE):
         turned = replace(
             claim, inequalities=tuple(Less(i.large, i.small) for i in claim.inequalities)
@@ -276,14 +276,14 @@ def test_every_claim_can_fail():
 
 
 def test_missing_row_affects_only_its_claims():
-    scores = {key: s for key, s in published("ganimation").items() if key[0] != "smit"}
+    scores = {key: s for key, s in published_values("ganimation").items() if key[0] != "smit"}
     found = {c.number: evaluate(c, scores) for c in claims(EMOTIONS, NINE)}
     assert found["3"].verdict == ABSENT and "smit has no fed" in found["3"].why
     assert found["7"].verdict == HOLDS
 
 
 def test_large_intensities_exclude_neutral():
-    scores = published("ganimation")
+    scores = published_values("ganimation")
     parts = {**dict.fromkeys(EMOTIONS, 0.15), "neutral": 9.0}
     scores["efgan_cascade", "au_error"] = score(1.4, parts=parts)
     (claim,) = (c for c in claims(EMOTIONS, NINE) if c.number == "8a")
@@ -294,7 +294,7 @@ def test_large_intensities_exclude_neutral():
 
 def test_context_is_printed_with_the_verdict():
     (claim,) = (c for c in claims(EMOTIONS, NINE) if c.number == "7")
-    scores = published("ganimation") | {("defgan", "accuracy"): score(15.0)}
+    scores = published_values("ganimation") | {("defgan", "accuracy"): score(15.0)}
     assert "accuracy: defgan 15.0, ganimation 74.1" in evaluate(claim, scores).why
 
 

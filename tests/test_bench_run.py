@@ -120,13 +120,13 @@ def test_failing_metric_becomes_an_error_cell(bench_run, monkeypatch, tmp_path):
 def test_a_full_disk_costs_one_cell(bench_run, monkeypatch, capsys, tmp_path):
     append, appended = results.append, []
 
-    def limited(folder, records):
+    def fill_disk(folder, records):
         if len(appended) == 3:
             raise OSError(28, "No space left on device", str(folder))
         appended.extend(records)
         return append(folder, records)
 
-    monkeypatch.setattr(results, "append", limited)
+    monkeypatch.setattr(results, "append", fill_disk)
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / ".x.0123abcd.tmp").touch()
     arguments = ("--methods", "stargan", "--no-figures", "--metrics", "accuracy,identity_distance")
@@ -139,10 +139,10 @@ def test_a_full_disk_costs_one_cell(bench_run, monkeypatch, capsys, tmp_path):
 
 
 def test_ctrl_c_keeps_finished_systems(bench_run, monkeypatch, capsys, tmp_path):
-    def interrupted(*args):
+    def interrupt(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runner.EditorSystem, "edit", interrupted)
+    monkeypatch.setattr(runner.EditorSystem, "edit", interrupt)
     code, records = bench_run("--methods", "stargan", "--no-figures", "--metrics", "accuracy")
     assert code == 130
     assert str(tmp_path / "cache") in capsys.readouterr().err

@@ -25,7 +25,7 @@ from ganmut.weights.storage import read
 EMOTIONS = ("neutral", "happy", "sad")
 
 
-def made(controls: int = 4, faces: int = 60) -> LabelledExpressions:
+def make_expressions(controls: int = 4, faces: int = 60) -> LabelledExpressions:
     """Expressions near 0 for neutral, near 1 in the emotion's own control for the others."""
     labels = torch.arange(faces) % len(EMOTIONS)
     noise = torch.randn(faces, controls, generator=torch.Generator().manual_seed(0))
@@ -35,7 +35,7 @@ def made(controls: int = 4, faces: int = 60) -> LabelledExpressions:
 
 @pytest.mark.parametrize("name", expression_methods())
 def test_every_method_learns_where_labels_lie(name):
-    data = made()
+    data = make_expressions()
     method = train_on_expressions(name, data, torch.zeros(4), steps=150, progress=False)
     neutral = data.values[data.labels == 0]
     for index, emotion in enumerate(EMOTIONS[1:]):
@@ -49,7 +49,9 @@ def test_every_method_learns_where_labels_lie(name):
 
 def test_training_repeats_with_its_seed():
     first, second, other = (
-        train_on_expressions("ganmut", made(), torch.zeros(4), steps=5, seed=seed, progress=False)
+        train_on_expressions(
+            "ganmut", make_expressions(), torch.zeros(4), steps=5, seed=seed, progress=False
+        )
         for seed in (1, 1, 2)
     )
     same = zip(first.G.state_dict().values(), second.G.state_dict().values(), strict=True)
@@ -60,7 +62,7 @@ def test_training_repeats_with_its_seed():
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     model = load_expression_model()
-    data = made(len(model.controls))
+    data = make_expressions(len(model.controls))
     method = train_on_expressions("ganmut", data, model.rest, steps=60, progress=False)
     path = tmp_path_factory.mktemp("set") / "ganmut_expression"
     return save_conditional(
@@ -113,7 +115,7 @@ def test_gain_moves_along_the_learned_change(folder):
 
 
 def broken(kind: str) -> LabelledExpressions:
-    data = made()
+    data = make_expressions()
     if kind == "nan":
         return dataclasses.replace(data, values=data.values * float("nan"))
     if kind == "few":
@@ -129,9 +131,9 @@ def test_expressions_that_teach_nothing_are_refused(kind):
 
 def test_expressions_of_another_length_are_refused():
     with pytest.raises(BadData):
-        train_on_expressions("ganmut", made(), torch.zeros(5), steps=1, progress=False)
+        train_on_expressions("ganmut", make_expressions(), torch.zeros(5), steps=1, progress=False)
 
 
 def test_methods_on_images_are_refused():
     with pytest.raises(ValueError, match="defgan"):
-        train_on_expressions("defgan", made(), torch.zeros(4), steps=1, progress=False)
+        train_on_expressions("defgan", make_expressions(), torch.zeros(4), steps=1, progress=False)

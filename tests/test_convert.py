@@ -108,7 +108,7 @@ def run(t: dict, x: torch.Tensor, code: torch.Tensor) -> torch.Tensor:
     return x
 
 
-def published(t: dict, x: torch.Tensor, code: torch.Tensor) -> torch.Tensor:
+def published_output(t: dict, x: torch.Tensor, code: torch.Tensor) -> torch.Tensor:
     head = t[f"main.{behind(t) + 6}.weight"]
     return torch.tanh(F.conv2d(run(t, x, code), head, padding=3))
 
@@ -117,7 +117,7 @@ def faces(n: int = 3, size: int = SIZE) -> torch.Tensor:
     return torch.rand(n, 3, size, size, generator=torch.Generator().manual_seed(9)) * 2 - 1
 
 
-def converted(tmp_path, tensors: dict, format: str, **options):
+def convert_file(tmp_path, tensors: dict, format: str, **options):
     """The method of a checkpoint after its way through a file and a weight folder."""
     torch.save(tensors, tmp_path / "theirs.ckpt")
     folder = convert(tmp_path / "theirs.ckpt", format, tmp_path / "ours", size=SIZE, **options)
@@ -136,19 +136,23 @@ def test_the_formats_are_these():
 
 def test_stargan(tmp_path):
     theirs = sequential(3 + 7, Rng())
-    method = converted(tmp_path, theirs, "stargan")
+    method = convert_file(tmp_path, theirs, "stargan")
     code = torch.eye(7)[[1, 0, 6]]
-    assert torch.allclose(edit(method, faces(), code), published(theirs, faces(), code), atol=1e-5)
+    assert torch.allclose(
+        edit(method, faces(), code), published_output(theirs, faces(), code), atol=1e-5
+    )
     assert method.config.width == W and method.config.blocks == BLOCKS
     assert "track" not in json.dumps(method.config.__dict__)
 
 
 def test_stargan_s_labels_come_in_any_order(tmp_path):
     theirs = sequential(3 + 4, Rng())
-    method = converted(tmp_path, theirs, "stargan", labels=("Anger", "happy", "neutral", "fear"))
+    method = convert_file(tmp_path, theirs, "stargan", labels=("Anger", "happy", "neutral", "fear"))
     assert method.emotions == ("neutral", "angry", "happy", "fearful")
     ours, same = torch.eye(4)[[0, 1, 3]], torch.eye(4)[[2, 0, 3]]
-    assert torch.allclose(edit(method, faces(), ours), published(theirs, faces(), same), atol=1e-5)
+    assert torch.allclose(
+        edit(method, faces(), ours), published_output(theirs, faces(), same), atol=1e-5
+    )
 
 
 def flip(x: torch.Tensor) -> torch.Tensor:
@@ -159,9 +163,9 @@ def test_linear_model_of_ganmut_is_bgr(tmp_path):
     rng = Rng()
     axes = rng.normal(6, 2)
     theirs = {"axes.weight": axes, "axes.bias": rng.normal(6), **sequential(3 + 2, rng)}
-    method = converted(tmp_path, theirs, "ganmut")
+    method = convert_file(tmp_path, theirs, "ganmut")
     code = torch.tensor([[0.3, -0.4], [0.0, 0.0], [-0.6, 0.8]])
-    want = flip(published(theirs, flip(faces()), code))
+    want = flip(published_output(theirs, flip(faces()), code))
     assert torch.allclose(edit(method, faces(), code), want, atol=1e-5)
     assert not torch.allclose(edit(method, faces(), code), flip(want), atol=1e-2)
     directions = axes / axes.norm(dim=1, keepdim=True)
@@ -178,9 +182,9 @@ def test_gaussian_model_keeps_modes_and_densities(tmp_path):
         **sequential(3 + 2, rng),
     }
     theirs["covariance_axes.weight"][2] *= -1  # only the magnitude counts
-    method = converted(tmp_path, theirs, "ganmut")
+    method = convert_file(tmp_path, theirs, "ganmut")
     code = torch.tensor([[0.3, -0.4], [1.0, -1.0], [-0.6, 0.8]])
-    want = flip(published(theirs, flip(faces()), code))
+    want = flip(published_output(theirs, flip(faces()), code))
     assert torch.allclose(edit(method, faces(), code), want, atol=1e-5)
     space, modes = method.space(), torch.tanh(theirs["mu.weight"])
     assert torch.allclose(space.of("surprised"), modes[3], atol=1e-6)
@@ -209,7 +213,9 @@ def ganimation(values: int, rng: Rng, width: int = W, blocks: int = BLOCKS) -> d
     }
 
 
-def attended(t: dict, x: torch.Tensor, code: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def run_attention(
+    t: dict, x: torch.Tensor, code: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """(edited, attention) of a file of `ganimation`."""
     h = run({name.removeprefix("body."): value for name, value in t.items()}, x, code)
     keep = torch.sigmoid(F.conv2d(h, t["mask.0.weight"], padding=3))
@@ -220,9 +226,9 @@ def attended(t: dict, x: torch.Tensor, code: torch.Tensor) -> tuple[torch.Tensor
 @pytest.mark.parametrize("values", [17, 7])
 def test_ganimation_by_units_or_labels(tmp_path, values):
     theirs = ganimation(values, Rng())
-    method = converted(tmp_path, theirs, "ganimation")
+    method = convert_file(tmp_path, theirs, "ganimation")
     code = torch.rand(3, values, generator=torch.Generator().manual_seed(1))
-    want, keep = attended(theirs, faces(), code)
+    want, keep = run_attention(theirs, faces(), code)
     with torch.no_grad():
         made = method.edit(method.encode(faces()), code)
     assert torch.allclose(made.images, want, atol=1e-5)
@@ -343,16 +349,16 @@ def block(t: dict, name: str, x: torch.Tensor, scale: str = "", style=None) -> t
             return instance(h, t[f"{name}.{which}.weight"], t[f"{name}.{which}.bias"])
         return h
 
-    def resized(h, when):
+    def change_size(h, when):
         if scale != when:
             return h
         return F.avg_pool2d(h, 2) if scale == "down" else F.interpolate(h, scale_factor=2)
 
-    h = conv2d(t, f"{name}.c1", resized(act(norm(x, "n1")), "up"))
-    h = conv2d(t, f"{name}.c2", act(norm(resized(h, "down"), "n2")))
-    side = resized(x, "up")
+    h = conv2d(t, f"{name}.c1", change_size(act(norm(x, "n1")), "up"))
+    h = conv2d(t, f"{name}.c2", act(norm(change_size(h, "down"), "n2")))
+    side = change_size(x, "up")
     side = conv2d(t, f"{name}.short", side) if f"{name}.short.weight" in t else side
-    return (h + resized(side, "down")) / math.sqrt(2)
+    return (h + change_size(side, "down")) / math.sqrt(2)
 
 
 def generate(t: dict, x: torch.Tensor, style: torch.Tensor, of: Sizes = SMALL) -> torch.Tensor:
@@ -383,7 +389,7 @@ def read_style(t: dict, x: torch.Tensor, kind: int, of: Sizes = SMALL) -> torch.
 def test_stargan_v2(tmp_path, head_first):
     theirs = stargan_v2(Rng(), head_first)
     labels = ("happy", "neutral", "sad")
-    method = converted(tmp_path, theirs, "stargan_v2", labels=labels)
+    method = convert_file(tmp_path, theirs, "stargan_v2", labels=labels)
     assert method.emotions == ("neutral", "happy", "sad") and method.size == SIZE
     style = torch.randn(3, SMALL.style, generator=torch.Generator().manual_seed(1))
     want = generate(theirs["generator"], faces(), style)
@@ -402,10 +408,10 @@ def test_stargan_v2_with_a_landmark_network_is_refused(tmp_path):
     for name in [n for n in theirs["generator"] if n.startswith("dec.0")]:  # one block more, less
         del theirs["generator"][name]
     with pytest.raises(BadWeights, match=r"w_hpf 0.*\b32\b"):
-        converted(tmp_path, theirs, "stargan_v2", labels=("happy", "neutral", "sad"))
+        convert_file(tmp_path, theirs, "stargan_v2", labels=("happy", "neutral", "sad"))
     del theirs["mapping"]
     with pytest.raises(BadWeights, match="mapping"):
-        converted(tmp_path, theirs, "stargan_v2", labels=("happy", "neutral", "sad"))
+        convert_file(tmp_path, theirs, "stargan_v2", labels=("happy", "neutral", "sad"))
 
 
 # As large as they were released -------------------------------------------------------------------
@@ -430,10 +436,10 @@ def test_ganmut_as_released(tmp_path, kind, parameters):
     }[kind]
     theirs = {**learned, **sequential(5, rng, width=64, blocks=6)}
     assert count(theirs) == parameters
-    method = converted(tmp_path, theirs, "ganmut")
+    method = convert_file(tmp_path, theirs, "ganmut")
     assert method.name == {"linear": "ganmut", "gaussian": "gganmut"}[kind]
     code = torch.tensor([[0.3, -0.4]])
-    want = flip(published(theirs, flip(faces(1)), code))
+    want = flip(published_output(theirs, flip(faces(1)), code))
     assert torch.allclose(edit(method, faces(1), code), want, atol=1e-5)
 
 
@@ -441,16 +447,16 @@ def test_stargan_as_released(tmp_path):
     theirs = sequential(3 + 7, Rng(), width=64, blocks=6)
     assert count(theirs) == 8_436_800
     assert count(sequential(3 + 5, Rng(), width=64, blocks=6)) == 8_430_528  # with five attributes
-    method, code = converted(tmp_path, theirs, "stargan"), torch.eye(7)[2:3]
-    want = published(theirs, faces(1), code)
+    method, code = convert_file(tmp_path, theirs, "stargan"), torch.eye(7)[2:3]
+    want = published_output(theirs, faces(1), code)
     assert torch.allclose(edit(method, faces(1), code), want, atol=1e-5)
 
 
 def test_ganimation_as_released(tmp_path):
     theirs = ganimation(17, Rng(), width=64, blocks=6)
     assert count(theirs) == 8_471_296
-    method, code = converted(tmp_path, theirs, "ganimation"), torch.full((1, 17), 0.3)
-    want, _ = attended(theirs, faces(1), code)
+    method, code = convert_file(tmp_path, theirs, "ganimation"), torch.full((1, 17), 0.3)
+    want, _ = run_attention(theirs, faces(1), code)
     assert torch.allclose(edit(method, faces(1), code), want, atol=1e-5)
 
 
@@ -515,7 +521,7 @@ def test_no_advice_to_load_unsafely(tmp_path, name):
     assert {"pointer": "lfs pull", "page": "web page"}.get(name, "damaged") in str(refused.value)
 
 
-def wrapped(name: str, theirs: dict) -> dict:
+def wrap_checkpoint(name: str, theirs: dict) -> dict:
     """Checkpoints as trainings of others save them."""
     other = {key: value + 1 for key, value in theirs.items()}
     patches = {"main.0.weight": torch.ones(4, 3, 4, 4), "main.0.bias": torch.ones(4)}
@@ -534,9 +540,12 @@ def wrapped(name: str, theirs: dict) -> dict:
 @pytest.mark.parametrize("name", ["G_ema", "optimizer", "module", "deep"])
 def test_the_generator_of_a_training_is_found(tmp_path, name):
     theirs = sequential(3 + 7, Rng())
-    method, code = converted(tmp_path, wrapped(name, theirs), "stargan"), torch.eye(7)[2:3]
+    method, code = (
+        convert_file(tmp_path, wrap_checkpoint(name, theirs), "stargan"),
+        torch.eye(7)[2:3],
+    )
     assert torch.allclose(
-        edit(method, faces(1), code), published(theirs, faces(1), code), atol=1e-5
+        edit(method, faces(1), code), published_output(theirs, faces(1), code), atol=1e-5
     )
     origin = json.loads((tmp_path / "ours/config.json").read_text())["converted_from"]
     assert name == "module" or {"optimizer": "netG", "deep": "generator"}.get(name, name) in origin
@@ -546,17 +555,17 @@ def test_the_generator_of_a_training_is_found(tmp_path, name):
 def test_generators_without_known_names_are_found(tmp_path, format):
     made = {"ganimation": lambda: ganimation(17, Rng()), "stargan_v2": lambda: stargan_v2(Rng())}
     options = {"labels": ("happy", "neutral", "sad")} if format == "stargan_v2" else {}
-    plain = converted(tmp_path, made[format](), format, **options).G.state_dict()
+    plain = convert_file(tmp_path, made[format](), format, **options).G.state_dict()
     (tmp_path / "inner").mkdir()
     inner = {"nets": {}, "nets_ema": made[format](), "optims": {"state": {}, "param_groups": []}}
-    found = converted(tmp_path / "inner", inner, format, **options).G.state_dict()
+    found = convert_file(tmp_path / "inner", inner, format, **options).G.state_dict()
     assert all(torch.equal(plain[key], found[key]) for key in plain)
 
 
 def test_attributes_are_no_emotions(tmp_path):
     attributes = ("Black_Hair", "Blond_Hair", "Brown_Hair", "Male", "Young")
     with pytest.raises(BadWeights, match=r"attributes.*cannot be converted"):
-        converted(tmp_path, sequential(3 + 5, Rng()), "stargan", labels=attributes)
+        convert_file(tmp_path, sequential(3 + 5, Rng()), "stargan", labels=attributes)
 
 
 WRONG = [
@@ -575,22 +584,22 @@ def test_another_network_is_refused_by_name(tmp_path, format, alter, message):
     theirs = sequential(3 + 7, Rng())
     alter(theirs)
     with pytest.raises(BadWeights, match=message):
-        converted(tmp_path, theirs, format)
+        convert_file(tmp_path, theirs, format)
     assert not (tmp_path / "ours").exists()
 
 
 def test_labels_are_required_unless_seven(tmp_path):
     theirs = sequential(3 + 5, Rng())
     with pytest.raises(BadWeights, match=r"\b5\b"):
-        converted(tmp_path, theirs, "stargan")
+        convert_file(tmp_path, theirs, "stargan")
     with pytest.raises(BadWeights, match="neutral"):
-        converted(tmp_path, theirs, "stargan", labels=("happy", "sad"))
+        convert_file(tmp_path, theirs, "stargan", labels=("happy", "sad"))
     rng = Rng()
     linear = {"axes.weight": rng.normal(1, 2), "axes.bias": rng.normal(1), **sequential(5, rng)}
     with pytest.raises(BadWeights, match="neutral"):
-        converted(tmp_path, linear, "ganmut", labels=("happy", "neutral"))
+        convert_file(tmp_path, linear, "ganmut", labels=("happy", "neutral"))
     with pytest.raises(UnknownNameError, match=r"'stargam'.*'stargan'"):
-        converted(tmp_path, theirs, "stargam")
+        convert_file(tmp_path, theirs, "stargam")
 
 
 def test_command_writes_a_weight_with_its_origin(tmp_path, capsys):

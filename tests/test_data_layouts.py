@@ -231,7 +231,7 @@ def load(source) -> dict:
     return {split: source.load(split, 8, progress=False) for split in splits}
 
 
-def shown(source, key: str):
+def row_of(source, key: str):
     return next(row for row in source.rows if row.key.endswith(key))
 
 
@@ -294,9 +294,9 @@ def test_a_spec_carries_options(tmp_path):
 def test_affectnet_2017_ids_splits_and_rows(tmp_path):
     affectnet_2017(tmp_path)
     source = open_source(f"affectnet:{tmp_path}")
-    assert shown(source, "1/training0003.jpg").label == "surprised"
-    assert shown(source, "2/training0007.jpg").label == "contempt"
-    assert shown(source, "1/validation0006.jpg").split == "test"
+    assert row_of(source, "1/training0003.jpg").label == "surprised"
+    assert row_of(source, "2/training0007.jpg").label == "contempt"
+    assert row_of(source, "1/validation0006.jpg").split == "test"
     (tmp_path / "Manually_Annotated_Images/1/training0000.jpg").unlink()
     lists = tmp_path / "Manually_Annotated_file_lists/training.csv"
     lists.write_text(lists.read_text() + "1/x.jpg,0,0,1,1,,12,0,0\n2/y.jpg,0\n")
@@ -332,9 +332,9 @@ def test_affectnet_annotations_are_never_unpickled(tmp_path):
 def test_rafdb_ids_and_splits(tmp_path):
     rafdb(tmp_path)
     source = open_source(f"rafdb:{tmp_path}")
-    assert shown(source, "train_00001_aligned.jpg").label == "surprised"
-    assert shown(source, "train_00007_aligned.jpg").label == "neutral"
-    assert shown(source, "test_0031_aligned.jpg").split == "test"
+    assert row_of(source, "train_00001_aligned.jpg").label == "surprised"
+    assert row_of(source, "train_00007_aligned.jpg").label == "neutral"
+    assert row_of(source, "test_0031_aligned.jpg").split == "test"
     table = tmp_path / "basic/EmoLabel/list_patition_label.txt"
     write(table, table.read_text() + "train_00099.jpg 3\ntrain_00098.jpg 8\n")
     with pytest.raises(BadData) as refusal:
@@ -373,7 +373,7 @@ def test_affectnet_folders_in_another_order(tmp_path):
         open_source(f"affectnet:{tmp_path}")
     names = ",".join(f"{number}:{name}" for number, name in enumerate(order))
     source = open_source(f"affectnet:{tmp_path}?label_map={names}")
-    assert shown(source, "train/4/0.jpg").label == "happy" and len(source.emotions) == 8
+    assert row_of(source, "train/4/0.jpg").label == "happy" and len(source.emotions) == 8
 
 
 def test_label_map_names_numbers_and_leaves_out(tmp_path):
@@ -395,7 +395,7 @@ def test_label_map_names_numbers_and_leaves_out(tmp_path):
 def test_rafd_names(tmp_path, capsys):
     rafd(tmp_path)
     source = open_source(f"rafd:{tmp_path}")
-    row = shown(source, "Rafd090_03_Kid_female_contemptuous_frontal.jpg")
+    row = row_of(source, "Rafd090_03_Kid_female_contemptuous_frontal.jpg")
     assert (row.label, row.person) == ("contempt", "03")
     picture(tmp_path / "Rafd090_01_Caucasian_female_happy.jpg")
     with pytest.raises(BadData, match="RaFD"):
@@ -410,7 +410,7 @@ def test_cfeed_compounds_are_named_by_names_csv(tmp_path):
     write(tmp_path / "CFEE_Database_230/names.csv", sheet)
     source = open_source(f"cfeed:{tmp_path}")
     assert source.emotions == ("neutral", "happy", "disgusted", "awed", "happily surprised")
-    assert len(source.rows) == 60 and shown(source, "23_101_2649.jpg").person == "101"
+    assert len(source.rows) == 60 and row_of(source, "23_101_2649.jpg").person == "101"
     write(tmp_path / "CFEE_Database_230/names.csv", "id,name\n1,\n")
     with pytest.raises(BadData, match="columns id,name"):
         open_source(f"cfeed:{tmp_path}")
@@ -434,7 +434,7 @@ def test_mug_shows_the_middle_of_a_take(tmp_path):
 def test_ckplus_peaks_neutral_and_facs(tmp_path):
     ckplus(tmp_path)
     source = open_source(f"ckplus:{tmp_path}")
-    first, last = shown(source, "S005_001_00000001.png"), shown(source, "S005_001_00000010.png")
+    first, last = row_of(source, "S005_001_00000001.png"), row_of(source, "S005_001_00000010.png")
     assert (first.label, last.label, last.person) == ("neutral", "disgusted", "S005")
     units = dict(zip(UNITS, last.units, strict=True))
     assert (units[9], units[17], units[26], units[12]) == (0.8, 0.6, 1.0, 0)
@@ -486,9 +486,9 @@ def test_openface_units_join_any_layout(tmp_path):
 def test_celebahq_splits_and_emotions(tmp_path):
     celebahq(tmp_path)
     source = open_source(f"celebahq:{tmp_path}")
-    assert shown(source, "/33.jpg").split in ("train", "extractor")
-    assert shown(source, "/39.jpg").split == "test"
-    assert shown(source, "/8.jpg").label == "happy" and shown(source, "/8.jpg").person == "2"
+    assert row_of(source, "/33.jpg").split in ("train", "extractor")
+    assert row_of(source, "/39.jpg").split == "test"
+    assert row_of(source, "/8.jpg").label == "happy" and row_of(source, "/8.jpg").person == "2"
     picture(tmp_path / "CelebA-HQ-img/900.jpg")
     with pytest.raises(BadData, match="CelebA-HQ-to-CelebA-mapping"):
         open_source(f"celebahq:{tmp_path}")

@@ -41,7 +41,7 @@ def classes(root: Path, names=("happy", "neutral", "Anger"), each: int = 12) -> 
     return root
 
 
-def described(root: Path, rows: list[dict], form: str = "jsonl") -> Path:
+def write_folder(root: Path, rows: list[dict], form: str = "jsonl") -> Path:
     """A folder with metadata and a picture for every file_name that has none yet."""
     for i, row in enumerate(rows):
         name = row.get("file_name")
@@ -119,7 +119,7 @@ def test_metadata_with_people_splits_and_units(tmp_path, form):
     ]
     for row in rows:
         row |= {f" AU{unit:02d}_r": 2.5 for unit in UNITS} | {" AU28_c": 1}
-    source = open_source(f"folder:{described(tmp_path, rows, form)}")
+    source = open_source(f"folder:{write_folder(tmp_path, rows, form)}")
     assert source.emotions == ("neutral", "happy", "fearful")
     test = source.load("test", 8, progress=False)
     assert len(test) == 12 and test.person.unique().numel() == 4
@@ -128,12 +128,12 @@ def test_metadata_with_people_splits_and_units(tmp_path, form):
 
 def test_units_are_a_list_or_columns(tmp_path):
     listed = people(8, units=[round(i / 20, 2) for i in range(17)])
-    faces = open_source(f"folder:{described(tmp_path / 'a', listed)}").load(
+    faces = open_source(f"folder:{write_folder(tmp_path / 'a', listed)}").load(
         "train", 8, progress=False
     )
     assert torch.allclose(faces.units[0], torch.arange(17) / 20)
     plain = [{**row, **{f"AU{unit:02d}": 0.25 for unit in UNITS}} for row in people(8)]
-    faces = open_source(f"folder:{described(tmp_path / 'b', plain, 'csv')}").load(
+    faces = open_source(f"folder:{write_folder(tmp_path / 'b', plain, 'csv')}").load(
         "train", 8, progress=False
     )
     assert (faces.units == 0.25).all()
@@ -143,7 +143,7 @@ def test_units_are_a_list_or_columns(tmp_path):
 
 
 def test_splits_share_no_person_and_are_stable(tmp_path):
-    folder = described(tmp_path / "a", people(60))
+    folder = write_folder(tmp_path / "a", people(60))
     found = everything(open_source(f"folder:{folder}"))
     persons = {split: set(rows) for split, rows in found.items()}
     assert sum(map(len, persons.values())) == 60
@@ -151,7 +151,7 @@ def test_splits_share_no_person_and_are_stable(tmp_path):
         persons["train"] | persons["extractor"]
     )
     assert 0.1 < len(persons["extractor"]) / 60 < 0.4 and 0 < len(persons["test"]) < 15
-    again = described(tmp_path / "b", list(reversed(people(60))))
+    again = write_folder(tmp_path / "b", list(reversed(people(60))))
     assert {k: len(v) for k, v in everything(open_source(f"folder:{again}")).items()} == {
         k: len(v) for k, v in found.items()
     }
@@ -161,14 +161,14 @@ def test_unknown_persons_are_distinct(tmp_path):
     rows = people(30)
     for row in rows[::2]:
         row["person"] = ""
-    found = everything(open_source(f"folder:{described(tmp_path, rows)}"))
+    found = everything(open_source(f"folder:{write_folder(tmp_path, rows)}"))
     assert len({p for split in found.values() for p in split}) == 45 + len(
         {r["person"] for r in rows[1::2]}
     )
 
 
 def test_fewer_faces_are_chosen_by_the_seed(tmp_path):
-    source = open_source(f"folder:{described(tmp_path, people(40))}")
+    source = open_source(f"folder:{write_folder(tmp_path, people(40))}")
     whole = source.load("train", 8, progress=False)
     some = [source.load("train", 8, 20, seed=seed, progress=False) for seed in (0, 0, 1)]
     assert [len(faces) for faces in some] == [20] * 3
@@ -222,7 +222,7 @@ BAD = [
 @pytest.mark.parametrize(("spoil", "reason"), BAD)
 def test_bad_rows_are_refused_or_counted(tmp_path, capsys, spoil, reason):
     rows = people(20)
-    described(tmp_path, rows)
+    write_folder(tmp_path, rows)
     spoil(tmp_path, rows)
     (tmp_path / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(BadData) as refusal:
@@ -239,7 +239,7 @@ def test_bad_rows_are_refused_or_counted(tmp_path, capsys, spoil, reason):
 
 def test_unreadable_pictures_are_refused_or_skipped(tmp_path, capsys):
     rows = people(20, split="train")
-    described(tmp_path, rows)
+    write_folder(tmp_path, rows)
     for row in rows[:7]:
         (tmp_path / row["file_name"]).write_bytes(b"not a picture")
     source = open_source(f"folder:{tmp_path}", on_error="raise")
@@ -261,19 +261,19 @@ def test_five_rows_are_listed_and_the_rest_counted(tmp_path):
     for row in rows[:8]:
         row["emotion"] = "none"
     with pytest.raises(BadData, match=r"\b8\b.*\b3\b"):
-        open_source(f"folder:{described(tmp_path, rows)}")
+        open_source(f"folder:{write_folder(tmp_path, rows)}")
 
 
 def test_tightly_cropped_pictures_are_skip_counts_on_request(tmp_path):
     rows = [{**row, "fill": 0.5 + 0.01 * i} for i, row in enumerate(people(10))]
-    source = open_source(f"folder:{described(tmp_path, rows, 'csv')}", min_fill="0.645")
+    source = open_source(f"folder:{write_folder(tmp_path, rows, 'csv')}", min_fill="0.645")
     assert source.skip_counts == {"fill below 0.645": 15}
     with pytest.raises(BadData, match=r"min_fill.*fill"):
-        open_source(f"folder:{described(tmp_path / 'b', people(10))}", min_fill=0.5)
+        open_source(f"folder:{write_folder(tmp_path / 'b', people(10))}", min_fill=0.5)
 
 
 def write_nonsense(root):
-    described(root, people(5))
+    write_folder(root, people(5))
     (root / "metadata.jsonl").write_text('{"file_name": "a"\n')
 
 
@@ -283,7 +283,7 @@ FOLDERS = [
     (lambda root: classes(root, ("happy", "sad")), "happy 12, sad 12"),
     (lambda root: classes(root, ("neutral",)), "neutral"),
     (
-        lambda root: described(root, [{"file_name": "a.png", "mood": "happy"}]),
+        lambda root: write_folder(root, [{"file_name": "a.png", "mood": "happy"}]),
         "has the columns file_name, mood; it needs file_name and emotion",
     ),
     (write_nonsense, r"metadata\.jsonl.*\b1\b"),
@@ -402,7 +402,7 @@ def test_pictures_are_cut_square_never_stretched():
 
 
 def test_memory_mapped_set_equals_one_in_memory(tmp_path):
-    faces = open_source(f"folder:{described(tmp_path, people(30))}").load(
+    faces = open_source(f"folder:{write_folder(tmp_path, people(30))}").load(
         "train", 8, progress=False
     )
     rows = torch.tensor([3, 0, 5])

@@ -41,7 +41,7 @@ def method():
     return toy("defgan")
 
 
-def drawn(method, batch):
+def draw_step(method, batch):
     """One step's target, its terms and what was made."""
     target = method.sample_targets(batch, rng())
     terms = method.g_loss(batch, target, method.fake(batch, target))
@@ -172,7 +172,7 @@ def test_encode_estimates_the_source_units(method, batch):
 
 
 def test_reader_has_gradients_from_its_loss_only(method, batch):
-    _, terms, _ = drawn(method, batch)
+    _, terms, _ = draw_step(method, batch)
     reader = list(method.G.reader.parameters())
     own = torch.autograd.grad(terms["read"], reader, retain_graph=True)
     assert all(g.abs().sum() > 0 for g in own)
@@ -188,7 +188,7 @@ def test_reader_has_gradients_from_its_loss_only(method, batch):
 
 def test_penalties_have_positive_gradients(method, batch):
     wake(method)
-    _, terms, made = drawn(method, batch)
+    _, terms, made = draw_step(method, batch)
     for name, field in (("eye_M", made.mask), ("eye_G", made.flow)):
         (slope,) = torch.autograd.grad(terms[name], field, retain_graph=True)
         assert (slope * field).min() >= 0 and slope.abs().sum() > 0, name
@@ -247,26 +247,26 @@ def test_cycle_swaps_source_and_target(method, batch, monkeypatch):
 
 def test_embedder_is_neither_trained_nor_saved(method, batch):
     names = set(method.state_dict())
-    _, terms, made = drawn(method, batch)
+    _, terms, made = draw_step(method, batch)
     assert (
         set(method.state_dict()) == names and method.load_embedder(torch.device("cpu")) is not None
     )
     assert float(terms["face"].detach()) == pytest.approx(0, abs=1e-4)  # not yet warped
     wake(method)
-    _, terms, made = drawn(method, batch)
+    _, terms, made = draw_step(method, batch)
     (slope,) = torch.autograd.grad(terms["face"], made.warped)
     assert 1e-4 < float(terms["face"].detach()) < 2 and slope.abs().sum() > 0
 
 
 def test_without_an_embedder_there_is_no_such_term(batch, monkeypatch):
     absent = toy("defgan", embedder="nowhere/nobody")
-    assert "face" not in drawn(absent, batch)[1]
+    assert "face" not in draw_step(absent, batch)[1]
 
     def never(*_):
         raise AssertionError("the embedder was loaded in vain")
 
     monkeypatch.setattr("ganmut.extractors.loading.load", never)
-    assert "face" not in drawn(toy("defgan", lambda_face=0.0), batch)[1]
+    assert "face" not in draw_step(toy("defgan", lambda_face=0.0), batch)[1]
     config = toy("defgan").config
     editor = METHODS["defgan"](config, EMOTIONS, TOY["size"], training=False)
     editor.edit(editor.encode(batch.x), batch.units)
@@ -274,10 +274,10 @@ def test_without_an_embedder_there_is_no_such_term(batch, monkeypatch):
 
 def test_log_metrics_describe_flow_and_mask(method, batch):
     assert method.log_metrics() == {}
-    drawn(method, batch)
+    draw_step(method, batch)
     assert method.log_metrics()["max_offset"] == method.log_metrics()["folded"] == 0
     wake(method)
-    _, _, made = drawn(method, batch)
+    _, _, made = draw_step(method, batch)
     metrics = method.log_metrics()
     assert 0 < metrics["mean_offset"] < metrics["max_offset"] <= 5 * math.sqrt(2) / 4 + 1e-6
     assert metrics["mean_M"] == pytest.approx(float(made.mask.detach().mean()))
@@ -285,7 +285,7 @@ def test_log_metrics_describe_flow_and_mask(method, batch):
 
 def test_labels_instead_of_units(batch):
     method = toy("defgan", code_type="labels")
-    _, terms, _ = drawn(method, type(batch)(batch.x, batch.emotion))
+    _, terms, _ = draw_step(method, type(batch)(batch.x, batch.emotion))
     assert all(term.isfinite() for term in terms.values())
     edit = method.edit(method.encode(batch.x), method.space().of("sad", 0.5).expand(16, -1))
     assert edit.images.shape == batch.x.shape

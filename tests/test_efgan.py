@@ -27,7 +27,7 @@ def code():
     return torch.rand(2, 17, generator=rng())
 
 
-def moved(network: torch.nn.Module) -> torch.nn.Module:
+def move_parameters(network: torch.nn.Module) -> torch.nn.Module:
     """Its parameters away from where they begin, so that every layer does something."""
     generator = rng()
     for parameter in network.parameters():
@@ -106,7 +106,7 @@ def test_the_sparsity_loss_counts_every_branch(batch):
 
 def test_cascade_of_one_stage_equals_efgan(x, code):
     single, cascade = toy("efgan"), toy("efgan_cascade", stages=1)
-    moved(single.G)
+    move_parameters(single.G)
     cascade.init_from(single)
     cascade.eval()
     ours, theirs = (m.edit(m.encode(x), code) for m in (single, cascade))
@@ -116,7 +116,7 @@ def test_cascade_of_one_stage_equals_efgan(x, code):
 
 def test_cascade_loads_the_single_network_per_stage(x, code):
     single, cascade = toy("efgan"), toy("efgan_cascade")
-    moved(single.G)
+    move_parameters(single.G)
     bank = cascade.G.bank.clone()
     cascade.init_from(single)
     expected = single.G.stages[0].state_dict()
@@ -153,7 +153,7 @@ def test_targets_on_the_way(code):
     assert torch.equal(codes[:, -1], code)  # exactly what was asked for
     for k in (1, 2):  # an untrained interpolator walks the straight line
         torch.testing.assert_close(codes[:, k - 1], source + (code - source) * k / 3)
-    moved(method.G.interp)
+    move_parameters(method.G.interp)
     reached = method.G.targets(source, code)
     assert torch.equal(reached[:, -1], code) and (reached - codes)[:, :2].abs().max() > 0.01
     assert reached.min() >= 0 and reached.max() <= 1
@@ -162,14 +162,14 @@ def test_targets_on_the_way(code):
 
 
 def test_no_residual_is_no_change(code):
-    interp = moved(efgan.Interpolator(17))
+    interp = move_parameters(efgan.Interpolator(17))
     torch.testing.assert_close(interp(code, torch.zeros_like(code)), code, rtol=0, atol=0)
     assert (interp(code, code.flip(1) - code) - code.flip(1)).abs().max() > 0.01
 
 
 def test_stages_are_sequential_and_share_discriminators(batch):
     method = toy("efgan_cascade")
-    moved(method.G)
+    move_parameters(method.G)
     target = method.sample_targets(batch, rng())
     x_fake = method.fake(batch, target)
     x = batch.x

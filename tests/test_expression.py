@@ -82,7 +82,7 @@ def basis(model):
     return model.basis(crop(192), 64 + (face_shape() - 64) * 0.66, torch.zeros(4))
 
 
-def opened(model) -> torch.Tensor:
+def open_mouth(model) -> torch.Tensor:
     """The landmarks of a face whose mouth stands open by 12 px."""
     points = face_shape()
     points[[*MOUTH.lower[1:-1], *MOUTH.outer_lower[1:-1]], 1] += 12
@@ -138,7 +138,7 @@ def test_share_keeps_determinants_positive():
 
 
 def test_a_mouth_asked_away_closes_exactly(model):
-    open_face = model.basis(crop(), opened(model), torch.tensor([0.75, 0, 0, 0]))
+    open_face = model.basis(crop(), open_mouth(model), torch.tensor([0.75, 0, 0, 0]))
     moved = model.displacement(open_face, torch.tensor([[-0.75, 0, 0, 0]]))
     gap = moved.points[:, list(MOUTH.lower), 1] - moved.points[:, list(MOUTH.upper), 1]
     assert gap.abs().max() < 1e-4

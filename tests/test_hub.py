@@ -54,7 +54,7 @@ def copy(weight: Path, to: Path) -> Path:
     return Path(shutil.copytree(weight, to))
 
 
-def damaged(weight: Path, to: Path) -> Path:
+def damage(weight: Path, to: Path) -> Path:
     folder = copy(weight, to)
     data = bytearray((folder / "generator.safetensors").read_bytes())
     data[-1] ^= 1
@@ -62,7 +62,7 @@ def damaged(weight: Path, to: Path) -> Path:
     return folder
 
 
-def misnamed(weight: Path, to: Path) -> Path:
+def misname(weight: Path, to: Path) -> Path:
     """A weight whole by its hash, one of whose keys is another's."""
     folder = copy(weight, to)
     tensors = weights.read(folder).tensors
@@ -86,8 +86,8 @@ def model(weight, tmp_path_factory) -> dict:
     base = tmp_path_factory.mktemp("repository")
     revisions = {
         A: weight,
-        B: damaged(weight, base / "b"),
-        C: misnamed(weight, base / "c"),
+        B: damage(weight, base / "b"),
+        C: misname(weight, base / "c"),
         D: without(weight, base / "d", "generator.safetensors"),
         E: without(weight, base / "e", "config.json"),
     }

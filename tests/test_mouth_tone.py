@@ -57,7 +57,7 @@ def test_a_dark_mouth_stays_a_number():
     assert torch.isfinite(out).all()
 
 
-def sampled(image: torch.Tensor, move: float, sharp: bool) -> torch.Tensor:
+def shift_image(image: torch.Tensor, move: float, sharp: bool) -> torch.Tensor:
     """C x H x W of an image, `move` pixels to the right of each of its pixels."""
     height, width = image.shape[1:]
     shift = SHIFT if sharp else 0.0
@@ -70,7 +70,7 @@ def sampled(image: torch.Tensor, move: float, sharp: bool) -> torch.Tensor:
 
 def test_shifted_sampling_is_exact_at_pixels():
     image = torch.rand(2, 20, 30, generator=torch.Generator().manual_seed(1))
-    assert torch.allclose(sampled(image, 0.0, sharp=True), image, atol=1e-4)
+    assert torch.allclose(shift_image(image, 0.0, sharp=True), image, atol=1e-4)
 
 
 def test_shifted_sampling_keeps_more_detail():
@@ -78,7 +78,7 @@ def test_shifted_sampling_keeps_more_detail():
     wave = 0.5 + 0.4 * torch.sin(0.9 * x).expand(1, 8, -1)
     truth = 0.5 + 0.4 * torch.sin(0.9 * (x + 0.5)).expand(1, 8, -1)
     errors = [
-        float((sampled(wave, 0.5, sharp) - truth)[..., 8:-8].abs().mean())
+        float((shift_image(wave, 0.5, sharp) - truth)[..., 8:-8].abs().mean())
         for sharp in (True, False)
     ]
     assert errors[0] < 0.6 * errors[1]

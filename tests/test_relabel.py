@@ -15,14 +15,16 @@ from ganmut.emotions import UNITS
 SIZE = 32
 
 
-def made(n: int, smile: float) -> torch.Tensor:
+def make_units(n: int, smile: float) -> torch.Tensor:
     units = torch.rand(n, len(UNITS), generator=torch.manual_seed(n)) * 0.2
     units[:, UNITS.index(12)] = smile
     return units
 
 
 def test_relabel_finds_a_smile_and_changes_nothing_else():
-    units = torch.cat([made(380, 0.02), made(20, 0.8), made(30, 0.8), made(5, 0.02)])
+    units = torch.cat(
+        [make_units(380, 0.02), make_units(20, 0.8), make_units(30, 0.8), make_units(5, 0.02)]
+    )
     emotion = torch.tensor([0] * 400 + [1] * 35)
     shares = predict_emotions(units, emotion, emotions=3)
     assert shares.shape == (435, 3) and torch.allclose(shares.sum(1), torch.ones(435).double())
@@ -35,7 +37,7 @@ def test_relabel_finds_a_smile_and_changes_nothing_else():
 
 
 def test_frequent_emotions_are_not_relabelled():
-    units = torch.cat([made(200, 0.02), made(20, 0.8), made(200, 0.8)])
+    units = torch.cat([make_units(200, 0.02), make_units(20, 0.8), make_units(200, 0.8)])
     emotion = torch.tensor([0] * 220 + [1] * 200)
     assert torch.equal(
         relabel_neutral(predict_emotions(units, emotion, emotions=2), emotion), emotion
@@ -44,7 +46,7 @@ def test_frequent_emotions_are_not_relabelled():
 
 def test_too_few_faces_of_an_emotion_raise():
     with pytest.raises(BadData, match=r"\b5\b"):
-        predict_emotions(made(23, 0.1), torch.tensor([0] * 20 + [1] * 3), emotions=2)
+        predict_emotions(make_units(23, 0.1), torch.tensor([0] * 20 + [1] * 3), emotions=2)
 
 
 def photographs(root, smiling: range, happy: range):
@@ -126,7 +128,7 @@ def test_invalid_options_and_missing_units_raise(folder, tmp_path):
 def test_missing_scikit_learn_raises(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)
     with pytest.raises(BadData, match=r"pip install 'ganmut\[data\]'"):
-        predict_emotions(made(20, 0.1), torch.tensor([0] * 10 + [1] * 10), emotions=2)
+        predict_emotions(make_units(20, 0.1), torch.tensor([0] * 10 + [1] * 10), emotions=2)
 
 
 def test_old_option_names_are_read(folder):

@@ -107,7 +107,7 @@ def observe(method: Method) -> Iterator[tuple[str, object]]:
 
 
 @lru_cache
-def observed(name: str, config: Config) -> list[tuple[str, object]]:
+def observations(name: str, config: Config) -> list[tuple[str, object]]:
     return list(observe(build(name, config)))
 
 
@@ -131,7 +131,7 @@ def acts(name: str, base: Config, field: dataclasses.Field) -> bool:
         return generator_steps(name, base) != generator_steps(name, changed)
     if shapes(name, base) != shapes(name, changed):
         return True
-    before, method = observed(name, base), build(name, base)
+    before, method = observations(name, base), build(name, base)
     method.config = changed  # most fields are read in the step; the others when networks are built
     return differs(method, before) or differs(build(name, changed), before)
 
@@ -143,7 +143,7 @@ def test_every_config_field_acts(name):
     small = SMALL | {k: v for k, v in {"spectral": False, "stages": 1}.items() if k in kind.names()}
     plain = dataclasses.replace(METHODS[name].PAPER, **small, g_interval=1)
     assert not differs(
-        build(name, plain), observed(name, plain)
+        build(name, plain), observations(name, plain)
     )  # a difference below comes from the field
     inert = []
     for field in dataclasses.fields(kind):

@@ -21,7 +21,7 @@ def rng(seed: int = 7) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def held(method, sense: float) -> None:
+def hold_mask(method, sense: float) -> None:
     """Pins the mask: everything is kept (1) or everything is new (-1)."""
     # After layer norm and ReLU no feature is negative, and every window has some that are not 0.
     method.G.head.weight.data[3] = sense * 1e4
@@ -31,11 +31,11 @@ def held(method, sense: float) -> None:
 def test_saturated_masks_return_source_or_colours(batch, preset):
     method = toy("smit", preset)
     code = method.space().of("happy").expand(16, -1)
-    held(method, 1)
+    hold_mask(method, 1)
     kept = method.edit(method.encode(batch.x), code)
     assert torch.equal(kept.images, batch.x) and not kept.mask.any()
     assert torch.equal(method.fake(batch, method.sample_targets(batch, rng())), batch.x)
-    held(method, -1)
+    hold_mask(method, -1)
     new = method.edit(method.encode(batch.x), code)
     colours, _ = method.G(batch.x, code)
     assert torch.equal(new.images, colours) and new.mask.eq(1).all()
@@ -46,7 +46,7 @@ def test_mask_loss_penalises_kept_pixels(batch):
     method = toy("smit", "paper")
     terms = {}
     for sense in (1, -1):
-        held(method, sense)
+        hold_mask(method, sense)
         target = method.sample_targets(batch, rng())
         loss = method.g_loss(batch, target, method.fake(batch, target))
         terms[sense] = float(loss["mask"].detach())

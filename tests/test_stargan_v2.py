@@ -164,7 +164,7 @@ def test_warm_up_trains_one_score_per_emotion(method, batch):
     assert (scores.grad[own] < 0).all() and (scores.grad[~own] > 0).all()
 
 
-def marked(method) -> None:
+def strengthen_styles(method) -> None:
     """Makes styles matter: an untrained decoder under styles of thrice their strength."""
     for block in method.G.up:
         for norm in (block.norm1, block.norm2):
@@ -176,7 +176,7 @@ def test_edits_keep_the_identity_of_the_source(method, people):
     the nearest of the original people is looked up for every edit. Were source and reference
     swapped, or were the reference's picture to pass through the style, it would be the reference.
     """
-    marked(method)
+    strengthen_styles(method)
     n = len(people)
     source, reference = (i.flatten() for i in torch.meshgrid(*[torch.arange(n)] * 2, indexing="ij"))
     apart = source != reference
