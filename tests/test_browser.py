@@ -417,6 +417,8 @@ def test_compare_shows_every_method(visit):
     tab(page, "compare")
     methods = page.locator("#method button").count()
     expect(page.locator("#cards figure")).to_have_count(methods + 1)
+    titles = page.locator("#cards figcaption b").all_inner_texts()
+    assert len(set(titles)) == methods + 1
     photograph(page, "compare")
     page.locator("#compare-emotion label", has_text="surprised").click()
     expect(page.locator("#cards .meter").first).to_contain_text("surprised")

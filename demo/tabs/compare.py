@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,7 @@ import gradio as gr
 
 from demo.components import JsonHTML, Methods, NoStubMeta
 from demo.faults import quote
-from demo.handlers import START, Handlers
+from demo.handlers import MOVED, START, Handlers
 from demo.settings import number
 from demo.tabs.edit import LIVE, NET, PAGE, Face, Start
 from demo.visualize import jpeg
@@ -60,9 +61,13 @@ class Compare:
         if not any(emotion in c.emotions for c in known):
             names = dict.fromkeys(name for c in known for name in c.emotions)
             raise ValueError(f"unknown emotion {quote(emotion)}; there are: {', '.join(names)}")
+        titles = Counter(choice.title for choice in known)
         for choice in known:
             if emotion not in choice.emotions:
                 continue
+            title = choice.title
+            if titles[title] > 1:  # variants of a method differ in what they take
+                title += f", {MOVED[choice.kind]}"
             code = self.service.named(choice.key, emotion, intensity)
             start = time.perf_counter()
             self.service.made(face, choice.key, code)
@@ -71,7 +76,7 @@ class Compare:
             yield (
                 {
                     "method": choice.key,
-                    "title": choice.title,
+                    "title": title,
                     "distance": seen["distance"],
                     "probability": (seen["emotions"] or {}).get(emotion),
                     "ms": ms,
