@@ -27,6 +27,7 @@ from ganmut.colours import (
     range_of_values,
     to_srgb,
 )
+from ganmut.jpeg import is_endless
 
 # Pillow's name of a format -> the suffixes of its files. Nothing else reaches a decoder: Pillow
 # knows formats that start programs (EPS), are rarely met, or have decoders written in Python.
@@ -203,6 +204,8 @@ def _decode(
     if "HEIF" in formats and head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS:
         register_heif()
     with Image.open(stream, formats=[f for f in formats if f != "HEIF" or _has_heif()]) as file:
+        if file.format in ("JPEG", "MPO") and is_endless(stream, file.width * file.height):
+            raise BadImage("a JPEG of so many scans would take minutes to read")
         return _load(file, longest, max_pixels, _frames_note(file))
 
 

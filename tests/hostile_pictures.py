@@ -86,6 +86,13 @@ def palette(face: Image.Image) -> bytes:
     return encode(face.convert("P"), transparency=bytes(range(256)))
 
 
+def endless_scans(face: Image.Image) -> bytes:
+    """A progressive JPEG whose last scan comes a thousand times over."""
+    whole = encode(Image.new("RGB", (2000, 2000), "grey"), "JPEG", progressive=True)
+    last = whole[whole.rindex(b"\xff\xda") : -2]
+    return whole[:-2] + 1000 * last + whole[-2:]
+
+
 # PostScript whose interpreter would never end.
 ENDLESS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n{} loop\nshowpage\n%%EOF\n"
 
@@ -93,6 +100,7 @@ ENDLESS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n{} loop\nshowpage
 HOSTILE: dict[str, tuple[Make, bool | None]] = {
     "empty.jpg": (lambda face: b"", False),
     "postscript.png": (lambda face: ENDLESS, False),
+    "endless_scans.jpg": (endless_scans, False),
     "damaged_avif.jpg": (lambda face: encode(face, "AVIF")[:2000], False),
     "text.jpg": (lambda face: b"GIF89a? no: a letter, renamed\n" * 40, False),
     "truncated.jpg": (lambda face: encode(face, "JPEG")[:3000], False),

@@ -157,11 +157,12 @@ def profile_of(space: str) -> bytes:
 def test_profiles_are_applied_and_kept(tmp_path):
     path = tmp_path / "a.png"
     red = Image.new("RGB", (8, 8), (255, 0, 0))
-    red.save(path, icc_profile=profile_of("swapped"))
+    swapped = profile_of("swapped")  # it holds the time
+    red.save(path, icc_profile=swapped)
     picture = read_picture(path)
     assert picture.pixels[0, 0].tolist() == pytest.approx([0, 255, 0], abs=2)
     assert picture.own[0, 0].tolist() == [255, 0, 0]
-    assert picture.profile == profile_of("swapped")
+    assert picture.profile == swapped
     FACE.save(path, icc_profile=profile_of("sRGB"))
     assert np.array_equal(read_picture(path).pixels, np.asarray(FACE))
     FACE.save(path, icc_profile=b"no profile")
@@ -265,3 +266,15 @@ def test_jpeg_is_drafted_below_the_limit(tmp_path):
 def test_an_embedded_preview_is_no_frame(tmp_path):
     FACE.save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[FACE.resize((32, 32))])
     assert read_picture(tmp_path / "a.jpg").notes == ()
+
+
+def test_a_jpeg_of_endless_scans_is_refused():
+    buffer = io.BytesIO()
+    Image.new("RGB", (1000, 1000), "grey").save(buffer, "JPEG", progressive=True)
+    whole = buffer.getvalue()
+    last = whole[whole.rindex(b"\xff\xda") : -2]
+    assert read_picture(io.BytesIO(whole)).size == (1000, 1000)
+    bomb = whole[:-2] + 1200 * last + whole[-2:]
+    assert len(bomb) < 100_000
+    with pytest.raises(BadImage, match="scans"):
+        read_picture(io.BytesIO(bomb))

@@ -211,6 +211,29 @@ def test_crops_of_two_sizes_are_refused(astronaut):
 # Finding
 
 
+class Upright:
+    """A detector that finds one face in the middle of a picture that is higher than wide."""
+
+    def __init__(self):
+        self.sides: list[int] = []
+
+    def detect(self, picture: np.ndarray) -> list[Face]:
+        height, width = picture.shape[:2]
+        self.sides.append(max(height, width))
+        if height < width:
+            return []
+        x, y, side = (width - 1) / 2, (height - 1) / 2, height / 4
+        return [Face(template(side) - side / 2 + [x, y], (x, y, side, side), 1.0)]
+
+
+def test_a_large_image_is_turned_small():
+    engine = Upright()
+    (face,) = faces.detect_faces(np.zeros((1500, 4096, 3), np.uint8), engine)
+    assert engine.sides == [4096, 2048] and face.turn == 90
+    assert np.abs(face.points.mean(0) - [2047.5, 749.5]).max() < 200
+    assert face.box[2] == pytest.approx(1024, abs=4)
+
+
 def test_a_scan_sees_few_windows_at_once():
     network, seen = load_network(), []
     watch = network.register_forward_hook(lambda _, given, found: seen.append(len(given[0])))

@@ -14,11 +14,19 @@ from ganmut import images
 from ganmut.editor import Editor
 from ganmut.errors import ParameterError
 from ganmut.faces.align import crop_extent, crop_face
-from ganmut.faces.detectors.base import DETECTORS, Detector, Face, FaceNumberError, NoFace
+from ganmut.faces.detectors.base import (
+    DETECTORS,
+    Detector,
+    Face,
+    FaceNumberError,
+    NoFace,
+    downscale,
+)
 from ganmut.faces.paste_back import paste_face
 
 # Least score of a face in a turned image: three more searches have three times the false alarms.
 MIN_TURNED_SCORE = 0.99
+TURNED_SIDE = 2048  # px, the longest of an image that is turned
 # The code [dim] of an edit, or action units {FACS number: 0..1}: units that are not named stay as
 # each face shows them.
 Target = Tensor | Mapping[int, float]
@@ -68,11 +76,14 @@ def detect_faces(picture: np.ndarray, detector: str | Detector = "builtin") -> l
         raise ParameterError("detector", f"expected a detector or its name, got {kind}")
     if faces := engine.detect(picture):
         return faces
+    # A turned copy of all pixels would take as much memory as the image, three times over.
+    small, scale = downscale(picture, TURNED_SIDE)
     # Quarter turns before the half turn: cameras store those.
     for quarters in (1, 3, 2):
-        found = engine.detect(np.ascontiguousarray(np.rot90(picture, quarters)))
+        found = engine.detect(np.ascontiguousarray(np.rot90(small, quarters)))
         if faces := [face for face in found if face.score >= MIN_TURNED_SCORE]:
-            return [face.rotate_back(quarters, *picture.shape[:2]) for face in faces]
+            upright = (face.rotate_back(quarters, *small.shape[:2]) for face in faces)
+            return [face.rescale(1 / scale) if scale < 1 else face for face in upright]
     return []
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from PIL import Image
 
 from ganmut.registry import Registry
 from ganmut.text import quantity
@@ -112,3 +113,12 @@ def non_max_suppression(faces: list[Face], limit: float = 0.5) -> list[Face]:
         if all(box_overlap(face, other) <= limit for other in selected):
             selected.append(face)
     return sorted(selected, key=lambda face: -face.area)
+
+
+def downscale(picture: np.ndarray, longest: int) -> tuple[np.ndarray, float]:
+    """(picture with a longer side of at most `longest` px, its scale in 0..1)."""
+    scale = min(1.0, longest / max(picture.shape[:2]))
+    if scale == 1:
+        return picture, 1.0
+    size = [max(1, round(length * scale)) for length in picture.shape[1::-1]]
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX)), scale

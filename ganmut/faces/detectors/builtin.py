@@ -12,7 +12,7 @@ from skimage.data import lbp_frontal_face_cascade_filename
 from skimage.feature import Cascade
 
 from ganmut.faces.align import BadPoints, similarity, template
-from ganmut.faces.detectors.base import DETECTORS, Face, non_max_suppression
+from ganmut.faces.detectors.base import DETECTORS, Face, downscale, non_max_suppression
 from ganmut.faces.landmarks.five_points import (
     LUMA,
     SIZE,
@@ -159,15 +159,6 @@ def cascade_boxes(cascade: Cascade, grey: np.ndarray, min_side: int = 30) -> np.
         min_neighbor_number=1,
     )
     return np.array([(box["c"], box["r"], box["width"]) for box in found], float).reshape(-1, 3)
-
-
-def downscale(picture: np.ndarray, longest: int) -> tuple[np.ndarray, float]:
-    """(picture with a longer side of at most `longest` px, its scale in 0..1)."""
-    scale = min(1.0, longest / max(picture.shape[:2]))
-    if scale == 1:
-        return picture, 1.0
-    size = [max(1, round(length * scale)) for length in picture.shape[1::-1]]
-    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX)), scale
 
 
 def eye_distance(points: np.ndarray) -> float:
