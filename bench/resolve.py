@@ -25,6 +25,7 @@ from bench.protocol import Protocol
 from ganmut import extractors, weights
 from ganmut.datasets import FaceSet, open_source
 from ganmut.registry import did_you_mean
+from ganmut.weights.editors import FITTED
 
 log = logging.getLogger(__name__)
 
@@ -153,23 +154,35 @@ def split_ablations(text: str, editors: dict[str, str]) -> tuple[dict[str, str],
 
 
 def _of_one_size(names: list[str], editors: dict[str, str]) -> list[str]:
-    """The names whose weights have the commonest size; a warning lists the others."""
-    sizes = {name: int(_config(editors[name])["size"]) for name in names}
+    """The names whose weights work at the commonest size; a warning lists the others."""
+    sizes = _fixed_sizes({name: editors[name] for name in names})
     common = max(sizes.values(), key=list(sizes.values()).count, default=0)
     others = [f"{name} {size} px" for name, size in sizes.items() if size != common]
     if others:
         left_out = ", ".join(others)
         log.warning("all: %d px; left out: %s (name them in a run of their own)", common, left_out)
-    return [name for name in names if sizes[name] == common]
+    return [name for name in names if sizes.get(name, common) == common]
 
 
 def common_size(specs: dict[str, str]) -> int:
-    """The image side in pixels that all these weights share; raises UserError where they differ."""
-    sizes = {name: int(_config(spec)["size"]) for name, spec in specs.items()}
+    """The image side in pixels that all these weights share, or 128 where each takes any; raises
+    UserError where they differ."""
+    sizes = _fixed_sizes(specs)
     if len(set(sizes.values())) > 1:
         each = ", ".join(f"{name} {side} px" for name, side in sizes.items())
         raise UserError(f"these weights differ in size: {each}; measure each size in its own run")
-    return next(iter(sizes.values()))
+    return next(iter(sizes.values()), 128)
+
+
+def _fixed_sizes(specs: dict[str, str]) -> dict[str, int]:
+    """The image side in pixels of the weights that have one: the expression model draws faces of
+    any size."""
+    configs = {name: _config(spec) for name, spec in specs.items()}
+    return {
+        name: int(config["size"])
+        for name, config in configs.items()
+        if config.get("method", "") not in FITTED
+    }
 
 
 # Faces and extractors -----------------------------------------------------------------------------

@@ -210,13 +210,15 @@ def test_weights_of_two_sizes_are_refused(tmp_path):
 
 def test_all_takes_the_commonest_size(tmp_path, caplog):
     specs = {}
-    for name, side in (("expression", 128), ("ganmut", 64), ("stargan", 64)):
+    for name, side in (("expression", 128), ("ganmut", 64), ("smit", 128), ("stargan", 64)):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "config.json").write_text(json.dumps({"size": side}))
+        (tmp_path / name / "config.json").write_text(json.dumps({"size": side, "method": name}))
         specs[name] = str(tmp_path / name)
     methods, _ = resolve.split_ablations("all", specs)
-    assert list(methods) == ["ganmut", "stargan"]
-    assert "expression 128 px" in caplog.text
+    assert list(methods) == ["expression", "ganmut", "stargan"]  # the first takes any size
+    assert "smit 128 px" in caplog.text
+    assert resolve.common_size(methods) == 64
+    assert resolve.common_size({"expression": specs["expression"]}) == 128
 
 
 def test_all_leaves_ablations_to_claims(bundle, monkeypatch):
