@@ -27,7 +27,7 @@ def draw(
     }
     if not editors:
         return []
-    person = rendered_person(max(editor.size for editor in editors.values()), seed)
+    person = rendered_person(systems[0].faces.size, seed)
     emotions, steps = systems[0].emotions[1:], systems[0].protocol.steps
     made = {"sheet": lines.method_grid(editors, person, emotions)}
     for features in systems:
