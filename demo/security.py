@@ -107,7 +107,7 @@ def read_picture(path: str) -> decoding.Picture:
         if shorter < min(width, height):
             raise BadImage(
                 f"{why}reduced to {LONGEST} px, its shorter side has {shorter} px and needs "
-                f"{SHORTEST}: cut out the part with the face"
+                f"{SHORTEST}: cut out the face"
             )
         raise BadImage(f"{why}each side needs at least {SHORTEST} px")
     return picture
