@@ -72,9 +72,12 @@ def claims(emotions: tuple[str, ...], rows: tuple[str, ...]) -> list[Claim]:
         *_one_drawing(others, rows),
         *_other_papers(others),
     ]
-    return sorted(
-        every, key=lambda claim: (int(claim.number.split(",")[0].rstrip("ab")), claim.number)
-    )
+
+    def place(claim: Claim) -> tuple[int, bool, str]:
+        first = int(claim.number.split(",")[0].rstrip("ab"))
+        return first, "one drawing" in claim.number, claim.number  # the paper's own first
+
+    return sorted(every, key=place)
 
 
 def _ganmut(

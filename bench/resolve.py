@@ -125,13 +125,21 @@ def _name(folder: Path, config: dict[str, Any]) -> str:
 
 
 def _config(spec: str | Path) -> dict[str, Any]:
-    """config.json of a weight or run folder; raises FileNotFoundError where there is none."""
+    """config.json of a weight or run folder; raises FileNotFoundError where there is none, and
+    UserError where it is none of a weight."""
     folder = Path(spec)
     inner = folder / "weights" / "config.json"
     path = inner if inner.is_file() else folder / "config.json"
     if not path.is_file():
         raise FileNotFoundError(path)
-    return json.loads(path.read_text(encoding="utf-8"))
+    config = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(config, dict):
+        raise UserError(f"{path} is no config of a weight")
+    if config.get("kind") == "editor":
+        for key, kind in (("size", int), ("method", str)):
+            if type(config.get(key)) is not kind:
+                raise UserError(f"{path} lacks {key}; it is damaged: copy the weight again")
+    return config
 
 
 def split_ablations(text: str, editors: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:

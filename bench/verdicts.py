@@ -85,7 +85,7 @@ def evaluate_seeds(claim: Claim, scores: Scores) -> Verdict:
     """
     first = evaluate(claim, scores)
     names = {row for row, _ in scores}
-    variants = [name.split("@") for name in names if "@" in name]
+    variants = [name.rpartition("@")[::2] for name in names if "@" in name]
     seeds = sorted({seed for row, seed in variants if row in claim.metrics})
     if not seeds or first.verdict == ABSENT:
         return first

@@ -23,6 +23,10 @@ def test_distance_at_a_share_is_interpolated(wanted, distance):
     assert distance_at(SHARES, DISTANCES, wanted) == pytest.approx(distance)
 
 
+def test_a_path_that_begins_beyond_has_no_share():
+    assert np.isnan(share_at(SHARES, DISTANCES + 0.05, 0.04))
+
+
 def test_a_share_never_reached_has_no_distance():
     assert np.isnan(distance_at(SHARES[:2], DISTANCES[:2], 80))
 

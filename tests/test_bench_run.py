@@ -208,6 +208,16 @@ def test_weights_of_two_sizes_are_refused(tmp_path):
     assert resolve.common_size({"ganmut": specs["ganmut"]}) == 64
 
 
+@pytest.mark.parametrize(
+    "config", [[1], {"kind": "editor"}, {"kind": "editor", "size": None, "method": ["a"]}]
+)
+def test_damaged_configs_are_the_users_errors(tmp_path, config):
+    (tmp_path / "ganmut").mkdir()
+    (tmp_path / "ganmut" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(resolve.UserError):
+        resolve.find_editors(str(tmp_path))
+
+
 def test_all_takes_the_commonest_size(tmp_path, caplog):
     specs = {}
     for name, side in (("expression", 128), ("ganmut", 64), ("smit", 128), ("stargan", 64)):

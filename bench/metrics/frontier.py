@@ -4,7 +4,8 @@ Strength trades recognition for identity, so either alone can be had for nothing
 neutral to each emotion, in the steps of the smoothness, every strength is a point (identity
 distance, share recognised) of a system's curve. The value is the share at a fixed distance, a part
 the distance at SHARE, both by linear interpolation along the path; a curve that ends before the
-distance has the share of its end, one that never reaches SHARE has no distance (NaN).
+distance has the share of its end, one that never reaches SHARE has no distance (NaN). Where even
+neutral edits lie beyond the fixed distance there is no value: the system keeps nobody that well.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.metrics.base import METRICS, Metric, Score, by_set
+from bench.metrics.base import METRICS, Metric, NotMeasured, Score, by_set
 
 if TYPE_CHECKING:
     from bench.feature_cache import Features
@@ -26,6 +27,7 @@ SHARE = 80.0  # %
 
 @METRICS.register("frontier")
 class Frontier(Metric):
+    version = 2
     title = "recognised at a fixed identity distance"
     group = "frontier"
     needs = ("paths:softmax", "paths:embedding", "source:embedding")
@@ -40,6 +42,9 @@ class Frontier(Metric):
             return share_at(*curve(hit, distance, counts), level)
 
         level = fixed_distance(features)
+        start = curve(hit, distance)[1][0]
+        if start > level:
+            raise NotMeasured(f"neutral edits lie at distance {start:.3f}, beyond {level}")
         score = by_set(statistic, len(hit), features, note=f"at distance {level}", biased=False)
         score.parts[f"distance at {SHARE:.0f} %"] = distance_at(*curve(hit, distance), SHARE)
         return score
@@ -70,7 +75,10 @@ def curve(
 
 
 def share_at(share: np.ndarray, distance: np.ndarray, level: float) -> float:
-    """% recognised where the path first reaches a distance, else at its end."""
+    """% recognised where the path first reaches a distance, else at its end; NaN where it begins
+    beyond."""
+    if distance[0] > level:
+        return np.nan
     reached = np.flatnonzero(distance >= level)
     return float(_crossing(distance, share, reached[0], level)) if len(reached) else share[-1]
 
