@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import shutil
 
 import pytest
 import torch
@@ -17,9 +19,10 @@ from ganmut.expression.conditional import (
     train_on_expressions,
 )
 from ganmut.expression.conditional_weight import Drawing, build_conditional, save_conditional
-from ganmut.expression.point_set import MESH
+from ganmut.expression.point_set import IBUG, MESH
 from ganmut.expression.weight import example_crop, load_expression_model
-from ganmut.weights import BadWeights
+from ganmut.weights import BadWeights, bundled_root
+from ganmut.weights.editors import build_method
 from ganmut.weights.storage import read
 
 EMOTIONS = ("neutral", "happy", "sad")
@@ -94,6 +97,39 @@ def test_weights_of_another_model_are_refused(folder, change):
     drawing = whole.config["drawing"] | change
     with pytest.raises(BadWeights):
         build_conditional(dataclasses.replace(whole, config=whole.config | {"drawing": drawing}))
+
+
+def test_networks_on_expressions_need_a_drawing(folder):
+    whole = read(folder, "editor")
+    plain = {k: v for k, v in whole.config.items() if k != "drawing"} | {"method": "ganmut"}
+    with pytest.raises(BadWeights):
+        build_method(dataclasses.replace(whole, config=plain))
+
+
+def test_a_spread_of_zero_is_refused(tmp_path):
+    model = load_expression_model()
+    data = make_expressions(len(model.controls))
+    method = train_on_expressions("stargan", data, model.rest, steps=1, progress=False)
+    method.G.spread.zero_()
+    drawing = Drawing("stargan", MESH.name)
+    with pytest.raises(BadWeights):  # the golden edits are made by what would be loaded
+        save_conditional(tmp_path / "stargan_expression", method, drawing, {}, "Made up.")
+
+
+def test_a_model_on_other_landmarks_is_refused(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / folder.name)
+    (tmp_path / "expression").symlink_to(bundled_root() / "procedural" / "expression")
+    with pytest.raises(BadWeights, match="ibug_68"):
+        build_conditional(read(tmp_path / folder.name, "editor"))
+
+
+def test_a_replaced_model_is_read_again(tmp_path):
+    for name, at in (("photos", 1), ("procedural", 2)):
+        shutil.rmtree(tmp_path / "expression", ignore_errors=True)
+        shutil.copytree(bundled_root() / name / "expression", tmp_path / "expression")
+        os.utime(tmp_path / "expression" / "config.json", (at, at))
+        points = {"photos": MESH, "procedural": IBUG}[name]
+        assert load_expression_model(tmp_path / "expression").points is points
 
 
 def test_gain_moves_along_the_learned_change(folder):

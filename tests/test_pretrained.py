@@ -13,7 +13,7 @@ from toys import TOY, toy
 
 from ganmut import Editor, weights
 from ganmut.errors import ParameterError
-from ganmut.weights import BadWeights
+from ganmut.weights import BadWeights, bundled_root
 
 A, B = "a" * 40, "b" * 40
 # A line a call: the method and the sha256 of what was loaded, or why not. Lines on stderr come too.
@@ -159,3 +159,9 @@ def test_only_what_was_loaded_is_pushed(made, tmp_path):
     shutil.copytree(made["stargan"], folder)
     with pytest.raises(BadWeights):
         editor.push_to_hub("me/one")
+
+
+def test_a_folder_wins_over_bundled_names(tmp_path, monkeypatch):
+    shutil.copytree(bundled_root() / "procedural" / "stargan", tmp_path / "procedural" / "ganmut")
+    monkeypatch.chdir(tmp_path)
+    assert Editor.from_pretrained("procedural/ganmut").name == "stargan"

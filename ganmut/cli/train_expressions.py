@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out",
         required=True,
         metavar="DIR",
-        help="the set to write to; its weight expression draws the edits",
+        help="the set to write to; its weight expression draws the edits, else the bundled one",
     )
     parser.add_argument("--steps", type=int, default=STEPS, help="(default: %(default)s)")
     parser.add_argument(
@@ -39,12 +39,13 @@ def run(args: argparse.Namespace) -> int:
     from ganmut.expression.conditional import labelled_expressions, train_on_expressions
     from ganmut.expression.conditional_weight import Drawing, save_conditional
     from ganmut.expression.point_set import MESH
-    from ganmut.expression.weight import NOTE, RENDERED_NOTE, model_beside
+    from ganmut.expression.weight import NOTE, RENDERED_NOTE, landmarks_for, model_beside
 
     data, points = labelled_expressions(args.data, EMOTIONS)
     drawing = Drawing(args.method, points.name, args.gain)
     folder = Path(args.out) / f"{args.method}_expression"
     model = model_beside(folder, points)
+    landmarks_for(model, folder)  # before minutes of training: raises where it cannot be used
     method = train_on_expressions(args.method, data, model.rest, steps=args.steps, seed=args.seed)
     note = NOTE if points is MESH else RENDERED_NOTE
     facts = {"faces": len(data.values), "steps": args.steps, "seed": args.seed}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from ganmut.datasets.base import CROP
@@ -67,6 +68,9 @@ def build_conditional(weights: Weights) -> ConditionalExpressions:
     drawing = parse_settings(Drawing, weights.config["drawing"], path)
     inner = {**weights.config, "method": drawing.learned}
     method = build_method(dataclasses.replace(weights, config=inner))
+    spread: Tensor = method.G.spread if method.config.controls else torch.ones(1)
+    if not bool((spread > 0).all()):
+        raise BadWeights(f"{weights.path}: the tensor 'spread' must be above 0")
     model = model_beside(weights.folder, POINT_SETS[drawing.points])
     if method.config.controls != len(model.controls):
         raise BadWeights(

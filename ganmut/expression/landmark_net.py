@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
@@ -250,7 +250,22 @@ def build_landmark_net(weights: Weights) -> LandmarkNet:
     return network.eval().requires_grad_(False)
 
 
-@cache
 def load_landmark_net(folder: str | Path | None = None) -> LandmarkNet:
-    """The network of a weight folder (by default the bundled one); raises BadWeights."""
-    return build_landmark_net(read(folder or bundled_root() / WEIGHT, "extractor"))
+    """The network of a weight folder (by default the bundled one), shared by all that use it; read
+    again where its config.json is another. Raises BadWeights."""
+    path = Path(folder or bundled_root() / WEIGHT)
+    return _load_net(path, written_at(path))
+
+
+@lru_cache(maxsize=4)
+def _load_net(folder: Path, written: int) -> LandmarkNet:
+    return build_landmark_net(read(folder, "extractor"))
+
+
+def written_at(folder: Path) -> int:
+    """When config.json of a weight folder was written (ns); 0 without one. A new weight is a new
+    file."""
+    try:
+        return (folder / "config.json").stat().st_mtime_ns
+    except OSError:
+        return 0

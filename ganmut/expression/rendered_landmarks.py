@@ -15,7 +15,7 @@ from ganmut.expression.landmark_data import LandmarkSet, read_landmark_set
 from ganmut.expression.point_set import IBUG, SIZE
 from ganmut.images import luma
 from ganmut.rendering.geometry import landmarks
-from ganmut.rendering.sampler import FaceParameters, sample_parameters, with_expression
+from ganmut.rendering.sampler import SPLITS, FaceParameters, sample_parameters, with_expression
 from ganmut.rendering.shading import render
 
 RENDERED = "procedural"
@@ -37,7 +37,8 @@ def render_landmark_set(
     """`count` rendered faces of a split, and after them a posed twin of each: the same person, pose
     and light with action units drawn one by one, so that no unit stands for another."""
     natural = sample_parameters(seed, split, range(count))
-    twins = with_expression(natural, units=_random_units(count, seed))
+    # Other strengths in every split: test twins must not repeat those of the training.
+    twins = with_expression(natural, units=_random_units(count, seed + SPLITS.index(split)))
     both = [natural, twins]
     poses = torch.deg2rad(torch.cat([part.pose for part in both]))
     return LandmarkSet(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ganmut.datasets.base import CROP
 from ganmut.editor import Editor
-from ganmut.expression.landmark_net import LandmarkNet, load_landmark_net
+from ganmut.expression.landmark_net import LandmarkNet, load_landmark_net, written_at
 from ganmut.expression.method import ExpressionMethod
 from ganmut.expression.model import ExpressionModel
 from ganmut.expression.point_set import IBUG, MESH, POINT_SETS, SIZE, PointSet
@@ -167,7 +167,10 @@ def model_beside(folder: Path, points: PointSet = MESH) -> ExpressionModel:
     beside = folder.parent / FOLDER
     if not (beside / "config.json").is_file():
         beside = bundled_root() / SETS[points.name] / FOLDER
-    return load_expression_model(beside)
+    model = load_expression_model(beside)
+    if model.points is not points:
+        raise BadWeights(f"{beside} moves {model.points.name}, {folder.name} needs {points.name}")
+    return model
 
 
 @FITTED.register(ExpressionWheel.name)
@@ -184,12 +187,16 @@ def build_wheel(weights: Weights) -> ExpressionWheel:
     return ExpressionWheel(model, landmarks, weights.tensors["directions"].float(), emotions)
 
 
-@cache
 def load_expression_model(folder: str | Path | None = None) -> ExpressionModel:
-    """The model of a weight folder (by default the bundled one of photographs); raises
-    BadWeights."""
-    bundled = bundled_root() / SETS[MESH.name] / FOLDER
-    return build_expression_model(read(folder or bundled, "editor"))
+    """The model of a weight folder (by default the bundled one of photographs), shared by all that
+    draw with it; read again where its config.json is another. Raises BadWeights."""
+    path = Path(folder or bundled_root() / SETS[MESH.name] / FOLDER)
+    return _load_model(path, written_at(path))
+
+
+@lru_cache(maxsize=4)
+def _load_model(folder: Path, written: int) -> ExpressionModel:
+    return build_expression_model(read(folder, "editor"))
 
 
 def card(points: PointSet, facts: dict[str, Any], note: str) -> str:

@@ -68,6 +68,8 @@ def build_method(weights: Weights) -> Method:
     given = legacy.read_config(config["config"], kind.Config.names())
     settings = parse_settings(kind.Config, given, path)
     emotions = tuple(config["emotions"])
+    if getattr(settings, "controls", 0) and "drawing" not in config:
+        raise BadWeights(f"{path}: {config['method']} works on expressions and nothing draws them")
     return build_module(
         lambda: kind(settings, emotions, config["size"], training=False),
         weights,

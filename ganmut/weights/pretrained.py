@@ -30,7 +30,8 @@ def from_pretrained(
     if os.path.isdir(str(name)):  # not of Path, whose empty name is this folder
         if revision is not None:
             raise ParameterError("revision", f"{name} is a folder here, which has no revisions")
-        return load(Path(name) / subfolder, device)
+        # Absolute: a relative name may be that of a bundled weight.
+        return load(Path(name).resolve() / subfolder, device)
     if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", str(name)):
         raise ParameterError(
             "name", f"{str(name)!r} is neither a folder nor OWNER/NAME on the Hugging Face Hub"
