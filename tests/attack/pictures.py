@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
+import random
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +18,27 @@ from attack.base import Outcome, Report, run
 from attack.programs import align, prepare
 from ganmut.cli import main
 
+FORMATS = ("jpeg", "png", "webp", "gif", "bmp", "tiff", "avif", "jpeg2000")
+DAMAGES = 8  # of each format
+
+
+def damaged(picture: Image.Image, seed: int = 0) -> Iterator[tuple[str, bytes]]:
+    """Names and contents of whole pictures that lost bytes, gained some, or had some changed; half
+    of them keep their head, so that a decoder begins."""
+    draw = random.Random(seed)
+    for form in FORMATS:
+        buffer = io.BytesIO()
+        picture.save(buffer, form)
+        for number in range(DAMAGES):
+            content = bytearray(buffer.getvalue())
+            first = 64 if number % 2 else 0
+            for _ in range(draw.randint(1, 40)):
+                content[draw.randrange(first, len(content))] = draw.randrange(256)
+            if number % 4 > 1:
+                place = draw.randrange(first, len(content))
+                content[place:] = draw.choice((b"", bytes(content[:place]), b"\xff" * 999))
+            yield f"damaged_{number}.{form}", bytes(content)
+
 
 def attack(report: Report, folder: Path) -> None:
     """Edits each picture, which gives a face or one sentence, and aligns all as one folder."""
@@ -23,6 +47,8 @@ def attack(report: Report, folder: Path) -> None:
     album.mkdir()
     for name, (make, _) in HOSTILE.items():
         (album / name).write_bytes(make(Image.fromarray(samples.astronaut()[:300, 60:400])))
+    for name, content in damaged(Image.fromarray(samples.astronaut()[:300, 60:400])):
+        (album / name).write_bytes(content)
     (album / "folder.jpg").mkdir()
     os.mkfifo(album / "pipe.jpg")
     os.symlink("/dev/zero", album / "endless.png")
