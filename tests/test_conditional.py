@@ -14,7 +14,7 @@ from ganmut import weights
 from ganmut.datasets.base import BadData
 from ganmut.expression.conditional import (
     LabelledExpressions,
-    checked,
+    check_expressions,
     expression_methods,
     train_on_expressions,
 )
@@ -162,7 +162,7 @@ def broken(kind: str) -> LabelledExpressions:
 @pytest.mark.parametrize("kind", ["nan", "few", "order"])
 def test_expressions_that_teach_nothing_are_refused(kind):
     with pytest.raises(BadData):
-        checked(broken(kind))
+        check_expressions(broken(kind))
 
 
 def test_expressions_of_another_length_are_refused():

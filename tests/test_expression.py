@@ -16,7 +16,7 @@ from ganmut.expression.landmark_data import LandmarkSet
 from ganmut.expression.model import ExpressionModel
 from ganmut.expression.openings import middle_gap
 from ganmut.expression.point_set import CONTROLS, IBUG, MESH, SIZE
-from ganmut.expression.render import backward_flow, held_change, hidden_nodes
+from ganmut.expression.render import backward_flow, clamp_change, hidden_nodes
 from ganmut.expression.weight import build_expression_model, example_crop, save_expression_model
 from ganmut.faces import edit_image
 from ganmut.weights import BadWeights
@@ -109,7 +109,7 @@ def test_nothing_outside_the_face_changes(model, basis):
 def test_no_change_folds_what_is_seen(model, basis):
     generator = torch.Generator().manual_seed(0)
     ends = torch.rand(24, 4, generator=generator) < 0.5
-    change = held_change(model, basis, torch.where(ends, 1.0, 0.0))
+    change = clamp_change(model, basis, torch.where(ends, 1.0, 0.0))
     flow = backward_flow(model, basis, model.displacement(basis, change))
     step = basis.grid[:, 1, 1] - basis.grid[:, 0, 0]
     slope = gradient(flow.sheets.flatten(0, 1), step)

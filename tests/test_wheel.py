@@ -28,13 +28,13 @@ def test_the_rim_holds_the_recipes(editor):
         recipe = model.recipes[model.emotions.index(emotion)]
         assert code.norm() == pytest.approx(1, abs=1e-6)
         shown = editor.method.expression(code[None])[0]
-        assert torch.allclose(shown, model.held(model.rest + recipe), atol=1e-4)
+        assert torch.allclose(shown, model.clamp_expression(model.rest + recipe), atol=1e-4)
 
 
 def test_the_middle_is_neutral(editor):
     model = load_expression_model()
     shown = editor.method.expression(editor.space.of("neutral")[None])[0]
-    assert torch.allclose(shown, model.held(model.rest), atol=1e-6)
+    assert torch.allclose(shown, model.clamp_expression(model.rest), atol=1e-6)
 
 
 def test_expressions_are_continuous_round_the_wheel(editor):
@@ -49,7 +49,7 @@ def test_between_two_emotions_lies_their_mean(editor):
     first, second = editor.space.of("happy"), editor.space.of("surprised")
     middle = torch.nn.functional.normalize(first + second, dim=0)
     recipes = [model.recipes[model.emotions.index(name)] for name in ("happy", "surprised")]
-    expected = model.held(model.rest + sum(recipes) / 2)
+    expected = model.clamp_expression(model.rest + sum(recipes) / 2)
     assert torch.allclose(editor.method.expression(middle[None])[0], expected, atol=1e-3)
 
 

@@ -68,15 +68,17 @@ def labelled_expressions(
     BadData."""
     if str(data) == RENDERED:
         faces = sample_parameters(0, "train", range(RENDERED_COUNT))
-        return checked(LabelledExpressions(faces.units, faces.emotion, tuple(EMOTIONS))), IBUG
+        return check_expressions(
+            LabelledExpressions(faces.units, faces.emotion, tuple(EMOTIONS))
+        ), IBUG
     photographs = read_landmark_set(data, "train")
     known = [row for row, name in enumerate(photographs.emotion) if name in emotions]
     labels = torch.tensor([list(emotions).index(photographs.emotion[row]) for row in known])
     values = photographs.expression[known]
-    return checked(LabelledExpressions(values, labels.long(), tuple(emotions))), MESH
+    return check_expressions(LabelledExpressions(values, labels.long(), tuple(emotions))), MESH
 
 
-def checked(data: LabelledExpressions, least: int = 8) -> LabelledExpressions:
+def check_expressions(data: LabelledExpressions, least: int = 8) -> LabelledExpressions:
     """The expressions themselves. Raises BadData where they are not finite, where neutral does not
     come first, and where an emotion has fewer than `least` faces."""
     if data.values.dim() != 2 or not bool(data.values.isfinite().all()):
@@ -108,7 +110,7 @@ def train_on_expressions(
     if name not in expression_methods():
         known = ", ".join(expression_methods())
         raise ValueError(f"{name} works on images; those that work on expressions are {known}")
-    checked(data)
+    check_expressions(data)
     if data.values.shape[1:] != rest.shape:
         raise BadData(
             f"expressions of {data.values.shape[1]} values; the model has {len(rest)} controls"
@@ -168,7 +170,9 @@ class ConditionalExpressions(ExpressionMethod):
         generator: Any = self.learned.G
         x, neutral = generator.inputs(source), self.neutral.to(source).expand(len(source), -1)
         change = generator(x, code.float()) - generator(x, neutral)
-        return self.model.held(generator.expressions(generator(x, neutral) + self.gain * change))
+        return self.model.clamp_expression(
+            generator.expressions(generator(x, neutral) + self.gain * change)
+        )
 
     def edit(self, features: tuple[FaceBasis, ...], code: Tensor) -> Edit:
         """Edited crops N x 3 x S x S in [-1, 1] of N bases under N codes of the method's space."""

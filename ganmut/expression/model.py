@@ -104,7 +104,7 @@ class ExpressionModel(nn.Module):
             raise ValueError(
                 f"an expression is {len(self.controls)} values, got {tuple(expression.shape)}"
             )
-        expression = self.held(expression.detach().float())
+        expression = self.clamp_expression(expression.detach().float())
         with torch.no_grad():
             return make_basis(
                 crop.float(),
@@ -132,7 +132,7 @@ class ExpressionModel(nn.Module):
         x = torch.stack(aligned) / 10
         return (x @ self.reader[:-1] + self.reader[-1]).clamp(0, 1)
 
-    def held(self, expression: Tensor) -> Tensor:
+    def clamp_expression(self, expression: Tensor) -> Tensor:
         """Expressions (... x K) in the allowed range: 0 to `highest`."""
         return torch.minimum(expression.clamp(min=0), self.highest)
 

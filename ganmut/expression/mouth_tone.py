@@ -90,7 +90,7 @@ def tone(
     return F.grid_sample(field, grid, padding_mode="border", align_corners=False).clamp(min=DEEP)
 
 
-def toned(drawn: Tensor, brightness: Tensor, pixel_mm: float) -> Tensor:
+def apply_tone(drawn: Tensor, brightness: Tensor, pixel_mm: float) -> Tensor:
     """Drawn mouths N x C x H x W whose coarse brightness is drawn to a learned one, N x 1 x H x W,
     and whose detail is kept; pixel_mm: size of a pixel."""
     reach = max(round(DETAIL / pixel_mm / 2), 1)

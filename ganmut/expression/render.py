@@ -12,7 +12,7 @@ from torch import Tensor
 from ganmut.expression.face_basis import FaceBasis, lower_share, smooth
 from ganmut.expression.geometry import SHIFT, gradient, sample, spline_flow, unfolded_share
 from ganmut.expression.mouth import MM, draw_mouth, ramp
-from ganmut.expression.mouth_tone import tone, toned
+from ganmut.expression.mouth_tone import apply_tone, tone
 from ganmut.expression.openings import EdgeCurves, edge_curves
 from ganmut.expression.point_set import SIZE, Opening
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 BRIGHTEST = 0.7  # the light's logarithm is held to +-this
 
 
-def held_change(model: ExpressionModel, basis: FaceBasis, change: Tensor) -> Tensor:
+def clamp_change(model: ExpressionModel, basis: FaceBasis, change: Tensor) -> Tensor:
     """Changes N x K after the target's expression is held to the allowed range."""
-    return model.held(basis.expression + change) - basis.expression
+    return model.clamp_expression(basis.expression + change) - basis.expression
 
 
 @dataclass(frozen=True)
@@ -111,11 +111,11 @@ def sampled(basis: FaceBasis, grid: Tensor) -> Tensor:
 def render(model: ExpressionModel, basis: FaceBasis, change: Tensor) -> Tensor:
     """N x C x S x S edited crops; see ExpressionModel.render."""
     top, left, height, width = basis.box
-    change = held_change(model, basis, change)
+    change = clamp_change(model, basis, change)
     flow = backward_flow(model, basis, model.displacement(basis, change))
     part = sampled(basis, pixel_places(model, basis, flow))
     # Light multiplies, so hue and chroma stay the skin's; adding grey would turn dark mouths red.
-    part = part * relit(basis, change, flow.joined)
+    part = part * relight(basis, change, flow.joined)
     part = draw_eyes(model, basis, flow, part)
     part = draw_lips(model, basis, flow, change, part)
     # Resampling never gives a crop back to the bit; no change must.
@@ -128,7 +128,7 @@ def render(model: ExpressionModel, basis: FaceBasis, change: Tensor) -> Tensor:
     return out
 
 
-def relit(basis: FaceBasis, change: Tensor, coarse: Tensor) -> Tensor:
+def relight(basis: FaceBasis, change: Tensor, coarse: Tensor) -> Tensor:
     """N x 1 x height x width factors of the brightness: the light of the source's places, seen
     through the backward flow."""
     # Sums of several controls leave the range in which the logarithm is linear in them.
@@ -235,7 +235,7 @@ def draw_lips(
         inside = draw_mouth(x, y, new_up, new_down, edges, basis.colours, scale, basis.pixel)
         # The tone is in units of the lit skin, and distances in millimetres of this face.
         light = tone(model.mouth_tone, after, x, y, (new_up, new_down), corners, MM * scale)
-        inside = toned(inside, light * basis.colours.level, basis.pixel / (MM * scale))
+        inside = apply_tone(inside, light * basis.colours.level, basis.pixel / (MM * scale))
         drop = model.jaw_drop(basis, after) - model.jaw_drop(basis, basis.expression[None])
         # The lower lip hugs the row that a falling jaw takes along.
         fall = lips[:, 1] - basis.landmarks[mouth.lower[middle], 1]

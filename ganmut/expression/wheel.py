@@ -73,7 +73,7 @@ class ExpressionWheel(ExpressionMethod):
         share = (((angle - self.angles[before]) % turn) / gap)[:, None]
         mixed = torch.lerp(self.recipes[before], self.recipes[after], share)
         # The radius scales the change from rest, so the disc's middle is neutral at every angle.
-        return self.model.held(self.model.rest + code.norm(dim=1, keepdim=True) * mixed)
+        return self.model.clamp_expression(self.model.rest + code.norm(dim=1, keepdim=True) * mixed)
 
     def edit(self, features: tuple[FaceBasis, ...], code: Tensor) -> Edit:
         """Edited crops N x 3 x S x S in [-1, 1] of N bases under N x 2 points of the disc."""
