@@ -68,9 +68,7 @@ def folder(tmp_path_factory):
     data = make_expressions(len(model.controls))
     method = train_on_expressions("ganmut", data, model.rest, steps=60, progress=False)
     path = tmp_path_factory.mktemp("set") / "ganmut_expression"
-    return save_conditional(
-        path, method, Drawing("ganmut", MESH.name, 2.0), {"steps": 60}, "Made up."
-    )
+    return save_conditional(path, method, Drawing("ganmut", MESH.name, 2.0), {"steps": 60})
 
 
 def test_a_saved_method_loads_again(folder):
@@ -113,7 +111,7 @@ def test_a_spread_of_zero_is_refused(tmp_path):
     method.G.spread.zero_()
     drawing = Drawing("stargan", MESH.name)
     with pytest.raises(BadWeights):  # the golden edits are made by what would be loaded
-        save_conditional(tmp_path / "stargan_expression", method, drawing, {}, "Made up.")
+        save_conditional(tmp_path / "stargan_expression", method, drawing, {})
 
 
 def test_a_model_on_other_landmarks_is_refused(folder, tmp_path):

@@ -257,7 +257,7 @@ def editor():
 
 
 def test_weight_folder_gives_the_same_edits(editor, tmp_path):
-    folder = save_expression_model(editor.method.model, tmp_path / "w", {"faces": 3}, "Made up.")
+    folder = save_expression_model(editor.method.model, tmp_path / "w", {"faces": 3})
     assert weights.verify(folder) <= 1
     assert weights.load(folder, "cpu").emotions == editor.emotions == EMOTIONS
     with pytest.raises(BadWeights):

@@ -72,14 +72,14 @@ def test_a_wheel_of_one_emotion_turns():
 
 
 def test_a_saved_wheel_loads_again(tmp_path):
-    folder = save_wheel(tmp_path / "wheel", load_expression_model(), "Made up.")
+    folder = save_wheel(tmp_path / "wheel", load_expression_model())
     assert weights.verify(folder) == 0
     assert ganmut.load(folder).space.kind == "gamut"
 
 
 @pytest.mark.parametrize("damage", ["directions", "emotions"])
 def test_a_wheel_that_fits_nothing_is_refused(tmp_path, damage):
-    whole = read(save_wheel(tmp_path / "wheel", load_expression_model(), "Made up."), "editor")
+    whole = read(save_wheel(tmp_path / "wheel", load_expression_model()), "editor")
     config, tensors = dict(whole.config), dict(whole.tensors)
     if damage == "directions":
         tensors["directions"] = tensors["directions"][:3]

@@ -89,6 +89,27 @@ class Metric(ABC):
             )
 
 
+class SpaceMetric(Metric):
+    """A metric of editors with one kind of code space.
+
+    space_kind: that kind. elsewhere: why others are not measured.
+    """
+
+    group = "spaces"
+    systems = frozenset({"editor"})
+    space_kind: ClassVar[str]
+    elsewhere: ClassVar[str]
+
+    @classmethod
+    def needs_of(cls, system: System) -> tuple[str, ...]:
+        return cls.needs if system.space.kind == cls.space_kind else ()
+
+    def require_space(self, features: Features) -> None:
+        """Raises NotMeasured for a system with another space."""
+        if features.system.space.kind != self.space_kind:
+            raise NotMeasured(self.elsewhere)
+
+
 def frechet(
     real: np.ndarray, edited: np.ndarray, features: Features, replicates: int, note: str = ""
 ) -> Score:

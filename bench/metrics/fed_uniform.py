@@ -9,31 +9,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.metrics.base import METRICS, Metric, NotMeasured, Score, by_second_judge, frechet
+from bench.metrics.base import METRICS, Score, SpaceMetric, by_second_judge, frechet
 
 if TYPE_CHECKING:
     from bench.feature_cache import Features
-    from bench.systems import System
 
 REPLICATES = 500  # one replicate costs two eigenvalue decompositions
 
 
 @by_second_judge
 @METRICS.register("fed_uniform")
-class FEDUniform(Metric):
+class FEDUniform(SpaceMetric):
     title = "FED, even codes"
-    group = "spaces"
     needs = ("source:emotion_features", "uniform:emotion_features")
     higher_is_better = False
-    systems = frozenset({"editor"})
-
-    @classmethod
-    def needs_of(cls, system: System) -> tuple[str, ...]:
-        return cls.needs if system.space.kind == "gamut" else ()
+    space_kind = "gamut"
+    elsewhere = "the code space is not two-dimensional"
 
     def compute(self, features: Features) -> Score:
-        if features.system.space.kind != "gamut":
-            raise NotMeasured("the code space is not two-dimensional")
+        self.require_space(features)
         edited = features["uniform:emotion_features"]
         real = features["source:emotion_features"][: len(edited)]
         self.require(len(edited), real.shape[1] + 1)

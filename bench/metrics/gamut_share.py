@@ -12,31 +12,25 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.metrics.base import METRICS, Metric, NotMeasured, Score, by_face, by_second_judge
+from bench.metrics.base import METRICS, Score, SpaceMetric, by_face, by_second_judge
 
 if TYPE_CHECKING:
     from bench.feature_cache import Features
-    from bench.systems import System
 
 POSITIVE, NEGATIVE = "happy", ("sad", "fearful", "disgusted", "angry")
 
 
 @by_second_judge
 @METRICS.register("gamut_share")
-class GamutShare(Metric):
+class GamutShare(SpaceMetric):
     title = "largest share of the gamut"
-    group = "spaces"
     needs = ("chart:softmax",)
     higher_is_better = None
-    systems = frozenset({"editor"})
-
-    @classmethod
-    def needs_of(cls, system: System) -> tuple[str, ...]:
-        return cls.needs if system.space.kind == "gamut" else ()
+    space_kind = "gamut"
+    elsewhere = "the code space is not two-dimensional"
 
     def compute(self, features: Features) -> Score:
-        if features.system.space.kind != "gamut":
-            raise NotMeasured("the code space is not two-dimensional")
+        self.require_space(features)
         softmax = features["chart:softmax"]  # faces x codes x emotions
         self.require(len(softmax))
         codes = features.edit_set("chart").codes[: softmax.shape[1]].double().numpy()

@@ -13,29 +13,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.metrics.base import METRICS, Metric, NotMeasured, Score, by_second_judge, by_set
+from bench.metrics.base import METRICS, Score, SpaceMetric, by_second_judge, by_set
 
 if TYPE_CHECKING:
     from bench.feature_cache import Features
-    from bench.systems import System
 
 
 @by_second_judge
 @METRICS.register("style_share")
-class StyleShare(Metric):
+class StyleShare(SpaceMetric):
     title = "style share"
-    group = "spaces"
     needs = ("equal_grid:softmax",)
     higher_is_better = None
-    systems = frozenset({"editor"})
-
-    @classmethod
-    def needs_of(cls, system: System) -> tuple[str, ...]:
-        return cls.needs if system.space.kind == "styles" else ()
+    space_kind = "styles"
+    elsewhere = "the codes have no styles"
 
     def compute(self, features: Features) -> Score:
-        if features.system.space.kind != "styles":
-            raise NotMeasured("the codes have no styles")
+        self.require_space(features)
         softmax = features["equal_grid:softmax"]
         self.require(len(softmax))
         kinds = len(features.emotions)

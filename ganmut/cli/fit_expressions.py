@@ -31,17 +31,14 @@ def run(args: argparse.Namespace) -> int:
     from ganmut.expression.rendered_landmarks import landmark_set
     from ganmut.expression.weight import (
         FOLDER,
-        NOTE,
-        RENDERED_NOTE,
         save_expression_model,
         save_wheel,
     )
 
     faces = landmark_set(args.data, "train")
     model, facts = fit_expressions(faces, recipes(faces.points))
-    note = NOTE if faces.points is MESH else RENDERED_NOTE
     folder = Path(args.out) / FOLDER
-    print(save_expression_model(model, folder, {"faces": len(faces), **facts}, note))
+    print(save_expression_model(model, folder, {"faces": len(faces), **facts}))
     if faces.points is MESH:  # rendered faces have gamuts that were learned
-        print(save_wheel(folder.with_name("wheel"), model, note))
+        print(save_wheel(folder.with_name("wheel"), model))
     return 0

@@ -38,8 +38,7 @@ def run(args: argparse.Namespace) -> int:
     from ganmut.emotions import EMOTIONS
     from ganmut.expression.conditional import labelled_expressions, train_on_expressions
     from ganmut.expression.conditional_weight import Drawing, save_conditional
-    from ganmut.expression.point_set import MESH
-    from ganmut.expression.weight import NOTE, RENDERED_NOTE, landmarks_for, model_beside
+    from ganmut.expression.weight import landmarks_for, model_beside
 
     data, points = labelled_expressions(args.data, EMOTIONS)
     drawing = Drawing(args.method, points.name, args.gain)
@@ -47,7 +46,6 @@ def run(args: argparse.Namespace) -> int:
     model = model_beside(folder, points)
     landmarks_for(model, folder)  # before minutes of training: raises where it cannot be used
     method = train_on_expressions(args.method, data, model.rest, steps=args.steps, seed=args.seed)
-    note = NOTE if points is MESH else RENDERED_NOTE
     facts = {"faces": len(data.values), "steps": args.steps, "seed": args.seed}
-    print(save_conditional(folder, method, drawing, facts, note))
+    print(save_conditional(folder, method, drawing, facts))
     return 0

@@ -169,10 +169,9 @@ class ConditionalExpressions(ExpressionMethod):
         """N x K expressions in the allowed range of source expressions N x K under codes."""
         generator: Any = self.learned.G
         x, neutral = generator.inputs(source), self.neutral.to(source).expand(len(source), -1)
-        change = generator(x, code.float()) - generator(x, neutral)
-        return self.model.clamp_expression(
-            generator.expressions(generator(x, neutral) + self.gain * change)
-        )
+        start = generator(x, neutral)
+        target = start + self.gain * (generator(x, code.float()) - start)
+        return self.model.clamp_expression(generator.expressions(target))
 
     def edit(self, features: tuple[FaceBasis, ...], code: Tensor) -> Edit:
         """Edited crops N x 3 x S x S in [-1, 1] of N bases under N codes of the method's space."""

@@ -36,10 +36,11 @@ class Drawing(Settings):
 
 
 def save_conditional(
-    folder: str | Path, method: Method, drawing: Drawing, facts: dict[str, Any], note: str
+    folder: str | Path, method: Method, drawing: Drawing, facts: dict[str, Any]
 ) -> Path:
     """Writes the weight folder of a method that was trained on expressions; the expression model
     itself stays in its own folder beside it. `facts` go into config.json and the card."""
+    note = POINT_SETS[drawing.points].note
     config = {
         "method": ConditionalExpressions.name,
         "drawing": dataclasses.asdict(drawing),

@@ -85,12 +85,15 @@ class PointSet:
     oval: points of the face's outline; crown: how far the face goes on above them, as a share of
     their height. chin, nose: the lowest point of the outline and the base of
     the nose. others: further points that the flow passes through. controls: the names of the values
-    that an expression has where faces are annotated so.
+    that an expression has where faces are annotated so. group: the set of bundled weights on these
+    landmarks; note: what they were learned from.
     """
 
     name: str
     count: int
     controls: tuple[str, ...]
+    group: str
+    note: str
     oval: tuple[int, ...]
     brows: tuple[int, ...]
     mouth: Opening
@@ -154,6 +157,9 @@ MESH = PointSet(
     "mediapipe_478",
     478,
     CONTROLS,
+    group="photos",
+    note="Trained on muxspace/facial_expressions (Apache-2.0 repository; press photographs and "
+    "film stills whose rights its compilers cannot clear): for research use.",
     oval=FACE_OVAL[::2],
     brows=BROWS,
     mouth=Opening(
@@ -187,6 +193,8 @@ IBUG = PointSet(
     "ibug_68",
     68,
     UNIT_CONTROLS,
+    group="procedural",
+    note="Learned from rendered faces, whose landmarks and action units are exact.",
     oval=tuple(range(17)),
     brows=tuple(range(17, 27)),
     mouth=Opening(

@@ -44,11 +44,6 @@ from ganmut.training.run_dir import (
 )
 from ganmut.weights.card import front_matter, table
 
-NOTE = (
-    "Trained on muxspace/facial_expressions (Apache-2.0 repository; press photographs and film "
-    "stills whose rights its compilers cannot clear): for research use."
-)
-RENDERED_NOTE = "Trained on rendered faces, whose landmarks and action units are exact."
 SNAPSHOT = "snapshot.safetensors"
 RANK = 96  # of the displacements that either stage can give
 
@@ -202,7 +197,7 @@ def write_weights(network: LandmarkNet, out: Path, test: LandmarkSet, **facts: i
     """Writes the folded network as a weight folder with its card, measured on the test people."""
     folded = fold(network)
     settings = {
-        "note": NOTE if network.points is MESH else RENDERED_NOTE,
+        "note": network.points.note,
         **facts,
         "test": evaluate(folded, test),
     }

@@ -35,14 +35,7 @@ from ganmut.weights.storage import (
     write,
 )
 
-# The set of the bundled weights on each point set.
-SETS = {MESH.name: "photos", IBUG.name: "procedural"}
 FOLDER = "expression"  # of the model's weight, in every set
-RENDERED_NOTE = "Fitted on rendered faces, whose landmarks and action units are exact."
-NOTE = (
-    "Trained on muxspace/facial_expressions (Apache-2.0 repository; press photographs and film "
-    "stills whose rights its compilers cannot clear): for research use."
-)
 
 
 @dataclass(frozen=True)
@@ -56,7 +49,7 @@ class Shape(Settings):
 
 
 def save_expression_model(
-    model: ExpressionModel, folder: str | Path, facts: dict[str, Any], note: str
+    model: ExpressionModel, folder: str | Path, facts: dict[str, Any]
 ) -> Path:
     """Writes the weight folder of an editor, whole or not at all; `facts` go into its config.json
     and card.
@@ -70,18 +63,18 @@ def save_expression_model(
         "size": SIZE,
         "crop": CROP,
         "config": {"points": model.points.name, "controls": list(model.controls)},
-        "note": note,
+        "note": model.points.note,
         **facts,
     }
 
     def edits(written: Weights) -> dict[str, Tensor]:
         return golden_edits(Editor(build_expression_method(written), written.config))
 
-    text = card(model.points, facts, note)
+    text = card(model.points, facts)
     return write(folder, "editor", dict(model.state_dict()), config, edits, text)
 
 
-def save_wheel(folder: str | Path, model: ExpressionModel, note: str) -> Path:
+def save_wheel(folder: str | Path, model: ExpressionModel) -> Path:
     """Writes the weight folder of the emotion wheel; the model itself stays in its own folder
     beside it (`build_wheel`)."""
     emotions = ("neutral", *model.emotions)
@@ -91,7 +84,7 @@ def save_wheel(folder: str | Path, model: ExpressionModel, note: str) -> Path:
         "size": SIZE,
         "crop": CROP,
         "config": {},
-        "note": note,
+        "note": model.points.note,
     }
 
     def edits(written: Weights) -> dict[str, Tensor]:
@@ -152,7 +145,7 @@ def landmarks_for(model: ExpressionModel, folder: Path) -> LandmarkNet:
     the bundled one; raises BadWeights where it finds others."""
     beside = folder.parent / "landmarks"
     if not (beside / "config.json").is_file():
-        beside = bundled_root() / SETS[model.points.name] / "landmarks"
+        beside = bundled_root() / model.points.group / "landmarks"
     network = load_landmark_net(beside)
     if network.points is not model.points:
         raise BadWeights(
@@ -166,7 +159,7 @@ def model_beside(folder: Path, points: PointSet = MESH) -> ExpressionModel:
     beside it, else the bundled one on these points; raises BadWeights."""
     beside = folder.parent / FOLDER
     if not (beside / "config.json").is_file():
-        beside = bundled_root() / SETS[points.name] / FOLDER
+        beside = bundled_root() / points.group / FOLDER
     model = load_expression_model(beside)
     if model.points is not points:
         raise BadWeights(f"{beside} moves {model.points.name}, {folder.name} needs {points.name}")
@@ -190,7 +183,7 @@ def build_wheel(weights: Weights) -> ExpressionWheel:
 def load_expression_model(folder: str | Path | None = None) -> ExpressionModel:
     """The model of a weight folder (by default the bundled one of photographs), shared by all that
     draw with it; read again where its config.json is another. Raises BadWeights."""
-    path = Path(folder or bundled_root() / SETS[MESH.name] / FOLDER)
+    path = Path(folder or bundled_root() / MESH.group / FOLDER)
     return _load_model(path, written_at(path))
 
 
@@ -199,7 +192,7 @@ def _load_model(folder: Path, written: int) -> ExpressionModel:
     return build_expression_model(read(folder, "editor"))
 
 
-def card(points: PointSet, facts: dict[str, Any], note: str) -> str:
+def card(points: PointSet, facts: dict[str, Any]) -> str:
     """The model card."""
     measured = {name: value for name, value in facts.items() if isinstance(value, (int, float))}
     return f"""{front_matter(["facial-expression", "image-editing"], "image-to-image")}
@@ -208,13 +201,13 @@ def card(points: PointSet, facts: dict[str, Any], note: str) -> str:
 Edits the expression of a face at the picture's own resolution: a change of shape, of light and of
 the inside of the mouth, each linear in {CONTROLLED[points.name]}.
 
-{note}
+{points.note}
 
 ```python
 import ganmut
 from ganmut import faces, images
 
-editor = ganmut.load("{SETS[points.name]}/{FOLDER}")
+editor = ganmut.load("{points.group}/{FOLDER}")
 edited = faces.edit_image(images.read_image("photo.jpg"), editor, editor.space.of("happy", 0.8))
 images.write_png("edited.png", edited.pixels)
 ```
@@ -247,5 +240,5 @@ A disc for the gamut pad: the angle chooses the emotion, the radius its intensit
 expression model of the folder beside this one draws it at the photograph's own resolution. The
 emotions lie in the order of Russell's circumplex; nothing is learned here.
 
-{NOTE}
+{MESH.note}
 """
