@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -28,6 +28,7 @@ from ganmut.colours import (
     to_srgb,
 )
 from ganmut.jpeg import is_endless
+from ganmut.picture_tags import UPRIGHT, orientation, range_tags, raw_mode
 
 # Pillow's name of a format -> the suffixes of its files. Nothing else reaches a decoder: Pillow
 # knows formats that start programs (EPS), are rarely met, or have decoders written in Python.
@@ -49,12 +50,9 @@ UNREADABLE = (
     *(".qoi", ".pcx", ".wmf", ".emf", ".xcf", ".raw", ".cr2", ".cr3", ".nef", ".arw", ".dng"),
     *(".raf", ".orf", ".rw2", ".pef", ".srw"),
 )
+ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")  # formats that can hold several frames in time
 MAX_PIXELS = 150_000_000
 HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"hevx", b"mif1", b"msf1")
-ORIENTATION = 0x0112  # EXIF tag
-# EXIF orientation -> (quarter turns of np.rot90, whether to mirror left to right afterwards).
-UPRIGHT = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True)}
-UPRIGHT[8] = (1, False)
 
 
 class BadImage(ValueError):
@@ -174,6 +172,30 @@ def open_regular(path: str | os.PathLike) -> BinaryIO:
         raise BadImage("there is no such file", ascii(path)) from None
 
 
+def count_frames(path: str | Path) -> int:
+    """How many frames an animation has; 1 for any other file, also for none and damaged ones."""
+    try:
+        with open_regular(path) as stream, _open(stream, ANIMATED) as file:
+            return int(getattr(file, "n_frames", 1))
+    except Exception:  # noqa: BLE001 (a decoder may raise anything at damaged bytes)
+        return 1
+
+
+def read_frames(path: str | Path) -> Iterator[tuple[np.ndarray, float]]:
+    """The frames of an animation, one in memory at a time: H x W x 3 uint8 sRGB on white, and the
+    seconds that it is shown. Raises BadImage."""
+    with open_regular(path) as stream:
+        with _reasons(path, MAX_PIXELS, ANIMATED):
+            file = _open(stream, ANIMATED)
+        for number in range(getattr(file, "n_frames", 1)):
+            with _reasons(path, MAX_PIXELS, ANIMATED):
+                file.seek(number)
+                picture = picture_of(file.convert("RGBA"))
+                seconds = float(file.info.get("duration") or 0) / 1000
+            # Browsers show frames of less than 20 ms for a tenth of a second.
+            yield picture.pixels, seconds if seconds >= 0.02 else 0.1
+
+
 def read_source(path: str | Path) -> str:
     """The `source` that `images.write_png` stored in a file, or ""."""
     try:
@@ -196,6 +218,12 @@ def is_picture_name(path: Path) -> bool:
 def _decode(
     stream: BinaryIO, longest: int | None, max_pixels: int, formats: Sequence[str]
 ) -> Picture:
+    with _open(stream, formats) as file:
+        return _load(file, longest, max_pixels, _frames_note(file))
+
+
+def _open(stream: BinaryIO, formats: Sequence[str]) -> Image.Image:
+    """The file of a stream in one of `formats`, opened and not decoded yet. Raises BadImage."""
     stream.seek(0)
     head = stream.read(16)
     stream.seek(0)
@@ -203,10 +231,10 @@ def _decode(
         raise BadImage("the file is empty")
     if "HEIF" in formats and head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS:
         register_heif()
-    with Image.open(stream, formats=[f for f in formats if f != "HEIF" or _has_heif()]) as file:
-        if file.format in ("JPEG", "MPO") and is_endless(stream, file.width * file.height):
-            raise BadImage("a JPEG of so many scans would take minutes to read")
-        return _load(file, longest, max_pixels, _frames_note(file))
+    file = Image.open(stream, formats=[f for f in formats if f != "HEIF" or _has_heif()])
+    if file.format in ("JPEG", "MPO") and is_endless(stream, file.width * file.height):
+        raise BadImage("a JPEG of so many scans would take minutes to read")
+    return file
 
 
 def _load(file: Image.Image, longest: int | None, max_pixels: int, notes: list[str]) -> Picture:
@@ -218,9 +246,9 @@ def _load(file: Image.Image, longest: int | None, max_pixels: int, notes: list[s
     # A progressive JPEG takes memory for all its pixels, whatever part is decoded.
     if width * height > MAX_PIXELS or file.width * file.height > max_pixels:
         raise BadImage(_too_many(MAX_PIXELS if width * height > MAX_PIXELS else max_pixels))
-    raw = _raw_mode(file)
-    tags = _range_tags(file)
-    turned = _orientation(file) >= 5 and file.format != "TIFF"  # Pillow turns TIFF itself
+    raw = raw_mode(file)
+    tags = range_tags(file)
+    turned = orientation(file) >= 5 and file.format != "TIFF"  # Pillow turns TIFF itself
     file.load()
     picture = _interpret(file, raw, tags, notes, longest)
     size = (height, width) if turned else (width, height)
@@ -240,7 +268,7 @@ def _interpret(
 ) -> Picture:
     """The Picture of a decoded file in any mode of Pillow."""
     profile = file.info.get("icc_profile") or b""
-    turn, mirror = UPRIGHT.get(_orientation(file), (0, False))
+    turn, mirror = UPRIGHT.get(orientation(file), (0, False))
 
     def upright(values: np.ndarray) -> np.ndarray:
         turned = np.rot90(values, turn)
@@ -338,40 +366,6 @@ def _frames_note(file: Image.Image) -> list[str]:
         return ["the first frame; the others are damaged"]
     what = "pages" if file.format == "TIFF" else "frames"
     return [f"the first of {count} {what}"] if count > 1 else []
-
-
-def _raw_mode(file: Image.Image) -> str:
-    """How the file stores a pixel, such as "RGB;16B"; "" where its decoder does not say."""
-    tiles = getattr(file, "tile", None) or [(None, None, None, "")]
-    args = tiles[0][3]
-    return str(args[0] if isinstance(args, tuple) and args else args)
-
-
-def _range_tags(file: Image.Image) -> tuple[float | None, float | None, bool]:
-    """(black, white, whether white is zero) as the file states them, None where it does not."""
-    if file.format == "PPM":  # Pillow scales by the header's maximum
-        return 0.0, (65535.0 if file.mode.startswith("I") else 1.0), False
-    tags = getattr(file, "tag_v2", None)
-    if tags is None:
-        return None, None, False
-
-    def value(*names: int) -> float | None:
-        found: Any = next((tags[name] for name in names if name in tags), None)
-        found = found[0] if isinstance(found, tuple) and found else found
-        return None if found is None else float(found)
-
-    # MinSampleValue, MaxSampleValue of whole numbers; SMinSampleValue, SMaxSampleValue of any.
-    black, white = value(340, 280), value(341, 281)
-    if white is None and tags.get(258, (0,))[0] == 12:  # BitsPerSample
-        black, white = 0.0, 4095.0
-    return black, white, tags.get(262) == 0  # PhotometricInterpretation
-
-
-def _orientation(file: Image.Image) -> int:
-    try:
-        return int(file.getexif().get(ORIENTATION, 1))
-    except Exception:  # noqa: BLE001 (a damaged EXIF block does not affect the pixels)
-        return 1
 
 
 def register_heif() -> None:

@@ -19,12 +19,14 @@ from ganmut import extractors
 from ganmut.decoding import SUFFIXES, read_source
 from ganmut.editor import Editor
 from ganmut.encoding import compose_edit
+from ganmut.errors import ParameterError
 from ganmut.extractors.units import UnitsReader
 from ganmut.faces.pipeline import SourceCode, Target, edit_image
 from ganmut.faces.target_code import make_target_code, source_code
 from ganmut.folders import walk_files
 from ganmut.images import AnyPicture, as_picture
 from ganmut.rendering import SOURCE
+from ganmut.video.code_path import CodePath, Stop, make_code_path
 from ganmut.weights import is_set, list_weights, load, resolve
 
 # The sets of weights in the order in which a method is looked up, and the default method.
@@ -35,12 +37,13 @@ RENDERED = ("procedural", "photos"), "ganmut"
 @dataclass(frozen=True)
 class EditSetting:
     """What edits pictures as asked. name: the weight's, such as "photos/expression". code,
-    source_code: as `faces.edit_image` takes them."""
+    source_code: as `faces.edit_image` takes them. path: the way of a clip's codes, if asked."""
 
     name: str
     editor: Editor
     code: Target
     source_code: SourceCode | None
+    path: CodePath | None = None
 
 
 def edit(
@@ -105,11 +108,20 @@ def open_edit(
     reference: AnyPicture | None,
     detector: str,
     device: str | None,
+    path: Sequence[Stop] | None = None,
 ) -> EditSetting:
-    """The EditSetting of what is asked of pictures, see `edit`."""
+    """The EditSetting of what is asked of pictures, see `edit`; of clips also a path, in the place
+    of emotion, code and units."""
     spec, member = choose_weight(weights, method, pictures)
     folder = resolve(spec, member=member)
     editor = load_once(folder, device, (folder / "config.json").stat().st_mtime_ns)
+    name = spec if Path(spec).name == folder.name else f"{spec}/{folder.name}"
+    if path is not None:
+        others = {"emotion": emotion, "intensity": intensity, "code": code, "units": units}
+        if given := [word for word, value in others.items() if value is not None]:
+            raise ParameterError(", ".join(["path", *given]), "a path of emotions stands alone")
+        way = make_code_path(editor, path)
+        return EditSetting(name, editor, way.codes[-1], None, way)
     target = make_target_code(
         editor,
         emotion=emotion,
@@ -123,7 +135,6 @@ def open_edit(
     shown: SourceCode | None = source_code(editor, source_units)
     if units and not source_units:
         shown = units_reader(editor, folder)
-    name = spec if Path(spec).name == folder.name else f"{spec}/{folder.name}"
     return EditSetting(name, editor, target, shown)
 
 

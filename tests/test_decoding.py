@@ -15,7 +15,7 @@ from hostile_pictures import ENDLESS
 from PIL import Image, ImageCms, ImageOps, TiffImagePlugin
 from skimage import data as samples
 
-from ganmut import decoding
+from ganmut import decoding, picture_tags
 from ganmut.decoding import FORMATS, BadImage, read_picture
 
 ROOT = Path(__file__).parent.parent
@@ -224,7 +224,7 @@ def test_an_unclear_range_is_said(tmp_path, values):
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_every_orientation_is_made_upright(tmp_path, orientation):
     exif = Image.Exif()
-    exif[decoding.ORIENTATION] = orientation
+    exif[picture_tags.ORIENTATION] = orientation
     picture = FACE.crop((0, 0, 30, 20))
     for name in ("a.png", "a.tif"):
         picture.save(tmp_path / name, exif=exif)

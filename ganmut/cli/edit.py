@@ -1,18 +1,24 @@
-"""`edit PATH ... --out OUT`: edits the faces of images and pastes them back."""
+"""`edit PATH ... --out OUT`: edits the faces of images and clips and pastes them back."""
 
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from ganmut.cli.face_options import add_face_options, print_lines
 from ganmut.text import quantity
 
-HELP = "edit the faces of images, pasted back at full resolution"
+HELP = "edit the faces of images and videos, pasted back at full resolution"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="image files or folders")
-    parser.add_argument("--out", required=True, help="an image file for one image, else a folder")
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="images, videos or folders")
+    parser.add_argument(
+        "--out",
+        required=True,
+        help="a file for one image or clip, else a folder; .mp4, .mov, .mkv, .webm, .gif and .webp "
+        "hold clips",
+    )
     parser.add_argument(
         "--method",
         metavar="NAME",
@@ -33,6 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--code", type=float, nargs="+", help="the code itself, such as x y of GANmut's gamut"
+    )
+    parser.add_argument(
+        "--path",
+        type=parse_stop,
+        nargs="+",
+        metavar="EMOTION[:INTENSITY]@SECONDS",
+        help="emotions in the course of a clip, such as neutral@0 happy:.8@2 neutral@4; seconds "
+        "from its start",
     )
     parser.add_argument(
         "--units",
@@ -64,6 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from ganmut.edit_picture import open_edit
     from ganmut.faces import edit_files
+    from ganmut.video.code_path import Stop
 
     setting = open_edit(
         args.paths,
@@ -77,11 +92,12 @@ def run(args: argparse.Namespace) -> int:
         reference=args.reference,
         detector=args.detector,
         device=args.device,
+        path=args.path and [Stop(*stop) for stop in args.path],
     )
     records = edit_files(
         args.paths,
         setting.editor,
-        setting.code,
+        setting.path or setting.code,
         args.out,
         detector=args.detector,
         face=args.face,
@@ -92,6 +108,7 @@ def run(args: argparse.Namespace) -> int:
     # Of several faces of one picture, each record has the picture's notes.
     noted = {record["file"]: record.get("notes", []) for record in records}
     print_lines([f"{file}: {note}" for file, notes in noted.items() for note in notes])
+    print_lines([describe_clip(record) for record in records if "frames" in record])
     print(
         f"{quantity(len(records) - len(failures), 'face')} edited with {setting.name}, "
         f"{quantity(len(failures), 'image')} skipped: {args.out}"
@@ -106,3 +123,30 @@ def parse_unit(text: str) -> tuple[int, float]:
         return int(number), float(value)
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected AU=VALUE such as 12=.8, got {text!r}") from None
+
+
+def parse_stop(text: str) -> tuple[str, float, float]:
+    """ "happy:.8@2" or "happy:.8@2s" -> ("happy", 0.8, 2.0): full intensity and the start of the
+    clip where they are not given."""
+    named, _, seconds = text.partition("@")
+    emotion, _, intensity = named.partition(":")
+    try:
+        return emotion, float(intensity or 1), float(seconds.removesuffix("s") or 0)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected EMOTION:INTENSITY@SECONDS such as happy:.8@2, got {text!r}"
+        ) from None
+
+
+def describe_clip(record: dict[str, Any]) -> str:
+    """The line on an edited clip: its frames, and how much the edit flickers."""
+    parts = [f"{record['edited_frames']} of {quantity(record['frames'], 'frame')} edited"]
+    if record["without_face"]:
+        parts.append(f"{record['without_face']} without the face left as they are")
+    if record["cuts"]:
+        parts.append(quantity(record["cuts"], "cut"))
+    parts.append(
+        f"flicker {record['flicker']:+.2f} grey levels a frame (the source's own change is "
+        f"{record['motion']:.2f})"
+    )
+    return f"{record['file']}: {', '.join(parts)}"

@@ -22,7 +22,7 @@ from ganmut.decoding import is_unreadable
 from ganmut.errors import ParameterError
 from ganmut.faces.align import SIDE, BadPoints, crop_face
 from ganmut.faces.detectors.base import NoFace
-from ganmut.faces.image_files import png_names, write_json_lines
+from ganmut.faces.image_files import output_names, write_json_lines
 from ganmut.faces.pipeline import detect_faces, open_detector, select_faces
 from ganmut.files import (
     LOCK,
@@ -166,7 +166,7 @@ def list_jobs(what: str, out: Path) -> tuple[list[Job], dict[str, str]]:
         raise BadData(f"{what} has no image that can be used: {key}: {why}")
     if not rows:
         raise BadData(f"{what} has no images; known formats are {', '.join(images.SUFFIXES)}")
-    names = png_names([Path(row.key) for row in rows])
+    names = output_names([Path(row.key) for row in rows])
     return [
         Job(r, partial(read_row, r), name) for r, name in zip(rows, names, strict=True)
     ], rejected

@@ -1,4 +1,5 @@
-"""Edits image files and folders, and writes a JSON line per edited face beside the results."""
+"""Edits image files, clips and folders, and writes a JSON line per edited face or clip beside the
+results."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import os
 import secrets
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +40,17 @@ from ganmut.files import (
     write_atomic,
 )
 from ganmut.folders import real_path, walk_files
+from ganmut.video.code_path import CodePath, check_change
+from ganmut.video.editing import edit_clip
+from ganmut.video.reading import VIDEOS, is_clip, is_clip_name
+from ganmut.video.tracking import check_face
+from ganmut.video.writing import WRITABLE as CLIPS
 
 
 def edit_files(
     paths: Iterable[str | Path],
     editor: Editor,
-    code: Target,
+    code: Target | CodePath,
     out: str | Path,
     *,
     detector: str = "builtin",
@@ -52,10 +58,13 @@ def edit_files(
     source_code: SourceCode | None = None,
     progress: bool = True,
 ) -> list[dict[str, Any]]:
-    """Edits files and all images of folders; returns a record per edited face.
+    """Edits files and all images and videos of folders; returns a record per edited face, and one
+    per clip, see `edit_clip`.
 
-    out: a folder (created where needed; PNG files with the inputs' names), or for one image a file
-    in any of WRITABLE. Outside the faces the values of each file stay, and the mark is added: see
+    out: a folder (created where needed; PNG files with the inputs' names, videos as MP4 or in their
+    own format), or for one image or clip a file in any of WRITABLE or CLIPS. An animation becomes a
+    clip where `out` names a format of clips, else its first frame is edited. A path over time needs
+    clips. Outside the faces the values of each image stay, and the mark is added: see
     `encode_edit`. The records are also written as JSON lines (out/faces.jsonl, or FILE.jsonl).
     Of several images, those that cannot be edited are skipped and have a record with "error", and
     out/faces.jsonl is a log: after an interruption the next run with the same settings continues
@@ -67,10 +76,29 @@ def edit_files(
     single = len(inputs) == 1 and not any(Path(path).is_dir() for path in paths)
     targets, records_file = plan_outputs(inputs, out, single)
     open_detector(detector)  # a missing detector fails before any work
+    clips = {
+        path: becomes_clip(path, target) for (path, _), target in zip(inputs, targets, strict=True)
+    }
+    check_targets(clips, editor, code, face)
     settings = settings_digest(editor, code, detector, face, source_code)
 
     def edit(path: Path, target: Path) -> list[dict[str, Any]]:
         stamp = _stamp(path)  # before the image is read: it may be replaced meanwhile
+        reading = {"settings": settings, "stamp": stamp}
+        if clips[path]:
+            facts = edit_clip(
+                path,
+                editor,
+                code,
+                target,
+                detector=detector,
+                face=face,
+                source_code=source_code,
+                progress=progress,
+            )
+            names = {"file": str(path), "out": str(target), "detector": detector, "face": face}
+            return [{**names, "edited": 1, **facts, **reading}]
+        assert not isinstance(code, CodePath)  # check_targets
         picture = read_picture(path)
         edited = edit_image(
             picture.pixels, editor, code, detector=detector, face=face, source_code=source_code
@@ -79,7 +107,7 @@ def edit_files(
         write_atomic(target, encode_edit(picture, edited.pixels, file_format))
         notes = [*picture.notes, *losses(picture, file_format)]
         records = _records(path, target, edited, detector, notes)
-        return [record | {"settings": settings, "stamp": stamp} for record in records]
+        return [record | reading for record in records]
 
     if len(inputs) == 1:
         records = edit(inputs[0][0], targets[0])
@@ -135,7 +163,7 @@ def edit_logged(
 
 def settings_digest(
     editor: Editor,
-    code: Target,
+    code: Target | CodePath,
     detector: str,
     face: str | int,
     source_code: SourceCode | None,
@@ -143,17 +171,36 @@ def settings_digest(
     """16 hex digits of what an edit depends on besides the image; random where the editor, or what
     reads the source code, has no sha256 of its own."""
     parts: list[Any] = [__version__, editor.config.get("sha256") or secrets.token_hex(8)]
-    parts += [
-        is_marked(),
-        detector,
-        str(face),
-        code if isinstance(code, Tensor) else sorted(code.items()),
-    ]
+    parts += [is_marked(), detector, str(face)]
+    if isinstance(code, CodePath):
+        parts += [code.times, code.codes]
+    else:
+        parts.append(code if isinstance(code, Tensor) else sorted(code.items()))
     if callable(source_code):
         parts.append(getattr(source_code, "sha256", "") or secrets.token_hex(8))
     else:
         parts.append(source_code)
     return digest(*parts)
+
+
+def becomes_clip(path: Path, target: Path) -> bool:
+    """Whether an input becomes a clip: a video, or an animation whose output may hold one."""
+    return is_clip_name(path) or (target.suffix.lower() in CLIPS and is_clip(path))
+
+
+def check_targets(
+    clips: Mapping[Path, bool], editor: Editor, code: Target | CodePath, face: str | int
+) -> None:
+    """Raises ParameterError for a target that some of the inputs cannot have. clips: whether each
+    input is edited as a clip."""
+    if any(clips.values()):
+        check_face(face)
+        check_change(editor, code)
+    if isinstance(code, CodePath) and not all(clips.values()):
+        picture = next(path for path, clip in clips.items() if not clip)
+        raise ParameterError(
+            "path", f"{picture} is edited as one picture: a path over time needs clips"
+        )
 
 
 def _stamp(path: Path) -> list[int]:
@@ -178,22 +225,22 @@ def _is_current(records: list[dict[str, Any]], path: Path, target: Path) -> bool
 def collect_images(paths: Iterable[str | Path], out: Path) -> list[tuple[Path, Path]]:
     """(image file, its relative output path) of files, and of folders with their subfolders.
 
-    Of a folder, every file with the suffix of a picture is among them, also in formats that are not
-    read and where it is no regular file: such files get a record with the reason. Hidden files and
-    those of systems are left out of folders (`walk_files`), and files below `out`: they are the
-    results of earlier runs. Raises BadImage for a path that does not exist and where there are no
-    images, ParameterError where a folder is `out`.
+    Of a folder, every file with the suffix of a picture or a video is among them, also in formats
+    that are not read and where it is no regular file: such files get a record with the reason.
+    Hidden files and those of systems are left out of folders (`walk_files`), and files below `out`:
+    they are the results of earlier runs. Raises BadImage for a path that does not exist and where
+    there are no images, ParameterError where a folder is `out`.
     """
     found: list[tuple[Path, Path]] = []
     for path in map(Path, paths):
         if path.is_dir() and real_path(path) == real_path(out):
             raise ParameterError("out", f"{out} is the folder of the input images")
         if path.is_dir():
-            inside = filter(is_picture_name, walk_files(path))
             found += [
                 (file, file.relative_to(path))
-                for file in inside
-                if not real_path(file).is_relative_to(real_path(out))
+                for file in walk_files(path)
+                if (is_picture_name(file) or is_clip_name(file))
+                and not real_path(file).is_relative_to(real_path(out))
             ]
         elif path.exists():
             found.append((path, Path(path.name)))
@@ -201,7 +248,7 @@ def collect_images(paths: Iterable[str | Path], out: Path) -> list[tuple[Path, P
             raise BadImage(f"{path}: there is no such file or folder")
     if not found:
         where = ", ".join(str(path) for path in paths) or "nothing"
-        raise BadImage(f"{where}: no images; known formats are {', '.join(SUFFIXES)}")
+        raise BadImage(f"{where}: no images; known formats are {', '.join(SUFFIXES + VIDEOS)}")
     return found
 
 
@@ -214,13 +261,15 @@ def plan_outputs(
     overwrite an input.
     """
     one = single and bool(out.suffix) and not out.is_dir()
-    if one and out.suffix.lower() not in WRITABLE:
-        raise ParameterError(
-            "out", f"cannot write {out}; expected one of {', '.join(WRITABLE)}, or a folder"
-        )
-    if not one and (out.is_file() or (out.suffix.lower() in WRITABLE and not out.is_dir())):
+    known = _writable(inputs[0][0])
+    if one and out.suffix.lower() not in known:
+        expected = f"expected one of {', '.join(known)}, or a folder"
+        raise ParameterError("out", f"cannot write {inputs[0][0]} as {out}; {expected}")
+    is_file_name = out.suffix.lower() in {**WRITABLE, **CLIPS}
+    if not one and (out.is_file() or (is_file_name and not out.is_dir())):
         raise ParameterError("out", f"{out} is a file, but there are {len(inputs)} images")
-    targets = [out] if one else [out / name for name in png_names([name for _, name in inputs])]
+    names = [] if one else output_names([name for _, name in inputs])
+    targets = [out] if one else [out / name for name in names]
     for (path, _), target in zip(inputs, targets, strict=True):
         beside = target.exists() and real_path(target.parent) == real_path(path.parent)
         if real_path(target) == real_path(path) or (beside and not one):
@@ -231,22 +280,35 @@ def plan_outputs(
     return targets, out.with_suffix(".jsonl") if one else out / "faces.jsonl"
 
 
-def png_names(names: list[Path]) -> list[Path]:
-    """Distinct PNG names: a.jpg and a.bmp of one folder become a.jpg.png and a.bmp.png.
+def _writable(path: Path) -> list[str]:
+    """Suffixes of the files that an input may be written to."""
+    if is_clip_name(path):
+        return list(CLIPS)
+    return [*WRITABLE, *(suffix for suffix in CLIPS if suffix not in WRITABLE and is_clip(path))]
+
+
+def output_names(names: list[Path]) -> list[Path]:
+    """Distinct names of outputs, PNG and for videos MP4 or their own suffix: a.jpg and a.bmp of one
+    folder become a.jpg.png and a.bmp.png.
 
     Raises ValueError where a name occurs twice.
     """
-    plain = Counter(name.with_suffix(".png") for name in names)
+    plain = [name.with_suffix(_output_suffix(name)) for name in names]
+    count = Counter(plain)
     unique = [
-        name.with_suffix(".png")
-        if plain[name.with_suffix(".png")] == 1
-        else name.with_name(name.name + ".png")
-        for name in names
+        short if count[short] == 1 else name.with_name(name.name + short.suffix)
+        for name, short in zip(names, plain, strict=True)
     ]
-    twice, count = Counter(unique).most_common(1)[0]
-    if count > 1:
+    twice, number = Counter(unique).most_common(1)[0]
+    if number > 1:
         raise ValueError(f"two images would both be written as {twice}; edit them one by one")
     return unique
+
+
+def _output_suffix(name: Path) -> str:
+    if not is_clip_name(name):
+        return ".png"
+    return name.suffix.lower() if name.suffix.lower() in CLIPS else ".mp4"
 
 
 def write_json_lines(path: Path, rows: Iterable[dict[str, Any]]) -> Path:

@@ -11,7 +11,7 @@ from skimage.transform import SimilarityTransform
 from torch import Tensor
 
 from ganmut import images
-from ganmut.editor import Editor
+from ganmut.editor import Editor, PreparedFaces
 from ganmut.errors import ParameterError
 from ganmut.faces.align import crop_extent, crop_face
 from ganmut.faces.detectors.base import (
@@ -136,22 +136,44 @@ def edit_image(
     numbers = select_faces(faces, face)
     sources, edits, pixels = [], [], picture
     for number in numbers:
-        source, transform, margin = crop_for_editor(picture, faces[number - 1], editor)
-        shown = source_code(source) if callable(source_code) else source_code
         # Crops come from the photograph itself and changes add up: neighbours stay apart.
-        ready = editor.prepare([source], shown, margin)
-        target = code if isinstance(code, Tensor) else editor.code_of_units(ready, code)
-        edit = editor.edit_details(ready, target)
-        edited = images.to_array(edit.images)[0]
-        flow = None if edit.flow is None else edit.flow[0].float().movedim(0, -1).cpu().numpy()
-        pixels = paste_face(pixels, source, edited, transform, flow)
+        pixels, source, edited = edit_face(
+            picture, pixels, faces[number - 1], editor, code, source_code
+        )
         sources.append(source)
         edits.append(edited)
     return EditedImage(pixels, faces, numbers, sources, edits)
 
 
+def edit_face(
+    picture: np.ndarray,
+    pixels: np.ndarray,
+    face: Face | np.ndarray,
+    editor: Editor,
+    code: Target | Callable[[PreparedFaces], Tensor],
+    source_code: SourceCode | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(pixels, source, edited): a face (or its points, 5 x 2) cut out of `picture`, edited, and its
+    change pasted into `pixels`, both H x W x 3 uint8.
+
+    code: also a function of the prepared face. source, edited: S x S x 3 uint8, the crop before and
+    after the edit. Raises BadPoints.
+    """
+    source, transform, margin = crop_for_editor(picture, face, editor)
+    shown = source_code(source) if callable(source_code) else source_code
+    ready = editor.prepare([source], shown, margin)
+    if callable(code):
+        target = code(ready)
+    else:
+        target = code if isinstance(code, Tensor) else editor.code_of_units(ready, code)
+    edit = editor.edit_details(ready, target)
+    edited = images.to_array(edit.images)[0]
+    flow = None if edit.flow is None else edit.flow[0].float().movedim(0, -1).cpu().numpy()
+    return paste_face(pixels, source, edited, transform, flow), source, edited
+
+
 def crop_for_editor(
-    picture: np.ndarray, face: Face, editor: Editor
+    picture: np.ndarray, face: Face | np.ndarray, editor: Editor
 ) -> tuple[np.ndarray, SimilarityTransform, float]:
     """(crop S x S x 3 uint8, picture -> crop transform, margin) of one face, with the size and
     margin of `Editor.crop_size`. Raises BadPoints."""

@@ -1,0 +1,142 @@
+"""`edit_clip`: one face of a clip edited in every frame that shows it, the rest as it is read."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from ganmut.editor import Editor
+from ganmut.encoding import draw_mark, is_marked
+from ganmut.errors import ParameterError
+from ganmut.faces.align import crop_extent
+from ganmut.faces.detectors.base import NoFace
+from ganmut.faces.pipeline import SourceCode, Target, edit_face, open_detector
+from ganmut.files import replacement
+from ganmut.text import quantity
+from ganmut.video.code_path import CodePath, check_change, frame_code
+from ganmut.video.reading import open_clip
+from ganmut.video.smoothing import steady
+from ganmut.video.tracking import TrackedFrame, Tracker, check_face
+from ganmut.video.writing import check_output, write_clip
+
+FACE_SIDE = 0.8  # side of the region that flicker is measured in, in sides of the aligned crop
+
+
+@dataclass
+class Flicker:
+    """Mean absolute change of the pixels of a face from frame to frame, in grey levels: `edited` of
+    the edit, `source` of the source, sums over `pairs` of frames."""
+
+    edited: float = 0.0
+    source: float = 0.0
+    pairs: int = 0
+    before: tuple[TrackedFrame, np.ndarray] | None = None
+
+    def add(self, tracked: TrackedFrame, pixels: np.ndarray) -> None:
+        """Counts a frame and its edited pixels, H x W x 3 uint8, against the frame before it."""
+        before, self.before = self.before, (tracked, pixels)
+        if before is None or tracked.points is None or before[0].points is None:
+            return
+        if before[0].shot != tracked.shot:
+            return
+        middle, side = tracked.points.mean(0), FACE_SIDE * crop_extent(tracked.points)
+        left, top = np.maximum(middle - side / 2, 0).astype(int)
+        right, bottom = np.ceil(middle + side / 2).astype(int)
+        region = slice(top, bottom), slice(left, right)
+        self.edited += _difference(pixels[region], before[1][region])
+        self.source += _difference(tracked.frame.pixels[region], before[0].frame.pixels[region])
+        self.pairs += 1
+
+
+def edit_clip(
+    path: str | Path,
+    editor: Editor,
+    code: Target | CodePath,
+    out: str | Path,
+    *,
+    detector: str = "builtin",
+    face: str | int = "largest",
+    source_code: SourceCode | None = None,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Edits one face of a video or an animated picture in all frames, writes the clip `out` (a
+    suffix of `writing.WRITABLE`), whole or not at all, and returns a record of it.
+
+    code: as for `faces.edit_image`, or a path over time; see `code_path.frame_code`. face:
+    "largest" or a number, in the first frame that shows faces. Memory does not grow with the length
+    of the clip. The record: frames, edited and without_face (frames), cuts, flicker (mean absolute
+    change of pixels of the face from frame to frame, grey levels, edited minus source), motion (the
+    source's own), notes. Raises BadImage for a clip that cannot be read, NoFace where no frame
+    shows a face, ParameterError for an output or a code that cannot be used.
+    """
+    check_face(face)
+    check_change(editor, code)
+    path, out = Path(path), Path(out)
+    suffix, marked = out.suffix.lower(), is_marked()
+    flicker, frames, edited, start = Flicker(), 0, 0, None
+    with open_clip(path) as clip, replacement(out) as temporary:
+        notes = [*clip.notes, *check_output(clip, suffix)]
+        tracker = Tracker(open_detector(detector), face)
+        bar = tqdm(total=clip.count or None, unit="frame", disable=not progress, file=sys.stderr)
+        with bar, write_clip(temporary, suffix, clip) as writer:
+            for tracked in steady(tracker.track(clip.frames(writer.write_sound))):
+                frame = tracked.frame
+                start = frame.time if start is None else start
+                pixels = _edit(tracked, editor, code, float(frame.time - start), source_code)
+                flicker.add(tracked, pixels)
+                edited += pixels is not frame.pixels
+                frames += 1
+                # On every frame: a mark that comes and goes with the face would draw the eye.
+                writer.write(draw_mark(pixels) if marked else pixels, frame.time, frame.duration)
+                bar.update()
+        if not edited:
+            raise NoFace(
+                f"{path}: no face was found in any of {quantity(frames, 'frame')}; try another "
+                "detector, or turn the clip if faces lie on their side"
+            )
+    pairs = max(flicker.pairs, 1)
+    return {
+        "frames": frames,
+        "edited_frames": edited,
+        "without_face": frames - edited,
+        "cuts": tracker.cuts,
+        "flicker": round((flicker.edited - flicker.source) / pairs, 3),
+        "motion": round(flicker.source / pairs, 3),
+        "notes": notes,
+    }
+
+
+def _edit(
+    tracked: TrackedFrame,
+    editor: Editor,
+    code: Target | CodePath,
+    seconds: float,
+    source_code: SourceCode | None,
+) -> np.ndarray:
+    """The edited pixels of a frame, or the same array where it has no face that can be edited."""
+    pixels = tracked.frame.pixels
+    if tracked.points is None:
+        return pixels
+    try:
+        return edit_face(
+            pixels,
+            pixels,
+            tracked.points,
+            editor,
+            lambda faces: frame_code(editor, faces, code, seconds),
+            source_code,
+        )[0]
+    except ParameterError:
+        raise
+    except ValueError:  # half outside of the frame: points or landmarks that fit no face
+        return pixels
+
+
+def _difference(a: np.ndarray, b: np.ndarray) -> float:
+    """Mean absolute difference in grey levels; 0 for no pixels."""
+    return float(np.abs(a.astype(np.int16) - b).mean()) if a.size else 0.0
