@@ -302,9 +302,12 @@ class Service(FaceStore):
         return EditedCrop(crop, edited, None if mask is None else mask[..., 0], flow)
 
     def _pasted(self, session: FaceSession, made: EditedCrop) -> np.ndarray:
-        to_crop = SimilarityTransform(matrix=made.crop.transform.params @ session.to_picture)
-        source = made.crop.source
-        return photographs.paste_face(session.view, source, made.edited, to_crop, made.flow)
+        crop = made.crop
+        key = (len(crop.source), crop.margin)
+        if key not in session.pasting:
+            to_crop = SimilarityTransform(matrix=crop.transform.params @ session.to_picture)
+            session.pasting[key] = photographs.PasteBack(session.view, crop.source, to_crop)
+        return session.pasting[key].paste(made.edited, made.flow)
 
     def _read(self, session: FaceSession, method: str, made: EditedCrop) -> dict[str, Any]:
         group = self.choices[method].group

@@ -161,6 +161,8 @@ class FaceSession:
     seen: float
     pinned: bool = False
     crops: dict[str, Crop] = field(default_factory=dict)
+    # (side, margin) of a crop -> what pastes its edits into the view
+    pasting: dict[tuple[int, float], photographs.PasteBack] = field(default_factory=dict)
     small: dict[str, PreparedFaces] = field(default_factory=dict)  # of editors of any size
     gamuts: dict[str, Gamut] = field(default_factory=dict)
     emotion_previews: dict[str, np.ndarray] = field(default_factory=dict)
@@ -173,15 +175,16 @@ class FaceSession:
         crops = self.crops.values()
         origin = self.origin
         whole = [self.picture, origin.pixels, origin.own, origin.alpha]
-        kept = [
+        kept: list[Any] = [
             *{id(part): part for part in whole if part is not None}.values(),
             self.view,
             *tiles,
             *self.emotion_previews.values(),
             *(c.source for c in crops),
+            *self.pasting.values(),
         ]
         ready = [*(crop.ready for crop in crops), *self.small.values()]
-        return sum(array.nbytes for array in kept) + sum(map(encoded_size, ready))
+        return sum(part.nbytes for part in kept) + sum(map(encoded_size, ready))
 
 
 def aligned(crop: np.ndarray, margin: float) -> np.ndarray:

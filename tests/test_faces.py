@@ -23,7 +23,7 @@ from ganmut.editor import Editor
 from ganmut.emotions import EMOTIONS
 from ganmut.errors import ParameterError
 from ganmut.faces import BadPoints, DetectorMissing, Face, NoFace, image_files
-from ganmut.faces.align import similarity, template
+from ganmut.faces.align import resample, similarity, template
 from ganmut.faces.detectors import yunet
 from ganmut.faces.detectors.base import FaceNumberError, non_max_suppression
 from ganmut.faces.detectors.builtin import eye_distance
@@ -189,6 +189,20 @@ def test_a_small_face_gets_the_change_too():
     view, transform = faces.crop_face(picture, template(128) * 0.3 + 10, 128)
     result = faces.paste_face(picture, view, view + np.uint8(50), transform)
     assert 100 < result.mean() < 150 and result.max() == 150 and result[0, 0, 0] == 100
+
+
+@pytest.mark.parametrize("scale", [0.2, 0.9])
+def test_repeated_pastes_follow_the_formula(astronaut, scale):
+    transform = SimilarityTransform(scale=scale, rotation=0.1, translation=(-30 * scale, 9))
+    view, edited = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype(np.uint8)
+    change = resample(view * -1.0 + edited, transform.params, *astronaut.shape[:2])
+    mask = feather_mask(transform.params, 64, *astronaut.shape[:2])[..., None]
+    expected = (astronaut + change * mask).round().clip(0, 255)
+    pasting = faces.PasteBack(astronaut, view, transform)
+    first, second = pasting.paste(edited), pasting.paste(edited)
+    assert pasting.nbytes > 0 and (first == second).all()
+    # The footprint's own origin moves coordinates by a float's rounding.
+    assert np.abs(first - expected).max() <= 1 and (first != expected).mean() < 1e-3
 
 
 def test_feather_mask_is_one_inside_zero_at_border():

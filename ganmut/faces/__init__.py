@@ -8,7 +8,7 @@ from ganmut.faces.align import BadPoints, crop_face
 from ganmut.faces.align_dataset import align_files
 from ganmut.faces.detectors.base import DETECTORS, DetectorMissing, Face, NoFace
 from ganmut.faces.image_files import edit_files
-from ganmut.faces.paste_back import paste_face
+from ganmut.faces.paste_back import PasteBack, paste_face
 from ganmut.faces.pipeline import (
     EditedImage,
     crop_for_editor,
@@ -28,6 +28,7 @@ __all__ = [
     "EditedImage",
     "Face",
     "NoFace",
+    "PasteBack",
     "align_files",
     "crop_face",
     "crop_for_editor",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -96,34 +95,42 @@ def resample(pixels: np.ndarray, matrix: np.ndarray, height: int, width: int) ->
     matrix: 3 x 3 similarity from output to input pixels. Interpolation is bicubic; the border of
     the input is repeated outside it. Raises BadPoints where the output shows nothing of the input.
     """
-    return resampler(pixels, matrix, height, width)(0, height)
+    sampling = Sampling(pixels.shape[:2], matrix, height, width)
+    return interpolate(sampling.reduce(pixels), sampling.grid(0, height)).transpose(1, 2, 0)
 
 
-def resampler(
-    pixels: np.ndarray, matrix: np.ndarray, height: int, width: int
-) -> Callable[[int, int], np.ndarray]:
-    """A function of (first, last) that returns these rows of `resample`: a photograph of many
-    megapixels is made a band at a time. Raises BadPoints."""
-    left, top, region = _source_region(pixels, matrix, height, width)
-    # The matrix is a similarity, so one column has its scale.
-    step = math.hypot(matrix[0, 0], matrix[1, 0])  # input pixels per output pixel
-    x = _reduce(region, step)
+class Sampling:
+    """Where the pixels of `resample` come from, for all inputs of one shape (height, width).
 
-    def rows(first: int, last: int) -> np.ndarray:
-        y, columns = np.mgrid[first:last, :width]
-        at = np.stack([columns, y, np.ones_like(y)], -1) @ matrix[:2].T
-        # grid_sample's coordinates: -1 and 1 are the outer edges of the region's border pixels.
-        grid = (at - [left, top] + 0.5) / [region.shape[1], region.shape[0]] * 2 - 1
-        found = F.grid_sample(
-            x,
-            torch.from_numpy(grid.astype(np.float32))[None],
-            "bicubic",
-            padding_mode="border",
-            align_corners=False,
-        )
-        return found[0].permute(1, 2, 0).numpy()
+    A photograph of many megapixels is made a band of rows at a time: `reduce` once an input, then
+    `grid` and `interpolate` for each band. Raises BadPoints.
+    """
 
-    return rows
+    def __init__(self, shape: tuple[int, ...], matrix: np.ndarray, height: int, width: int):
+        self.matrix, self.width = matrix, width
+        self.down, self.across = _source_region(shape, matrix, height, width)
+        # The matrix is a similarity, so one column has its scale.
+        self.step = math.hypot(matrix[0, 0], matrix[1, 0])  # input pixels per output pixel
+
+    def reduce(self, pixels: np.ndarray) -> Tensor:
+        """float32 1 x C x h x w: what the output depends on, at its resolution if that is lower."""
+        return _reduce(pixels[self.down, self.across], self.step)
+
+    def grid(self, first: int, last: int) -> Tensor:
+        """float32 1 x (last - first) x width x 2: grid_sample's coordinates of these rows."""
+        y, columns = np.mgrid[first:last, : self.width]
+        at = np.stack([columns, y, np.ones_like(y)], -1) @ self.matrix[:2].T
+        corner = [self.across.start, self.down.start]
+        size = [self.across.stop - self.across.start, self.down.stop - self.down.start]
+        # -1 and 1 are the outer edges of the region's border pixels.
+        grid = (at - corner + 0.5) / size * 2 - 1
+        return torch.from_numpy(grid.astype(np.float32))[None]
+
+
+def interpolate(x: Tensor, grid: Tensor) -> np.ndarray:
+    """float32 C x h x w: bicubic values of `Sampling.reduce` at `Sampling.grid`."""
+    found = F.grid_sample(x, grid, "bicubic", padding_mode="border", align_corners=False)
+    return found[0].numpy()
 
 
 def _reduce(region: np.ndarray, step: float) -> Tensor:
@@ -142,9 +149,9 @@ def _reduce(region: np.ndarray, step: float) -> Tensor:
 
 
 def _source_region(
-    pixels: np.ndarray, matrix: np.ndarray, height: int, width: int
-) -> tuple[int, int, np.ndarray]:
-    """(left, top, region): the part of `pixels` that the output depends on.
+    shape: tuple[int, ...], matrix: np.ndarray, height: int, width: int
+) -> tuple[slice, slice]:
+    """(rows, columns): the part of an image of this shape that the output depends on.
 
     Its margin covers the support of the antialiasing and bicubic filters.
     """
@@ -155,7 +162,7 @@ def _source_region(
     margin = 3 * math.hypot(matrix[0, 0], matrix[1, 0]) + 3
     left, top = np.floor(corners.min(0) - margin).astype(int)
     right, bottom = np.ceil(corners.max(0) + margin).astype(int)
-    if right <= 0 or bottom <= 0 or left >= pixels.shape[1] or top >= pixels.shape[0]:
+    if right <= 0 or bottom <= 0 or left >= shape[1] or top >= shape[0]:
         raise BadPoints("the face lies outside the picture")
-    left, top = max(left, 0), max(top, 0)
-    return left, top, pixels[top:bottom, left:right]
+    rows = slice(max(int(top), 0), min(int(bottom), shape[0]))
+    return rows, slice(max(int(left), 0), min(int(right), shape[1]))

@@ -7,13 +7,15 @@ import math
 import numpy as np
 import torch
 from skimage.transform import SimilarityTransform
+from torch import Tensor
 
-from ganmut.faces.align import resampler
+from ganmut.faces.align import Sampling, interpolate
 from ganmut.networks.warp import warp
 
 # Width of the fade at the crop's border, in half sides of the crop.
 FEATHER = 0.25
 BAND = 1 << 20  # pixels of the photograph that are computed at once, in floats
+KEPT = 1 << 18  # pixels of a face whose mask and grid are kept: 16 bytes each
 
 
 def paste_face(
@@ -32,37 +34,82 @@ def paste_face(
     that skin keeps its detail, and the change is the edited minus the warped crop. Raises
     ValueError for crops that are not two equal squares.
     """
-    if source.shape != edited.shape or source.ndim != 3 or source.shape[0] != source.shape[1]:
-        raise ValueError(
-            f"the crops must be two equal squares, got {source.shape} and {edited.shape}"
-        )
-    result = picture.copy()
-    footprint = _footprint(picture, transform, len(source))
-    if footprint is None:
+    return PasteBack(picture, source, transform).paste(edited, flow)
+
+
+class PasteBack:
+    """Pastes edits of one crop into one picture, see `paste_face`; the same bytes, faster from the
+    second edit on: mask and sampling grid depend on the face alone.
+
+    picture: H x W x 3 uint8; source: S x S x 3 uint8, the crop; transform: picture to crop pixels.
+    Raises ValueError for a crop that is no square.
+    """
+
+    def __init__(self, picture: np.ndarray, source: np.ndarray, transform: SimilarityTransform):
+        if source.ndim != 3 or source.shape[0] != source.shape[1]:
+            raise ValueError(f"the crop must be a square, got {source.shape}")
+        self.picture, self.source = picture, source
+        self._bands: dict[tuple[int, int], tuple[np.ndarray, Tensor]] = {}
+        self.footprint = _footprint(picture, transform, len(source))
+        if self.footprint is None:
+            return
+        top, left, height, width = self.footprint
+        # The footprint's own origin: bands of rows are then computed from zero on.
+        self.to_crop = transform.params @ np.array([[1, 0, left], [0, 1, top], [0, 0, 1.0]])
+        self.sampling = Sampling(source.shape[:2], self.to_crop, height, width)
+        # From crop to picture pixels: the inverse of the transform's rotation and scale.
+        self.to_picture = np.linalg.inv(transform.params[:2, :2]).T
+        self.keep = height * width <= KEPT
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of what is kept for the next edit."""
+        return sum(mask.nbytes + grid.nbytes for mask, grid in self._bands.values())
+
+    def paste(self, edited: np.ndarray, flow: np.ndarray | None = None) -> np.ndarray:
+        """H x W x 3 uint8: the picture with the change from the crop to `edited` (S x S x 3 uint8).
+        flow: see `paste_face`. Raises ValueError for another shape than the crop's."""
+        if self.source.shape != edited.shape:
+            raise ValueError(
+                f"the crops must be two equal squares, got {self.source.shape} and {edited.shape}"
+            )
+        result = self.picture.copy()
+        if self.footprint is None:
+            return result
+        top, left, height, width = self.footprint
+        start = self.source.astype(np.float32) if flow is None else _warp(self.source, flow)
+        # The change, not the edit, is enlarged: it is smooth, so the photograph keeps its detail.
+        change = self.sampling.reduce(edited.astype(np.float32) - start)
+        flows = None if flow is None else self.sampling.reduce(flow)
+        # Bands of rows: floats of a whole photograph of 50 megapixels would take gigabytes.
+        step = max(BAND // width, 1)
+        for first in range(0, height, step):
+            last = min(first + step, height)
+            mask, grid = self._band(first, last)
+            region = result[top + first : top + last, left : left + width]
+            background = region
+            if flows is not None:
+                # The mask scales the flow too: at the crop's border the photograph stays in place.
+                masked = interpolate(flows, grid).transpose(1, 2, 0) * mask[..., None]
+                background = _warp(self.picture, masked @ self.to_picture, (top + first, left))
+            # Channels first, as `interpolate` returns them: one pass over memory each.
+            total = interpolate(change, grid) * mask
+            total += background.transpose(2, 0, 1)
+            np.rint(total, out=total)
+            np.clip(total, 0, 255, out=total)
+            region[...] = total.astype(np.uint8).transpose(1, 2, 0)
         return result
-    top, left, height, width = footprint
-    # The footprint's own origin: bands of rows are then computed from zero on.
-    to_crop = transform.params @ np.array([[1, 0, left], [0, 1, top], [0, 0, 1.0]])
-    start = source.astype(np.float32) if flow is None else _warp(source, flow)
-    # The change, not the edit, is enlarged: it is smooth, so the photograph keeps its own detail.
-    changes = resampler(edited.astype(np.float32) - start, to_crop, height, width)
-    flows = None if flow is None else resampler(flow, to_crop, height, width)
-    # From crop to picture pixels: the inverse of the transform's rotation and scale.
-    to_picture = np.linalg.inv(transform.params[:2, :2]).T
-    # Bands of rows: floats of a whole photograph of 50 megapixels would take gigabytes.
-    step = max(BAND // width, 1)
-    for first in range(0, height, step):
-        last = min(first + step, height)
-        mask = feather_mask(to_crop, len(source), last - first, width, first)[..., None]
-        region = result[top + first : top + last, left : left + width]
-        background = region
-        if flows is not None:
-            # The mask scales the flow too: at the border of the crop the photograph stays in place.
-            picture_flow = (flows(first, last) * mask) @ to_picture
-            background = _warp(picture, picture_flow, (top + first, left))
-        change = changes(first, last) * mask
-        region[...] = (background + change).round().clip(0, 255).astype(np.uint8)
-    return result
+
+    def _band(self, first: int, last: int) -> tuple[np.ndarray, Tensor]:
+        """(mask h x w, sampling grid) of these rows of the footprint."""
+        band = self._bands.get((first, last))
+        if band is None:
+            size, width = len(self.source), self.sampling.width
+            mask = feather_mask(self.to_crop, size, last - first, width, first)
+            band = mask, self.sampling.grid(first, last)
+            if self.keep:
+                self._bands[first, last] = band
+        return band
 
 
 def feather_mask(
