@@ -41,6 +41,7 @@ NO_FACE = (
 TOO_LONG = "this took too long and was stopped; try again, or with a smaller picture"
 DISK_FULL = "the disk of the server is full; try again in a few minutes"
 UNEXPECTED = "something went wrong on the server; try again, or with another picture"
+NO_CALL = "this is no call of this page; 'Use via API' lists what each endpoint takes"
 WRONG_VALUES = (
     "a value of this call is missing, out of range or of a wrong type; "
     "'Use via API' lists what each endpoint takes"

@@ -86,9 +86,9 @@ class VisitorQueue(Queue):
             calls = [e for q in self.event_queue_per_concurrency_id.values() for e in q.queue]
             own = [e for e in calls + self._running() if _address(e) == address]
             if len(calls) >= self.limits.waiting or len(own) >= self.limits.per_address:
-                return False, full(self.limits), "queue_full"
+                return False, faults.as_sentence(full(self.limits)), "queue_full"
             if session and sum(e.session_hash == session for e in own) >= self.limits.per_session:
-                return False, full(self.limits), "queue_full"
+                return False, faults.as_sentence(full(self.limits)), "queue_full"
             return await super().push(body, request, username)
 
     def get_events(self) -> tuple[list[Event], bool, str] | None:
@@ -195,6 +195,8 @@ class Page(gr.Blocks):
     async def process_api(self, block_fn: BlockFunction, *rest: Any, **named: Any) -> dict:
         """Runs one call, or one step of a handler that yields; a sentence where it takes too
         long."""
+        if block_fn.fn is None:  # an event that runs in the browser alone
+            raise faults.to_error(ValueError(faults.NO_CALL))
         long = block_fn.concurrency_id in LONG
         seconds = self.limits.long_seconds if long else self.limits.seconds
         work = asyncio.ensure_future(super().process_api(block_fn, *rest, **named))

@@ -12,6 +12,8 @@ from ipaddress import ip_address, ip_network
 from itertools import filterfalse
 from typing import Any
 
+from starlette.exceptions import HTTPException
+
 from demo import faults
 from demo.security import TOO_LARGE, is_upload
 
@@ -20,8 +22,9 @@ MAX_DEPTH, MAX_VALUES = 20, 10_000  # levels and values in it
 MAX_SESSION = 100  # characters of the id that a browser gives itself
 SURROGATES = re.compile(r"[\ud800-\udfff]")
 NOT_PLAIN = "a number of this request is not finite, or a text is no Unicode"
-NO_CALL = "this is no call of this page; 'Use via API' lists what each endpoint takes"
 NO_UPLOAD = "this is no upload of files"
+NO_ANSWER = "the answer to this call is gone; send the call again"
+GONE = b'"404: Not Found"'  # what Gradio streams to a session that has no call in the queue
 FULL = "the page is full: it answers at most {} such requests at a time; try again in a few seconds"
 # Only what the page and the documented endpoints need. Everything else that Gradio serves
 # (/run, /api, /component_server, /process_recording, /proxy, deep links, ...) answers 404.
@@ -101,8 +104,11 @@ class RequestFilter:
                 await self.app(scope, receive, answer)
         except Exception as error:  # noqa: BLE001 (no visitor sees what a route raises)
             faults.remove_partial_uploads(error)
-            faults.note(error)
-            await answer.end(*status_of(error, kind))
+            status, why = status_of(error, kind)
+            # What a library raises at a visitor's request is no fault of ours.
+            if status >= 500 or faults.is_own(error):
+                faults.note(error)
+            await answer.end(status, why)
         finally:
             self.running.subtract(counted)
             self.running += Counter()  # drops the zeros
@@ -149,7 +155,7 @@ class Answer:
             self.begun, status = True, message["status"]
             if status == 422:
                 self.replaced = True
-                await refuse(self.send, 400, NO_CALL)
+                await refuse(self.send, 400, faults.NO_CALL)
                 return
             if status == 413:
                 self.replaced = True
@@ -159,6 +165,9 @@ class Answer:
                 self.replaced = True
                 await refuse(self.send, status, faults.UNEXPECTED)
                 return
+        if GONE in message.get("body", b""):
+            said = json.dumps(faults.as_sentence(NO_ANSWER)).encode()
+            message = message | {"body": message["body"].replace(GONE, said)}
         await self.send(message)
 
     async def end(self, status: int, why: str) -> None:
@@ -178,8 +187,10 @@ def status_of(error: Exception, kind: str) -> tuple[int, str]:
         return 507, faults.to_sentence(error)
     if kind == "page" and isinstance(error, ValueError | OSError):
         return 404, "not found"
+    if kind == "stream" and isinstance(error.__cause__, HTTPException):
+        return 404, NO_ANSWER  # of a stream that has begun, and said so itself
     if kind in ("call", "upload") and not isinstance(error, OSError | MemoryError):
-        return 400, NO_CALL if kind == "call" else NO_UPLOAD
+        return 400, faults.NO_CALL if kind == "call" else NO_UPLOAD
     return 500, faults.to_sentence(error)
 
 
@@ -203,7 +214,7 @@ def refusal(whole: Any) -> tuple[int, str] | None:
     if level:
         return 413, "this request has too many values or levels"
     if not isinstance(whole, dict) or len(str(whole.get("session_hash"))) > MAX_SESSION:
-        return 400, NO_CALL
+        return 400, faults.NO_CALL
     return None
 
 
@@ -221,8 +232,8 @@ def is_plain(value: Any) -> bool:
 
 
 async def refuse(send: Any, status: int, why: str) -> None:
-    """A short answer of this status."""
-    body = json.dumps({"detail": why}).encode()
+    """An answer of this status that holds one sentence."""
+    body = json.dumps({"detail": faults.as_sentence(why)}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

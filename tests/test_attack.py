@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from attack import base
+from attack import base, endpoints
 
 PARTS = sorted(p.stem for p in Path(base.__file__).parent.glob("*.py"))
 
@@ -48,3 +48,32 @@ def test_each_kind_of_fault_is_noticed(program, kind, monkeypatch):
 def test_each_part_is_one_file(name):
     module = importlib.import_module(f"attack.{name}")
     assert module.__doc__ and (name in ("base", "programs") or callable(module.attack))
+
+
+def endpoint(*values: object) -> endpoints.Endpoint:
+    return endpoints.Endpoint(7, "move", list(values))
+
+
+@pytest.mark.parametrize(
+    "values", [(), ("0" * 64,), ({}, 1.0), ("a", {"x": 0.1, "y": 0}, {}, 0, {"number": 1})]
+)
+def test_every_endpoint_gets_hundred_hostile_calls(values):
+    found = endpoints.cases(endpoint(*values))
+    assert len(found) >= endpoints.CASES == 100
+    bodies = {case.body for case in found}
+    assert len(bodies) > 80 and any(b"9" * 4301 in body for body in bodies)
+
+
+@pytest.mark.parametrize(
+    ("text", "well"),
+    [
+        ("This is no JSON.", True),
+        ("404: Not Found", False),
+        ("", False),
+        ("this is no JSON.", False),
+        ("Long " * 300 + ".", False),
+        ('Traceback (most recent call last): File "/x.py".', False),
+    ],
+)
+def test_only_sentences_are_fit_for_visitors(text, well):
+    assert (endpoints.flaw(text) == "") == well

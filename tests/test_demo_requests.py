@@ -8,10 +8,11 @@ import socket
 
 import gradio as gr
 import pytest
+from attack.endpoints import flaw
 from skimage import data as samples
 from space_server import Space, png, running, toy_weights
 
-from demo import faults, payloads, requests, speed
+from demo import faults, payloads, speed
 from demo.components import Facts, Photograph
 from demo.gamut_pad import GamutPad
 from demo.security import NOT_UPLOADED
@@ -78,7 +79,8 @@ def assert_well(space: Space, portrait: dict) -> None:
 def test_malformed_calls_get_400(space, whole):
     for route in ("/queue/join", "/call/nothing", "/call/v2/edit"):
         status, said = space.post(API + route, json.dumps(whole).encode())
-        assert status == 400 and len(said) < 200, (route, said)
+        why = json.loads(said)["detail"]
+        assert status == 400 and len(said) < 200 and flaw(why) == "", (route, said)
 
 
 def test_malformed_bodies_leave_the_page_well(space, portrait):
@@ -102,9 +104,25 @@ def test_malformed_bodies_leave_the_page_well(space, portrait):
     "path", ["/queue/data", "/queue/data?session_hash=no", "/call/edit/no", "/call/v2/no/no"]
 )
 def test_unknown_sessions_end_the_answer(space, portrait, path):
-    status, _ = send(space, "GET", API + path, b"")
-    assert status in (200, 400, 404)
+    logged = space.log()
+    status, said = send(space, "GET", API + path, b"")
+    assert status in (200, 400, 404) and b"404" not in said
+    assert space.log() == logged
     assert_well(space, portrait)
+
+
+def test_events_of_the_browser_alone_are_no_calls(space):
+    logged = space.log()
+    config = json.loads(space.get("/config")[1])
+    events = [entry["id"] for entry in config["dependencies"] if not entry["backend_fn"]]
+    assert events
+    for event in (*events, 10**6):
+        body = {"data": [], "fn_index": event, "session_hash": "a"}
+        status, said = space.post(f"{API}/queue/join", json.dumps(body).encode())
+        if status == 200:
+            said = space.get(f"{API}/queue/data?session_hash=a")[1]
+        assert faults.as_sentence(faults.NO_CALL) in said.decode()
+    assert space.log() == logged
 
 
 def test_absurd_paths_are_not_found(space):
@@ -178,7 +196,7 @@ def test_every_function_of_the_page_refuses_quickly(space, portrait):
             assert status == 200 and (stateful or '"success":false' in said), entry["api_name"]
             assert len(said) < 3000 or stateful
             asked += 1
-    assert asked > 20 and requests.NO_CALL not in space.log()
+    assert asked > 20 and faults.NO_CALL not in space.log()
     assert_well(space, portrait)
 
 

@@ -12,6 +12,7 @@ import random
 import secrets
 import time
 from collections import OrderedDict
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -169,10 +170,13 @@ class UserStudy:
         return self.service.move(face, method, code, read=False)[0]
 
 
+@lru_cache(maxsize=64)  # 12 MB; rendering takes longer than an edit
 def portrait(person: int, emotion: str) -> np.ndarray:
-    """SIDE x SIDE x 3 uint8: somebody of the test split with an expression."""
+    """SIDE x SIDE x 3 uint8, read-only: somebody of the test split with an expression."""
     truth = with_expression(sample_parameters(0, "test", [7 * person]), emotion)
-    return images.to_array(render(truth, SIDE, "cpu"))[0]
+    face = images.to_array(render(truth, SIDE, "cpu"))[0]
+    face.flags.writeable = False
+    return face
 
 
 class Ballot(JsonHTML, metaclass=NoStubMeta):
