@@ -31,7 +31,7 @@ def main(words: list[str] | None = None) -> int:
 
     import torch
 
-    from attack.base import Report
+    from attack.base import MEMORY, Report
 
     torch.set_num_threads(1)
     report = Report()
@@ -41,7 +41,7 @@ def main(words: list[str] | None = None) -> int:
         for name in chosen:
             own, start = Path(folder) / name, time.monotonic()
             own.mkdir()
-            report.part, report.rest = name, 0.0
+            report.part, report.rest, report.allowed = name, 0.0, MEMORY
             importlib.import_module(f"attack.{name}").attack(report, own)
             print(
                 f"{name}: {report.cases[name]} cases, {time.monotonic() - start:.0f} s", flush=True

@@ -85,9 +85,10 @@ def _wait(process: int, deadline: float) -> tuple[int | None, resource.struct_ru
 @dataclass
 class Report:
     """The cases of all parts and their faults. rest: MiB of the program with whole files, which
-    each part sets before its cases."""
+    each part sets before its cases. allowed: MiB over it that are no fault."""
 
     rest: float = 0.0
+    allowed: float = MEMORY
     part: str = ""
     cases: dict[str, int] = field(default_factory=dict)
     slowest: dict[str, float] = field(default_factory=dict)
@@ -112,7 +113,7 @@ class Report:
             self.faults.append((part, case, "logged", last))
         if outcome.status is None or outcome.seconds > HANG:
             self.faults.append((part, case, "hang", f"{outcome.seconds:.0f} s"))
-        if over > MEMORY:
+        if over > self.allowed:
             self.faults.append((part, case, "memory", f"{over:.0f} MiB over rest"))
         if lost:
             self.faults.append((part, case, "lost", lost))

@@ -216,7 +216,7 @@ def flaw(text: str) -> str:
         return "nothing is said"
     if len(text) > LONGEST:
         return f"{len(text)} characters"
-    if re.search(r"Traceback|File \"|<class|object at 0x|/home/|/usr/|/work/|site-packages", text):
+    if re.search(r"Traceback|File \"|<class|object at 0x|(/\w+){3}|site-packages", text):
         return f"not for visitors: {text[:120]}"
     whole = (text[0].isupper() or not text[0].isalpha()) and text.endswith((".", "!", "?", "…"))
     return "" if whole else f"no sentence: {text[:120]}"
@@ -308,7 +308,8 @@ def attack(report: Report, folder: Path) -> None:
         visitors = [replace(space, source=f"127.0.0.{2 + i}") for i in range(VISITORS)]
         for endpoint in found:  # what is made once and kept is no growth
             outcome(space, _call(endpoint, "healthy", endpoint.values, 0))
-        report.rest = space.memory()
+        # Faces of visitors are held on purpose, at most 640 MB (`demo.service.Service`).
+        report.rest, report.allowed = space.memory(), 1024
         start = time.monotonic()
         for done, endpoint in enumerate(found, 1):
             title = f"{endpoint.index} {endpoint.name or '(no name)'}"
