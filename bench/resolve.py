@@ -10,7 +10,8 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,13 @@ def split_ablations(text: str, editors: dict[str, str]) -> tuple[dict[str, str],
     return methods, ablations
 
 
+def require_distinct(rows: Iterable[str]) -> None:
+    """Raises UserError where two rows of a leaderboard have one name."""
+    name, count = Counter(rows).most_common(1)[0]
+    if count > 1:
+        raise UserError(f"two rows are named {name}; rename the folder of the edits")
+
+
 def _of_one_size(names: list[str], editors: dict[str, str]) -> list[str]:
     """The names whose weights work at the commonest size; a warning lists the others."""
     sizes = _fixed_sizes({name: editors[name] for name in names})
@@ -172,13 +180,13 @@ def _of_one_size(names: list[str], editors: dict[str, str]) -> list[str]:
     return [name for name in names if sizes.get(name, common) == common]
 
 
-def common_size(specs: dict[str, str]) -> int:
-    """The image side in pixels that all these weights share, or 128 where each takes any; raises
-    UserError where they differ."""
-    sizes = _fixed_sizes(specs)
+def common_size(specs: dict[str, str], others: Mapping[str, int] | None = None) -> int:
+    """The image side in pixels that all these weights share, and `others` (row -> side), or 128
+    where each takes any; raises UserError where they differ."""
+    sizes = _fixed_sizes(specs) | dict(others or {})
     if len(set(sizes.values())) > 1:
         each = ", ".join(f"{name} {side} px" for name, side in sizes.items())
-        raise UserError(f"these weights differ in size: {each}; measure each size in its own run")
+        raise UserError(f"these rows differ in size: {each}; measure each size in its own run")
     return next(iter(sizes.values()), 128)
 
 

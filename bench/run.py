@@ -25,7 +25,7 @@ from bench import user_study
 from bench.metrics import METRICS
 from bench.protocol import PROTOCOLS
 from bench.resolve import BUNDLED, ROLES, UserError
-from bench.runner import resolve, run
+from bench.runner import export, resolve, run
 from ganmut.errors import check_words
 from ganmut.folders import check_output
 
@@ -34,7 +34,11 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     it = argparse.ArgumentParser(prog="bench/run.py", description="Measure expression editors.")
     add = it.add_argument
-    add("--methods", default="all", metavar="A,B", help="names of weights, or all (default)")
+    add(
+        "--methods",
+        metavar="A,B",
+        help="names of weights, or all (default; with --edits alone: none)",
+    )
     add(
         "--weights",
         default="procedural",
@@ -92,20 +96,36 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--seed", type=int, default=0, metavar="N", help="seed of faces and codes (default 0)")
     add("--device", metavar="NAME", help="cpu, cuda, cuda:N (default: CUDA if available)")
+    add(
+        "--edits",
+        nargs="+",
+        metavar="DIR",
+        help="edits made elsewhere: folders of --export-sources with the edited pictures",
+    )
+    add(
+        "--export-sources",
+        metavar="DIR",
+        help="write the faces that --edits needs and a manifest of the edits, and stop",
+    )
+    add("--size", type=int, metavar="PX", help="of exported faces (default: that of --weights)")
     add("--no-figures", action="store_true", help="write no figures")
     add("--study", metavar="FILE", help="analyse the votes of the Space's user study, and stop")
     return it
 
 
-def require_study_alone(args: argparse.Namespace) -> None:
-    """Raises UserError where an option stands beside --study, which measures nothing."""
+# What an export depends on; the other options have no effect on it.
+EXPORT_OPTIONS = ("methods", "weights", "data", "split", "metrics", "protocol", "seed", "size")
+
+
+def require_alone(args: argparse.Namespace, mode: str, allowed: Sequence[str] = ()) -> None:
+    """Raises UserError where an option stands beside `mode` that it does not read."""
     others = [
         option(name)
         for name, value in vars(args).items()
-        if name != "study" and value != parser().get_default(name)
+        if name not in (mode, *allowed) and value != parser().get_default(name)
     ]
     if others:
-        raise UserError(f"--study reads votes only: omit {', '.join(others)}")
+        raise UserError(f"{option(mode)} measures nothing: omit {', '.join(others)}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -117,9 +137,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def work() -> int:
         check_words(words)
         if args.study:
-            require_study_alone(args)
+            require_alone(args, "study")
             print(user_study.report(Path(args.study)))
             return 0
+        if args.export_sources:
+            require_alone(args, "export_sources", EXPORT_OPTIONS)
+            check_output(args.export_sources, "export_sources")
+            print(export(args))
+            return 0
+        if args.size is not None:
+            raise UserError("--size belongs to --export-sources; weights have their own size")
         check_output(args.out)
         check_output(args.cache, "cache")
         return run(resolve(args, console), console)

@@ -23,6 +23,13 @@ from bench import figures, leaderboard, results, tables
 from bench.claims import Claim, claims
 from bench.feature_cache import Features, source_features
 from bench.features import FEATURES, NON_NETWORK_ROLES, Extractors, second
+from bench.foreign_edits import (
+    SETTINGS,
+    FilesSystem,
+    edit_sets_of,
+    export_sources,
+    read_export,
+)
 from bench.ground_truth import GroundTruth
 from bench.metrics import METRICS, NotMeasured, Score
 from bench.protocol import Protocol, get_protocol
@@ -33,6 +40,7 @@ from bench.resolve import (
     find_editors,
     load_extractors,
     load_faces,
+    require_distinct,
     require_writable,
     split_ablations,
 )
@@ -44,6 +52,7 @@ from bench.systems import (
     RealSplitSystem,
     System,
 )
+from bench.tables import REFERENCE_ROWS
 from bench.verdicts import Scores, Verdict, evaluate_judges
 from ganmut import device as hardware
 from ganmut.datasets import FaceSet
@@ -94,10 +103,12 @@ class Benchmark:
     progress: Progress
     shared: dict[str, Any]
     draw: bool
+    edits: list[FilesSystem] = field(default_factory=list)
     weight_hashes: dict[str, str] = field(default_factory=dict)  # method -> sha256
 
     def features(self) -> Iterator[Features]:
-        """The features of each system: the reference systems, the methods, the ablations."""
+        """The features of each system: the reference systems, the methods, the ablations, and edits
+        made elsewhere."""
         source = source_features(self.faces, self.protocol, self.extractors, self.cache, self.track)
         needs = [need for name in self.metrics for need in METRICS[name].needs]
         source.request(need for need in needs if need.startswith("source"))
@@ -114,6 +125,8 @@ class Benchmark:
             system = EditorSystem(name, ganmut.load(spec, self.device), self.faces)
             self.weight_hashes[name] = system.sha256
             yield self._features(system, self.faces, source)
+        for files in self.edits:
+            yield self._features(files, self.faces, source)
 
     def _features(self, system: System, faces: FaceSet, source: Features) -> Features:
         return Features(
@@ -177,7 +190,7 @@ class Benchmark:
             status=status,
             unit=kind.unit,
             higher_is_better=kind.higher_is_better,
-            weights=self.weights,
+            weights="edits" if isinstance(system, FilesSystem) else self.weights,
             weights_sha256=system.sha256,
             extractors=self._extractor_hashes(metric),
             seconds=round(seconds, 3),
@@ -210,14 +223,20 @@ def resolve(args: argparse.Namespace, console: Console) -> Benchmark:
         protocol = get_protocol(args.protocol, args.seed)
         metrics = choose(args.metrics, METRICS, "metric")
         device = hardware.select_device(args.device)
-        methods, ablations = split_ablations(args.methods, find_editors(args.weights))
+        settings = {key: getattr(args, key) for key in SETTINGS}
+        exports = [read_export(Path(folder)) for folder in args.edits or ()]
+        for one in exports:
+            one.require(settings)
+        methods, ablations = chosen_editors(args)
         out, cache = Path(args.out), Path(args.cache)
         for folder in (out, cache):
             require_writable(folder)
             remove_temporaries(folder, recursive=True)
-        size = common_size({**methods, **ablations})
+        size = common_size({**methods, **ablations}, {one.name: one.size for one in exports})
         networks, missing = load_extractors(args, metrics, device)
         faces, others = load_faces(args.data, args.split, size, protocol)
+        edits = [FilesSystem(one, faces, protocol) for one in exports]
+        require_distinct([*REFERENCE_ROWS, *methods, *ablations, *(one.name for one in edits)])
     except UserError:
         raise
     except (ValueError, OSError) as error:
@@ -256,7 +275,30 @@ def resolve(args: argparse.Namespace, console: Console) -> Benchmark:
         progress=progress,
         shared=shared,
         draw=not args.no_figures,
+        edits=edits,
     )
+
+
+def chosen_editors(args: argparse.Namespace) -> tuple[dict[str, str], dict[str, str]]:
+    """The editors of --methods and --weights, and the ablations that only claims need; none where
+    edits made elsewhere are all that is asked for."""
+    if args.methods is None and args.edits and args.weights == "procedural":
+        return {}, {}
+    return split_ablations(args.methods or "all", find_editors(args.weights))
+
+
+def export(args: argparse.Namespace) -> str:
+    """Writes what edits made elsewhere need to --export-sources, and returns a sentence. Raises
+    UserError."""
+    protocol = get_protocol(args.protocol, args.seed)
+    sets = edit_sets_of(choose(args.metrics, METRICS, "metric"))
+    if args.size is not None and not 16 <= args.size <= 1024:
+        raise UserError(f"--size must be in 16..1024, got {args.size}")
+    size = args.size or common_size(chosen_editors(args)[0])
+    faces, _ = load_faces(args.data, args.split, size, protocol)
+    settings = {key: getattr(args, key) for key in SETTINGS}
+    settings |= {"size": size, "fingerprint": faces.fingerprint}
+    return export_sources(Path(args.export_sources), faces, protocol, sets, settings)
 
 
 def run(benchmark: Benchmark, console: Console) -> int:
