@@ -88,10 +88,10 @@ def test_the_row_equals_the_weight_it_copies(export, bench_run, bundle, capsys):
             assert other["status"] == "not measured" and "search" in other["note"]
             continue
         assert other["status"] == own["status"], (metric, other["note"])
-        assert other["value"] == pytest.approx(own["value"], rel=1e-4, abs=1e-4), metric
-        assert other["parts"] == pytest.approx(own["parts"], rel=1e-4, abs=1e-4, nan_ok=True), (
-            metric
-        )
+        for name, value in {"": own["value"], **own["parts"]}.items():
+            found = {"": other["value"], **other["parts"]}[name]
+            # Editors round alike in batches of one and of many but for single grey levels.
+            assert found == (value and pytest.approx(value, rel=1e-4, abs=1e-4)), (metric, name)
     assert rows["elsewhere"]["accuracy"]["weights"] == "edits"
     assert "elsewhere" in capsys.readouterr().out
 
