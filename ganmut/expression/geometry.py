@@ -9,7 +9,6 @@ Coordinates are pixels of the 128 px crop, which spans 0..128: the centre of pix
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -121,23 +120,11 @@ def similarity(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     return matrix, aim - matrix @ middle
 
 
-class Solve(torch.autograd.Function):
-    """Solutions N x n x m of symmetric systems N x n x n, float64, with gradients. Numpy solves:
-    torch's batched solver is known to fail on some processors for systems of this size."""
-
-    @staticmethod
-    def forward(ctx: Any, system: Tensor, right: Tensor) -> Tensor:
-        solution = torch.from_numpy(np.linalg.solve(system.numpy(), right.numpy()))
-        ctx.save_for_backward(system, solution)
-        return solution
-
-    @staticmethod
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, Tensor]:
-        system, solution = ctx.saved_tensors
-        # The system is symmetric, so its adjoint is itself: dL/dright = A^-1 g, dL/dA = -(A^-1 g)
-        # x^T.
-        right = torch.from_numpy(np.linalg.solve(system.numpy(), grad_output.numpy()))
-        return -right @ solution.transpose(1, 2), right
+def solve(system: Tensor, right: Tensor) -> Tensor:
+    """Solutions N x n x m of systems N x n x n, float64, right sides N x n x m."""
+    # One by one: torch's batched solver is known to fail on some processors for systems of this
+    # size. Not numpy: its threads are not torch's, and they spin when other programs are at work.
+    return torch.stack([torch.linalg.solve(a, b) for a, b in zip(system, right, strict=True)])
 
 
 def spline_flow(points: Tensor, moves: Tensor, fixed: Tensor, places: Tensor) -> Tensor:
@@ -160,7 +147,7 @@ def spline_flow(points: Tensor, moves: Tensor, fixed: Tensor, places: Tensor) ->
     # The zeros at the end are the side conditions: weights orthogonal to affine maps, without which
     # the splines are not unique.
     right = torch.cat([moves, torch.zeros(n, count + 3 - moves.shape[1], 2)], 1)
-    weights = Solve.apply(system.double(), right.double()).float()
+    weights = solve(system.double(), right.double()).float()
     # Nodes by places, and the weights on the left: several times faster than places by nodes.
     basis = torch.cat([torch.ones(len(places), 1), places / 64], 1).T
     weights = weights.transpose(1, 2)
