@@ -19,6 +19,7 @@ from ganmut.cli import (
     bundle,
     convert,
     edit,
+    export,
     fit_expressions,
     methods,
     push,
@@ -50,6 +51,7 @@ COMMANDS: dict[str, ModuleType] = {
     "bundle": bundle,
     "push": push,
     "convert": convert,
+    "export": export,
 }
 
 

@@ -1,0 +1,29 @@
+"""`export SPEC --onnx DIR`: writes an editor as ONNX graphs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+HELP = "write an editor as ONNX graphs for other runtimes"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("spec", metavar="SPEC", help="a weight, such as procedural/ganmut")
+    parser.add_argument(
+        "--onnx", required=True, type=Path, metavar="DIR", help="the folder to write"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    from ganmut import weights
+    from ganmut.folders import check_output
+    from ganmut.weights.onnx_graphs import export_onnx
+
+    check_output(args.onnx, "onnx")
+    folder, error = export_onnx(weights.read(weights.resolve(args.spec), "editor"), args.onnx)
+    checked = "not checked: onnxruntime is not installed"
+    if error is not None:
+        checked = f"largest difference to PyTorch {error:.1e} of images in [-1, 1]"
+    print(f"{folder} ({checked})")
+    return 0
