@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import importlib.util
-import io
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -106,25 +105,18 @@ def export_onnx(weights: Weights, folder: str | Path) -> tuple[Path, float | Non
         names = [f"feature_{i}" for i in range(len(tensors))]
         edit = decode.edit(code, x, *tensors)
         outputs = [part for part in EDIT_PARTS if getattr(edit, part) is not None]
-        graphs = {
-            "encode.onnx": to_onnx(encode, {"images": x}, names),
-            "decode.onnx": to_onnx(
-                decode,
-                {"code": code, "source": x} | dict(zip(names, tensors, strict=True)),
-                outputs,
-            ),
-        }
-    error = difference(graphs, encode, decode)
-    if error is not None and not error <= TOLERANCE:
-        raise BadWeights(
-            f"the graphs of {weights.folder} differ from PyTorch by {error:.2g}, more than "
-            f"{TOLERANCE}: nothing was written"
-        )
     shapes = {n: list(t.shape[1:]) for n, t in zip(names, tensors, strict=True)}
-    facts = describe(weights, method, outputs, shapes)
     with files.replaced_folder(folder) as partial:
-        for name, graph in graphs.items():
-            files.write_atomic(partial / name, graph)
+        write_graph(partial / "encode.onnx", encode, {"images": x}, names)
+        given = {"code": code, "source": x} | dict(zip(names, tensors, strict=True))
+        write_graph(partial / "decode.onnx", decode, given, outputs)
+        error = difference(partial, encode, decode)
+        if error is not None and not error <= TOLERANCE:
+            raise BadWeights(
+                f"the graphs of {weights.folder} differ from PyTorch by {error:.2g}, more than "
+                f"{TOLERANCE}: nothing was written"
+            )
+        facts = describe(weights, method, outputs, shapes)
         files.write_atomic(partial / "editor.json", files.to_text(facts))
     return folder, error
 
@@ -136,9 +128,11 @@ def example(method: Method, n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     return x, method.space().sample(n, rng).float()
 
 
-def to_onnx(graph: nn.Module, inputs: dict[str, Tensor], outputs: Sequence[str]) -> bytes:
-    """A module as an ONNX file with a free number of faces."""
-    buffer = io.BytesIO()
+@torch.no_grad()
+def write_graph(
+    path: Path, graph: nn.Module, inputs: dict[str, Tensor], outputs: Sequence[str]
+) -> None:
+    """Writes a module as an ONNX file with a free number of faces."""
     with warnings.catch_warnings():
         # The exporter by tracing, which needs no further package, announces its successor; and the
         # tracer warns of sizes taken as constants, which they are.
@@ -146,14 +140,13 @@ def to_onnx(graph: nn.Module, inputs: dict[str, Tensor], outputs: Sequence[str])
         torch.onnx.export(
             graph,
             tuple(inputs.values()),
-            buffer,
+            path,
             dynamo=False,
             opset_version=OPSET,
             input_names=list(inputs),
             output_names=list(outputs),
             dynamic_axes={name: {0: "n"} for name in [*inputs, *outputs]},
         )
-    return buffer.getvalue()
 
 
 def difference(graphs: dict[str, bytes], encode: EncodeGraph, decode: DecodeGraph) -> float | None:
@@ -165,7 +158,10 @@ def difference(graphs: dict[str, bytes], encode: EncodeGraph, decode: DecodeGrap
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    first, second = (onnxruntime.InferenceSession(g, options) for g in graphs.values())
+    first, second = (
+        onnxruntime.InferenceSession(folder / f"{name}.onnx", options)
+        for name in ("encode", "decode")
+    )
     worst = 0.0
     for n in (1, 3):
         x, code = example(encode.method, n, seed=n)
