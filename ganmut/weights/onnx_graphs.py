@@ -149,9 +149,9 @@ def write_graph(
         )
 
 
-def difference(graphs: dict[str, bytes], encode: EncodeGraph, decode: DecodeGraph) -> float | None:
-    """The largest difference of an edited image, by both graphs in onnxruntime and by PyTorch, over
-    one and three faces that the trace did not see; None without onnxruntime."""
+def difference(folder: Path, encode: EncodeGraph, decode: DecodeGraph) -> float | None:
+    """The largest difference of an edited image, by both graphs of a folder in onnxruntime and by
+    PyTorch, over one and three faces that the trace did not see; None without onnxruntime."""
     if importlib.util.find_spec("onnxruntime") is None:
         return None
     import onnxruntime
