@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         printed.add_argument(
             "--explain", action="store_true", help="print every value and its origin, and stop"
         )
-        _add_hardware_options(sub)
+        _add_running_options(sub)
         add_options(sub, Recipe, skip=("method",))
         add_options(sub, METHODS[name].Config)
     resume = methods.add_parser("resume", help="continue a run")
@@ -41,15 +41,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="go on although the training data have changed; the weight's config says so",
     )
-    _add_hardware_options(resume)
+    _add_running_options(resume)
 
 
-def _add_hardware_options(parser: argparse.ArgumentParser) -> None:
+def _add_running_options(parser: argparse.ArgumentParser) -> None:
+    from ganmut.training.logs import LOGS
+
     parser.add_argument(
         "--device", metavar="NAME", help="cpu, cuda, cuda:N (default: CUDA if there is one)"
     )
     parser.add_argument(
         "--compile", action="store_true", help="torch.compile both networks (worth it on CUDA)"
+    )
+    parser.add_argument(
+        "--log-to",
+        nargs="+",
+        default=[],
+        choices=list(LOGS),
+        help="show losses and sample grids there too, beside stats.jsonl",
     )
 
 
@@ -63,7 +72,17 @@ def run(args: argparse.Namespace) -> int:
         recipe, config = RunDir.open(args.folder).recipe()
         place = {"resume": args.folder, "accept_changed_data": args.accept_changed_data}
     else:
-        own = {"out", "device", "compile", "dry_run", "explain", "method", "run", "command"}
+        own = {
+            "out",
+            "device",
+            "compile",
+            "log_to",
+            "dry_run",
+            "explain",
+            "method",
+            "run",
+            "command",
+        }
         settings = {k: v for k, v in vars(args).items() if k not in own}
         if args.explain:
             print(presets.explain(presets.trace_settings(args.method, **settings)), end="")
@@ -73,7 +92,8 @@ def run(args: argparse.Namespace) -> int:
             print(recipes.to_json(recipe, config), end="")
             return 0
         place = {"out": args.out}
-    folder = train(recipe, config, device=args.device, compiled=args.compile, **place)
+    how = {"device": args.device, "compiled": args.compile, "log_to": args.log_to}
+    folder = train(recipe, config, **how, **place)
     if folder:  # None in all processes but the main one
         print(f"weights in {folder / 'weights'}")
     return 0

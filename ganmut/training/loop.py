@@ -7,6 +7,7 @@ import dataclasses
 import logging
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from ganmut.text import quantity
 from ganmut.training import sample_grid
 from ganmut.training.config import Recipe, settings_hash
 from ganmut.training.distributed import ProcessGroup, init_process_group
+from ganmut.training.logs import Log, check_logs, numbers_of, open_logs
 from ganmut.training.run_dir import KEEP, RunDir, RunError, inherit_discriminator
 from ganmut.training.sampler import Sampler
 from ganmut.training.trainer import Trainer
@@ -39,6 +41,7 @@ def train(
     resume: str | Path | None = None,
     accept_changed_data: bool = False,
     compiled: bool = False,
+    log_to: Sequence[str] = (),
     progress: bool = True,
 ) -> Path | None:
     """Trains a method and returns its run directory, whose `weights/` an Editor loads. Returns
@@ -46,10 +49,12 @@ def train(
 
     resume: a run directory whose newest snapshot is continued bit for bit; recipe and config must
     be its own. accept_changed_data: go on with other faces than the snapshot's, which the weight's
-    config then says. Raises RunError (directory, changed faces), InUse (another process trains this
-    run), BadData (faces), DivergenceError (a loss that is not finite), ProcessLost (a process was
-    killed).
+    config then says. log_to: names in `logs.LOGS`, which get the reports too. Raises RunError
+    (directory, changed faces), InUse (another process trains this run), BadData (faces),
+    DivergenceError (a loss that is not finite), ProcessLost (a process was killed), ParameterError
+    (a log that is not there).
     """
+    check_logs(log_to)
     # ---- processes, device, faces
     processes, target = init_process_group(hardware.select_device(device))
     share, progress = processes.local_batch(recipe.batch), progress and processes.is_main
@@ -93,7 +98,11 @@ def train(
             method.D.compile()
 
         # ---- steps, then the weight folder
-        loop(trainer, run, Sampler(faces, recipe, target, share), progress)
+        logs = open_logs(log_to, run, trainer.step) if run and processes.is_main else []
+        with contextlib.ExitStack() as stack:
+            for other in logs:
+                stack.callback(other.close)
+            loop(trainer, run, Sampler(faces, recipe, target, share), progress, logs)
         processes.close()
         if run is None or not processes.is_main:
             return None
@@ -142,9 +151,15 @@ def prepare(recipe: Recipe, processes: ProcessGroup, progress: bool) -> FaceSet:
     return faces
 
 
-def loop(trainer: Trainer, run: RunDir | None, sampler: Sampler, progress: bool) -> None:
+def loop(
+    trainer: Trainer,
+    run: RunDir | None,
+    sampler: Sampler,
+    progress: bool,
+    logs: Sequence[Log] = (),
+) -> None:
     """Takes steps until the recipe's kimg; the main process writes a report, a sample grid and a
-    snapshot every tick."""
+    snapshot every tick, and hands report and grid to the logs."""
     # ---- counters and schedule of reports
     recipe, faces = trainer.recipe, sampler.faces
     shown = sample_grid.choose_faces(faces)
@@ -196,6 +211,8 @@ def loop(trainer: Trainer, run: RunDir | None, sampler: Sampler, progress: bool)
             # The averaged generator, since that is what the weight will hold.
             grid = sample_grid.render_grid(trainer.export(), shown, faces.grey, trainer.device)
             run.sample(trainer.kimg, grid)
+            for other in logs:
+                other.write(trainer.step, numbers_of(record), grid)
             # Last in the tick: a kill before it repeats the tick, and trim_log drops its line.
             run.snapshot(trainer.step, state, trainer.meta())
 
