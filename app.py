@@ -6,6 +6,7 @@ GRADIO_SERVER_NAME and GRADIO_SERVER_PORT say where; demo/environment.py lists w
 import argparse
 
 from demo import environment
+from demo.quick_import import without_stubs
 from demo.waiting import waiting_page
 from ganmut import interrupts
 
@@ -16,6 +17,9 @@ def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=style).parse_args()
     # The program answers from its first second on, and imports what takes seconds after that.
     with waiting_page(*environment.prepare()):
+        with without_stubs():
+            import gradio  # noqa: F401 # imported here first, so that nothing below does without
+
         from demo.app import LAUNCH, build
         from demo.limits import restart
 

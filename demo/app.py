@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -12,12 +13,14 @@ from starlette.middleware import Middleware
 
 from demo import api
 from demo.components import STATIC
+from demo.gallery import Example
 from demo.handlers import Handlers
 from demo.limits import Limits, Page
+from demo.opening import Opening, outline
 from demo.requests import RequestFilter
 from demo.security import MAX_BYTES
 from demo.service import Service
-from demo.session import Example, examples, one_thread
+from demo.session import one_thread
 from demo.tabs import animate, compare, edit, label_maps, leaderboard, user_study
 
 HEADLINE = "Edit the expression of a face"
@@ -59,8 +62,8 @@ def build(
 ) -> Page:
     """The whole page; without a single usable weight, a page that says so and how to make one.
 
-    gallery: the example faces; the page opens with the first. seconds: after which the files of a
-    visit are deleted. limits, on_stuck: see `Page`.
+    gallery: the example faces; the page opens with the first, once it answers. seconds: after which
+    the files of a visit are deleted. limits, on_stuck: see `Page`.
     """
     # Gradio's own default is shared with other programs, whose files are not ours to delete.
     os.environ.setdefault("GRADIO_TEMP_DIR", os.path.join(tempfile.gettempdir(), FOLDER))
@@ -77,7 +80,7 @@ def build(
         ) as page:
             gr.HTML(header(), apply_default_css=False, elem_id="head")
             if service.choices and not service.blocked:
-                _tabs(page, Handlers(service, gallery or examples()))
+                _tabs(page, Handlers(service, gallery or ()))
             else:
                 gr.HTML(_empty(service), apply_default_css=False)
             gr.HTML(footer(service), apply_default_css=False, elem_id="foot")
@@ -85,7 +88,7 @@ def build(
 
 
 def _tabs(page: Page, handlers: Handlers) -> None:
-    start = edit.begin(handlers)
+    start, opening = outline(handlers), Opening(handlers)
     with gr.Row(elem_classes="workspace", elem_id="edit-tab"):
         with gr.Column(scale=0, min_width=250, elem_classes="card face-card"):
             face = edit.face_card(handlers, start)
@@ -102,7 +105,7 @@ def _tabs(page: Page, handlers: Handlers) -> None:
                 with gr.Row(elem_classes="card download-card"):
                     shown = edit.Result(*live, *edit.download(start))
             with _tab("compare") as tab:
-                compare.build(handlers, face, controls.method, start, tab)
+                emotion = compare.build(handlers, face, controls.method, start, tab)
             with _tab("animate"):
                 animate.build(handlers, face, controls)
             with _tab("gamut") as tab:
@@ -111,7 +114,8 @@ def _tabs(page: Page, handlers: Handlers) -> None:
                 user_study.build(handlers, tab)
             with _tab("leaderboard") as tab:
                 leaderboard.build(tab)
-    edit.connect(page, handlers, face, controls, shown)
+    edit.connect(page, handlers, face, controls, shown, opening)
+    page.after_start = partial(opening.start_warming, page, face, controls, shown, emotion)
     api.build(handlers)
 
 

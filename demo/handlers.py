@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,11 +12,12 @@ import numpy as np
 from demo import face_picker, visualize
 from demo.descriptions import LEARNED, about, heading
 from demo.faults import quote, to_sentence
+from demo.gallery import Example, Gallery
 from demo.gamut_pad import labels, sheet
 from demo.history import History, State
 from demo.security import read_picture
 from demo.service import Service
-from demo.session import Example, MethodChoice, Spot, units_text
+from demo.session import MethodChoice, Spot, units_text
 from demo.settings import (
     SEEDS,
     Setting,
@@ -52,18 +53,13 @@ CANNOT_RESET = "No reset: nothing here can read this face's units"
 class Handlers:
     """What the page does when the visitor does something; faces go by the id that `open` gave."""
 
-    def __init__(self, service: Service, gallery: list[Example]):
-        self.service, self.choices, self.gallery = service, service.choices, gallery
-        for example in gallery:
-            if example.face is not None:
-                service.register_face(example.picture, example.face)
+    def __init__(self, service: Service, examples: Sequence[Example] = ()):
+        self.service, self.choices = service, service.choices
+        self.gallery = Gallery(service.register_face, examples)
 
     def example(self, name: str) -> np.ndarray:
         """An example face as a picture."""
-        known = {example.name: example.picture for example in self.gallery}
-        if not isinstance(name, str) or name not in known:
-            raise ValueError(f"there is no example {quote(name)}; there are: {', '.join(known)}")
-        return known[name]
+        return self.gallery.example(name).picture
 
     def open(self, path: str | None, history: History, *controls: Any) -> list:
         """Takes a picture: its faces, the edit of the largest; or a sentence why not. The face that
@@ -346,11 +342,11 @@ class Handlers:
 
     def example_for(self, choice: MethodChoice) -> Example:
         """The first example that a method's set of weights is meant for."""
-        for example in self.gallery:
+        for example in self.gallery.all:
             known = self.service.open(example.picture, pinned=True)
             if self.choice(self.service.recommended(known, choice.key)).group == choice.group:
                 return example
-        return self.gallery[0]
+        return self.gallery.first
 
     def choice(self, method: str) -> MethodChoice:
         """The method of a key; raises ValueError."""

@@ -26,7 +26,11 @@ from demo import faults
 from demo.payloads import check_inputs
 from demo.sweeper import Sweeper
 
-LONG = ("animation", "maps")  # concurrency ids of the handlers that may take `long_seconds`
+LONG = (
+    "animation",
+    "maps",
+    "opening",
+)  # concurrency ids of the handlers that may take `long_seconds`
 
 
 @dataclass(frozen=True)
@@ -157,6 +161,7 @@ class Page(gr.Blocks):
     ):
         self.limits, self.on_stuck = limits or Limits(), on_stuck
         self.stuck: set[asyncio.Task] = set()
+        self.after_start: Callable[[], None] | None = None  # called as it begins to serve
         super().__init__(**options)
         self.sweeper = Sweeper(Path(get_upload_folder()), seconds, self._pinned, self._own)
 
@@ -164,6 +169,8 @@ class Page(gr.Blocks):
         """Serves the page; the log and the sweeper start here."""
         faults.set_up_log()
         self.sweeper.start()
+        if self.after_start is not None:
+            self.after_start()
         return super().launch(*rest, **options)
 
     def _pinned(self) -> set[str]:

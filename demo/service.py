@@ -139,11 +139,14 @@ class Service(FaceStore):
         ]
 
     def recommended(self, face: str, method: str) -> str:
-        """The method in the set of weights that goes with a face (the first set learned from
-        rendered faces), a key of `choices`. For a photograph it is one that keeps its resolution,
+        """The method in the set of weights that goes with a face, see `meant_for`."""
+        return self.meant_for(self.session(face).whole in self.known_faces, method)
+
+    def meant_for(self, rendered: bool, method: str) -> str:
+        """The method in the set of weights that goes with rendered faces (the first) or with
+        photographs, a key of `choices`. For photographs it is one that keeps their resolution,
         where there is one, with the same controls if it can be."""
         group, known = self.choices[method].group, list(self.classifiers)
-        rendered = self.session(face).whole in self.known_faces
         if len(known) < 2 or (group == known[0]) == rendered:
             return method
         if not rendered:

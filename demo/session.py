@@ -6,30 +6,26 @@ import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from skimage import data as samples
 from skimage.transform import SimilarityTransform
 
 from ganmut import faces as photographs
-from ganmut import images, weights
+from ganmut import weights
 from ganmut.decoding import Picture
 from ganmut.editor import Editor, PreparedFaces
 from ganmut.emotions import UNIT_NAMES, UNITS
 from ganmut.faces import Face
 from ganmut.faces.align import template
-from ganmut.rendering.sampler import sample_parameters, with_expression
-from ganmut.rendering.shading import render
 
 VIEW = 400  # px: the part of the photograph around the face that is shown live
 AROUND = 1.75  # sides of that part in sides of the face's box
 LEAST = 24  # px: sides of a crop that a visitor draws
 # The kinds of code spaces in the order in which a visitor meets them, and what each takes.
 KINDS = ("gamut", "expression", "labels", "styles", "units")
-EXAMPLES = (17, 14, 12, 1, 19)  # people of the rendered test split who stand on the front page
 
 # Where a face is: a number (largest first, from 1), or a square that a visitor drew: x, y, side.
 Spot = int | tuple[float, float, float]
@@ -37,15 +33,6 @@ Spot = int | tuple[float, float, float]
 
 class SessionExpired(ValueError):
     """A face that is no longer, or never was, in memory."""
-
-
-class Example(NamedTuple):
-    """A face on the front page: picture H x W x 3 uint8, and where its face is, if that is known
-    better than a detector can tell."""
-
-    name: str
-    picture: np.ndarray
-    face: Face | None = None
 
 
 @contextlib.contextmanager
@@ -276,21 +263,6 @@ def window(
     step = side / VIEW
     shift = 0.5 * step - 0.5  # pixel centres stay where they are
     return view, np.array([[step, 0, left + shift], [0, step, top + shift], [0, 0, 1]])
-
-
-def framed(side: int) -> Face:
-    """The face of a rendered picture of that side: the renderer puts it where crops have it."""
-    rim = side / 8
-    return Face(template(side), (rim, rim, side - 2 * rim, side - 2 * rim), 1.0)
-
-
-def examples(side: int = 256) -> list[Example]:
-    """NASA's portrait of Eileen Collins, and rendered people."""
-    parameters = sample_parameters(0, "test", [7 * person for person in EXAMPLES])
-    neutral = with_expression(parameters, "neutral")
-    rendered = enumerate(images.to_array(render(neutral, side, "cpu")), 1)
-    people = [Example(f"rendered {i}", face, framed(side)) for i, face in rendered]
-    return [Example("astronaut", samples.astronaut()), *people]
 
 
 def chosen(picture: np.ndarray, faces: list[Face], spot: Spot) -> tuple[Face, int]:

@@ -197,8 +197,10 @@ def _answers(space: Space) -> None:
     end = time.monotonic() + 5 * PATIENCE
     while time.monotonic() < end:
         assert space.process.poll() is None, space.log()[-3000:]
-        with contextlib.suppress(OSError):
-            if space.get("/", 5)[0] == 200:  # before that, the page says that it starts
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            status, page = space.get("/", 5)
+            # Before, the page says that it starts, and then that it has no edit yet.
+            if status == 200 and b"networks are loading" not in page:
                 return
         time.sleep(0.2)
     raise AssertionError(f"the page did not start: {space.log()[-3000:]}")
@@ -206,8 +208,8 @@ def _answers(space: Space) -> None:
 
 def main(seconds: int) -> None:
     from demo.app import LAUNCH, build
+    from demo.gallery import Example
     from demo.service import Service
-    from demo.session import Example
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     gallery = [Example("astronaut", samples.astronaut())]

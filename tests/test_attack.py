@@ -68,6 +68,8 @@ def test_every_endpoint_gets_hundred_hostile_calls(values):
     ("text", "well"),
     [
         ("This is no JSON.", True),
+        ("Unknown method 'photos/wheel/photos/wheel'.", True),
+        ("There is no '/opt/app/face.png'.", False),
         ("404: Not Found", False),
         ("", False),
         ("this is no JSON.", False),

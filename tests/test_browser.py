@@ -18,9 +18,9 @@ from PIL import Image
 from skimage import data as samples
 from space_server import PATIENCE, running
 
+from demo.gallery import rendered
 from demo.limits import Limits, full
 from demo.security import MAX_BYTES
-from demo.session import examples
 from ganmut.emotions import UNITS
 
 api = pytest.importorskip("playwright.sync_api", reason="no playwright: run `make browser`")
@@ -88,7 +88,7 @@ def visit(space, browser):
 @pytest.fixture(scope="module")
 def people():
     """The rendered people of the front page."""
-    return [example.picture for example in examples() if example.face is not None]
+    return [example.picture for example in rendered()]
 
 
 def upload(page, pixels: np.ndarray) -> None:

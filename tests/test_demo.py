@@ -21,9 +21,10 @@ from space_server import Knows, toy_weights
 
 from demo import gamut_pad, security
 from demo.components import Png
+from demo.gallery import Example
 from demo.handlers import Handlers
 from demo.service import Service
-from demo.session import Example, SessionExpired, drawn, window
+from demo.session import SessionExpired, drawn, window
 from demo.settings import Setting, number
 from demo.visualize import add_mark
 from ganmut import EMOTIONS

@@ -10,10 +10,10 @@ from space_server import toy_weights
 
 from demo.api import Api
 from demo.face_picker import FaceInput
+from demo.gallery import framed, rendered
 from demo.handlers import Handlers
 from demo.history import MOST, History, State, Steps
 from demo.service import Service
-from demo.session import examples, framed
 from demo.settings import Setting, link, parse_link, query_of
 from ganmut.faces import Face
 
@@ -34,7 +34,7 @@ class Thirds:
 @pytest.fixture(scope="module")
 def people():
     """Two rendered faces with a gap between them: SIDE x 3 SIDE x 3 uint8."""
-    faces = [example.picture for example in examples(SIDE) if example.face is not None]
+    faces = [example.picture for example in rendered(SIDE)]
     return np.concatenate([faces[0], np.full_like(faces[0], 128), faces[1]], 1)
 
 

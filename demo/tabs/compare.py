@@ -12,8 +12,9 @@ import gradio as gr
 from demo.components import JsonHTML, Methods, NoStubMeta
 from demo.faults import quote
 from demo.handlers import MOVED, START, Handlers
+from demo.opening import Start
 from demo.settings import number
-from demo.tabs.edit import LIVE, NET, PAGE, Face, Start
+from demo.tabs.edit import LIVE, NET, PAGE, Face
 from demo.visualize import jpeg
 
 CARD = (
@@ -85,8 +86,9 @@ class Compare:
             )
 
 
-def build(handlers: Handlers, face: Face, method: Methods, start: Start, tab: gr.Tab) -> None:
-    """The tab; it is filled when it is opened, and when its emotion changes."""
+def build(handlers: Handlers, face: Face, method: Methods, start: Start, tab: gr.Tab) -> gr.Radio:
+    """The tab; it is filled when it is opened, and when its emotion changes. Returns the choice of
+    its emotion."""
     compare = Compare(handlers)
     names = list(dict.fromkeys(n for c in handlers.choices.values() for n in c.emotions))
     # The emotion of the first edit: the opening face does not show it already.
@@ -129,3 +131,4 @@ def build(handlers: Handlers, face: Face, method: Methods, start: Start, tab: gr
         trigger_mode="always_last",
         **NET | PAGE,
     )
+    return emotion

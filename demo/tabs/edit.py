@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import gradio as gr
-import numpy as np
-from PIL import Image
 
-from demo import face_picker
 from demo.components import (
     ChangeViews,
     CompareSlider,
@@ -23,16 +19,15 @@ from demo.components import (
 )
 from demo.descriptions import about, heading
 from demo.face_picker import FacePicker
-from demo.gamut_pad import GamutPad, PadBackground, data_uri
+from demo.gamut_pad import GamutPad, PadBackground
 from demo.handlers import CANNOT_RESET, RESET, Handlers
-from demo.history import History, State, Steps
+from demo.history import Steps
 from demo.limits import Page
+from demo.opening import Opening, Start
 from demo.scripts import KEYS, messages
 from demo.security import LONGEST, MAX_BYTES
-from demo.session import MethodChoice
 from demo.settings import SEEDS
 from demo.sliders import Sliders, mix_rows
-from demo.visualize import jpeg
 
 HINT = (
     f"<p class='hint'>Faces are found on their own. JPEG, PNG or WebP up to {MAX_BYTES >> 20} MB; "
@@ -102,52 +97,12 @@ class Result:
     facts: Facts
 
 
-@dataclass(frozen=True)
-class Start:
-    """What the page shows before anybody has done anything: the first example, edited."""
-
-    face: str
-    choice: MethodChoice
-    values: dict[str, Any]
-
-
-def begin(handlers: Handlers) -> Start:
-    """Opens the first example; also the edit that warms the networks up."""
-    gamuts = [c for c in handlers.choices.values() if c.kind == "gamut"]
-    first = next(iter([*gamuts, *handlers.choices.values()]))
-    known = handlers.service.open(handlers.gallery[0].picture, pinned=True)
-    choice = handlers.choices[handlers.service.recommended(known, first.key)]
-    setting = handlers.first(known, choice)
-    units = handlers.unit_sliders(known, setting)
-    controls = [choice.key, setting.point, dict(setting.mix), setting.seed, units["value"]]
-    edited, readings = handlers.move(known, *controls)
-    whole, facts, views = handlers.rest(known, *controls)
-    return Start(
-        known,
-        choice,
-        {
-            "setting": setting,
-            "units": units,
-            "edited": edited,
-            "readings": readings,
-            "whole": whole,
-            "facts": facts,
-            "views": views,
-            "emotion_previews": handlers.emotion_previews(known, choice.key),
-            "history": History((State(known, facts["link"], chosen=False),)),
-            "picker": face_picker.picker_value(handlers.service.session(known)),
-            "source": jpeg(handlers.service.session(known).view),
-            "background": list(handlers.pad_background(known, choice.key))[-1],
-        },
-    )
-
-
 def face_card(handlers: Handlers, start: Start) -> Face:
     """Upload, webcam or example; the boxes of the faces lie over the photograph."""
     gr.HTML("<h2>Choose a face</h2>", apply_default_css=False)
     with gr.Column(elem_classes="portrait"):
         photo = Photograph(
-            handlers.gallery[0].picture,
+            handlers.gallery.first.picture,
             type="filepath",
             image_mode=None,
             format="png",
@@ -160,9 +115,11 @@ def face_card(handlers: Handlers, start: Start) -> Face:
         )
         over = FacePicker(start.values["picker"], elem_id="face-picker")
     live = "<div role='alert'>${value}</div>"  # there before its text: so readers announce it
-    said = gr.HTML("", html_template=live, apply_default_css=False, elem_id="said")
-    thumbs = [(n, data_uri(_thumb(p), "JPEG", quality=85)) for n, p, _ in handlers.gallery]
-    gallery = ImagePicker(handlers.gallery[0].name, items=thumbs, elem_id="examples")
+    said = gr.HTML(
+        start.values["said"], html_template=live, apply_default_css=False, elem_id="said"
+    )
+    thumbs = start.values["examples"]
+    gallery = ImagePicker(handlers.gallery.first.name, items=thumbs, elem_id="examples")
     gr.HTML(HINT, apply_default_css=False, elem_classes="aside")
     known = gr.Textbox(start.face, visible=False, label="face")
     return Face(photo, over, gallery, said, known)
@@ -262,7 +219,9 @@ def download(start: Start) -> tuple:
     return whole, facts
 
 
-def connect(page: Page, handlers: Handlers, face: Face, do: Controls, out: Result) -> None:
+def connect(
+    page: Page, handlers: Handlers, face: Face, do: Controls, out: Result, opening: Opening
+) -> None:
     """Every event of the face card and the Edit tab."""
     known, live, steps = face.known, [out.after, out.readings], Steps(handlers)
     history = [do.history, do.undo, do.redo]
@@ -371,25 +330,21 @@ def connect(page: Page, handlers: Handlers, face: Face, do: Controls, out: Resul
         page.load(None, None, None, js=script)
 
     def load(face: str, request: gr.Request) -> list:
-        return handlers.linked(face, request) or [gr.skip()] * (3 + len(shown))
+        return (
+            handlers.linked(face, request)
+            or (not face and opening.answer())
+            or [gr.skip()] * (3 + len(shown))
+        )
 
-    linked = gr.State(False)  # the rest is only for who came by a link: the first page has it all
+    # For who came by a link, or before the first edit was made: else the page has it all.
+    linked = gr.State(False)
     page.load(
         load,
         known,
         [linked, *shown, face.gallery, face.photo],  # the photo last: its change reads the others
         api_visibility="private",
         show_progress="hidden",
-        **NET,
+        concurrency_limit=4,
+        concurrency_id="opening",
     )
     linked.change(**rest).then(**draw)
-
-
-def _thumb(pixels: np.ndarray) -> Image.Image:
-    """A square thumbnail; of a larger photograph its upper middle, where a portrait's face is."""
-    picture = Image.fromarray(pixels)
-    if picture.width > 300:
-        side = picture.width // 2
-        left, top = (picture.width - side) // 2 - side // 8, 0
-        picture = picture.crop((left, top, left + side, top + side))
-    return picture.resize((96, 96), Image.Resampling.LANCZOS)

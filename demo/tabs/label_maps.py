@@ -20,7 +20,8 @@ from demo.session import MethodChoice
 from demo.tabs.edit import PAGE
 from ganmut.emotions import emotion_color
 
-SIDE = 25  # codes along a side of the map, an odd number: neutral is one of them
+# Codes along a side of the map, first and then, odd numbers: neutral is one of them.
+SIDES = (9, 25)
 PEOPLE = 2  # rendered faces whose judgements are averaged
 DRAWN = 480  # px of the drawing
 # Where emotions lie on the circumplex (Russell, 1980, figure 2; disgust: Posner et al., 2005):
@@ -38,7 +39,7 @@ AFFECT = {
 
 @dataclass(frozen=True)
 class Map:
-    """share: SIDE x SIDE x emotions, mean probabilities (rows top first); valid: SIDE x SIDE bool;
+    """share: n x n x emotions, mean probabilities (rows top first); valid: n x n bool;
     emotions: the classifier's. axes: name -> unit vector (x, y) along which it grows most."""
 
     share: np.ndarray
@@ -52,24 +53,28 @@ class LabelMaps:
 
     def __init__(self, handlers: Handlers):
         self.handlers, self.service = handlers, handlers.service
-        self.done: dict[str, Map | None] = {}
+        self.done: dict[tuple[str, int], dict[str, Any]] = {}
         self.lock = LeaseLock(seconds=100)  # as long as a first map may take
 
-    def map(self, choice: MethodChoice) -> Map | None:
-        """The map of one gamut, or None where its set of weights has no classifier of emotions."""
+    def shown(self, choice: MethodChoice, side: int) -> dict[str, Any]:
+        """What the tab shows of one gamut: its map, drawn once for all visitors, of `side` codes
+        along a side or of more where that is done already."""
         with self.lock:  # the first visitor waits for it, the others with him
-            if choice.key not in self.done:
-                self.done[choice.key] = self._classified(choice)
-            return self.done[choice.key]
+            known = max((n for key, n in self.done if key == choice.key), default=0)
+            if known < side:
+                self.done[choice.key, side] = self._drawn(choice, side)
+            return self.done[choice.key, max(known, side)]
 
-    def _classified(self, choice: MethodChoice) -> Map | None:
+    def classified(self, choice: MethodChoice, side: int) -> Map | None:
+        """The map of one gamut, or None where its set of weights has no classifier of emotions."""
         classifiers = self.service.classifiers[choice.group]
         if "emotion" not in classifiers.by_role:
             return None
-        chart = self.service.editors[choice.key].space.chart(SIDE)
+        chart = self.service.editors[choice.key].space.chart(side)
         valid, codes = chart.valid.numpy(), chart.codes[chart.valid]
         rows = []
-        people = [e for e in self.handlers.gallery if e.face is not None] or self.handlers.gallery
+        gallery = self.handlers.gallery.all
+        people = [e for e in gallery if e.face is not None] or gallery
         for example in people[:PEOPLE]:
             face = self.service.open(example.picture, pinned=True)
             for some in codes.split(64):
@@ -82,12 +87,13 @@ class LabelMaps:
         return Map(share, valid, emotions, axes(codes.numpy(), mean, emotions))
 
     def drawn(self) -> Iterator[dict[str, Any]]:
-        """What the tab shows, one gamut more at a time, in the order of the methods."""
+        """What the tab shows, one map more or finer at a time, in the order of the methods."""
         gamuts = [c for c in self.handlers.choices.values() if c.kind == "gamut"]
-        shown: list[dict[str, Any]] = []
-        for choice in gamuts:
-            shown = [*shown, self._shown(choice)]
-            yield {"maps": shown, "of": len(gamuts)}
+        maps: list[dict[str, Any]] = []
+        for side in SIDES:  # a coarse map of each comes at once, and becomes a finer one later
+            for place, choice in enumerate(gamuts):
+                maps = [*maps[:place], self.shown(choice, side), *maps[place + 1 :]]
+                yield {"maps": maps, "of": len(gamuts)}
         if not gamuts:
             yield {"maps": [], "of": 0}
 
@@ -100,8 +106,8 @@ class LabelMaps:
             else choice.title
         )
 
-    def _shown(self, choice: MethodChoice) -> dict[str, Any]:
-        found = self.map(choice)
+    def _drawn(self, choice: MethodChoice, side: int) -> dict[str, Any]:
+        found = self.classified(choice, side)
         if found is None:
             return {
                 "title": choice.title,

@@ -216,7 +216,7 @@ def flaw(text: str) -> str:
         return "nothing is said"
     if len(text) > LONGEST:
         return f"{len(text)} characters"
-    if re.search(r"Traceback|File \"|<class|object at 0x|(/\w+){3}|site-packages", text):
+    if re.search(r"Traceback|File \"|<class|object at 0x|(?<![\w/])(/\w+){3}|site-packages", text):
         return f"not for visitors: {text[:120]}"
     whole = (text[0].isupper() or not text[0].isalpha()) and text.endswith((".", "!", "?", "…"))
     return "" if whole else f"no sentence: {text[:120]}"
