@@ -20,7 +20,11 @@ from ganmut.expression.conditional import (
 )
 from ganmut.expression.conditional_weight import Drawing, build_conditional, save_conditional
 from ganmut.expression.point_set import IBUG, MESH
-from ganmut.expression.weight import example_crop, load_expression_model
+from ganmut.expression.weight import (
+    example_crop,
+    load_expression_model,
+    save_expression_model,
+)
 from ganmut.weights import BadWeights, bundled_root
 from ganmut.weights.editors import build_method
 from ganmut.weights.storage import read
@@ -45,7 +49,8 @@ def test_every_method_learns_where_labels_lie(name):
         code = method.space().of(emotion).expand(len(neutral), -1)
         generator = method.G
         with torch.no_grad():
-            edited = generator.expressions(generator(generator.inputs(neutral), code)).mean(0)
+            faces = method.encode(generator.inputs(neutral))
+            edited = generator.expressions(method.edit(faces, code).images).mean(0)
         assert int(edited.argmax()) == index
         assert edited[index] > 0.4
 
@@ -95,6 +100,52 @@ def test_weights_of_another_model_are_refused(folder, change):
     drawing = whole.config["drawing"] | change
     with pytest.raises(BadWeights):
         build_conditional(dataclasses.replace(whole, config=whole.config | {"drawing": drawing}))
+
+
+def test_another_basis_than_that_of_training_is_refused(folder, tmp_path):
+    assert read(folder).config["drawing"]["model"] == load_expression_model().sha256
+    shutil.copytree(folder, tmp_path / folder.name)
+    other = load_expression_model()
+    facts = {"faces": 0}
+    try:
+        other.rest += 0.01
+        save_expression_model(other, tmp_path / "expression", facts)
+    finally:
+        other.rest -= 0.01
+    with pytest.raises(BadWeights, match=load_expression_model().sha256[:12]):
+        build_conditional(read(tmp_path / folder.name, "editor"))
+
+
+def test_weights_of_earlier_versions_load(folder):
+    whole = read(folder, "editor")
+    drawing = {name: v for name, v in whole.config["drawing"].items() if name != "model"}
+    build_conditional(dataclasses.replace(whole, config=whole.config | {"drawing": drawing}))
+
+
+def test_edits_depend_on_what_draws_them(folder):
+    method, other = (ganmut.load(spec).method for spec in (folder, "procedural/ganmut_expression"))
+    assert method.model.sha256 in method.dependencies
+    assert not set(method.dependencies) & set(other.dependencies)
+
+
+@pytest.mark.parametrize("name", expression_methods())
+def test_expressions_are_computed_in_float32(name):
+    editor = ganmut.load(f"procedural/{name}_expression")
+    codes = torch.stack([editor.space.of(emotion) for emotion in editor.emotions])
+    source = editor.method.model.rest.expand(len(codes), -1)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = editor.method.expression(source, codes)
+    assert torch.equal(rounded, editor.method.expression(source, codes))
+
+
+def test_a_reference_face_gives_a_style():
+    editor = ganmut.load("procedural/stargan_v2_expression")
+    code = editor.encode_reference(example_crop(IBUG)[None], "happy")
+    assert code.shape == (1, editor.space.dim)
+    with pytest.raises(ValueError, match="reference"):
+        ganmut.load("procedural/smit_expression").encode_reference(
+            example_crop(IBUG)[None], "happy"
+        )
 
 
 def test_networks_on_expressions_need_a_drawing(folder):

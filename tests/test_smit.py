@@ -12,7 +12,8 @@ from toys import TOY, toy
 from ganmut import weights
 from ganmut.emotions import EMOTIONS
 from ganmut.methods.base import METHODS
-from ganmut.methods.smit import LayerNorm, StyledBlock, mask_perimeter
+from ganmut.methods.smit import mask_perimeter
+from ganmut.networks.smit import LayerNorm, StyledBlock
 from ganmut.training import losses, presets
 from ganmut.training.trainer import Trainer
 

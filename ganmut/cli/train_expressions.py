@@ -31,18 +31,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=1.0,
         help="factor on the learned changes (default: %(default)s)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="of the training; other seeds than 0 are written as METHOD_expression@SEED, which the "
+        "bench takes as further trainings (default: %(default)s)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     from ganmut.emotions import EMOTIONS
-    from ganmut.expression.conditional import labelled_expressions, train_on_expressions
+    from ganmut.expression.conditional import (
+        expression_row,
+        labelled_expressions,
+        train_on_expressions,
+    )
     from ganmut.expression.conditional_weight import Drawing, save_conditional
     from ganmut.expression.weight import landmarks_for, model_beside
 
     data, points = labelled_expressions(args.data, EMOTIONS)
     drawing = Drawing(args.method, points.name, args.gain)
-    folder = Path(args.out) / f"{args.method}_expression"
+    folder = Path(args.out) / expression_row(args.method, args.seed)
     model = model_beside(folder, points)
     landmarks_for(model, folder)  # before minutes of training: raises where it cannot be used
     method = train_on_expressions(args.method, data, model.rest, steps=args.steps, seed=args.seed)

@@ -51,6 +51,12 @@ def expression_methods() -> list[str]:
     return [name for name in METHODS if issubclass(METHODS[name].Config, ExpressionConfig)]
 
 
+def expression_row(method: str, seed: int = 0) -> str:
+    """The name of the weight of a method on expressions, and of its row in the bench: those of
+    other seeds than 0 are further trainings."""
+    return f"{method}_expression" + (f"@{seed}" if seed else "")
+
+
 @dataclass(frozen=True)
 class LabelledExpressions:
     """values: N x K expressions; labels: int64 N, places in `emotions` (neutral first)."""
@@ -116,8 +122,8 @@ def train_on_expressions(
             f"expressions of {data.values.shape[1]} values; the model has {len(rest)} controls"
         )
     torch.manual_seed(seed)
-    own = {k: v for k, v in kind.SHORT_SCHEDULE.items() if k.startswith("lr_scale")}
-    config = kind.Config(controls=data.values.shape[1], **OBJECTIVE, **own)
+    common = {name: value for name, value in OBJECTIVE.items() if name in kind.Config.names()}
+    config = kind.Config(controls=data.values.shape[1], **common | kind.EXPRESSIONS)
     recipe = Recipe(
         name, batch=BATCH, kimg=steps * BATCH / 1000, lr_g=2e-4, lr_d=2e-4, dtype="fp32", seed=seed
     )
@@ -158,9 +164,11 @@ class ConditionalExpressions(ExpressionMethod):
     ):
         super().__init__(model, landmarks, learned.emotions)
         self.learned, self.gain = learned, gain
+        self.dependencies += (str(gain),)
         self.neutral = learned.space().of(learned.emotions[0])
         self.title = f"{learned.title} on the expression model"
         self.paper = learned.paper
+        self.supervision = f"{learned.supervision}, {self.supervision}"
 
     def space(self) -> CodeSpace:
         return self.learned.space()
@@ -168,10 +176,19 @@ class ConditionalExpressions(ExpressionMethod):
     def expression(self, source: Tensor, code: Tensor) -> Tensor:
         """N x K expressions in the allowed range of source expressions N x K under codes."""
         generator: Any = self.learned.G
-        x, neutral = generator.inputs(source), self.neutral.to(source).expand(len(source), -1)
-        start = generator(x, neutral)
-        target = start + self.gain * (generator(x, code.float()) - start)
-        return self.model.clamp_expression(generator.expressions(target))
+        # float32: bfloat16 rounds an expression so coarsely that edits differ by grey levels.
+        with torch.autocast(source.device.type, enabled=False):
+            x = generator.inputs(source)
+            faces = self.learned.encode(x)
+            start = self.learned.edit(faces, self.neutral.to(x).expand(len(x), -1)).images
+            change = self.learned.edit(faces, code.float()).images - start
+            return self.model.clamp_expression(generator.expressions(start + self.gain * change))
+
+    def style_of(self, x: Tensor, emotion: Any) -> Tensor:
+        """N x dim codes of what reference crops show (N x 3 x S x S in [-1, 1]) for an emotion;
+        raises ValueError for methods without a style encoder."""
+        shown = self.learned.G.inputs(self.source_codes(self.encode(x)))
+        return self.learned.style_of(shown, emotion)
 
     def edit(self, features: tuple[FaceBasis, ...], code: Tensor) -> Edit:
         """Edited crops N x 3 x S x S in [-1, 1] of N bases under N codes of the method's space."""

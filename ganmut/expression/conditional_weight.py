@@ -13,7 +13,7 @@ from torch import Tensor
 from ganmut.datasets.base import CROP
 from ganmut.editor import Editor
 from ganmut.expression.conditional import ConditionalExpressions, expression_methods
-from ganmut.expression.point_set import POINT_SETS, SIZE
+from ganmut.expression.point_set import POINT_SETS, SIZE, PointSet
 from ganmut.expression.weight import FOLDER, golden_edits, landmarks_for, model_beside
 from ganmut.methods.base import Method
 from ganmut.networks.config import Settings
@@ -25,11 +25,13 @@ from ganmut.weights.storage import BadWeights, Weights, parse_settings, require,
 @dataclass(frozen=True)
 class Drawing(Settings):
     """The entry `drawing` of the weight: the method that was trained, the landmarks of the
-    expression model that draws, and the factor on the learned changes."""
+    expression model that draws, the factor on the learned changes, and the sha256 of that model
+    ("": not recorded, as by earlier versions)."""
 
     learned: str
     points: str
     gain: float = 1.0
+    model: str = ""
 
     ALLOWED: ClassVar = {"learned": tuple(expression_methods()), "points": tuple(POINT_SETS)}
     LIMITS: ClassVar = {"gain": (0, 10)}
@@ -39,8 +41,11 @@ def save_conditional(
     folder: str | Path, method: Method, drawing: Drawing, facts: dict[str, Any]
 ) -> Path:
     """Writes the weight folder of a method that was trained on expressions; the expression model
-    itself stays in its own folder beside it. `facts` go into config.json and the card."""
-    note = POINT_SETS[drawing.points].note
+    itself stays in its own folder beside it, and its sha256 is recorded. `facts` go into
+    config.json and the card."""
+    points = POINT_SETS[drawing.points]
+    model = model_beside(Path(folder), points)
+    drawing = dataclasses.replace(drawing, model=model.sha256)
     config = {
         "method": ConditionalExpressions.name,
         "drawing": dataclasses.asdict(drawing),
@@ -49,14 +54,14 @@ def save_conditional(
         "crop": CROP,
         "config": dataclasses.asdict(method.config),
         "space": {name: value.tolist() for name, value in method.space().state().items()},
-        "note": note,
+        "note": points.note,
         **facts,
     }
 
     def edits(written: Weights) -> dict[str, Tensor]:
         return golden_edits(Editor(build_conditional(written), written.config))
 
-    text = card(method, {"gain": drawing.gain, **facts}, note)
+    text = card(method, {"gain": drawing.gain, **facts}, points, model.sha256)
     return write(folder, "editor", method.G.state_dict(), config, edits, text)
 
 
@@ -73,6 +78,12 @@ def build_conditional(weights: Weights) -> ConditionalExpressions:
     if not bool((spread > 0).all()):
         raise BadWeights(f"{weights.path}: the tensor 'spread' must be above 0")
     model = model_beside(weights.folder, POINT_SETS[drawing.points])
+    if drawing.model not in ("", model.sha256):
+        raise BadWeights(
+            f"{weights.folder} was trained for the expression model {drawing.model[:12]}, and the "
+            f"one here is {model.sha256[:12]}: put the right one beside it as {FOLDER}, or train "
+            "again with `train-expressions`"
+        )
     if method.config.controls != len(model.controls):
         raise BadWeights(
             f"{path}: it moves {method.config.controls} controls and the expression model beside "
@@ -82,16 +93,18 @@ def build_conditional(weights: Weights) -> ConditionalExpressions:
     return ConditionalExpressions(model, landmarks, method, drawing.gain)
 
 
-def card(method: Method, facts: dict[str, Any], note: str) -> str:
-    """The model card."""
+def card(method: Method, facts: dict[str, Any], points: PointSet, drawn_by: str) -> str:
+    """The model card; drawn_by: sha256 of the expression model."""
     return f"""{front_matter(["facial-expression", "image-editing", "gan"], "image-to-image")}
 # {method.title} on the expression model
 
 {method.title} ({method.paper}) with its own losses and code space, whose networks work on
-expressions instead of images: a code gives a change of the expression, and the expression model of
-the folder `{FOLDER}` beside this one draws it at the picture's own resolution.
+expressions instead of images: a code gives a change of the expression, and an expression model
+draws it at the picture's own resolution. This weight holds the conditional space alone. It is drawn
+by the model whose sha256 is `{drawn_by[:12]}` and loads with no other: the folder `{FOLDER}` beside
+this one, or without such a folder the bundled `{points.group}/{FOLDER}`.
 
-{note}
+{points.note}
 
 ## Training
 

@@ -72,6 +72,7 @@ class LandmarkNet(nn.Module):
     ):
         super().__init__()
         self.points = points
+        self.sha256 = ""  # of the weight that it was read from
         self.shape = Shape(width, hidden, rank, points.name)
         places, sampled = 2 * points.count, min(SAMPLED, points.count)
 
@@ -247,6 +248,7 @@ def build_landmark_net(weights: Weights) -> LandmarkNet:
     count = network.points.count
     if not 0 <= int(network.sampled.min()) <= int(network.sampled.max()) < count:
         raise BadWeights(f"{weights.path}: the tensor 'sampled' names points beyond {count}")
+    network.sha256 = weights.config["sha256"]
     return network.eval().requires_grad_(False)
 
 

@@ -33,6 +33,7 @@ class ExpressionMethod(nn.Module):
         "Cootes et al. 1998 (active appearance models), Liu et al. 2001 (expression ratio images)"
     )
     drawing = "expression model"
+    supervision = "pairs, landmarks, units"  # pairs: several pictures of one person
     any_size = True  # crops keep the photograph's resolution
     reads_source = True
     margin = 2.0  # an open jaw leaves the aligned crop, whose lower border is the chin
@@ -44,6 +45,7 @@ class ExpressionMethod(nn.Module):
         # a pixel, and all editors may share one network.
         self.find: Callable[[Tensor], Landmarks] = lambda crops: find_landmarks(landmarks, crops)
         self.emotions, self.size = emotions, SIZE
+        self.dependencies: tuple[str, ...] = (model.sha256, landmarks.sha256)
 
     def space(self) -> CodeSpace:
         return ExpressionSpace(self.emotions, self.model)

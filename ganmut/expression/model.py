@@ -79,6 +79,7 @@ class ExpressionModel(nn.Module):
     ):
         super().__init__()
         self.emotions, self.controls, self.points = emotions, controls, points
+        self.sha256 = ""  # of the weight that it was read from
         k, p = len(controls), points.count
         for name, shape in {
             "shape": (k, p, 2), "mean_shape": (p, 2), "light": (k, SIZE, SIZE), "ellipse": (2, 2),

@@ -123,13 +123,15 @@ def build_expression_model(weights: Weights) -> ExpressionModel:
         raise BadWeights(f"{weights.folder} holds no expression model")
     require(weights, "emotions", "config")
     built = parse_settings(Shape, config["config"], weights.folder / "config.json")
-    return build_module(
+    model = build_module(
         lambda: ExpressionModel(
             tuple(config["emotions"][1:]), built.controls, POINT_SETS[built.points]
         ),
         weights,
         lambda model: model,
     )
+    model.sha256 = config["sha256"]
+    return model
 
 
 @FITTED.register(ExpressionMethod.name)

@@ -171,6 +171,7 @@ def settings_digest(
     """16 hex digits of what an edit depends on besides the image; random where the editor, or what
     reads the source code, has no sha256 of its own."""
     parts: list[Any] = [__version__, editor.config.get("sha256") or secrets.token_hex(8)]
+    parts += editor.method.dependencies
     parts += [is_marked(), detector, str(face)]
     if isinstance(code, CodePath):
         parts += [code.times, code.codes]

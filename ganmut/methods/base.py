@@ -124,14 +124,22 @@ class Method(nn.Module, ABC):
     SHORT_SCHEDULE: ClassVar[dict[str, Any]] = {}
     # Fields of Recipe or Config that differ on photographs.
     PHOTOGRAPHS: ClassVar[dict[str, Any]] = {}
+    # Fields of Config that differ where networks work on expressions.
+    EXPRESSIONS: ClassVar[dict[str, Any]] = {}
     # Parameters of G that the EMA copies instead of averaging (GANmut's raw directions, GGANmut's
     # Gaussians).
     not_averaged: ClassVar[tuple[str, ...]] = ()
+
+    # What the training knew of the faces: "labels", and further kinds after commas.
+    supervision: str = "labels"
 
     # Whether crops of any size are edited as they are, instead of at `size`.
     any_size: ClassVar[bool] = False
     # Of such crops: their side over that of the aligned crop.
     margin: ClassVar[float] = 1.0
+
+    # What an edit depends on besides the tensors of the weight, such as the sha256 of others.
+    dependencies: tuple[str, ...] = ()
 
     # Whether `source_codes` estimates the codes that faces show; editing to that code changes
     # nothing.

@@ -135,6 +135,7 @@ class GGANmut(GamutMethod):
     # A step of Adam moves a parameter by at most the learning rate. The published 1.8 million steps
     # are enough; within two thousand the variances would stay near 1 and p_z near uniform.
     SHORT_SCHEDULE: ClassVar = {"lambda_rec": 1.0, "lr_scale_gamut": 20.0}
+    EXPRESSIONS: ClassVar = {"lr_scale_gamut": 20.0}
     PHOTOGRAPHS: ClassVar = base.WARP_ON_PHOTOGRAPHS
     not_averaged = ("raw_modes", "rotation", "raw_variances")
 

@@ -29,8 +29,10 @@ from ganmut.device import inference
 from ganmut.emotions import emotion_index
 from ganmut.methods.base import METHODS, LossConfig, Method
 from ganmut.networks.config import setting
+from ganmut.networks.expression import Perceptron
 from ganmut.networks.stargan_v2 import (
     Discriminator,
+    ExpressionStarGANv2Generator,
     StarGANv2Generator,
     StyleConfig,
     he_normal,
@@ -59,7 +61,7 @@ class Config(StyleConfig, LossConfig):
 class Target:
     """Target of one step. label: B emotions. The first n rows have random styles: latent 2 x n x
     latent, for the edit and for the second edit of the diversity loss. The others have styles of
-    references: 2 x (B - n) x 3 x S x S, two images of the label's emotion."""
+    references: 2 x (B - n) x 3 x S x S, two images of the label's emotion (or two expressions)."""
 
     label: Tensor
     latent: Tensor
@@ -108,9 +110,15 @@ class StarGANv2(Method):
         "lambda_cyc": 2.0,
         "lambda_ds": 1.0,
     }
+    # Styles and networks of the size of expressions: a quarter of a million weights.
+    EXPRESSIONS: ClassVar = {"style": 16, "hidden": 32}
 
     def build(self, training: bool) -> None:
         kinds, config = len(self.emotions), self.config.at_size(self.size)
+        if config.controls:
+            self.G = ExpressionStarGANv2Generator(config, kinds)
+            self.D = Perceptron(config.controls, kinds) if training else None
+            return
         self.G = StarGANv2Generator(config, self.size, kinds)
         self.D = Discriminator(config, self.size, kinds) if training else None
         self.apply(he_normal)
@@ -132,7 +140,7 @@ class StarGANv2(Method):
     @property
     def device(self) -> torch.device:
         """The device of the parameters."""
-        return self.G.head.weight.device
+        return next(self.G.parameters()).device
 
     def map_latent(self, label: Tensor, latent: Tensor) -> Tensor:
         """n x style: F(z, y) of labels (int64 n) and latents (n x latent)."""

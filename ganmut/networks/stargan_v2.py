@@ -17,13 +17,20 @@ from torch import Tensor, nn
 
 from ganmut.networks.config import NetworkConfig, setting
 from ganmut.networks.edit import Edit
+from ganmut.networks.expression import (
+    STEERED,
+    ExpressionConfig,
+    ExpressionGenerator,
+    Perceptron,
+    StyledPerceptron,
+)
 from ganmut.networks.stargan import MatmulConv2d, Norm, modulate, smooth_residual
 
 SLOPE = 0.2  # of all leaky ReLUs
 
 
 @dataclass(frozen=True)
-class StyleConfig(NetworkConfig):
+class StyleConfig(NetworkConfig, ExpressionConfig):
     """Settings of the networks of StarGAN v2."""
 
     width: int = setting(
@@ -216,6 +223,32 @@ class Discriminator(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.own(self.funnel(x)).float()
+
+
+class ExpressionStyleEncoder(nn.Module):
+    """The same of expressions: forward(x B x K, label int64 B) -> B x style."""
+
+    def __init__(self, config: StyleConfig, kinds: int):
+        super().__init__()
+        self.trunk = Perceptron(config.controls, config.hidden, config.hidden)
+        self.own = PerEmotionLinear(kinds, config.hidden, config.style)
+
+    def forward(self, x: Tensor, label: Tensor) -> Tensor:
+        return pick(self.own(F.leaky_relu(self.trunk(x), SLOPE)), label)
+
+
+class ExpressionStarGANv2Generator(ExpressionGenerator):
+    """The generator of expressions, with the mapping network and the style encoder that compute its
+    styles."""
+
+    def __init__(self, config: StyleConfig, kinds: int):
+        change = StyledPerceptron(
+            config.controls, config.controls, nn.Linear(config.style, STEERED)
+        )
+        super().__init__(config.controls, config.style, change)
+        self.mapping = MappingNetwork(config, kinds)
+        self.encoder = ExpressionStyleEncoder(config, kinds)
+        self.mapping.apply(he_normal)  # else eight layers leave little of a latent
 
 
 class StarGANv2Generator(nn.Module):
