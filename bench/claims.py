@@ -69,7 +69,7 @@ def claims(emotions: tuple[str, ...], rows: tuple[str, ...]) -> list[Claim]:
     labels = "ganimation_labels" if "ganimation_labels" in rows else "ganimation"
     every = [
         *_ganmut(emotions, others, rows, labels),
-        *_one_drawing(others, rows),
+        *_one_drawing(emotions, rows),
         *_other_papers(others),
     ]
 
@@ -94,11 +94,7 @@ def _ganmut(
     smooth = _less("smoothness", "ganmut", "stargan", others)
     table3 = [row for row in ("stargan", labels, "smit", "ganmut") if row in rows]
     most = tuple(Less(Term(row, "accuracy"), Term("gganmut", "accuracy")) for row in table3)
-    least = tuple(
-        Less(Term("ganmut", "accuracy", "disgusted"), Term("ganmut", "accuracy", e))
-        for e in emotions
-        if e != "disgusted"
-    )
+    least = _lowest("ganmut", emotions, "disgusted")
     order = f"ERE: GGANmut < GANmut < SMIT < {ganimation} and StarGAN"
     ere = {
         k: (
@@ -220,39 +216,81 @@ def _gamut(paper: str, table3: tuple[str, ...]) -> list[Claim]:
     ]
 
 
-def _one_drawing(others: tuple[str, ...], rows: tuple[str, ...]) -> list[Claim]:
-    """The claims of the GANmut paper about its own spaces and StarGAN's, of methods that share the
-    drawing of the expression model: what is left of them is about the spaces alone."""
-    stargan, ganmut, gganmut = (f"{name}_expression" for name in ("stargan", "ganmut", "gganmut"))
-    if not {stargan, ganmut, gganmut} <= set(rows):
+def _one_drawing(emotions: tuple[str, ...], rows: tuple[str, ...]) -> list[Claim]:
+    """The claims of the GANmut paper about its own spaces and the others', of methods that share
+    the drawing of the expression model: what is left of them is about the spaces alone.
+
+    GANimation has no space to learn there and is left out of the orders; SMIT and StarGAN v2 are in
+    them where they are measured.
+    """
+    titles = {"StarGAN": "stargan", "GANmut": "ganmut", "GGANmut": "gganmut"}
+    titles |= {"SMIT": "smit", "StarGAN v2": "stargan_v2"}
+    drawn = {title: f"{name}_expression" for title, name in titles.items()}
+    if not {drawn[title] for title in ("StarGAN", "GANmut", "GGANmut")} <= set(rows):
         return []
+    drawn = {title: row for title, row in drawn.items() if row in rows}
     paper = "GANmut (CVPR 2021), on the expression model"
-    return [
+
+    def measured(*names: str) -> tuple[str, tuple[str, ...]]:
+        """The measured ones in this order, as a sentence has them and as rows."""
+        known = [name for name in names if name in drawn]
+        return " < ".join(known), tuple(drawn[name] for name in known)
+
+    fed, fed_rows = measured("GANmut", "SMIT", "StarGAN", "GGANmut")
+    ere, ere_rows = measured("GGANmut", "GANmut", "SMIT", "StarGAN")
+    _, table3 = measured("StarGAN", "SMIT", "GANmut")
+    found = [
         Claim(
             "1, one drawing",
             "GANmut is smoother than StarGAN on each emotion",
             f"{paper}, section 5.2",
-            _less("smoothness", ganmut, stargan, others),
+            _less("smoothness", drawn["GANmut"], drawn["StarGAN"], emotions[1:]),
         ),
-        Claim(
-            "3, one drawing",
-            "FED: GANmut < StarGAN < GGANmut",
-            f"{paper}, section 5",
-            _order("fed", ganmut, stargan, gganmut),
-        ),
+        Claim("3, one drawing", f"FED: {fed}", f"{paper}, section 5", _order("fed", *fed_rows)),
         Claim(
             "4, one drawing",
-            "ERE: GGANmut < GANmut < StarGAN, in both settings",
+            f"ERE: {ere}, in both settings",
             f"{paper}, section 5.3",
-            tuple(less for k in (1, 2) for less in _order(f"ere@{k}", gganmut, ganmut, stargan)),
+            tuple(less for k in (1, 2) for less in _order(f"ere@{k}", *ere_rows)),
         ),
         Claim(
             "5a, one drawing",
             "GGANmut has the highest accuracy",
             f"{paper}, table 3",
             tuple(
-                Less(Term(row, "accuracy"), Term(gganmut, "accuracy")) for row in (stargan, ganmut)
+                Less(Term(row, "accuracy"), Term(drawn["GGANmut"], "accuracy")) for row in table3
             ),
+        ),
+        Claim(
+            "5b, one drawing",
+            "Disgusted has the lowest accuracy of GANmut's emotions",
+            f"{paper}, table 3",
+            _lowest(drawn["GANmut"], emotions, "disgusted"),
+        ),
+    ]
+    return found + _styles(drawn, f"{paper}: supplement, section 7")
+
+
+def _styles(rows: dict[str, str], source: str) -> list[Claim]:
+    """The claims about the styles of StarGAN v2 and SMIT on the expression model, by title."""
+    if not {"StarGAN v2", "SMIT"} <= set(rows):
+        return []
+    stargan, stargan_v2, smit = (rows[title] for title in ("StarGAN", "StarGAN v2", "SMIT"))
+    reach = (_less(f"ere@{k}", stargan, stargan_v2, ("equal",)) for k in (1, 2))
+    return [
+        Claim(
+            "9a, one drawing",
+            "StarGAN v2 does not use style for expression: with an equal budget of codes, its "
+            "styles have a higher ERE than StarGAN's soft labels",
+            source,
+            tuple(less for setting in reach for less in setting),
+            _context("accuracy", stargan_v2, stargan),
+        ),
+        Claim(
+            "9b, one drawing",
+            "Styles of StarGAN v2 and SMIT change the expression less than labels do",
+            source,
+            tuple(Less(Term(row, "style_share"), 1.0) for row in (stargan_v2, smit)),
         ),
     ]
 
@@ -318,6 +356,14 @@ def _less(
 ) -> tuple[Less, ...]:
     """small < large on each of some parts."""
     return tuple(Less(Term(small, metric, part), Term(large, metric, part)) for part in parts)
+
+
+def _lowest(row: str, emotions: tuple[str, ...], emotion: str) -> tuple[Less, ...]:
+    """A row's accuracy on an emotion is lower than on each other one."""
+    others = [other for other in emotions if other != emotion]
+    return tuple(
+        Less(Term(row, "accuracy", emotion), Term(row, "accuracy", other)) for other in others
+    )
 
 
 def _context(metric: str, *rows: str) -> tuple[Term, ...]:

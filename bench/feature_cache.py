@@ -188,6 +188,7 @@ class Features:
             VERSION,
             self.system.kind,
             self.system.sha256,
+            *self.system.dependencies,
             self.faces.fingerprint,
             self.emotions,
             self.extractors.device,

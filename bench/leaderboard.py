@@ -20,6 +20,7 @@ from rich.console import Console
 from bench import results
 from bench.metrics.base import METRICS
 from bench.tables import (
+    FIRST,
     GROUPS,
     MAX_METRICS,
     REFERENCE_ROWS,
@@ -34,6 +35,7 @@ from bench.tables import (
     parts_tables,
     remarks,
     second_judge_tables,
+    seed_table,
     select,
 )
 from ganmut import interrupts
@@ -63,6 +65,8 @@ NOTES = (
     "neighbour rate of 50 % means that edits and real faces cannot be told apart; neither more "
     "nor less is better.",
     "The emotion classifier was trained on people whom no editor was trained on.",
+    "Supervision is what the training knew of its faces: labels (the emotion of each), units "
+    "(their action units), landmarks, pairs (several pictures of one person).",
     "Methods conditioned on action units have tables of their own. They are given the units of "
     "each emotion's prototype, which the other methods must find from labels, and a quarter of "
     "their training targets are these prototypes (named_share .25). Accuracy, AU error, smoothness "
@@ -77,6 +81,10 @@ MORE_SEEDS = (
     "training each. Claims were evaluated again on trainings from other seeds ({}) and hold only "
     "where all agree."
 )
+SEEDS = (
+    "Mean over trainings from different seeds, with the least and the greatest of them in "
+    "brackets. The other tables show the first training of each."
+)
 RENDERED = (
     "These faces are rendered, not photographed. The results are statements about these methods on "
     "these faces."
@@ -84,8 +92,8 @@ RENDERED = (
 SECOND_JUDGE = (
     "The same metrics by networks of another architecture and seed, trained on the same people. "
     "No method trains against the second identity embedder; DefGAN trains against the first. "
-    "Kendall's tau compares the orders of the methods by the two judges: 1 is the same order, 0 "
-    "none."
+    "Kendall's tau compares the orders of the methods by the two judges, among methods of one "
+    "table: 1 is the same order, 0 none."
 )
 CLAIMS = (
     "Tested by the paired bootstrap over source faces (ERE: over batches with their targets), on "
@@ -140,6 +148,7 @@ def markdown(board: Leaderboard, folder: Path) -> str:
         _head(board),
         _main(board),
         _equal(board),
+        _seeds(board),
         _second_judge(board),
         _claims(board),
         _papers(board),
@@ -174,9 +183,14 @@ def _equal(board: Leaderboard) -> str:
     return f"## ERE, equal budget\n\n{_table(header, lines)}" if lines else ""
 
 
+def _seeds(board: Leaderboard) -> str:
+    header, lines = seed_table(board)
+    return f"## Several trainings\n\n{SEEDS}\n\n{_table(header, lines)}" if lines else ""
+
+
 def _second_judge(board: Leaderboard) -> str:
     tables = second_judge_tables(board)
-    text = "\n\n".join(_table(*table) for table in tables)
+    text = "\n\n".join(f"**{title}**\n\n{_table(*table)}" for title, table in tables)
     return f"## Second judge\n\n{SECOND_JUDGE}\n\n{text}" if tables else ""
 
 
@@ -214,7 +228,7 @@ def _like(record: Record, reference: str) -> str:
 def _by_part(board: Leaderboard) -> str:
     sections = []
     for name in board.metrics:
-        tables = [table for table in parts_tables(board, name) if len(table[0]) > 2]
+        tables = [table for table in parts_tables(board, name) if len(table[0]) > len(FIRST) + 1]
         if tables:
             text = "\n\n".join(_table(*table) for table in tables)
             sections.append(f"### {heading(name)}\n\n{text}")
@@ -306,14 +320,15 @@ def print_tables(console: Console, board: Leaderboard) -> None:
     remarks."""
     one = board.any_record()
     caption = f"data: {one['data']} · protocol {one['protocol']} · 95 % intervals over faces"
-    columns = (console.width - max(map(len, board.rows)) - 4) // (INTERVAL + 3)
+    first = max(map(len, board.rows)) + len(FIRST[1]) + 3
+    columns = (console.width - first - 4) // (INTERVAL + 3)
     for title, table in main_tables(board, _two_lines, max(1, min(MAX_METRICS, columns))):
         console.print(_rich_table(title, *table, caption))
     header, lines = equal_table(board)
     if lines:
         console.print(_rich_table("ERE, equal budget", header, lines))
-    for table in second_judge_tables(board)[1:]:
-        console.print(_rich_table("Agreement with the second judge", *table))
+    for title, table in second_judge_tables(board)[-1:]:
+        console.print(_rich_table(title, *table))
     if board.claims:
         header, lines = claim_lines(board)
         short = [line[:2] + line[3:] for line in (header, *lines)]  # without the source
@@ -335,7 +350,8 @@ def _rich_table(
     )
     table.add_column(header[0], no_wrap=True)
     for name in header[1:]:
-        table.add_column(name, overflow="fold")
+        widest = len(name) if name == FIRST[1] else None
+        table.add_column(name, overflow="fold", max_width=widest)
     for line in lines:
         table.add_row(*(text.replace("[", "\\[") for text in line))
     return table

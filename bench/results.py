@@ -46,7 +46,8 @@ class Result(RunRecord):
     value, parts: with 95 % intervals over n faces. extractors: role -> sha256 of the networks that
     the metric reads. seconds: the metric itself. feature_seconds: the edits and features that it
     reads, which other metrics share. codes: kind of the row's code space ("labels", "units", ...).
-    drawing: what draws the row's edits where it is no generator of the method's own.
+    drawing: what draws the row's edits where it is no generator of the method's own. supervision:
+    what its training knew of the faces.
     """
 
     row: str
@@ -69,6 +70,7 @@ class Result(RunRecord):
     training: dict[str, Any] = field(default_factory=dict)
     codes: str = ""
     drawing: str = ""
+    supervision: str = ""
     kind: str = "score"
 
 

@@ -198,6 +198,7 @@ class Benchmark:
             training={key: config[key] for key in TRAINING if key in config},
             codes=system.space.kind,
             drawing=system.drawing,
+            supervision=system.supervision,
             **values,
             **self.shared,
         )

@@ -23,14 +23,16 @@ BATCH = {"cpu": 16, "cuda": 128}
 class System(ABC):
     """A source of edited test faces, given codes of its code space.
 
-    kind: what metrics select systems by. sha256: identifies everything that makes the pictures;
-    features cached under one hash are never used under another. max_faces: edit set -> limit on
-    its faces, where a system is slow.
+    kind: what metrics select systems by. sha256 and dependencies: everything that makes the
+    pictures; features cached under one hash are never used under another. max_faces: edit set ->
+    limit on its faces, where a system is slow.
     """
 
     kind: ClassVar[str]
     max_faces: ClassVar[dict[str, int]] = {}
     drawing = ""  # what draws the edits of a method that has no generator of images
+    supervision = ""  # what the training of the method knew of the faces
+    dependencies: tuple[str, ...] = ()  # what edits depend on that is not in sha256
 
     def __init__(self, name: str, space: CodeSpace, emotions: tuple[str, ...], sha256: str):
         self.name, self.space, self.emotions, self.sha256 = name, space, tuple(emotions), sha256
@@ -60,6 +62,8 @@ class EditorSystem(System):
             )
         self.editor, self.faces = editor, faces
         self.drawing = getattr(editor.method, "drawing", "")
+        self.dependencies = editor.method.dependencies
+        self.supervision = editor.method.supervision
         self._prepared: tuple[Tensor, PreparedFaces] | None = None  # of the last batch
         self.batch = BATCH[editor.device.type]
 

@@ -5,7 +5,7 @@ share protocol, data and seed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,7 @@ GROUPS = {
     "spaces": "Code spaces",
 }
 NO_VALUE = "–"
+FIRST = ("row", "supervision")  # the first columns of the tables of scores
 MIN_RANKED = 3  # methods whose order can agree
 UNITS_TITLE = ", conditioned on action units"
 DRAWN_TITLE = ", drawn by the expression model"
@@ -52,11 +53,13 @@ Table = tuple[list[str], list[list[str]]]  # header and lines
 @dataclass(frozen=True)
 class Leaderboard:
     """Comparable records. cells: (row, metric) -> record. claims: records of verdicts, with the
-    current wording of each claim. left_out: how many scores are not comparable with these."""
+    current wording of each claim. left_out: how many scores are not comparable with these. seeds:
+    (row, metric) -> record of further trainings, rows such as ganmut@1."""
 
     cells: dict[tuple[str, str], Record]
     claims: list[Record]
     left_out: int
+    seeds: dict[tuple[str, str], Record] = field(default_factory=dict)
 
     @property
     def rows(self) -> list[str]:
@@ -98,6 +101,11 @@ class Leaderboard:
                 tables[title + part] = metrics[start : start + widest]
         return tables
 
+    def first_columns(self, row: str) -> list[str]:
+        """The name of a row and what its training knew of the faces."""
+        known = (r.get("supervision", "") for (name, _), r in self.cells.items() if name == row)
+        return [row, next((supervision for supervision in known if supervision), NO_VALUE)]
+
     def any_record(self) -> Record:
         """One record, for the fields that all of them share."""
         return next(iter(self.cells.values()))
@@ -123,7 +131,13 @@ def select(records: Iterable[Record]) -> Leaderboard:
     ]
     cells = {(r["row"], r["metric"]): r for r in comparable}
     verdicts = _select_claims([r for r in records if r["kind"] == "claim"], key, weight)
-    return Leaderboard(cells, verdicts, len(scores) - len(comparable))
+    seeds = {
+        (r["row"], r["metric"]): r
+        for r in records
+        if r["kind"] == "score" and "@" in r["row"] and _key(r) == key and r["status"] == "ok"
+    }
+    seeds = {at: r for at, r in seeds.items() if _metric_key(r) == version.get(at[1])}
+    return Leaderboard(cells, verdicts, len(scores) - len(comparable), seeds)
 
 
 def _for_claims(record: Record) -> bool:
@@ -213,43 +227,81 @@ def main_tables(
         if set(rows) <= set(REFERENCE_ROWS):
             continue
         for title, metrics in board.groups(widest).items():
-            lines = [[row, *(write(board.cells.get((row, m))) for m in metrics)] for row in rows]
-            lines = [line for line in lines if set(line[1:]) - {"", NO_VALUE}]
-            if lines:
-                header = ["row", *(heading(m) for m in metrics)]
-                tables.append((title + suffix, (header, lines)))
+            lines = [
+                board.first_columns(row) + [write(board.cells.get((row, m))) for m in metrics]
+                for row in rows
+            ]
+            if lines := _filled(lines):
+                tables.append((title + suffix, ([*FIRST, *(heading(m) for m in metrics)], lines)))
     return tables
+
+
+def _filled(lines: list[list[str]]) -> list[list[str]]:
+    """The lines that have a value after the first columns."""
+    return [line for line in lines if set(line[len(FIRST) :]) - {"", NO_VALUE}]
 
 
 def equal_table(board: Leaderboard) -> Table:
     """ERE with the same budget for all methods; no lines where ERE is not measured."""
     names = [name for name in board.metrics if name.startswith("ere@")]
     lines = [
-        [row, *(cell(board.cells.get((row, m)), "equal") for m in names)] for row in board.rows
+        board.first_columns(row) + [cell(board.cells.get((row, m)), "equal") for m in names]
+        for row in board.rows
     ]
-    return ["row", *(heading(name) for name in names)], [line for line in lines if any(line[1:])]
+    return [*FIRST, *(heading(name) for name in names)], _filled(lines)
 
 
-def second_judge_tables(board: Leaderboard) -> list[Table]:
-    """The metrics by the second judge, and how far the two judges agree on the order of the
-    methods; none where no second judge measured."""
+def seed_table(board: Leaderboard) -> Table:
+    """Mean, least and greatest value over the trainings of each method that was trained from
+    several seeds; no lines where there is none."""
+    names = [name for name in board.metrics if any(metric == name for _, metric in board.seeds)]
+    lines = []
+    for row in board.rows:
+        seeds = sorted({seed for seed, _ in board.seeds if seed.partition("@")[0] == row})
+        if not seeds:
+            continue
+        line = [*board.first_columns(row), str(1 + len(seeds))]
+        for name in names:
+            records = [board.cells.get((row, name)), *(board.seeds.get((s, name)) for s in seeds)]
+            values = [r["value"] for r in records if r is not None and r["value"] is not None]
+            unit = METRICS[name].unit
+            mean, *ends = (number(v, unit) for v in (np.mean(values), min(values), max(values)))
+            line.append(f"{mean} [{', '.join(ends)}]" if len(values) == len(records) else "")
+        lines.append(line)
+    return [*FIRST, "trainings", *(heading(name) for name in names)], lines
+
+
+def second_judge_tables(board: Leaderboard) -> list[tuple[str, Table]]:
+    """Title and table of the metrics by the second judge, one for each family, and of how far the
+    two judges agree on the order of a family's methods; none where no second judge measured."""
     names = board.of_group("second")
     if not names:
         return []
-    lines = [[row, *(cell(board.cells.get((row, m))) for m in names)] for row in board.rows]
-    lines = [line for line in lines if set(line[1:]) - {"", NO_VALUE}]
-    values = ["row", *(heading(m) for m in names)], lines
+    tables, ranks = [], []
     firsts = [name for name in board.metrics if second(name) in names]
-    ranks = [[heading(m), *rank_agreement(board, m, second(m))] for m in firsts]
-    header = ["metric", "methods", "Kendall's tau", "first by each judge"]
-    return [values, (header, ranks)]
+    for suffix, rows in board.families().items():
+        methods = [row for row in rows if row not in REFERENCE_ROWS]
+        lines = [
+            board.first_columns(row) + [cell(board.cells.get((row, m))) for m in names]
+            for row in rows
+        ]
+        if not methods or not (lines := _filled(lines)):
+            continue
+        title = f"By the second judge{suffix}"
+        tables.append((title, ([*FIRST, *(heading(m) for m in names)], lines)))
+        family = suffix.removeprefix(", ") or "on images and labels"
+        ranks += [
+            [heading(m), family, *rank_agreement(board, methods, m, second(m))] for m in firsts
+        ]
+    header = ["metric", "methods", "number", "Kendall's tau", "first by each judge"]
+    ranks.sort(key=lambda line: [heading(m) for m in firsts].index(line[0]))
+    return [*tables, ("Agreement of the judges", (header, ranks))]
 
 
-def rank_agreement(board: Leaderboard, first: str, other: str) -> list[str]:
-    """The number of methods that both metrics measure, Kendall's tau-b of their values (1: the same
-    order, -1: the reverse) where they are at least MIN_RANKED, and the best method by each where
-    one direction is better."""
-    rows = [row for row in board.rows if row not in REFERENCE_ROWS]
+def rank_agreement(board: Leaderboard, rows: list[str], first: str, other: str) -> list[str]:
+    """The number of these methods that both metrics measure, Kendall's tau-b of their values (1:
+    the same order, -1: the reverse) where they are at least MIN_RANKED, and the best method by each
+    where one direction is better."""
     known = [board.cells.get((row, metric)) for row in rows for metric in (first, other)]
     values = np.array([np.nan if r is None or r["value"] is None else r["value"] for r in known])
     a, b = values.reshape(-1, 2).T
@@ -294,12 +346,13 @@ def parts_tables(board: Leaderboard, metric: str) -> list[Table]:
         [name for name in names if name not in with_interval],
     ):
         lines = [
-            [row, *(cell(record, part) if part in record["parts"] else "" for part in parts)]
+            board.first_columns(row)
+            + [cell(record, part) if part in record["parts"] else "" for part in parts]
             for row, record in records.items()
             if record["status"] == "ok"
         ]
         if parts and lines:
-            tables.append((["row", *parts], lines))
+            tables.append(([*FIRST, *parts], lines))
     return tables
 
 

@@ -60,6 +60,11 @@ class ActionUnitMethod(Method):
     lambda_head: ClassVar[str]
 
     @property
+    def supervision(self) -> str:  # type: ignore[override] # of the setting here
+        """Labels name the emotion of each prototype."""
+        return "labels, units" if self.by_units else "labels"
+
+    @property
     def by_units(self) -> bool:
         """Whether codes are action units rather than labels."""
         return self.config.code_type == "units"
