@@ -11,6 +11,7 @@ import pytest
 
 from ganmut.cli import build_parser, main, reproduce
 from ganmut.cli.reproduce import Step, make_plan, work_through
+from ganmut.expression.conditional import expression_methods
 
 
 def parse(*words: str) -> argparse.Namespace:
@@ -31,9 +32,33 @@ def test_plan_has_judges_rows_and_bench(tmp_path, capsys):
     assert main(["reproduce", "--plan", f"--out={tmp_path}"]) == 0
     lines = [line.split("  ")[0] for line in capsys.readouterr().out.splitlines()]
     assert lines[:5] == [f"judge {name}" for name in reproduce.JUDGES]
-    assert lines[-1] == "bench" and len(lines) == 5 + 2 * 11 + 1
+    drawn = 3 + 3 * len(expression_methods())
+    assert lines[-1] == "bench" and len(lines) == 5 + 2 * 11 + drawn + 1
     assert lines.index("train efgan") < lines.index("train efgan_cascade")
     assert not list(tmp_path.iterdir())
+
+
+def test_rows_on_expressions_have_a_drawing_and_seeds(tmp_path):
+    steps = plan(f"--out={tmp_path}", "--methods=smit_expression", "--seeds=2")
+    assert list(steps)[5:] == [
+        *("train landmarks", "bundle landmarks", "fit expression"),
+        *("train smit_expression", "train smit_expression@1", "bench"),
+    ]
+    words = steps["train smit_expression@1"].words()
+    assert words[2:4] == ["train-expressions", "smit"] and "--seed=1" in words
+    folder = tmp_path / "weights" / "procedural" / "smit_expression@1"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    assert steps["train smit_expression@1"].result() == folder
+
+
+def test_photographs_have_no_rows_on_expressions(tmp_path, capsys):
+    steps = plan(f"--out={tmp_path}", "--data=folder:faces")
+    assert not [name for name in steps if "expression" in name]
+    words = ["--methods=smit_expression", "--data=folder:faces", f"--out={tmp_path}"]
+    assert main(["reproduce", *words]) == 2
+    assert main(["reproduce", "--seeds=0", f"--out={tmp_path}"]) == 2
+    assert "--seeds" in capsys.readouterr().err
 
 
 def test_training_takes_presets_settings_and_seed(tmp_path):

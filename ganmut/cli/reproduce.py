@@ -1,7 +1,8 @@
 """`reproduce`: from nothing to a leaderboard: judges, trainings, bench.
 
 Every step is another command of the project, in a process of its own: `train-extractor`, `train` or
-`train resume`, `bundle`, and bench/run.py. What a step leaves in the folder says whether it is
+`train resume`, `bundle`, for rendered faces the expression model and `train-expressions`, and
+bench/run.py. What a step leaves in the folder says whether it is
 done, so the same command goes on where it stopped. Weights get a root of their own in the folder
 (GANMUT_WEIGHTS), so that nothing bundled is read or replaced.
 """
@@ -51,6 +52,9 @@ TRIAL: dict[str, Any] = {
     "d_warmup_kimg": 0.032,
     "g_warmup_kimg": 0.032,
 }
+# What draws the rows on expressions, and minutes on a core of its parts.
+DRAWING = {"landmarks": 60.0, "expression": 4.0}
+EXPRESSION_MINUTES = 2.5  # of a method on expressions
 GRACE = 60  # seconds that a stopped step has to end by itself
 
 
@@ -84,7 +88,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--kimg", type=float, metavar="N", help="length of every training (default: the budget's)"
     )
     parser.add_argument("--protocol", default="default", help="of the bench (default default)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of all trainings")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of all trainings on images"
+    )
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        default=3,
+        metavar="N",
+        help="trainings of each method on expressions, from seeds 0 to N - 1 (default 3)",
+    )
     parser.add_argument("--device", metavar="NAME", help="(default: CUDA if there is one)")
     parser.add_argument(
         "--minutes",
@@ -123,21 +136,40 @@ def run(args: argparse.Namespace) -> int:
 
 def make_plan(args: argparse.Namespace) -> list[Step]:
     """The steps in their order. Raises ParameterError for an unknown row or setting."""
+    from ganmut.errors import ParameterError
+    from ganmut.methods.base import METHODS
+
     group = args.data.partition(":")[0]
     root = args.out / "weights" / group
-    rows = choose_rows(args.methods)
-    size = row_settings(args, rows[0])["size"]
+    rows = choose_rows(args.methods, args.data)
+    drawn = [row for row in rows if row in expression_rows(args.data)]
+    own = [row for row in rows if row not in drawn]
+    size = row_settings(args, (own or list(METHODS))[0])["size"]
     judges = [judge_step(args, root, name, size) for name in JUDGES]
-    trainings = [step for row in rows for step in row_steps(args, root, row)]
+    trainings = [step for row in own for step in row_steps(args, root, row)]
+    if args.seeds < 1:
+        raise ParameterError("seeds", f"seeds must be at least 1, got {args.seeds}")
+    if drawn:
+        trainings += expression_steps(args, root, drawn)
     return [*judges, *trainings, bench_step(args, root)]
 
 
-def choose_rows(text: str) -> list[str]:
+def expression_rows(data: str) -> dict[str, str]:
+    """Row -> method of the rows that the expression model draws, "" for the model itself; rendered
+    faces alone have the landmarks that it is fitted to."""
+    from ganmut.expression.conditional import expression_methods, expression_row
+
+    if data != "procedural":
+        return {}
+    return {"expression": ""} | {expression_row(name): name for name in expression_methods()}
+
+
+def choose_rows(text: str, data: str) -> list[str]:
     """The rows of a comma-separated list, in the order of the plan: the cascade after EF-GAN."""
     from ganmut.errors import ParameterError
     from ganmut.methods.base import METHODS
 
-    known = [*METHODS, *VARIANTS]
+    known = [*METHODS, *VARIANTS, *expression_rows(data)]
     if text == "all":
         return known
     named = [name.strip() for name in text.split(",") if name.strip()]
@@ -207,6 +239,31 @@ def row_steps(args: argparse.Namespace, root: Path, row: str) -> Iterator[Step]:
     minutes = CORE_MINUTES * cost / CORE_COST
     yield Step(f"train {row}", train, lambda: finished() or existing(root / row), minutes)
     yield Step(f"bundle {row}", bundle, lambda: existing(root / row), 0.1)
+
+
+def expression_steps(args: argparse.Namespace, root: Path, rows: list[str]) -> Iterator[Step]:
+    """The landmark network, the expression model that draws these rows, and their trainings."""
+    from ganmut.expression.conditional import expression_row
+
+    data, run = f"--data={args.data}", args.out / "runs" / "landmarks"
+    few = ["--steps=20"] if args.trial else []
+
+    def step(name: str, words: list[str], folder: Path, minutes: float) -> Step:
+        return Step(name, lambda: words, lambda: existing(folder), 0.1 if args.trial else minutes)
+
+    train = ["-m", "ganmut.expression.train_landmarks", data, f"--out={run}", *few]
+    yield step("train landmarks", train, run / "weights", DRAWING["landmarks"])
+    bundle = ["-m", "ganmut", "bundle", str(run / "weights"), f"{root.name}/landmarks"]
+    yield step("bundle landmarks", bundle, root / "landmarks", 0.1)
+    fit = ["-m", "ganmut", "fit-expressions", data, f"--out={root}"]
+    yield step("fit expression", fit, root / "expression", DRAWING["expression"])
+    for row in rows:
+        method = expression_rows(args.data)[row]
+        for seed in range(args.seeds if method else 0):
+            name = expression_row(method, seed)
+            words = ["-m", "ganmut", "train-expressions", method, data, f"--out={root}"]
+            words += [f"--seed={seed}", *few]
+            yield step(f"train {name}", words, root / name, EXPRESSION_MINUTES)
 
 
 def bench_step(args: argparse.Namespace, root: Path) -> Step:

@@ -58,9 +58,9 @@ def bundle(folder: str | Path, set: str, name: str, **facts: Any) -> Path:
         write_atomic(partial / "config.json", json.dumps(config, indent=2, allow_nan=False) + "\n")
         if "extractor" in config:
             text = card.extractor_card(config, EXTRACTORS[config["extractor"]], name)
-        elif config["method"] in METHODS:
+        elif config.get("method", "") in METHODS:
             text = card.editor_card(config, METHODS[config["method"]], name)
-        else:  # a fitted method writes its own card
+        else:  # a fitted method and a landmark network write their own card
             return target
         write_atomic(partial / "README.md", text)
     return target
