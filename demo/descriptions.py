@@ -29,3 +29,8 @@ def about(choice: MethodChoice) -> str:
     source = f"{choice.paper}. Learned from {LEARNED.get(choice.group, choice.group)}"
     size = ", at the photograph's own resolution" if choice.sharp else f", {choice.size} px"
     return f"<p class='about'>{choice.title}: {how}.<span>{source}{size}.</span></p>"
+
+
+def notice(text: str) -> str:
+    """A sentence beside the picture as HTML, "" for none."""
+    return f"<p class='notice'>{text}</p>" if text else ""

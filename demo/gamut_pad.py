@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw
 
 from demo.components import STATIC, JsonHTML, NoStubMeta
 from demo.faults import quote
+from demo.session import Gamut
 from demo.settings import number
 from ganmut.emotions import emotion_color
 
@@ -50,6 +51,15 @@ def sheet(tiles: np.ndarray, valid: np.ndarray, done: int | None = None) -> str:
         face = face.resize((TILE, TILE), Image.Resampling.LANCZOS, box)
         whole.paste(face, (int(column) * TILE, int(row) * TILE), stencil)
     return data_uri(whole, "WEBP", quality=82)
+
+
+def sheet_value(key: str, made: Gamut | None = None) -> dict[str, Any]:
+    """The value of `PadBackground`: what is drawn of a gamut. key: tells one face and method from
+    others."""
+    if made is None:
+        return {"key": key, "sheet": "", "done": 0, "of": 0}
+    tiles = sheet(made.tiles, made.valid, made.done)
+    return {"key": key, "sheet": tiles, "done": made.done, "of": int(made.valid.sum())}
 
 
 def data_uri(picture: Image.Image, kind: str, **options: Any) -> str:
@@ -177,8 +187,9 @@ class GamutPad(gr.HTML, metaclass=NoStubMeta):
 class PadBackground(JsonHTML, metaclass=NoStubMeta):
     """Lays the faces behind the pad of the same column, and tells how many are there already.
 
-    Not a property of the pad: it comes while the point is being dragged. value: {"sheet": data URI,
-    "done", "of"}.
+    Not a property of the pad: it comes while the point is being dragged. value: see `sheet_value`;
+    "begin" is true in the first one of a face and method, and from then on those of other faces,
+    which may still be being drawn, are left out.
     """
 
     def __init__(self, value: dict[str, Any] | None = None, **options: Any):
@@ -188,9 +199,14 @@ class PadBackground(JsonHTML, metaclass=NoStubMeta):
         )
         show = (
             "const column = element.closest('.controls-card');\n"
-            "const show = () => column.style.setProperty('--faces', "
-            "props.value.sheet ? `url(\"${props.value.sheet}\")` : 'none');\n"
+            "let key;\n"
+            "const show = () => {\n"
+            "  if (props.value.begin || key === undefined) key = props.value.key;\n"
+            "  if (props.value.key !== key) return;\n"
+            "  const faces = props.value.sheet ? `url(\"${props.value.sheet}\")` : 'none';\n"
+            "  column.style.setProperty('--faces', faces);\n"
+            "};\n"
             "watch('value', show);\nshow();"
         )
-        value = value or {"sheet": "", "done": 0, "of": 0}
+        value = value or sheet_value("")
         super().__init__(value, html_template=line, js_on_load=show, **options)

@@ -10,10 +10,10 @@ import gradio as gr
 import numpy as np
 
 from demo import face_picker, visualize
-from demo.descriptions import LEARNED, about, heading
+from demo.descriptions import LEARNED, about, heading, notice
 from demo.faults import quote, to_sentence
 from demo.gallery import Example, Gallery
-from demo.gamut_pad import labels, sheet
+from demo.gamut_pad import labels, sheet_value
 from demo.history import History, State
 from demo.security import read_picture
 from demo.service import Service
@@ -141,7 +141,9 @@ class Handlers:
         # An update names every property of its component: what it leaves out is lost.
         previews = gr.update(items=self.emotion_previews(face, setting.method), named=True)
         skip, units = gr.skip(), gr.update(**self.unit_sliders(face, setting))
-        return [*[skip] * 5, previews, *[skip] * 6, units, skip, edited, readings, skip, skip]
+        behind = self.background(face, self.choice(setting.method))
+        changed = [behind, skip, previews, *[skip] * 6, units, skip, edited, readings]
+        return [*[skip] * 3, *changed, skip, skip]
 
     def _nothing(self, method: str, why: str, drawn: dict) -> list:
         rest = self._same("", Setting(method), "", {})
@@ -186,7 +188,7 @@ class Handlers:
         named, intensity = self.pressed(choice, setting)
         return [
             gr.update(visible=choice.kind == "gamut", value=setting.point, **self.pad(choice)),
-            gr.update(visible=choice.kind == "gamut"),
+            self.background(face, choice),
             gr.update(visible=choice.kind != "gamut"),
             gr.update(items=self.emotion_previews(face, choice.key), named=True, value=named),
             intensity,
@@ -321,11 +323,17 @@ class Handlers:
     def pad_background(self, face: str, method: str) -> Iterator[dict[str, Any]]:
         """The faces behind the pad, a few at a time, with how many there are to be."""
         if not face or self.choice(method).kind != "gamut":
-            yield {"sheet": "", "done": 0, "of": 0}
+            yield sheet_value(face + method)
             return
         for made in self.service.gamut(face, method):
-            tiles = sheet(made.tiles, made.valid, made.done)
-            yield {"sheet": tiles, "done": made.done, "of": int(made.valid.sum())}
+            yield sheet_value(face + method, made)
+
+    def background(self, face: str, choice: MethodChoice) -> dict[str, Any]:
+        """The update of the pad's background for another face or method: what is drawn of it
+        already, never the face before."""
+        made = self.service.session(face).gamuts.get(choice.key) if face else None
+        value = sheet_value(face + choice.key, made) | {"begin": True}
+        return gr.update(visible=choice.kind == "gamut", value=value)
 
     def linked(self, face: str, request: gr.Request) -> list | None:
         """[True, what `opened` gives, example, picture] for the page's link, or None for no link:
@@ -388,7 +396,3 @@ class Handlers:
             [name, faces[i] if faces else "", hints.get(name, name)]
             for i, name in enumerate(choice.emotions)
         ]
-
-
-def notice(text: str) -> str:
-    return f"<p class='notice'>{text}</p>" if text else ""

@@ -17,7 +17,8 @@ from gradio.processing_utils import move_files_to_cache
 from pydantic import BaseModel
 
 from demo import face_picker, faults
-from demo.handlers import Handlers, notice
+from demo.descriptions import notice
+from demo.handlers import Handlers
 from demo.history import History, State
 from demo.limits import Page
 from demo.session import MethodChoice
@@ -61,7 +62,7 @@ def outline(handlers: Handlers) -> Start:
             "history": History(),
             "picker": face_picker.empty_value(handlers.gallery.first.picture),
             "source": "",
-            "background": {"sheet": "", "done": 0, "of": 0},
+            "background": None,
         },
     )
 

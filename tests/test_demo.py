@@ -430,6 +430,19 @@ def test_running_page_answers_programs(bundled, tmp_path):
     assert done.stdout.split()[-1] == "answered"
 
 
+def test_another_face_clears_the_pad(service):
+    handlers = Handlers(service, [])
+    first, second = (service.open(samples.astronaut(), spot) for spot in (1, (150.0, 40.0, 150.0)))
+    choice = handlers.choice("ganmut")
+    *_, drawn = handlers.pad_background(first, "ganmut")
+    assert drawn["done"] == drawn["of"] > 0 and drawn["sheet"]
+    kept, empty = (handlers.background(face, choice)["value"] for face in (first, second))
+    assert kept == drawn | {"begin": True}
+    assert empty["begin"] and not empty["sheet"] and empty["key"] != kept["key"]
+    moved = handlers.opened(second, "ganmut", (0.3, 0.1), {}, 0, {})
+    assert [part for part in moved if isinstance(part, dict) and part.get("value") == empty]
+
+
 if __name__ == "__main__":
     page_without_weights(*sys.argv[1:])
     page_answers(*sys.argv[1:])
