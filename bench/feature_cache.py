@@ -25,7 +25,7 @@ from bench.systems import SourceSystem, System
 from ganmut.datasets import FaceSet
 from ganmut.datasets.base import digest
 from ganmut.errors import describe_os_error, first_line
-from ganmut.files import UNSEALED, Damaged, seal, unseal, write_atomic
+from ganmut.files import UNSEALED, DamagedFile, seal, unseal, write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -235,6 +235,6 @@ def _load(path: Path) -> tuple[np.ndarray, float] | None:
         return tensors["values"], float(tensors["seconds"][0])
     except FileNotFoundError:
         return None
-    except (Damaged, SafetensorError, KeyError, IndexError, OSError) as error:
+    except (DamagedFile, SafetensorError, KeyError, IndexError, OSError) as error:
         log.warning("%s is damaged (%s): it is made again", path, first_line(error))
         return None

@@ -71,7 +71,7 @@ def repository(value: str) -> str:
     return "" if re.fullmatch(f"{name}/{name}", value) else "must be OWNER/NAME of the Hub"
 
 
-def published(value: str) -> str:
+def revision(value: str) -> str:
     fits = re.fullmatch(r"(hub:)?[\w.-]+/[\w.-]+@[0-9a-f]{40}(/[\w./-]*)?", value)
     return "" if fits else "must be OWNER/NAME@REVISION of the Hub, with the 40 digits of a commit"
 
@@ -87,7 +87,7 @@ CHECKS: dict[str, Callable[[str], str]] = {
     "GRADIO_ANALYTICS_ENABLED": flag,
     "GRADIO_TEMP_DIR": new_folder,
     "GANMUT_CACHE": new_folder,
-    "GANMUT_HUB": published,
+    "GANMUT_HUB": revision,
     "GANMUT_LOG": new_file,
     "GANMUT_MARK": switch,
     "GANMUT_STUDY": new_file,

@@ -16,7 +16,7 @@ from demo.session import (
     FaceSession,
     SessionExpired,
     Spot,
-    chosen,
+    choose_face,
     fingerprint,
     identify,
     window,
@@ -70,7 +70,7 @@ class FaceStore(ABC):
                 )
                 if faces is None:
                     faces = photographs.detect_faces(origin.pixels, self.detector)
-                face, number = chosen(origin.pixels, faces, spot)
+                face, number = choose_face(origin.pixels, faces, spot)
                 picture = self.with_edits(origin, edits) if edits else origin.pixels
                 view, to_picture = window(picture, face.box)
                 self.expire_sessions()

@@ -47,7 +47,7 @@ class Gallery:
     @cached_property
     def all(self) -> list[Example]:
         """Every example; the first use renders the people."""
-        found = self._given or [self.first, *rendered()]
+        found = self._given or [self.first, *render_people()]
         for example in found:
             if example.face is not None:
                 self.register(example.picture, example.face)
@@ -67,7 +67,7 @@ class Gallery:
         return [*found, *((name, "") for name in self.names[len(found) :])]
 
 
-def framed(side: int) -> Face:
+def rendered_face(side: int) -> Face:
     """The face of a rendered picture of that side: the renderer puts it where crops have it."""
     rim = side / 8
     return Face(template(side), (rim, rim, side - 2 * rim, side - 2 * rim), 1.0)
@@ -78,11 +78,13 @@ def photograph() -> Example:
     return Example("astronaut", samples.astronaut())
 
 
-def rendered(side: int = 256) -> list[Example]:
+def render_people(side: int = 256) -> list[Example]:
     """Rendered people, who take a second to render."""
     parameters = sample_parameters(0, "test", [7 * person for person in EXAMPLES])
     faces = images.to_array(render(with_expression(parameters, "neutral"), side, "cpu"))
-    return [Example(name, face, framed(side)) for name, face in zip(RENDERED, faces, strict=True)]
+    return [
+        Example(name, face, rendered_face(side)) for name, face in zip(RENDERED, faces, strict=True)
+    ]
 
 
 def _thumb(pixels: np.ndarray) -> Image.Image:

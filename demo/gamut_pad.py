@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 
 from demo.components import STATIC, JsonHTML, NoStubMeta
 from demo.faults import quote
-from demo.session import Gamut
+from demo.session import Gamut, MethodChoice
 from demo.settings import number
 from ganmut.emotions import emotion_color
 
@@ -92,6 +92,13 @@ def labels(shape: str, marks: Sequence[tuple[str, float, float]]) -> list[dict[s
         }
         for (name, x, y), (tx, ty, anchor) in zip(marks, spots, strict=True)
     ]
+
+
+def pad_properties(choice: MethodChoice) -> dict[str, Any]:
+    """The properties of `GamutPad` for a method, all of them."""
+    places = [(mark.name, mark.x, mark.y) for mark in choice.marks]
+    shape = choice.shape or "disc"
+    return {"shape": shape, "marks": labels(shape, places)}
 
 
 def _around(marks: Sequence[tuple[str, float, float]]) -> list[tuple[float, float, str]]:

@@ -13,7 +13,7 @@ from demo import face_picker, visualize
 from demo.descriptions import LEARNED, about, heading, notice
 from demo.faults import quote, to_sentence
 from demo.gallery import Example, Gallery
-from demo.gamut_pad import labels, sheet_value
+from demo.gamut_pad import pad_properties, sheet_value
 from demo.history import History, State
 from demo.security import read_picture
 from demo.service import Service
@@ -81,7 +81,7 @@ class Handlers:
         edits: of the picture's other faces, see `FaceStore.open`; own: of this face, as a link.
         """
         if path is None:
-            return self._nothing(controls[0], "", {"number": 1})
+            return self._show_nothing(controls[0], "", {"number": 1})
         picture = None
         try:
             picture = read_picture(path)
@@ -89,32 +89,34 @@ class Handlers:
             if face == shown:
                 return gr.skip()
             if own:
-                return [*self.restored(face, own), *History((State(face, own),)).shown()]
-            return self.opened(face, *controls)
+                return [*self.restore(face, own), *History((State(face, own),)).outputs()]
+            return self.show_face(face, *controls)
         except NoFace as error:
             drawn = face_picker.empty_value(picture.pixels)
-            return self._nothing(controls[0], to_sentence(error), drawn)
+            return self._show_nothing(controls[0], to_sentence(error), drawn)
         except ValueError as error:
-            return self._nothing(controls[0], to_sentence(error), {"number": 1})
+            return self._show_nothing(controls[0], to_sentence(error), {"number": 1})
 
-    def opened(self, face: str, method: str, point: tuple, mix: Any, seed: Any, units: Any) -> list:
+    def show_face(
+        self, face: str, method: str, point: tuple, mix: Any, seed: Any, units: Any
+    ) -> list:
         """Everything that the page shows of a face: the components that `edit.connect` fills. A
         picture that another set of weights is meant for changes the method, too."""
-        recommended = self.service.recommended(face, method)
+        recommended = self.service.recommend(face, method)
         choice = self.choice(recommended)
         if recommended != method:
             setting = self.first(face, choice)
-            rest = [*self.chosen(recommended), *self.shown(face, choice, setting)]
+            rest = [*self.method_buttons(recommended), *self.show_setting(face, choice, setting)]
         else:
             if choice.kind == "units" and not units:  # a new face begins at an own expression
                 setting = self._preset(face, choice, choice.favourite, START)
             else:
                 setting = parse_setting(choice, point, mix, seed, units)
-            rest = self._same(face, setting, *self._moved(face, setting))
+            rest = self._keep_controls(face, setting, *self._move(face, setting))
         history = History((State(face, link(setting, choice), chosen=False),))
-        return [*self._card(face), *rest, *history.shown()]
+        return [*self._card(face), *rest, *history.outputs()]
 
-    def restored(self, face: str, of: str) -> list:
+    def restore(self, face: str, of: str) -> list:
         """What the page shows of a face under the setting of a link; raises ValueError for a link
         of no method here."""
         setting = parse_link(query_of(of), self.choices)
@@ -126,8 +128,8 @@ class Handlers:
             setting = replace(setting, units={int(u): v for u, v in own.items()} | setting.units)
         return [
             *self._card(face),
-            *self.chosen(setting.method),
-            *self.shown(face, choice, setting),
+            *self.method_buttons(setting.method),
+            *self.show_setting(face, choice, setting),
         ]
 
     def _card(self, face: str) -> list:
@@ -136,7 +138,7 @@ class Handlers:
         said = notice("; ".join([*session.origin.notes, *turn_note(session.face)]))
         return [face, said, face_picker.picker_value(session), jpeg(session.view)]
 
-    def _same(self, face: str, setting: Setting, edited: str, readings: dict) -> list:
+    def _keep_controls(self, face: str, setting: Setting, edited: str, readings: dict) -> list:
         """Method, set and controls stay; faces on the buttons, units and the result do not."""
         # An update names every property of its component: what it leaves out is lost.
         previews = gr.update(items=self.emotion_previews(face, setting.method), named=True)
@@ -145,21 +147,24 @@ class Handlers:
         changed = [behind, skip, previews, *[skip] * 6, units, skip, edited, readings]
         return [*[skip] * 3, *changed, skip, skip]
 
-    def _nothing(self, method: str, why: str, drawn: dict) -> list:
-        rest = self._same("", Setting(method), "", {})
-        return ["", notice(why), drawn, "", *rest, *History().shown()]
+    def _show_nothing(self, method: str, why: str, drawn: dict) -> list:
+        rest = self._keep_controls("", Setting(method), "", {})
+        return ["", notice(why), drawn, "", *rest, *History().outputs()]
 
-    def chosen(self, method: str) -> list:
+    def method_buttons(self, method: str) -> list:
         """The buttons of the methods and of the sets, for one method."""
         group = self.choice(method).group
         learned = gr.update(value=group, groups=self.sets(), visible=bool(self.sets()))
         return [gr.update(value=method, groups=self.groups(group)), learned]
 
-    def other_set(self, face: str, group: str, method: str) -> list:
+    def switch_set(self, face: str, group: str, method: str) -> list:
         """Another set of weights: the same method there, or its first."""
         counterpart = self.service.counterpart(method, group)
         choice = self.choice(counterpart)
-        return [*self.chosen(counterpart), *self.shown(face, choice, self.first(face, choice))]
+        return [
+            *self.method_buttons(counterpart),
+            *self.show_setting(face, choice, self.first(face, choice)),
+        ]
 
     def groups(self, group: str) -> list:
         """The methods of a set by what one moves, for `Methods`; those for which the expression
@@ -180,14 +185,16 @@ class Handlers:
     def choose(self, face: str, method: str) -> list:
         """Another method: what one moves for it, its own starting point, and the edit there."""
         choice = self.choice(method)
-        return self.shown(face, choice, self.first(face, choice))
+        return self.show_setting(face, choice, self.first(face, choice))
 
-    def shown(self, face: str, choice: MethodChoice, setting: Setting) -> list:
+    def show_setting(self, face: str, choice: MethodChoice, setting: Setting) -> list:
         """What the page shows of a setting: the values that `edit.connect` hands out."""
-        edited, readings = self._moved(face, setting) if face else ("", {})
-        named, intensity = self.pressed(choice, setting)
+        edited, readings = self._move(face, setting) if face else ("", {})
+        named, intensity = self.emotion_button(choice, setting)
         return [
-            gr.update(visible=choice.kind == "gamut", value=setting.point, **self.pad(choice)),
+            gr.update(
+                visible=choice.kind == "gamut", value=setting.point, **pad_properties(choice)
+            ),
             self.background(face, choice),
             gr.update(visible=choice.kind != "gamut"),
             gr.update(items=self.emotion_previews(face, choice.key), named=True, value=named),
@@ -221,7 +228,7 @@ class Handlers:
         return Setting(choice.key, choice.towards(emotion, START), {emotion: START})
 
     @staticmethod
-    def pressed(choice: MethodChoice, setting: Setting) -> tuple[str, float]:
+    def emotion_button(choice: MethodChoice, setting: Setting) -> tuple[str, float]:
         """(name of the emotion button that is pressed or "", intensity) for a setting."""
         if choice.kind == "expression" and len(setting.mix) != 1:
             return "", START
@@ -243,12 +250,12 @@ class Handlers:
         intensity = number(intensity, 0, 1, "intensity")
         setting = self._preset(face, choice, emotion, intensity)
         setting = replace(setting, seed=parse_setting(choice, None, {}, seed, {}).seed)
-        edited, readings = self._moved(face, setting) if face else ("", {})
+        edited, readings = self._move(face, setting) if face else ("", {})
         units = gr.update(**self.unit_sliders(face, setting))
         mix = gr.update(value=dict(setting.mix), rows=mix_rows(choice))
         return [mix, units, edited, readings]
 
-    def mixed(self, face: str, *controls: Any) -> list:
+    def mix(self, face: str, *controls: Any) -> list:
         """Another mix of emotions: the units that it stands for, and the edit."""
         if not face:
             raise ValueError("choose a face first")
@@ -256,7 +263,7 @@ class Handlers:
         if setting.mix:
             setting = replace(setting, units={})
         units = gr.update(**self.unit_sliders(face, setting))
-        return [units, *self._moved(face, setting)]
+        return [units, *self._move(face, setting)]
 
     def _preset(self, face: str, choice: MethodChoice, emotion: str, intensity: float) -> Setting:
         if choice.kind != "units":
@@ -275,7 +282,7 @@ class Handlers:
     def reset(self, face: str, method: str) -> list:
         """The face as it is: nothing is asked for, nothing changes."""
         choice, setting = self.choice(method), Setting(method)
-        edited, readings = self._moved(face, setting) if face else ("", {})
+        edited, readings = self._move(face, setting) if face else ("", {})
         previews = gr.update(items=self.emotion_previews(face, method), named=True, value="")
         mix = gr.update(value={}, rows=mix_rows(choice))
         return [
@@ -290,12 +297,14 @@ class Handlers:
         """The edited face (an id that /open gave) as a JPEG data URI, and the readings."""
         if not face:
             raise ValueError("choose a face first")
-        return list(self._moved(face, self.setting(*controls)))
+        return list(self._move(face, self.setting(*controls)))
 
-    def another(self, face: str, method: str, point: Any, mix: Any, seed: Any, units: Any) -> list:
+    def draw_style(
+        self, face: str, method: str, point: Any, mix: Any, seed: Any, units: Any
+    ) -> list:
         """Another style of the same mix."""
         seed = int(number(seed, 0, SEEDS, "seed")) % SEEDS + 1
-        return [seed, *self._moved(face, self.setting(method, point, mix, seed, units))]
+        return [seed, *self._move(face, self.setting(method, point, mix, seed, units))]
 
     def rest(self, face: str, *controls: Any) -> list:
         """When the hand rests: the whole photograph, what was done, and the views of the change."""
@@ -303,7 +312,7 @@ class Handlers:
             return [None, {}, {}]
         setting = self.setting(*controls)
         picture, facts, made = self.whole(face, setting)
-        after, to_crop = self.service.shown(face, made)
+        after, to_crop = self.service.show_edit(face, made)
         before = self.service.session(face).view
         return [picture, facts, visualize.change_views(before, after, made, to_crop)]
 
@@ -335,8 +344,8 @@ class Handlers:
         value = sheet_value(face + choice.key, made) | {"begin": True}
         return gr.update(visible=choice.kind == "gamut", value=value)
 
-    def linked(self, face: str, request: gr.Request) -> list | None:
-        """[True, what `opened` gives, example, picture] for the page's link, or None for no link:
+    def open_link(self, face: str, request: gr.Request) -> list | None:
+        """[True, what `show_face` gives, example, picture] for the page's link, None without one:
         the example that its weights are meant for, under its setting."""
         setting = parse_link(dict(request.query_params), self.choices)
         if setting is None:
@@ -346,13 +355,13 @@ class Handlers:
         known = self.service.open(example.picture, pinned=True)
         picture = [gr.skip()] * 2 if known == face else [example.name, example.picture]
         history = History((State(known, of),))
-        return [True, *self.restored(known, of), *history.shown(), *picture]
+        return [True, *self.restore(known, of), *history.outputs(), *picture]
 
     def example_for(self, choice: MethodChoice) -> Example:
         """The first example that a method's set of weights is meant for."""
         for example in self.gallery.all:
             known = self.service.open(example.picture, pinned=True)
-            if self.choice(self.service.recommended(known, choice.key)).group == choice.group:
+            if self.choice(self.service.recommend(known, choice.key)).group == choice.group:
                 return example
         return self.gallery.first
 
@@ -368,7 +377,7 @@ class Handlers:
         """The checked setting of what the page or a program sent."""
         return parse_setting(self.choice(method), point, mix, seed, units)
 
-    def _moved(self, face: str, setting: Setting) -> tuple[str, dict]:
+    def _move(self, face: str, setting: Setting) -> tuple[str, dict]:
         code = self.service.code(setting, face)
         pixels, readings = self.service.move(face, setting.method, code)
         return jpeg(pixels), readings
@@ -378,12 +387,6 @@ class Handlers:
             return {}
         own = self.service.own_code(face, choice.key) or choice.presets[choice.emotions[0]]
         return {str(unit): round(value, 2) for unit, value in zip(UNITS, own, strict=True)}
-
-    def pad(self, choice: MethodChoice) -> dict[str, Any]:
-        """The pad's properties for a method, all of them."""
-        places = [(mark.name, mark.x, mark.y) for mark in choice.marks]
-        shape = choice.shape or "disc"
-        return {"shape": shape, "marks": labels(shape, places)}
 
     def emotion_previews(self, face: str, method: str) -> list[list[str]]:
         """For the emotion buttons: each name, this person's face under it, what it is made of."""

@@ -53,7 +53,7 @@ class History:
         """The history so many states later (negative: earlier), at most at its end."""
         return History(self.states, min(max(self.at + by, 0), max(len(self.states) - 1, 0)))
 
-    def shown(self) -> list:
+    def outputs(self) -> list:
         """What the page takes: the history, and whether there is anything to undo and to redo."""
         last = len(self.states) - 1
         return [
@@ -72,8 +72,8 @@ class Steps:
     def record(self, face: str, history: History, *controls: Any) -> list:
         """Notes what the page shows, once the hand rests."""
         if not face:
-            return History().shown()
-        return history.push(State(face, self._link(controls))).shown()
+            return History().outputs()
+        return history.push(State(face, self._link(controls))).outputs()
 
     def undo(self, face: str, history: History) -> list:
         """The state before: everything that the page shows of it."""
@@ -87,7 +87,7 @@ class Steps:
         later = history.step(by)
         if not face or later.now is None:
             raise ValueError("there is nothing to undo or redo; choose a face first")
-        return [*self.handlers.restored(later.now.face, later.now.link), *later.shown()]
+        return [*self.handlers.restore(later.now.face, later.now.link), *later.outputs()]
 
     def face(
         self, path: str | None, spot: Any, shown: str, history: History, *controls: Any
@@ -99,7 +99,7 @@ class Steps:
         values = self.handlers.face(path, spot, *controls, edits=edits, own=own)
         opened = values[-3]
         states = (*history.states[: history.at + 1], *opened.states)[-MOST:]
-        return [*values[:-3], *History(states, len(states) - 1).shown()]
+        return [*values[:-3], *History(states, len(states) - 1).outputs()]
 
     def _edits(self, face: str, history: History, controls: Sequence[Any]) -> dict[int, str]:
         """Number -> link of the edits in a picture, that of the face in hand included if the

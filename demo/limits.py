@@ -88,7 +88,7 @@ class VisitorQueue(Queue):
         async with self.admission:
             address, session = request.scope.get("visitor", ""), body.session_hash
             calls = [e for q in self.event_queue_per_concurrency_id.values() for e in q.queue]
-            own = [e for e in calls + self._running() if _address(e) == address]
+            own = [e for e in calls + self._running_events() if _address(e) == address]
             if len(calls) >= self.limits.waiting or len(own) >= self.limits.per_address:
                 return False, faults.as_sentence(full(self.limits)), "queue_full"
             if session and sum(e.session_hash == session for e in own) >= self.limits.per_session:
@@ -97,7 +97,7 @@ class VisitorQueue(Queue):
 
     def get_events(self) -> tuple[list[Event], bool, str] | None:
         """([the call whose turn it is], False: no batch, its concurrency id), or None."""
-        running = Counter(map(_address, self._running()))
+        running = Counter(map(_address, self._running_events()))
         ready = [
             (self.turns.get(_address(e), 0), self.turns.get(e.session_hash, 0), i, e, q)
             for q in self.event_queue_per_concurrency_id.values()
@@ -131,7 +131,7 @@ class VisitorQueue(Queue):
                 del self.pending_messages_per_session[session]
                 self.pending_event_ids_session.pop(session, None)
 
-    def _running(self) -> list[Event]:
+    def _running_events(self) -> list[Event]:
         return [event for job in self.active_jobs if job is not None for event in job]
 
 
@@ -163,7 +163,9 @@ class Page(gr.Blocks):
         self.stuck: set[asyncio.Task] = set()
         self.after_start: Callable[[], None] | None = None  # called as it begins to serve
         super().__init__(**options)
-        self.sweeper = Sweeper(Path(get_upload_folder()), seconds, self._pinned, self._own)
+        self.sweeper = Sweeper(
+            Path(get_upload_folder()), seconds, self._pinned_files, self._own_files
+        )
 
     def launch(self, *rest: Any, **options: Any) -> Any:
         """Serves the page; the log and the sweeper start here."""
@@ -173,12 +175,12 @@ class Page(gr.Blocks):
             self.after_start()
         return super().launch(*rest, **options)
 
-    def _pinned(self) -> set[str]:
+    def _pinned_files(self) -> set[str]:
         """The files that every visitor sees: values that the page starts with."""
         blocks = list(self.blocks.values())
         return set(chain.from_iterable(getattr(b, "keep_in_cache", ()) for b in blocks))
 
-    def _own(self) -> set[str]:
+    def _own_files(self) -> set[str]:
         """The files that this process made. Gradio adds to its sets meanwhile: `set.copy` does not
         let another thread in."""
         return set(chain.from_iterable(files.copy() for files in self.temp_file_sets))
@@ -227,13 +229,13 @@ class Page(gr.Blocks):
         """Counts a call whose thread cannot be ended, and forgets its iterator: Gradio would wait
         a minute for it."""
         self.stuck.add(work)
-        work.add_done_callback(self._ended)
+        work.add_done_callback(self._end)
         self._queue.server_app.iterators.pop(event, None)
         faults.log.warning("a call is over its time; calls that hang: " + str(len(self.stuck)))
         if len(self.stuck) >= self.limits.stuck and self.on_stuck is not None:
             self.on_stuck()
 
-    def _ended(self, work: asyncio.Task) -> None:
+    def _end(self, work: asyncio.Task) -> None:
         self.stuck.discard(work)
         if not work.cancelled():
             work.exception()  # nobody waits for it any more

@@ -71,7 +71,7 @@ def _first_choice(handlers: Handlers) -> MethodChoice:
     gamuts = [c for c in handlers.choices.values() if c.kind == "gamut"]
     first = next(iter([*gamuts, *handlers.choices.values()]))
     rendered = handlers.gallery.first.face is not None
-    return handlers.choices[handlers.service.meant_for(rendered, first.key)]
+    return handlers.choices[handlers.service.method_for(rendered, first.key)]
 
 
 def begin(handlers: Handlers) -> Start:
@@ -122,12 +122,12 @@ class Opening:
             return self._start
 
     def answer(self) -> list:
-        """What `Handlers.linked` returns, of the first edit."""
+        """What `Handlers.open_link` returns, of the first edit."""
         start = self.start()
-        shown = self.handlers.restored(start.face, start.values["facts"]["link"])
+        shown = self.handlers.restore(start.face, start.values["facts"]["link"])
         name = self.handlers.gallery.first.name
         items = gr.update(value=name, items=start.values["examples"])
-        return [True, *shown, *start.values["history"].shown(), items, gr.skip()]
+        return [True, *shown, *start.values["history"].outputs(), items, gr.skip()]
 
     def start_warming(self, page: Page, *parts: Any) -> None:
         """Runs `warm` in a thread. A program that stops waits for its next step: a network cannot
@@ -164,7 +164,7 @@ class Opening:
         """(component, its value, its properties) of what the first edit changes on the page."""
         start = self.start()
         values, setting = start.values, start.values["setting"]
-        named, intensity = self.handlers.pressed(start.choice, setting)
+        named, intensity = self.handlers.emotion_button(start.choice, setting)
         return [
             (face.said, values["said"], {}),
             (face.gallery, self.handlers.gallery.first.name, {"items": values["examples"]}),

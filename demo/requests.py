@@ -99,7 +99,7 @@ class RequestFilter:
         answer = Answer(send)
         try:
             if kind == "call":
-                await self._checked(scope, receive, answer)
+                await self._check_and_pass(scope, receive, answer)
             else:
                 await self.app(scope, receive, answer)
         except Exception as error:  # noqa: BLE001 (no visitor sees what a route raises)
@@ -113,7 +113,7 @@ class RequestFilter:
             self.running.subtract(counted)
             self.running += Counter()  # drops the zeros
 
-    async def _checked(self, scope: dict, receive: Any, send: Any) -> None:
+    async def _check_and_pass(self, scope: dict, receive: Any, send: Any) -> None:
         """Passes on a request whose body is JSON of a bounded size, depth and number of values."""
         body, more = b"", True
         while more:

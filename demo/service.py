@@ -24,7 +24,7 @@ from demo.session import (
     FaceSession,
     Gamut,
     MethodChoice,
-    aligned,
+    align_crop,
     choice,
     sets,
 )
@@ -107,7 +107,7 @@ class Service(FaceStore):
         pixels = origin.pixels
         for number, link in edits.items():
             face, method, code = self.edit_of(origin, number, link)
-            made = self.made(face, method, code)
+            made = self.edit_crop(face, method, code)
             crop = made.crop
             pixels = photographs.paste_face(
                 pixels, crop.source, made.edited, crop.transform, made.flow
@@ -138,11 +138,11 @@ class Service(FaceStore):
             for n, f, m, c in edits
         ]
 
-    def recommended(self, face: str, method: str) -> str:
-        """The method in the set of weights that goes with a face, see `meant_for`."""
-        return self.meant_for(self.session(face).whole in self.known_faces, method)
+    def recommend(self, face: str, method: str) -> str:
+        """The method in the set of weights that goes with a face, see `method_for`."""
+        return self.method_for(self.session(face).whole in self.known_faces, method)
 
-    def meant_for(self, rendered: bool, method: str) -> str:
+    def method_for(self, rendered: bool, method: str) -> str:
         """The method in the set of weights that goes with rendered faces (the first) or with
         photographs, a key of `choices`. For photographs it is one that keeps their resolution,
         where there is one, with the same controls if it can be."""
@@ -170,7 +170,7 @@ class Service(FaceStore):
         own = self.own_code(face, setting.method) if face else None
         return settings.code_of(self._editor(setting.method).space, setting, own)
 
-    def named(self, method: str, emotion: str, intensity: float) -> Tensor:
+    def code_of_emotion(self, method: str, emotion: str, intensity: float) -> Tensor:
         """The code `[dim]` of an emotion at an intensity 0..1, for any method."""
         return self._editor(method).space.of(emotion, intensity)
 
@@ -207,8 +207,8 @@ class Service(FaceStore):
         classifiers say of it, if they are to be asked."""
         with self.lock:
             session = self._session(face)
-            made = self._made(session, method, code)
-            return self._pasted(session, made), self._read(session, method, made) if read else {}
+            made = self._edit_crop(session, method, code)
+            return self._paste(session, made), self._read(session, method, made) if read else {}
 
     def edit(
         self, face: str, method: str, code: Tensor
@@ -217,24 +217,24 @@ class Service(FaceStore):
         the classifiers say; the edited crop)."""
         with self.lock:
             session = self._session(face)
-            made = self._made(session, method, code)
+            made = self._edit_crop(session, method, code)
             crop = made.crop
             whole = photographs.paste_face(
                 session.picture, crop.source, made.edited, crop.transform, made.flow
             )
             return whole, self._read(session, method, made), made
 
-    def shown(self, face: str, made: EditedCrop) -> tuple[np.ndarray, np.ndarray]:
+    def show_edit(self, face: str, made: EditedCrop) -> tuple[np.ndarray, np.ndarray]:
         """(VIEW x VIEW x 3 uint8: the part around the face with an edited crop, 3 x 3 from its
         pixels to those of the crop)."""
         with self.lock:
             session = self._session(face)
-            return self._pasted(session, made), made.crop.transform.params @ session.to_picture
+            return self._paste(session, made), made.crop.transform.params @ session.to_picture
 
-    def made(self, face: str, method: str, code: Tensor) -> EditedCrop:
+    def edit_crop(self, face: str, method: str, code: Tensor) -> EditedCrop:
         """The edited crop alone."""
         with self.lock:
-            return self._made(self._session(face), method, code)
+            return self._edit_crop(self._session(face), method, code)
 
     def gamut(self, face: str, method: str) -> Iterator[Gamut]:
         """This person's face all over the method's gamut: grows a few cells at a time, and once it
@@ -294,7 +294,7 @@ class Service(FaceStore):
         with self.lock:
             return self._many(self._session(face), method, codes)
 
-    def _made(self, session: FaceSession, method: str, code: Tensor) -> EditedCrop:
+    def _edit_crop(self, session: FaceSession, method: str, code: Tensor) -> EditedCrop:
         crop, editor = self._crop(session, method), self._editor(method)
         edit = editor.edit_details(crop.ready, code)
         edited = images.to_array(edit.images)[0]
@@ -304,7 +304,7 @@ class Service(FaceStore):
         )
         return EditedCrop(crop, edited, None if mask is None else mask[..., 0], flow)
 
-    def _pasted(self, session: FaceSession, made: EditedCrop) -> np.ndarray:
+    def _paste(self, session: FaceSession, made: EditedCrop) -> np.ndarray:
         crop = made.crop
         key = (len(crop.source), crop.margin)
         if key not in session.pasting:
@@ -315,7 +315,7 @@ class Service(FaceStore):
     def _read(self, session: FaceSession, method: str, made: EditedCrop) -> dict[str, Any]:
         group = self.choices[method].group
         classifiers, margin = self.classifiers[group], made.crop.margin
-        source, edited = (aligned(crop, margin) for crop in (made.crop.source, made.edited))
+        source, edited = (align_crop(crop, margin) for crop in (made.crop.source, made.edited))
         if group not in session.people and (person := classifiers.person(source)) is not None:
             session.people[group] = person
         return readings(classifiers, session.people.get(group), edited)
@@ -330,7 +330,7 @@ class Service(FaceStore):
         rows = torch.zeros(len(codes), dtype=torch.long)
         many = editor.select(session.small.get(method, crop.ready), rows)
         edited = editor.edit(many, codes)
-        return np.stack([aligned(face, crop.margin) for face in images.to_array(edited)])
+        return np.stack([align_crop(face, crop.margin) for face in images.to_array(edited)])
 
     def _crop(self, session: FaceSession, method: str) -> Crop:
         if method not in session.crops:

@@ -174,7 +174,7 @@ class FaceSession:
         return sum(part.nbytes for part in kept) + sum(map(encoded_size, ready))
 
 
-def aligned(crop: np.ndarray, margin: float) -> np.ndarray:
+def align_crop(crop: np.ndarray, margin: float) -> np.ndarray:
     """The aligned crop in the middle of one with a margin: what classifiers were trained on."""
     rim = round(len(crop) * (1 - 1 / margin) / 2)
     return crop[rim : len(crop) - rim, rim : len(crop) - rim]
@@ -238,7 +238,7 @@ def units_text(values: tuple[float, ...], least: float = 0.35) -> str:
     return " + ".join(str(u) for u, v in zip(UNITS, values, strict=True) if v >= least) or "none"
 
 
-def drawn(picture: np.ndarray, spot: tuple[float, float, float]) -> Face:
+def square_face(picture: np.ndarray, spot: tuple[float, float, float]) -> Face:
     """The face that a visitor says is in a square: its points are where they are in every crop.
 
     x, y, side in pixels; brought inside the picture.
@@ -265,10 +265,10 @@ def window(
     return view, np.array([[step, 0, left + shift], [0, step, top + shift], [0, 0, 1]])
 
 
-def chosen(picture: np.ndarray, faces: list[Face], spot: Spot) -> tuple[Face, int]:
+def choose_face(picture: np.ndarray, faces: list[Face], spot: Spot) -> tuple[Face, int]:
     """(the face at a spot, its number or 0); raises NoFace where it is not there."""
     if isinstance(spot, tuple):
-        return drawn(picture, spot), 0
+        return square_face(picture, spot), 0
     number = photographs.select_faces(faces, spot)[0]
     return faces[number - 1], number
 

@@ -87,7 +87,7 @@ class Visitor:
         self.get(f"/gradio_api/file={picture['path']}")
 
 
-def timed(times: int, work: Any) -> list[float]:
+def time_calls(times: int, work: Any) -> list[float]:
     """Seconds of each of so many calls work(i); three before do not count."""
     for i in range(3):
         work(i)
@@ -197,11 +197,14 @@ def measure(server: subprocess.Popen, address: str, options: argparse.Namespace)
     file = visitor.upload(side=options.side)
     face = visitor.open(file, method)
     times = options.times
-    note("move", summary(timed(times, lambda i: visitor.move(face, method, i / 100, -0.3))))
-    note("edit to PNG", summary(timed(times, lambda i: visitor.edit(file, method, i / 100, 0.3))))
+    note("move", summary(time_calls(times, lambda i: visitor.move(face, method, i / 100, -0.3))))
+    note(
+        "edit to PNG",
+        summary(time_calls(times, lambda i: visitor.edit(file, method, i / 100, 0.3))),
+    )
     group = methods[0]["weights"]
     compare = lambda i: visitor.call("compare", file, "happy", i / 100, group, FACE)  # noqa: E731
-    note(f"compare, {len(methods)} methods", summary(timed(max(times // 5, 3), compare)))
+    note(f"compare, {len(methods)} methods", summary(time_calls(max(times // 5, 3), compare)))
     note(f"{options.visitors} visitors", crowd(address, method, options.visitors, options.seconds))
     before = memory(server)
     for i in range(options.edits):

@@ -38,7 +38,7 @@ _CHECK = re.compile(r', "crc32": "([^"]{8})"\}$')
 _EXCHANGE, _AT_FDCWD = 2, -100  # of renameat2(2)
 
 
-class Damaged(ValueError):
+class DamagedFile(ValueError):
     """A file whose content is not what was written; the message names it."""
 
 
@@ -159,19 +159,19 @@ def to_text(record: Any, allow_nan: bool = True) -> str:
 
 def from_line(line: str) -> dict[str, Any]:
     """The record of a line; lines without a checksum, as earlier versions wrote, are accepted.
-    Raises Damaged for anything else than one JSON object, or a checksum that differs."""
+    Raises DamagedFile for anything else than one JSON object, or a checksum that differs."""
     line = line.strip()
     if match := _CHECK.search(line):
         line = line[: match.start()] + "}"
         # crc32 finds a torn or edited line; it is no protection against forgery.
         if match[1] != f"{zlib.crc32(line.encode()):08x}":
-            raise Damaged("its checksum differs")
+            raise DamagedFile("its checksum differs")
     try:
         record = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise Damaged(f"not JSON ({error})") from None
+        raise DamagedFile(f"not JSON ({error})") from None
     if not isinstance(record, dict):
-        raise Damaged("not a JSON object")
+        raise DamagedFile("not a JSON object")
     return record
 
 
@@ -226,7 +226,7 @@ def read_lines(path: str | Path) -> tuple[list[dict[str, Any]], list[int]]:
             continue
         try:
             records.append(from_line(line.decode()))
-        except (Damaged, UnicodeDecodeError):
+        except (DamagedFile, UnicodeDecodeError):
             invalid.append(number)
     if invalid:
         shown = ", ".join(map(str, invalid[:5])) + (" ..." if len(invalid) > 5 else "")
@@ -258,27 +258,27 @@ def seal(data: bytes) -> bytes:
 
 def require_file(path: str | Path) -> Path:
     """The path of a regular file: to open a pipe may wait for ever, and devices have no end. Raises
-    Damaged for anything else, FileNotFoundError."""
+    DamagedFile for anything else, FileNotFoundError."""
     path = Path(path)
     if not path.is_file():
         path.stat()  # raises FileNotFoundError
-        raise Damaged(f"{path} is damaged: it is not a regular file")
+        raise DamagedFile(f"{path} is damaged: it is not a regular file")
     return path
 
 
 def unseal(path: str | Path) -> bytes:
     """The bytes of a file that `seal` completed, or of a safetensors file without a checksum, as
-    earlier versions wrote. Raises Damaged where a byte differs, OSError."""
+    earlier versions wrote. Raises DamagedFile where a byte differs, OSError."""
     data = require_file(path).read_bytes()
     if len(data) < 8 or _header_end(data) > len(data):
-        raise Damaged(f"{path} is damaged: {len(data)} bytes are not the whole file")
+        raise DamagedFile(f"{path} is damaged: {len(data)} bytes are not the whole file")
     if match := _SEAL.search(data, 8, _header_end(data)):
         state = hashlib.sha256(memoryview(data)[: match.start(1)])
         # The digest is over the file as it was before its own digest was written into it.
         state.update(UNSEALED.encode())
         state.update(memoryview(data)[match.end(1) :])
         if state.hexdigest().encode() != match[1]:
-            raise Damaged(f"{path} is damaged: its checksum differs")
+            raise DamagedFile(f"{path} is damaged: its checksum differs")
     return data
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 from skimage import data as samples
 from space_server import PATIENCE, running
 
-from demo.gallery import rendered
+from demo.gallery import render_people
 from demo.limits import Limits, full
 from demo.security import MAX_BYTES
 from ganmut.emotions import UNITS
@@ -88,7 +88,7 @@ def visit(space, browser):
 @pytest.fixture(scope="module")
 def people():
     """The rendered people of the front page."""
-    return [example.picture for example in rendered()]
+    return [example.picture for example in render_people()]
 
 
 def upload(page, pixels: np.ndarray) -> None:

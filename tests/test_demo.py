@@ -24,7 +24,7 @@ from demo.components import Png
 from demo.gallery import Example
 from demo.handlers import Handlers
 from demo.service import Service
-from demo.session import SessionExpired, drawn, window
+from demo.session import SessionExpired, square_face, window
 from demo.settings import Setting, number
 from demo.visualize import add_mark
 from ganmut import EMOTIONS
@@ -212,7 +212,7 @@ def test_points_become_codes_and_stay_in_the_space(service):
     assert at(service, "ganmut", 1, 1).norm().item() == pytest.approx(1)
     for mark in service.choices["ganmut"].marks:
         code = at(service, "ganmut", mark.x, mark.y)
-        assert torch.allclose(code, service.named("ganmut", mark.name, 1.0), atol=1e-6)
+        assert torch.allclose(code, service.code_of_emotion("ganmut", mark.name, 1.0), atol=1e-6)
     label = service.code(Setting("stargan", mix={"happy": 0.25}))
     assert label.tolist() == pytest.approx([0.75, 0.25, 0, 0, 0, 0, 0])
 
@@ -439,7 +439,7 @@ def test_another_face_clears_the_pad(service):
     kept, empty = (handlers.background(face, choice)["value"] for face in (first, second))
     assert kept == drawn | {"begin": True}
     assert empty["begin"] and not empty["sheet"] and empty["key"] != kept["key"]
-    moved = handlers.opened(second, "ganmut", (0.3, 0.1), {}, 0, {})
+    moved = handlers.show_face(second, "ganmut", (0.3, 0.1), {}, 0, {})
     assert [part for part in moved if isinstance(part, dict) and part.get("value") == empty]
 
 
@@ -452,7 +452,7 @@ if __name__ == "__main__":
 @pytest.mark.parametrize(("x", "y", "side"), [(0, 0, 128), (140, 37, 200), (300, 290, 101)])
 def test_a_drawn_square_is_the_crop(x, y, side):
     picture = samples.astronaut()
-    face = drawn(picture, (x, y, side))
+    face = square_face(picture, (x, y, side))
     crop, _ = crop_face(picture, face, side)
     wanted = picture[y : y + side, x : x + side]
     assert np.abs(crop.astype(int) - wanted).max() <= 1

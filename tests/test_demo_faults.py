@@ -245,7 +245,7 @@ def test_a_full_disk_gets_a_sentence(full):
 @pytest.fixture
 def study(tmp_path, monkeypatch):
     monkeypatch.setenv("GANMUT_STUDY", str(tmp_path / "study.jsonl"))
-    monkeypatch.setattr(UserStudy := user_study.UserStudy, "shown", lambda self, voter: voter)
+    monkeypatch.setattr(UserStudy := user_study.UserStudy, "ask", lambda self, voter: voter)
     choice = SimpleNamespace(group="procedural", key="ganmut", emotions=("neutral", "happy"))
     return UserStudy(SimpleNamespace(service=None, choices={"ganmut": choice}))
 

@@ -10,7 +10,7 @@ from space_server import toy_weights
 
 from demo.api import Api
 from demo.face_picker import FaceInput
-from demo.gallery import framed, rendered
+from demo.gallery import render_people, rendered_face
 from demo.handlers import Handlers
 from demo.history import MOST, History, State, Steps
 from demo.service import Service
@@ -26,7 +26,7 @@ class Thirds:
     def detect(self, picture: np.ndarray) -> list[Face]:
         if picture.shape[:2] != (SIDE, 3 * SIDE):
             return []
-        left, (x, y, w, h) = framed(SIDE), framed(SIDE).box
+        left, (x, y, w, h) = rendered_face(SIDE), rendered_face(SIDE).box
         right = left.points + np.array([2 * SIDE, 0])
         return [left, Face(right, (x + 2 * SIDE, y, w, h), 0.9)]
 
@@ -34,7 +34,7 @@ class Thirds:
 @pytest.fixture(scope="module")
 def people():
     """Two rendered faces with a gap between them: SIDE x 3 SIDE x 3 uint8."""
-    faces = [example.picture for example in rendered(SIDE)]
+    faces = [example.picture for example in render_people(SIDE)]
     return np.concatenate([faces[0], np.full_like(faces[0], 128), faces[1]], 1)
 
 
@@ -130,7 +130,7 @@ def test_history_is_bounded_and_forgets_what_was_undone():
     assert len(history.states) == MOST and history.now.link == f"?x={2 * MOST - 1}"
     assert history.push(history.now) is history
     back = history.step(-2)
-    assert [update["interactive"] for update in back.shown()[1:]] == [True, True]
+    assert [update["interactive"] for update in back.outputs()[1:]] == [True, True]
     new = back.push(State("face", "?x=new"))
     assert len(new.states) == MOST - 1 and new.step(5).now.link == "?x=new"
     assert History().step(-1).now is None
@@ -165,9 +165,9 @@ def test_readings_are_those_of_the_face_in_hand(visitor):
     visitor.pick(2)
     session = service.session(visitor.face)
     code = service.code(Setting("ganmut", (0.0, 0.0)), visitor.face)
-    crop = service.made(visitor.face, "ganmut", code).crop.source
+    crop = service.edit_crop(visitor.face, "ganmut", code).crop.source
     alone = service.open(session.origin, 2)
-    assert np.array_equal(crop, service.made(alone, "ganmut", code).crop.source)
+    assert np.array_equal(crop, service.edit_crop(alone, "ganmut", code).crop.source)
 
 
 def test_programs_edit_several_faces(visitor):

@@ -61,7 +61,7 @@ def test_flipped_bits_in_lines_are_noticed():
         flipped[place // 8] ^= 1 << place % 8
         try:
             found = files.from_line(flipped.decode())
-        except (files.Damaged, UnicodeDecodeError):
+        except (files.DamagedFile, UnicodeDecodeError):
             continue
         # A bit of the checksum's own key or brackets: the record itself is whole.
         assert {name: found[name] for name in record} == record
@@ -158,11 +158,11 @@ def test_flipped_bits_in_sealed_files_are_noticed(tmp_path):
         flipped = bytearray(data)
         flipped[place // 8] ^= 1 << place % 8
         path.write_bytes(flipped)
-        with pytest.raises((files.Damaged, safetensors.SafetensorError)):
+        with pytest.raises((files.DamagedFile, safetensors.SafetensorError)):
             safetensors.numpy.load(files.unseal(path))
     for length in (0, 5, 60, len(data) - 1):
         path.write_bytes(data[:length])
-        with pytest.raises(files.Damaged, match=r"x\.safetensors"):
+        with pytest.raises(files.DamagedFile, match=r"x\.safetensors"):
             files.unseal(path)
 
 
@@ -219,5 +219,5 @@ def test_a_swap_cut_in_two_is_mended(tmp_path):
 
 @pytest.mark.parametrize("line", ["[" * 100_000, '{"a":' * 100_000])
 def test_a_line_of_brackets_is_damaged(line):
-    with pytest.raises(files.Damaged):
+    with pytest.raises(files.DamagedFile):
         files.from_line(line)

@@ -25,7 +25,7 @@ from ganmut.expression.landmark_net import (
 )
 from ganmut.expression.point_set import CONTROLS, MESH, SIZE
 from ganmut.expression.train_landmarks import fit_expression, restore, save_snapshot
-from ganmut.files import Damaged
+from ganmut.files import DamagedFile
 from ganmut.weights import BadWeights
 from ganmut.weights.storage import read, read_golden
 
@@ -156,10 +156,10 @@ def test_a_snapshot_restores_the_training(tmp_path):
     whole = path.read_bytes()
     for bad in (whole[:-1], whole[:-5] + b"\0" + whole[-4:], b""):
         path.write_bytes(bad)
-        with pytest.raises(Damaged, match=re.escape(str(path))):
+        with pytest.raises(DamagedFile, match=re.escape(str(path))):
             restore(tmp_path, *other)
     path.write_bytes(whole)
-    with pytest.raises(Damaged, match=re.escape(str(path))):
+    with pytest.raises(DamagedFile, match=re.escape(str(path))):
         restore(tmp_path, *[LandmarkNet(width=16, hidden=32, rank=16) for _ in range(2)], other[2])
     assert restore(tmp_path, *other) == 7
     for name, value in network.state_dict().items():

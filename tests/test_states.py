@@ -72,7 +72,7 @@ def test_a_snapshot_must_say_where_it_stands(run, key):
     old, new = run.snapshots()
     meta = {k: v for k, v in run.latest().meta.items() if k != key}
     save_file(load_file(new), new, {"meta": json.dumps(meta)})  # not sealed: nobody's checksum
-    with pytest.raises(files.Damaged, match=rf"{new.name}.*\b{key}\b"):
+    with pytest.raises(files.DamagedFile, match=rf"{new.name}.*\b{key}\b"):
         read_snapshot(new)
     assert run.latest().path == old
 

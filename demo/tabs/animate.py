@@ -89,7 +89,10 @@ class Animate:
     ) -> Tensor:
         """`[frames, dim]`: the codes of a way. Raises ValueError with a sentence."""
         if way == "emotion":
-            ends = [self.service.named(choice.key, emotion, share) for share in (0.0, 1.0, 0.0)]
+            ends = [
+                self.service.code_of_emotion(choice.key, emotion, share)
+                for share in (0.0, 1.0, 0.0)
+            ]
             return self.service.path(choice.key, ends, frames)
         if way == "wheel":
             if choice.shape != "disc":
@@ -129,7 +132,9 @@ class Animate:
         frames = int(number(frames, *FRAMES, "number of frames"))
         rate = int(number(rate, *RATES, "frames a second"))
         radius = number(radius, 0, 1, "radius")
-        codes = self.codes(face, choice, way, emotion, self.kept(choice, stops), radius, frames)
+        codes = self.codes(
+            face, choice, way, emotion, self.read_stops(choice, stops), radius, frames
+        )
         made = self.frames(face, choice.key, codes)
         pixels = list(progress.tqdm(made, total=frames, desc="drawing", unit="frames"))
         return video.gif(pixels, rate), video.mp4(pixels, rate)
@@ -162,11 +167,11 @@ class Animate:
     def plain(self, setting: dict[str, Any]) -> bool:
         """Whether a setting is one that `keep` made: numbers under known names."""
         try:
-            return bool(self.kept(self.handlers.choice(setting.get("method")), [setting]))
+            return bool(self.read_stops(self.handlers.choice(setting.get("method")), [setting]))
         except ValueError:
             return False
 
-    def kept(self, choice: MethodChoice, stops: Any) -> list[Setting]:
+    def read_stops(self, choice: MethodChoice, stops: Any) -> list[Setting]:
         """The settings in what `Stops` holds or a program sent; those of another method are not."""
         found = stops.get("stops", []) if isinstance(stops, dict) else stops
         if not isinstance(found, list) or len(found) > MOST:

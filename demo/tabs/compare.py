@@ -69,9 +69,9 @@ class Compare:
             title = choice.title
             if titles[title] > 1:  # variants of a method differ in what they take
                 title += f", {MOVED[choice.kind]}"
-            code = self.service.named(choice.key, emotion, intensity)
+            code = self.service.code_of_emotion(choice.key, emotion, intensity)
             start = time.perf_counter()
-            self.service.made(face, choice.key, code)
+            self.service.edit_crop(face, choice.key, code)
             ms = round(1000 * (time.perf_counter() - start))
             pixels, seen = self.service.move(face, choice.key, code)
             yield (

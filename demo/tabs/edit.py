@@ -19,7 +19,7 @@ from demo.components import (
 )
 from demo.descriptions import about, heading
 from demo.face_picker import FacePicker
-from demo.gamut_pad import GamutPad, PadBackground
+from demo.gamut_pad import GamutPad, PadBackground, pad_properties
 from demo.handlers import CANNOT_RESET, RESET, Handlers
 from demo.history import Steps
 from demo.limits import Page
@@ -141,11 +141,11 @@ def controls(handlers: Handlers, start: Start) -> Controls:
         dict(zip("xy", setting.point, strict=True)),
         visible=gamut,
         elem_id="pad",
-        **handlers.pad(choice),
+        **pad_properties(choice),
     )
     background = PadBackground(start.values["background"], visible=gamut, elem_id="background")
     with gr.Column(visible=not gamut, elem_classes="named") as named:
-        named_emotion, strength = handlers.pressed(choice, setting)
+        named_emotion, strength = handlers.emotion_button(choice, setting)
         emotion = ImagePicker(
             named_emotion, items=start.values["emotion_previews"], named=True, elem_id="emotion"
         )
@@ -291,7 +291,7 @@ def connect(
             handlers.choose, [known, do.method], chosen, api_name="choose", **LIVE | PAGE
         ),
         do.learned.input(
-            handlers.other_set, [known, do.learned, do.method], switched, api_name="other_set",
+            handlers.switch_set, [known, do.learned, do.method], switched, api_name="other_set",
             **LIVE | PAGE,
         ),
     ]  # fmt: skip
@@ -306,7 +306,7 @@ def connect(
         **LIVE | PAGE,
     )
     do.mix.input(
-        handlers.mixed, [known, *do.setting], [do.units, *live], api_name="mixed", **LIVE | PAGE
+        handlers.mix, [known, *do.setting], [do.units, *live], api_name="mixed", **LIVE | PAGE
     )
     buttons = [
         gr.on(
@@ -315,7 +315,7 @@ def connect(
             api_name="preset", **LIVE | PAGE,
         ),
         do.another.click(
-            handlers.another, [known, *do.setting], [do.seed, *live], api_name="another",
+            handlers.draw_style, [known, *do.setting], [do.seed, *live], api_name="another",
             **LIVE | PAGE,
         ),
         do.reset.click(
@@ -331,7 +331,7 @@ def connect(
 
     def load(face: str, request: gr.Request) -> list:
         return (
-            handlers.linked(face, request)
+            handlers.open_link(face, request)
             or (not face and opening.answer())
             or [gr.skip()] * (3 + len(shown))
         )

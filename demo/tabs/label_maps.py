@@ -56,16 +56,16 @@ class LabelMaps:
         self.done: dict[tuple[str, int], dict[str, Any]] = {}
         self.lock = LeaseLock(seconds=100)  # as long as a first map may take
 
-    def shown(self, choice: MethodChoice, side: int) -> dict[str, Any]:
+    def entry(self, choice: MethodChoice, side: int) -> dict[str, Any]:
         """What the tab shows of one gamut: its map, drawn once for all visitors, of `side` codes
         along a side or of more where that is done already."""
         with self.lock:  # the first visitor waits for it, the others with him
             known = max((n for key, n in self.done if key == choice.key), default=0)
             if known < side:
-                self.done[choice.key, side] = self._drawn(choice, side)
+                self.done[choice.key, side] = self._draw(choice, side)
             return self.done[choice.key, max(known, side)]
 
-    def classified(self, choice: MethodChoice, side: int) -> Map | None:
+    def classify(self, choice: MethodChoice, side: int) -> Map | None:
         """The map of one gamut, or None where its set of weights has no classifier of emotions."""
         classifiers = self.service.classifiers[choice.group]
         if "emotion" not in classifiers.by_role:
@@ -86,13 +86,13 @@ class LabelMaps:
         share[valid] = mean
         return Map(share, valid, emotions, axes(codes.numpy(), mean, emotions))
 
-    def drawn(self) -> Iterator[dict[str, Any]]:
+    def stream(self) -> Iterator[dict[str, Any]]:
         """What the tab shows, one map more or finer at a time, in the order of the methods."""
         gamuts = [c for c in self.handlers.choices.values() if c.kind == "gamut"]
         maps: list[dict[str, Any]] = []
         for side in SIDES:  # a coarse map of each comes at once, and becomes a finer one later
             for place, choice in enumerate(gamuts):
-                maps = [*maps[:place], self.shown(choice, side), *maps[place + 1 :]]
+                maps = [*maps[:place], self.entry(choice, side), *maps[place + 1 :]]
                 yield {"maps": maps, "of": len(gamuts)}
         if not gamuts:
             yield {"maps": [], "of": 0}
@@ -106,8 +106,8 @@ class LabelMaps:
             else choice.title
         )
 
-    def _drawn(self, choice: MethodChoice, side: int) -> dict[str, Any]:
-        found = self.classified(choice, side)
+    def _draw(self, choice: MethodChoice, side: int) -> dict[str, Any]:
+        found = self.classify(choice, side)
         if found is None:
             return {
                 "title": choice.title,
@@ -163,7 +163,7 @@ def clear(axis: tuple[float, float], marks: list[dict[str, Any]]) -> tuple[float
 
 def picture(found: Map) -> str:
     """The map as a data URI: the colour is the most probable emotion, its strength how probable."""
-    share, inside = (enlarged(x) for x in (found.share, found.valid[..., None].astype(float)))
+    share, inside = (enlarge(x) for x in (found.share, found.valid[..., None].astype(float)))
     share = share / inside.clip(1e-6)  # codes beyond the border have no say
     tints = np.array([_rgb(emotion_color(name)) for name in found.emotions])
     best = share.argmax(-1)
@@ -178,7 +178,7 @@ def picture(found: Map) -> str:
     return data_uri(Image.fromarray(flat, "RGBA"), "WEBP", quality=88)
 
 
-def enlarged(values: np.ndarray) -> np.ndarray:
+def enlarge(values: np.ndarray) -> np.ndarray:
     """n x n x k -> DRAWN x DRAWN x k, linear between the codes, which reach from edge to edge."""
     place = np.linspace(0, len(values) - 1, DRAWN)
     low = np.minimum(place.astype(int), len(values) - 2)
@@ -192,7 +192,7 @@ def _rgb(name: str) -> list[int]:
 
 
 class Chart(JsonHTML, metaclass=NoStubMeta):
-    """A row of label maps: what `LabelMaps.drawn` returned."""
+    """A row of label maps: what `LabelMaps.stream` returned."""
 
     def __init__(self, value: list | None = None, **options: Any):
         template = (STATIC / "label_maps.html").read_text("utf-8")
@@ -212,7 +212,7 @@ def build(handlers: Handlers, tab: gr.Tab) -> None:
         )
         chart = Chart(elem_id="maps")
     tab.select(
-        maps.drawn,
+        maps.stream,
         None,
         chart,
         api_name="maps",

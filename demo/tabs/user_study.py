@@ -109,7 +109,7 @@ class UserStudy:
                 raise ValueError(ENOUGH)
             name = voter.get("voter") or secrets.token_hex(8)  # one voter, however many rounds
             voter = {"voter": name, "rounds": rounds, "at": 0, "questions": self._round()}
-        return voter, self.shown(voter)
+        return voter, self.ask(voter)
 
     def vote(
         self, voter: dict[str, Any], answer: int | None, request: gr.Request
@@ -131,7 +131,7 @@ class UserStudy:
         self.count(address_of(request))
         store_vote(noted)
         voter = voter | {"at": at + 1}
-        return voter, self.shown(voter)
+        return voter, self.ask(voter)
 
     def _round(self) -> list[dict[str, Any]]:
         """RATED questions of stage 1 and PAIRS of stage 2, all drawn anew."""
@@ -147,7 +147,7 @@ class UserStudy:
         pairs = [question(2, draw.sample([*keys, GROUND_TRUTH], 2)) for _ in range(PAIRS)]
         return rated + pairs
 
-    def shown(self, voter: dict[str, Any]) -> dict[str, Any]:
+    def ask(self, voter: dict[str, Any]) -> dict[str, Any]:
         """The question that is open, without what would give its methods away."""
         questions, at = voter["questions"], voter["at"]
         count = {"at": at, "of": len(questions)}
@@ -166,7 +166,7 @@ class UserStudy:
             face = self.service.open(portrait(person, emotion), (0.0, 0.0, SIDE))
             return self.service.session(face).view
         face = self.service.open(portrait(person, "neutral"), (0.0, 0.0, SIDE))
-        code = self.service.named(method, emotion, 1.0)
+        code = self.service.code_of_emotion(method, emotion, 1.0)
         return self.service.move(face, method, code, read=False)[0]
 
 

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from ganmut.datasets.base import BadData
 from ganmut.files import (
-    Damaged,
+    DamagedFile,
     from_line,
     remove_temporaries,
     replacement,
@@ -106,7 +106,7 @@ def _read_facts(path: Path) -> dict[str, Any] | None:
         if "sha256" not in facts:  # of an earlier version
             return None
         if facts.pop("sha256") != sha256(require_file(path)):
-            raise Damaged("its checksum differs")
+            raise DamagedFile("its checksum differs")
     except FileNotFoundError:
         return None
     except (ValueError, OSError) as error:

@@ -32,7 +32,7 @@ from ganmut.expression.landmark_net import (
 )
 from ganmut.expression.point_set import IBUG, MESH, SIZE, PointSet
 from ganmut.expression.rendered_landmarks import landmark_set
-from ganmut.files import Damaged, append_lines, folder_lock, remove_temporaries, trim_lines
+from ganmut.files import DamagedFile, append_lines, folder_lock, remove_temporaries, trim_lines
 from ganmut.images import luma, resize
 from ganmut.training.run_dir import (
     module_tensors,
@@ -120,8 +120,8 @@ def train_landmarks(
     fits the head that reads the expression.
 
     Snapshots, which a second call goes on from, and stats.jsonl lie in `out`. Returns the averaged
-    network. Raises BadData, Damaged for a snapshot that cannot be used, InUse where another process
-    trains in `out`.
+    network. Raises BadData, DamagedFile for a snapshot that cannot be used, InUse where another
+    process trains in `out`.
     """
     out = Path(out)
     with folder_lock(out):
@@ -330,7 +330,7 @@ def restore(
     out: Path, network: LandmarkNet, average: LandmarkNet, optimizer: torch.optim.Optimizer
 ) -> int:
     """Loads the snapshot of `out` where there is one and returns the step that it stands at; raises
-    Damaged where it cannot be used."""
+    DamagedFile where it cannot be used."""
     path = out / SNAPSHOT
     if not path.is_file():
         return 0
@@ -339,8 +339,8 @@ def restore(
         restore_module("network", network, snapshot.tensors)
         restore_module("ema", average, snapshot.tensors)
         restore_optimizer("optimizer", optimizer, snapshot.tensors)
-    except (Damaged, ValueError) as error:
-        raise Damaged(
+    except (DamagedFile, ValueError) as error:
+        raise DamagedFile(
             f"{path} cannot be used ({first_line(error)}); remove it to train from the first step"
         ) from None
     return snapshot.meta["step"]

@@ -23,7 +23,7 @@ from ganmut import images, legacy
 from ganmut.errors import first_line
 from ganmut.files import (
     UNSEALED,
-    Damaged,
+    DamagedFile,
     append_lines,
     folder_lock,
     remove_temporaries,
@@ -160,7 +160,7 @@ class RunDir:
             try:
                 # Newest first; the older one is there for the case that this one is damaged.
                 return read_snapshot(path)
-            except (Damaged, OSError) as error:
+            except (DamagedFile, OSError) as error:
                 log.warning("%s", error)
         if paths:
             raise RunError(
@@ -199,8 +199,8 @@ def write_snapshot(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str,
 
 
 def read_snapshot(path: Path, kinds: Mapping[str, Any] = META) -> Snapshot:
-    """The checked content of a snapshot's file; raises Damaged, OSError. kinds: the entries that
-    its meta must have, and their types."""
+    """The checked content of a snapshot's file; raises DamagedFile, OSError. kinds: the entries
+    that its meta must have, and their types."""
     data = unseal(path)
     try:
         tensors = load(data)
@@ -208,9 +208,9 @@ def read_snapshot(path: Path, kinds: Mapping[str, Any] = META) -> Snapshot:
             meta = json.loads(file.metadata()["meta"])
         missing = [name for name, kind in kinds.items() if not isinstance(meta.get(name), kind)]
     except (SafetensorError, KeyError, TypeError, AttributeError, ValueError) as error:
-        raise Damaged(f"{path} is damaged: {first_line(error)}") from None
+        raise DamagedFile(f"{path} is damaged: {first_line(error)}") from None
     if missing:
-        raise Damaged(f"{path} is damaged: it does not say {', '.join(missing)}")
+        raise DamagedFile(f"{path} is damaged: it does not say {', '.join(missing)}")
     return Snapshot(path, {legacy.read_snapshot_key(k): v for k, v in tensors.items()}, meta)
 
 
