@@ -14,9 +14,9 @@ from demo.components import Facts, Photograph, Png
 from demo.face_picker import FaceAmongEdits, FaceInput
 from demo.faults import quote
 from demo.gamut_pad import GamutPad
-from demo.handlers import START, Handlers
+from demo.handlers import Handlers
 from demo.security import read_picture
-from demo.settings import number
+from demo.settings import START, number
 from demo.sliders import Sliders
 from demo.tabs.animate import FRAMES, RATES, WAYS, Animate, Gif, Mp4, PathStops
 from demo.tabs.compare import Cards, Compare

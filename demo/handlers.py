@@ -20,7 +20,9 @@ from demo.service import Service
 from demo.session import MethodChoice, Spot, units_text
 from demo.settings import (
     SEEDS,
+    START,
     Setting,
+    emotion_button,
     link,
     number,
     outside,
@@ -36,7 +38,6 @@ from ganmut.emotions import UNITS, emotion_from_units
 from ganmut.encoding import compose_edit
 from ganmut.faces import NoFace, turn_note
 
-START = 0.9  # intensity of the first edit
 MOVED = {
     "gamut": "a point",
     "labels": "emotions",
@@ -169,8 +170,9 @@ class Handlers:
     def groups(self, group: str) -> list:
         """The methods of a set by what one moves, for `Methods`; those for which the expression
         model draws in a row of their own."""
-        those = [c for c in self.choices.values() if c.group == group and not c.space]
-        drawn = [[c.key, c.space] for c in self.choices.values() if c.group == group and c.space]
+        known = [c for c in self.choices.values() if c.group == group]
+        those = [c for c in known if not c.space]
+        drawn = [[c.key, c.space] for c in known if c.space]
         rows = [
             [MOVED[kind], [[c.key, c.title] for c in those if c.kind == kind]]
             for kind in dict.fromkeys(c.kind for c in those)
@@ -190,7 +192,7 @@ class Handlers:
     def show_setting(self, face: str, choice: MethodChoice, setting: Setting) -> list:
         """What the page shows of a setting: the values that `edit.connect` hands out."""
         edited, readings = self._move(face, setting) if face else ("", {})
-        named, intensity = self.emotion_button(choice, setting)
+        named, intensity = emotion_button(choice, setting)
         return [
             gr.update(
                 visible=choice.kind == "gamut", value=setting.point, **pad_properties(choice)
@@ -226,13 +228,6 @@ class Handlers:
             others = (name for name in FIRST if name in choice.emotions and name != shown)
             emotion = next(others, emotion)
         return Setting(choice.key, choice.towards(emotion, START), {emotion: START})
-
-    @staticmethod
-    def emotion_button(choice: MethodChoice, setting: Setting) -> tuple[str, float]:
-        """(name of the emotion button that is pressed or "", intensity) for a setting."""
-        if choice.kind == "expression" and len(setting.mix) != 1:
-            return "", START
-        return next(iter(setting.mix.items()), (choice.favourite, START))
 
     def unit_sliders(self, face: str, setting: Setting) -> dict[str, Any]:
         """Value and rows of the sliders of units: those that a setting names, and for the others

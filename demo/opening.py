@@ -22,6 +22,7 @@ from demo.handlers import Handlers
 from demo.history import History, State
 from demo.limits import Page
 from demo.session import MethodChoice
+from demo.settings import emotion_button
 from demo.visualize import jpeg
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ class Opening:
         """(component, its value, its properties) of what the first edit changes on the page."""
         start = self.start()
         values, setting = start.values, start.values["setting"]
-        named, intensity = self.handlers.emotion_button(start.choice, setting)
+        named, intensity = emotion_button(start.choice, setting)
         return [
             (face.said, values["said"], {}),
             (face.gallery, self.handlers.gallery.first.name, {"items": values["examples"]}),

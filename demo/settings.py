@@ -19,6 +19,7 @@ from ganmut.emotions import UNITS, emotion_index
 
 UNIT_KEYS = {str(unit): unit for unit in UNITS}
 SEEDS = 9999  # styles that a visitor can ask for by number
+START = 0.9  # intensity of the first edit
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,13 @@ def outside(setting: Setting, choice: MethodChoice, code: list[float]) -> str:
         return ""
     asked, used = (f"({x:g}, {y:.4g})" for x, y in (setting.point, code))
     return f"The point {asked} lies outside the gamut; the nearest point of it, {used}, was used."
+
+
+def emotion_button(choice: MethodChoice, setting: Setting) -> tuple[str, float]:
+    """(name of the emotion button that is pressed or "", intensity) for a setting."""
+    if choice.kind == "expression" and len(setting.mix) != 1:
+        return "", START
+    return next(iter(setting.mix.items()), (choice.favourite, START))
 
 
 def link(setting: Setting, choice: MethodChoice) -> str:

@@ -11,9 +11,9 @@ import gradio as gr
 
 from demo.components import JsonHTML, Methods, NoStubMeta
 from demo.faults import quote
-from demo.handlers import MOVED, START, Handlers
+from demo.handlers import MOVED, Handlers
 from demo.opening import Start
-from demo.settings import number
+from demo.settings import START, number
 from demo.tabs.edit import LIVE, NET, PAGE, Face
 from demo.visualize import jpeg
 

@@ -26,7 +26,7 @@ from demo.limits import Page
 from demo.opening import Opening, Start
 from demo.scripts import KEYS, messages
 from demo.security import LONGEST, MAX_BYTES
-from demo.settings import SEEDS
+from demo.settings import SEEDS, emotion_button
 from demo.sliders import Sliders, mix_rows
 
 HINT = (
@@ -145,7 +145,7 @@ def controls(handlers: Handlers, start: Start) -> Controls:
     )
     background = PadBackground(start.values["background"], visible=gamut, elem_id="background")
     with gr.Column(visible=not gamut, elem_classes="named") as named:
-        named_emotion, strength = handlers.emotion_button(choice, setting)
+        named_emotion, strength = emotion_button(choice, setting)
         emotion = ImagePicker(
             named_emotion, items=start.values["emotion_previews"], named=True, elem_id="emotion"
         )
