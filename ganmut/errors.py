@@ -19,6 +19,9 @@ class ParameterError(ValueError):
         super().__init__(message)
         self.parameter = parameter
 
+    def __reduce__(self) -> tuple[type[ParameterError], tuple[str, str]]:
+        return type(self), (self.parameter, str(self))  # from one process to another
+
 
 def check_words(words: Sequence[str]) -> None:
     """Raises ValueError for the value "--" of an option: argparse takes that for the end of all

@@ -71,6 +71,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_face_options(parser)
     parser.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes that share the images of folders (default 1); each takes the memory of one",
+    )
+    parser.add_argument(
         "--device", metavar="NAME", help="cpu, cuda, cuda:N (default: CUDA if there is one)"
     )
 
@@ -102,6 +109,7 @@ def run(args: argparse.Namespace) -> int:
         detector=args.detector,
         face=args.face,
         source_code=setting.source_code,
+        workers=args.workers,
     )
     failures = [record["error"] for record in records if "error" in record]
     print_lines(failures)

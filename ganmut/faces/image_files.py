@@ -7,7 +7,9 @@ import os
 import secrets
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from ganmut.faces.pipeline import (
     open_detector,
     turn_note,
 )
+from ganmut.faces.workers import map_files
 from ganmut.files import (
     append_lines,
     folder_lock,
@@ -45,6 +48,7 @@ from ganmut.video.editing import edit_clip
 from ganmut.video.reading import VIDEOS, is_clip, is_clip_name
 from ganmut.video.tracking import check_face
 from ganmut.video.writing import WRITABLE as CLIPS
+from ganmut.weights import load
 
 
 def edit_files(
@@ -57,6 +61,7 @@ def edit_files(
     face: str | int = "largest",
     source_code: SourceCode | None = None,
     progress: bool = True,
+    workers: int = 1,
 ) -> list[dict[str, Any]]:
     """Edits files and all images and videos of folders; returns a record per edited face, and one
     per clip, see `edit_clip`.
@@ -69,23 +74,46 @@ def edit_files(
     Of several images, those that cannot be edited are skipped and have a record with "error", and
     out/faces.jsonl is a log: after an interruption the next run with the same settings continues
     from it, and edits changed images again. For a single image its BadImage or NoFace is raised.
-    Raises ParameterError for an output that cannot be written, InUse where another process writes
-    there.
+    workers: processes that share several images; order and results are those of one. Raises
+    ParameterError for an output that cannot be written, InUse where another process writes there.
     """
     inputs, out = collect_images(paths, Path(out)), Path(out)
     single = len(inputs) == 1 and not any(Path(path).is_dir() for path in paths)
     targets, records_file = plan_outputs(inputs, out, single)
     open_detector(detector)  # a missing detector fails before any work
-    clips = {
-        path: becomes_clip(path, target) for (path, _), target in zip(inputs, targets, strict=True)
-    }
-    check_targets(clips, editor, code, face)
+    pairs = [(path, target) for (path, _), target in zip(inputs, targets, strict=True)]
+    check_targets(pairs, editor, code, face)
+    check_workers(workers, editor, len(inputs))
     settings = settings_digest(editor, code, detector, face, source_code)
+    edit = FileEdit(editor, code, detector, face, source_code, settings, progress)
+    if len(inputs) == 1:
+        records = edit(*pairs[0])
+        write_json_lines(records_file, records)
+        remove_temporaries(records_file.parent)  # of a killed run
+        return records
+    with folder_lock(out):
+        remove_temporaries(out, recursive=True)
+        return edit_logged(pairs, records_file, settings, edit, progress, workers)
 
-    def edit(path: Path, target: Path) -> list[dict[str, Any]]:
+
+@dataclass(frozen=True)
+class FileEdit:
+    """What one call of `edit_files` does with each file."""
+
+    editor: Editor
+    code: Target | CodePath
+    detector: str
+    face: str | int
+    source_code: SourceCode | None
+    settings: str
+    progress: bool
+
+    def __call__(self, path: Path, target: Path) -> list[dict[str, Any]]:
+        """The records of a file, after its edit is written. Raises BadImage, NoFace, BadPoints."""
         stamp = _stamp(path)  # before the image is read: it may be replaced meanwhile
-        reading = {"settings": settings, "stamp": stamp}
-        if clips[path]:
+        reading = {"settings": self.settings, "stamp": stamp}
+        editor, code, detector, face = self.editor, self.code, self.detector, self.face
+        if becomes_clip(path, target):
             facts = edit_clip(
                 path,
                 editor,
@@ -93,15 +121,20 @@ def edit_files(
                 target,
                 detector=detector,
                 face=face,
-                source_code=source_code,
-                progress=progress,
+                source_code=self.source_code,
+                progress=self.progress,
             )
             names = {"file": str(path), "out": str(target), "detector": detector, "face": face}
             return [{**names, "edited": 1, **facts, **reading}]
         assert not isinstance(code, CodePath)  # check_targets
         picture = read_picture(path)
         edited = edit_image(
-            picture.pixels, editor, code, detector=detector, face=face, source_code=source_code
+            picture.pixels,
+            editor,
+            code,
+            detector=detector,
+            face=face,
+            source_code=self.source_code,
         )
         file_format = WRITABLE[target.suffix.lower()]
         write_atomic(target, encode_edit(picture, edited.pixels, file_format))
@@ -109,23 +142,33 @@ def edit_files(
         records = _records(path, target, edited, detector, notes)
         return [record | reading for record in records]
 
-    if len(inputs) == 1:
-        records = edit(inputs[0][0], targets[0])
-        write_json_lines(records_file, records)
-        remove_temporaries(records_file.parent)  # of a killed run
-        return records
-    work = [(path, target) for (path, _), target in zip(inputs, targets, strict=True)]
-    with folder_lock(out):
-        remove_temporaries(out, recursive=True)
-        return edit_logged(work, records_file, settings, edit, progress)
+    def attempt(self, path: Path, target: Path) -> list[dict[str, Any]]:
+        """The records of a file, or one with the reason why it cannot be edited."""
+        try:
+            return self(path, target)
+        except (BadImage, NoFace, BadPoints) as error:
+            message = str(error) if str(path) in str(error) else f"{path}: {error}"
+            failure = {"file": str(path), "error": message, "settings": self.settings}
+            return [failure | {"stamp": _stamp(path)}]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A worker process reads the weight itself: networks hold what cannot be sent.
+        sent = (self.code, self.detector, self.face, self.source_code, self.settings, False)
+        return _reopen, (self.editor.folder, str(self.editor.device), sent)
+
+
+def _reopen(folder: Path, device: str, sent: tuple[Any, ...]) -> FileEdit:
+    """The FileEdit of another process, without progress bars."""
+    return FileEdit(load(folder, device), *sent)
 
 
 def edit_logged(
     work: list[tuple[Path, Path]],
     log: Path,
     settings: str,
-    edit: Callable[[Path, Path], list[dict[str, Any]]],
+    edit: FileEdit,
     progress: bool,
+    workers: int = 1,
 ) -> list[dict[str, Any]]:
     """Edits the (image, output) pairs that the log does not hold yet, and returns the records of
     all. Each image's records are appended as soon as its output is written."""
@@ -141,20 +184,16 @@ def edit_logged(
     if kept and progress:
         print(f"{len(kept)} of {len(work)} images were done by an earlier run", file=sys.stderr)
     skipped = 0
-    bar = tqdm(work, unit="picture", disable=not progress, file=sys.stderr)
-    for path, target in bar:
-        if str(path) in kept:
-            continue
-        try:
-            kept[str(path)] = edit(path, target)
-        except (BadImage, NoFace, BadPoints) as error:
-            message = str(error) if str(path) in str(error) else f"{path}: {error}"
-            failure = {"file": str(path), "error": message, "settings": settings}
-            kept[str(path)] = [failure | {"stamp": _stamp(path)}]
-            skipped += 1
-            bar.set_postfix_str(f"{skipped} skipped")
-        append_lines(log, kept[str(path)])
-        written += kept[str(path)]
+    bar = tqdm(total=len(work), initial=len(kept), unit="picture", disable=not progress)
+    left = [(path, target) for path, target in work if str(path) not in kept]
+    with bar, closing(map_files(edit.attempt, left, workers)) as results:
+        for (path, _), records in zip(left, results, strict=True):
+            kept[str(path)] = records
+            append_lines(log, records)
+            written += records
+            skipped += "error" in records[0]
+            bar.set_postfix_str(f"{skipped} skipped" if skipped else "")
+            bar.update()
     records = [record for path, _ in work for record in kept[str(path)]]
     if written != records:  # in the order of the images
         write_atomic(log, "".join(map(to_line, records)))
@@ -190,10 +229,10 @@ def becomes_clip(path: Path, target: Path) -> bool:
 
 
 def check_targets(
-    clips: Mapping[Path, bool], editor: Editor, code: Target | CodePath, face: str | int
+    pairs: Iterable[tuple[Path, Path]], editor: Editor, code: Target | CodePath, face: str | int
 ) -> None:
-    """Raises ParameterError for a target that some of the inputs cannot have. clips: whether each
-    input is edited as a clip."""
+    """Raises ParameterError for a target that some of the (input, output) pairs cannot have."""
+    clips = {path: becomes_clip(path, target) for path, target in pairs}
     if any(clips.values()):
         check_face(face)
         check_change(editor, code)
@@ -202,6 +241,16 @@ def check_targets(
         raise ParameterError(
             "path", f"{picture} is edited as one picture: a path over time needs clips"
         )
+
+
+def check_workers(workers: int, editor: Editor, images: int) -> None:
+    """Raises ParameterError for processes that could do nothing."""
+    if workers < 1:
+        raise ParameterError("workers", f"expected at least one process, got {workers}")
+    if workers > 1 and images == 1:
+        raise ParameterError("workers", "one image or clip is edited by one process")
+    if workers > 1 and editor.folder is None:
+        raise ParameterError("workers", "several processes need an editor of a weight folder")
 
 
 def _stamp(path: Path) -> list[int]:

@@ -1,0 +1,85 @@
+"""Work on files in several processes: results come in order, and a process that ends early ends the
+others."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ganmut.errors import ParameterError
+
+FileWork = Callable[[Path, Path], Any]
+_work: list[FileWork] = []  # of a worker process: what it does with each file
+
+
+def map_files(
+    work: FileWork, files: Sequence[tuple[Path, Path]], workers: int
+) -> Generator[Any, None, None]:
+    """Yields `work(path, target)` of each file in order; made in this process where `workers` is 1.
+
+    work: can be pickled. An exception of it is raised here. Where this generator is closed, or
+    raises, the worker processes end at once, and what they were writing stays a temporary. Raises
+    ParameterError where a worker was killed.
+    """
+    workers = min(workers, len(files))
+    if workers <= 1:
+        yield from (work(path, target) for path, target in files)
+        return
+    # Spawned: a process that has computed with PyTorch must not be forked.
+    context = multiprocessing.get_context("spawn")
+    # As many threads as here: convolutions round differently with fewer, by a grey level.
+    threads = torch.get_num_threads()
+    before = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(workers, context, _start, (work, threads))
+    waiting, ahead = iter(files), deque[Future[Any]]()
+    done = False
+    try:
+        for pair in islice(waiting, 2 * workers):
+            ahead.append(pool.submit(_run, *pair))
+        while ahead:
+            yield ahead.popleft().result()
+            # One in, one out: a folder of a million files is not queued at once.
+            ahead.extend(pool.submit(_run, *pair) for pair in islice(waiting, 1))
+        done = True
+    except BrokenProcessPool:
+        raise ParameterError(
+            "workers",
+            f"one of {workers} processes was killed, perhaps for lack of memory; the same command "
+            "goes on, with fewer if need be",
+        ) from None
+    finally:
+        if not done:  # a worker that edits a clip would go on for minutes
+            for child in set(multiprocessing.active_children()) - before:
+                child.terminate()
+        pool.shutdown()
+
+
+def _start(work: FileWork, threads: int) -> None:
+    """Sets up a worker process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends its workers
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(threads)
+    _work.append(work)
+
+
+def _end_with_parent() -> None:
+    """Ends this process when the parent has gone: a killed one tells nobody."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _run(path: Path, target: Path) -> Any:
+    return _work[0](path, target)
