@@ -1,7 +1,7 @@
 """Leaderboard: the tables as LEADERBOARD.md, in the terminal, and in the README.
 
 `python bench/leaderboard.py --out DIR` writes DIR/LEADERBOARD.md from DIR/results.jsonl. Without
---out it takes bench/results and also updates the README.
+--out it takes bench/results and also updates the README and docs/models.md.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if __package__ in (None, ""):  # run as a script: import bench and ganmut from t
 import rich.table
 from rich.console import Console
 
-from bench import results
+from bench import model_table, results
 from bench.metrics.base import METRICS
 from bench.tables import (
     FIRST,
@@ -377,6 +377,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         readme = ROOT / "README.md"
         text = with_summary(readme.read_text(encoding="utf-8"), path.read_text(encoding="utf-8"))
         write_atomic(readme, text)
+        write_atomic(ROOT / "docs" / "models.md", model_table.table(RESULTS))
     print(f"wrote {path}")
     return 0
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bench import leaderboard, run
+from bench import leaderboard, model_table, run
 from bench.speed import run as speed
 from ganmut import cli, legacy
 from ganmut.datasets import SOURCES
@@ -29,6 +29,12 @@ SCRIPTS = {"bench/run.py": run.parser, "bench/speed/run.py": speed.parser}
 def test_the_leaderboard_is_the_committed_one():
     board = (ROOT / "bench" / "results" / "LEADERBOARD.md").read_text(encoding="utf-8")
     assert leaderboard.with_summary(README, board) == README, "run `python bench/leaderboard.py`"
+
+
+def test_the_models_page_is_the_committed_one():
+    page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    made = model_table.table(ROOT / "bench" / "results")
+    assert page == made, "run `python bench/leaderboard.py`"
 
 
 def test_every_link_leads_somewhere():
