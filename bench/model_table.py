@@ -26,18 +26,21 @@ editor = ganmut.load("photos/expression")
 edited = ganmut.edit("photo.jpg", emotion="happy", weights="photos/expression")
 ```
 
-Recognised is the share of edits at full intensity that the bench's classifier sees as what was asked for, identity distance one
-minus the cosine between edit and source (0: the same person, as far as the network sees); default protocol, without their intervals,
-which are in [the leaderboard](../bench/results/LEADERBOARD.md). Empty: not measured for exactly this file. A weak edit keeps the
-identity: read both columns together.
+Recognised is the share of edits at full intensity that the bench's classifier sees as what was
+asked for. Identity distance is one minus the cosine between edit and source (0: the same person, as
+far as the network sees). Both are of the default protocol; [the
+leaderboard](../bench/results/LEADERBOARD.md) has their intervals. Empty: not measured for exactly
+this file. A weak edit keeps the identity: read both columns together.
 """
 LICENCES = """
 ## Licence
 
-All weights are under Apache-2.0 like the code. The photographs behind the set `photos` are press photographs and film stills whose
-rights their compilers cannot clear: use these weights for research ([photographs.md](photographs.md)). Rendered faces show nobody.
+All weights are under Apache-2.0 like the code. The photographs behind the set `photos` are press
+photographs and film stills whose rights their compilers cannot clear: use these weights for research
+([photographs.md](photographs.md)). Rendered faces show nobody.
 
-What every method shows for every emotion is in [one picture](../bench/results/figures/sheet.png) (rendered faces).
+What every method shows for every emotion is in [one picture](../bench/results/figures/sheet.png)
+(rendered faces).
 """
 
 
