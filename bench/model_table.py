@@ -36,8 +36,8 @@ LICENCES = """
 ## Licence
 
 All weights are under Apache-2.0 like the code. The photographs behind the set `photos` are press
-photographs and film stills whose rights their compilers cannot clear: use these weights for research
-([photographs.md](photographs.md)). Rendered faces show nobody.
+photographs and film stills whose rights their compilers cannot clear: use these weights for
+research ([photographs.md](photographs.md)). Rendered faces show nobody.
 
 What every method shows for every emotion is in [one picture](../bench/results/figures/sheet.png)
 (rendered faces).
