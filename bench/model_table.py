@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.tables import number
-from ganmut import weights
-from ganmut.methods.base import METHODS
+from ganmut import METHODS, weights
 from ganmut.weights.publish import read_scores, select_scores
 
 # Metrics of the table, and their columns; the data of a set are named after it.
