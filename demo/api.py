@@ -73,17 +73,27 @@ class Api:
         seed: Any,
         units: Any,
         face: FaceAmongEdits,
+        emotion: str,
+        intensity: float,
     ) -> tuple:
         """The photograph at its own resolution with one face edited, and what was done to it.
 
+        An emotion and its intensity choose the edit for any method, as in /compare; point, mix
+        (with seed) and units are the other way. /methods says which emotions a method knows and
+        which of point, mix and units it takes. Units that are not named stay as the face has them;
+        where `as_it_is` is false nothing can read those of a face, and all must be named.
+
         Edits of other faces stay beside it: face={"number": 2, "edits": {"1": link}} with the link
         of an earlier answer.
-        `/methods` says which of point, mix (with seed) and units a method takes. Units that are not
-        named stay as the face has them; where `as_it_is` is false nothing can read those of a face,
-        and all must be named.
         """
         setting = self.handlers.setting(method, point, mix, seed, units)
-        edited, facts, _ = self.handlers.whole(self.face(picture, face), setting)
+        if emotion and (setting.point != (0, 0) or setting.mix or setting.units):
+            raise ValueError("give an emotion, or a point, a mix or units, but not both")
+        opened = self.face(picture, face)
+        if emotion:
+            choice = self.handlers.choice(method)
+            setting = self.handlers.preset_setting(opened, choice, emotion, intensity, seed)
+        edited, facts, _ = self.handlers.whole(opened, setting)
         return edited, facts
 
     def compare(
@@ -140,6 +150,7 @@ def build(handlers: Handlers) -> None:
         units = Sliders({}, label="units")
         face = FaceInput({"number": 1}, label="face")
         emotion = gr.Textbox(first.favourite, label="emotion")
+        wanted = gr.Textbox("", label="emotion: as /methods lists them; with its intensity")
         intensity = gr.Number(1.0, label="intensity, 0 to 1")
         weights = gr.Textbox(
             first.group, label="weights: " + ", ".join(handlers.service.classifiers)
@@ -154,7 +165,7 @@ def build(handlers: Handlers) -> None:
         ask = [gr.Button(name) for name in ("edit", "compare", "animate")]
     ask[0].click(
         api.edit,
-        [picture, method, point, mix, seed, units, face],
+        [picture, method, point, mix, seed, units, face, wanted, intensity],
         [edited, facts],
         api_name="edit",
         **NET,

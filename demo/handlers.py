@@ -29,6 +29,7 @@ from demo.settings import (
     parse_link,
     parse_setting,
     query_of,
+    setting_of_emotion,
     snippet,
     words,
 )
@@ -110,7 +111,7 @@ class Handlers:
             rest = [*self.method_buttons(recommended), *self.show_setting(face, choice, setting)]
         else:
             if choice.kind == "units" and not units:  # a new face begins at an own expression
-                setting = self._preset(face, choice, choice.favourite, START)
+                setting = self.preset_setting(face, choice, choice.favourite, START)
             else:
                 setting = parse_setting(choice, point, mix, seed, units)
             rest = self._keep_controls(face, setting, *self._move(face, setting))
@@ -218,7 +219,7 @@ class Handlers:
         """The setting that a method begins with: most of the way to its favourite emotion, or to
         another where it can see that the face shows that one already."""
         if choice.kind == "units":
-            return self._preset(face, choice, choice.favourite, START)
+            return self.preset_setting(face, choice, choice.favourite, START)
         emotion = choice.favourite
         # One reads for all that the expression model draws.
         own = (c for c in self.choices.values() if c.group == choice.group and c.sharp and c.reads)
@@ -242,9 +243,7 @@ class Handlers:
     def preset(self, face: str, method: str, emotion: str, intensity: float, seed: Any) -> list:
         """An emotion button: the mix or the units that it stands for, and the edit."""
         choice = self.choice(method)
-        intensity = number(intensity, 0, 1, "intensity")
-        setting = self._preset(face, choice, emotion, intensity)
-        setting = replace(setting, seed=parse_setting(choice, None, {}, seed, {}).seed)
+        setting = self.preset_setting(face, choice, emotion, intensity, seed)
         edited, readings = self._move(face, setting) if face else ("", {})
         units = gr.update(**self.unit_sliders(face, setting))
         mix = gr.update(value=dict(setting.mix), rows=mix_rows(choice))
@@ -260,19 +259,11 @@ class Handlers:
         units = gr.update(**self.unit_sliders(face, setting))
         return [units, *self._move(face, setting)]
 
-    def _preset(self, face: str, choice: MethodChoice, emotion: str, intensity: float) -> Setting:
-        if choice.kind != "units":
-            return parse_setting(choice, (0.0, 0.0), {emotion: intensity}, 0, {})
-        if not isinstance(emotion, str) or emotion not in choice.presets:
-            raise ValueError(
-                f"unknown emotion {quote(emotion)}; there are: {', '.join(choice.emotions)}"
-            )
-        own = list(self._own(face, choice).values()) if face else [0.0] * len(UNITS)
-        target = choice.presets[emotion]
-        mixed = (o + intensity * (t - o) for o, t in zip(own, target, strict=True))
-        return Setting(
-            choice.key, units=dict(zip(UNITS, (round(v, 2) for v in mixed), strict=True))
-        )
+    def preset_setting(
+        self, face: str, choice: MethodChoice, emotion: str, intensity: float, seed: Any = 0
+    ) -> Setting:
+        """The setting of an emotion at an intensity 0..1 for a face; raises ValueError."""
+        return setting_of_emotion(choice, emotion, intensity, seed, self._own(face, choice))
 
     def reset(self, face: str, method: str) -> list:
         """The face as it is: nothing is asked for, nothing changes."""

@@ -194,7 +194,10 @@ class Page(gr.Blocks):
     async def preprocess_data(
         self, block_fn: BlockFunction, inputs: list[Any], *rest: Any, **named: Any
     ) -> list[Any]:
-        """The inputs as a handler takes them; one sentence for a value that is none."""
+        """The inputs as a handler takes them; one sentence for a value that is none. Values at the
+        end that a call of a documented endpoint leaves out are the endpoint's own."""
+        if block_fn.api_visibility == "public":
+            inputs = [*inputs, *(block.value for block in block_fn.inputs[len(inputs) :])]
         check_inputs(block_fn.inputs, inputs)
         try:
             return await super().preprocess_data(block_fn, inputs, *rest, **named)

@@ -94,6 +94,26 @@ def parse_setting(choice: MethodChoice, point: Any, mix: Any, seed: Any, units: 
     return setting
 
 
+def setting_of_emotion(
+    choice: MethodChoice, emotion: Any, intensity: Any, seed: Any, own: Mapping[str, float]
+) -> Setting:
+    """The setting of an emotion at an intensity 0..1, whatever a method takes: a point on the way
+    to it, a mix of it alone, or units between those that the face shows (own, 0 where it is empty)
+    and those of the emotion. Raises ValueError with a sentence."""
+    intensity = number(intensity, 0, 1, "intensity")
+    if not isinstance(emotion, str) or emotion not in choice.emotions:
+        raise ValueError(
+            f"unknown emotion {quote(emotion)}; there are: {', '.join(choice.emotions)}"
+        )
+    if choice.kind == "gamut":
+        return Setting(choice.key, point=choice.towards(emotion, intensity))
+    if choice.kind != "units":
+        return parse_setting(choice, None, {emotion: intensity}, seed, {})
+    start = list(own.values()) or [0.0] * len(UNITS)
+    mixed = (o + intensity * (t - o) for o, t in zip(start, choice.presets[emotion], strict=True))
+    return Setting(choice.key, units=dict(zip(UNITS, (round(v, 2) for v in mixed), strict=True)))
+
+
 def code_of(space: CodeSpace, setting: Setting, own: list[float] | None = None) -> Tensor:
     """The code `[dim]` of a setting; own: the code that the face shows. Raises ValueError where the
     setting leaves out units that nothing says of the face."""

@@ -346,6 +346,16 @@ def ask(client, tmp_path: Path) -> None:
     signature = client.view_api(return_format="dict")["named_endpoints"]
     assert signature.keys() == {"/methods", "/edit", "/compare", "/animate"}
     face = upload(tmp_path, samples.astronaut())
+    links = {
+        "ganmut": "?method=ganmut&x=",
+        "gganmut": "?method=gganmut&x=",
+        "stargan": "?method=stargan&happy=0.5",
+    }
+    for name in named:
+        _, facts = client.predict(
+            picture=face, method=name, emotion="happy", intensity=0.5, api_name="/edit"
+        )
+        assert facts["link"].startswith(links[name])
     path, facts = client.predict(
         picture=face, method="ganmut", point={"x": 0.3, "y": -0.4}, api_name="/edit"
     )

@@ -205,3 +205,42 @@ def test_the_speed_measurement_calls_the_page(space):
     file = visitor.upload()
     visitor.move(visitor.open(file, "ganmut"), "ganmut", 0.3, 0.1)
     visitor.edit(file, "ganmut", 0.3, 0.1)
+
+
+def test_documented_endpoints_say_what_they_do(space):
+    info = json.loads(space.get(f"{API}/info")[1])["named_endpoints"]
+    assert info.keys() == {"/methods", "/edit", "/compare", "/animate"}
+    for entry in info.values():
+        assert len(entry["description"]) > 60
+        needed = [
+            p["parameter_name"] for p in entry["parameters"] if not p["parameter_has_default"]
+        ]
+        assert needed in ([], ["picture"])
+
+
+def test_an_emotion_is_a_point_of_a_pad(space, portrait):
+    method = space.call("methods")[1][0][0]
+    x, y = method["places"]["happy"]
+    pictures = []
+    for values in (
+        ["ganmut", {"x": 0, "y": 0}, {}, 0, {}, {"number": 1}, "happy", 1],
+        ["ganmut", {"x": round(x, 4), "y": round(y, 4)}, {}, 0, {}],
+    ):
+        worked, (picture, facts) = space.call("edit", portrait, *values)
+        assert worked and facts["title"] == "GANmut"
+        pictures.append(space.get(f"{API}/file={picture['path']}")[1])
+    assert pictures[0] == pictures[1] and pictures[0][1:4] == b"PNG"
+
+
+@pytest.mark.parametrize(
+    ("point", "emotion", "intensity"),
+    [
+        ({"x": 0.3, "y": 0}, "happy", 1),
+        ({"x": 0, "y": 0}, "hungry", 1),
+        ({"x": 0, "y": 0}, "sad", 2),
+    ],
+)
+def test_contradictory_emotions_are_refused(space, portrait, point, emotion, intensity):
+    values = ["ganmut", point, {}, 0, {}, {"number": 1}, emotion, intensity]
+    worked, said = space.call("edit", portrait, *values)
+    assert not worked and flaw(json.loads(said)["error"]) == "", said
