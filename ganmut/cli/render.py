@@ -1,24 +1,53 @@
-"""`faces --out DIR`: renders faces of known expression."""
+"""`faces --out DIR`: renders faces of known expression, as pictures or as a data set."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-HELP = "render faces: NNN_<emotion>.png, same NNN = same person"
+HELP = "render faces: NNN_<emotion>.png, same NNN = same person; or a data set"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, type=Path, metavar="DIR")
     parser.add_argument(
-        "--per-emotion", type=int, default=12, metavar="N", help="people (default 12)"
+        "--format",
+        default="png",
+        choices=("png", "parquet"),
+        help="png: pictures; parquet: a data set for the Hub and --data folder:DIR (default png)",
     )
-    parser.add_argument("--intensity", type=float, default=1.0, help="0..1 (default 1)")
+    parser.add_argument("--n", type=int, metavar="N", help="faces of a data set (default 20000)")
+    parser.add_argument("--per-emotion", type=int, metavar="N", help="people (default 12)")
+    parser.add_argument("--intensity", type=float, help="0..1 (default 1)")
     parser.add_argument("--size", type=int, default=128, help="pixels (default 128)")
     parser.add_argument("--seed", type=int, default=0)
 
 
 def run(args: argparse.Namespace) -> int:
+    from ganmut.errors import ParameterError
+    from ganmut.text import quantity
+
+    unused = ("n",) if args.format == "png" else ("per_emotion", "intensity")
+    if given := [name for name in unused if getattr(args, name) is not None]:
+        raise ParameterError(", ".join(given), f"has no effect on the format {args.format}")
+    if not 16 <= args.size <= 1024:
+        raise ParameterError("size", f"expected 16 to 1024 px, got {args.size}")
+    if args.format == "parquet":
+        from ganmut.rendering.parquet import write_dataset
+
+        files = write_dataset(args.out, 20_000 if args.n is None else args.n, args.size, args.seed)
+        print(f"{quantity(len(files), 'file')}, README.md and croissant.json in {args.out}")
+        return 0
+    people = 12 if args.per_emotion is None else args.per_emotion
+    faces = write_pictures(
+        args.out, people, 1.0 if args.intensity is None else args.intensity, args.size, args.seed
+    )
+    print(f"{quantity(faces, 'face')} in {args.out}")
+    return 0
+
+
+def write_pictures(out: Path, people: int, intensity: float, size: int, seed: int) -> int:
+    """Renders every emotion of some people as PNG files; returns the number of faces."""
     from tqdm import tqdm
 
     from ganmut import files, images
@@ -26,18 +55,14 @@ def run(args: argparse.Namespace) -> int:
     from ganmut.rendering import SOURCE
     from ganmut.rendering.sampler import SAMPLES_PER_PERSON, sample_parameters, with_expression
     from ganmut.rendering.shading import render
-    from ganmut.text import quantity
 
-    if args.per_emotion < 1 or args.size < 16 or not 0 <= args.intensity <= 1:
-        raise ValueError(
-            "--per-emotion must be at least 1, --size at least 16, --intensity in 0..1"
-        )
-    rows = range(0, args.per_emotion * SAMPLES_PER_PERSON, SAMPLES_PER_PERSON)
-    files.remove_temporaries(args.out)  # of a killed run
-    people = sample_parameters(args.seed, "test", rows)  # one row a person
+    if people < 1 or not 0 <= intensity <= 1:
+        raise ValueError("--per-emotion must be at least 1, --intensity in 0..1")
+    rows = range(0, people * SAMPLES_PER_PERSON, SAMPLES_PER_PERSON)
+    files.remove_temporaries(out)  # of a killed run
+    drawn = sample_parameters(seed, "test", rows)  # one row a person
     for emotion in tqdm(EMOTIONS, unit="emotion"):
-        shown = with_expression(people, emotion, args.intensity)
-        for i, face in enumerate(render(shown, args.size)):
-            images.write_png(args.out / f"{i:03d}_{emotion}.png", face, SOURCE)
-    print(f"{quantity(args.per_emotion * len(EMOTIONS), 'face')} in {args.out}")
-    return 0
+        shown = with_expression(drawn, emotion, intensity)
+        for i, face in enumerate(render(shown, size)):
+            images.write_png(out / f"{i:03d}_{emotion}.png", face, SOURCE)
+    return people * len(EMOTIONS)

@@ -4,6 +4,7 @@ PATH/<emotion>/*.jpg                       class folders
 PATH/<split>/<emotion>/*.jpg               the same under train, validation, test
 PATH/metadata.csv (or .jsonl)              the imagefolder convention of `datasets`: file_name and
 PATH/<split>/metadata.csv (or .jsonl)      emotion; optional split, person, fill, action units
+PATH/data/*.parquet                        a data set of the Hub, with the same columns
 """
 
 from __future__ import annotations
@@ -12,17 +13,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ganmut.datasets.base import CROP, SOURCES, BadData
 from ganmut.datasets.directory import DirectorySource, class_rows, file_row
-from ganmut.datasets.records import SPLIT_WORDS, Row, RowFilter, parse_units
+from ganmut.datasets.parquet import (
+    is_parquet_key,
+    parquet_files,
+    parquet_rows,
+    read_parquet_image,
+)
+from ganmut.datasets.records import LABELS, SPLIT_WORDS, Row, RowFilter, parse_fill, parse_units
 from ganmut.datasets.tables import open_text, parse_json, read_csv_columns
 from ganmut.folders import subfolders
 
 METADATA = ("metadata.csv", "metadata.jsonl")
-LABELS = ("emotion", "label", "expression")
 EXPECTED = (
-    "expected PATH/<emotion>/*.jpg, PATH/<split>/<emotion>/*.jpg, or PATH/metadata.csv (or .jsonl) "
-    "with the columns file_name and emotion"
+    "expected PATH/<emotion>/*.jpg, PATH/<split>/<emotion>/*.jpg, PATH/metadata.csv (or .jsonl) "
+    "with the columns file_name and emotion, or PATH/data/*.parquet"
 )
 
 
@@ -39,11 +47,19 @@ class Folder(DirectorySource):
         self.rest = f"not listed in {names[0]}" if names else "not in a class folder"
         return read_rows(self.root, row_filter)
 
+    def read_image(self, row: Row) -> np.ndarray:
+        if is_parquet_key(row.key):
+            return read_parquet_image(self.root, row.key)
+        return super().read_image(row)
+
 
 def read_rows(root: Path, row_filter: RowFilter) -> Iterator[Row]:
     """The rows of a folder in any of the layouts; missing files are rejected."""
     if metadata := metadata_of(root):
         yield from _metadata_rows(root, metadata, "", row_filter)
+        return
+    if parquet_files(root):
+        yield from parquet_rows(root, row_filter)
         return
     splits = [path for path in subfolders(root) if path.name.lower() in SPLIT_WORDS]
     for part in splits:
@@ -118,8 +134,3 @@ def _label_column(path: Path, columns: dict[str, Any]) -> str:
     raise BadData(
         f"{path} has the columns {', '.join(columns)}; it needs file_name and {' or '.join(LABELS)}"
     )
-
-
-def parse_fill(cell: Any) -> float | None:
-    """The number of a `fill` cell, or None for an empty one."""
-    return None if cell in (None, "") else float(cell)

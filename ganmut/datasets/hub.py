@@ -16,8 +16,14 @@ import numpy as np
 
 from ganmut import images
 from ganmut.datasets.base import SOURCES, BadData
-from ganmut.datasets.folder import LABELS, parse_fill
-from ganmut.datasets.records import Row, RowFilter, TableSource, parse_units
+from ganmut.datasets.records import (
+    LABELS,
+    Row,
+    RowFilter,
+    TableSource,
+    parse_fill,
+    parse_units,
+)
 from ganmut.errors import first_line
 
 

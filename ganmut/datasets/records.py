@@ -37,6 +37,7 @@ SPLIT_WORDS = {
     "dev": "validation",
     "extractor": "extractor",
 }
+LABELS = ("emotion", "label", "expression")  # names of a label column, the first that is there
 # Labels of rows without an emotion.
 NO_LABEL = {"", "none", "nan", "null", "uncertain", "unknown", "non-face", "nonface", "no-face"}
 TEST_SHARE, EXTRACTOR_SHARE = 0.1, 0.25
@@ -376,3 +377,8 @@ def parse_positive_int(name: str, value: int | str) -> int:
     if number < 1:
         raise BadData(f"{name} must be a whole number above 0, got {value!r}")
     return number
+
+
+def parse_fill(cell: Any) -> float | None:
+    """The number of a `fill` cell, or None for an empty one."""
+    return None if cell in (None, "") else float(cell)

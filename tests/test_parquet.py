@@ -1,0 +1,134 @@
+"""Rendered faces as a data set: what `datasets`, `hub:` and `folder:` read of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from ganmut.cli import main
+from ganmut.datasets import hub, open_source
+from ganmut.datasets.base import BadData
+from ganmut.emotions import EMOTIONS
+from ganmut.files import sha256
+from ganmut.rendering import parquet as rendered
+
+COUNTS = {"train": 51, "extractor": 31, "test": 9, "validation": 9}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("faces") / "set"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rendered, "SHARD", 30)
+        patch.setattr(rendered, "CHUNK", 16)
+        assert (
+            main(["faces", "--out", str(out), "--format", "parquet", "--n", "100", "--size", "32"])
+            == 0
+        )
+    return out
+
+
+def test_datasets_reads_splits_and_types(folder):
+    datasets = pytest.importorskip("datasets")
+    parts = datasets.load_dataset(str(folder), cache_dir=str(folder.parent / "cache"))
+    assert {split: len(part) for split, part in parts.items()} == COUNTS
+    features = parts["train"].features
+    assert isinstance(features["image"], datasets.Image)
+    assert features["emotion"].names == list(EMOTIONS)
+    assert parts["test"][0]["image"].size == (32, 32) and len(parts["test"][0]["units"]) == 17
+
+
+@pytest.mark.parametrize("split, count", [("train", 60), ("extractor", 31), ("test", 9)])
+def test_a_folder_of_parquet_equals_the_source(folder, split, count):
+    own = open_source(f"folder:{folder}").load(split, 32, progress=False)
+    faces = open_source("procedural").load(split, 32, COUNTS[split], progress=False)
+    assert len(own) == count  # a validation split joins train where there is a test split
+    n = COUNTS[split]
+    order = [
+        next(i for i, image in enumerate(own.faces()) if torch.equal(image, face))
+        for face in faces.faces()
+    ]
+    assert len(set(order)) == n
+    assert torch.equal(own.emotion[order], faces.emotion)
+    assert np.allclose(own.units[order], faces.units, atol=1e-6)
+    same = faces.person[:, None] == faces.person
+    assert torch.equal(own.person[order][:, None] == own.person[order], same)
+
+
+def test_the_hub_source_reads_it_too(folder, monkeypatch):
+    datasets = pytest.importorskip("datasets")
+    cache = str(folder.parent / "hub")
+    monkeypatch.setattr(
+        hub, "fetch", lambda *_: dict(datasets.load_dataset(str(folder), cache_dir=cache))
+    )
+    own = open_source(f"hub:somebody/faces@{'a' * 40}").load("test", 32, progress=False)
+    faces = open_source("procedural").load("test", 32, 9, progress=False)
+    assert sorted(i.sum() for i in own.faces().long()) == sorted(
+        i.sum() for i in faces.faces().long()
+    )
+
+
+def test_the_card_and_croissant_describe_the_files(folder):
+    text = (folder / "README.md").read_text()
+    head = yaml.safe_load(text.split("---")[1])
+    paths = [part["path"] for part in head["configs"][0]["data_files"]]
+    files = sorted((folder / "data").iterdir())
+    assert len(files) == 2 + 2 + 1 + 1
+    assert sum(len(list(folder.glob(path))) for path in paths) == len(files)
+    described = json.loads((folder / "croissant.json").read_text())
+    objects = {d["@id"]: d for d in described["distribution"] if d["@type"] == "cr:FileObject"}
+    assert {folder / d["contentUrl"]: d["sha256"] for d in objects.values()} == {
+        file: sha256(file) for file in files
+    }
+    (records,) = described["recordSet"]
+    columns = [field["source"]["extract"]["column"] for field in records["field"]]
+    assert columns == ["image", "emotion", "units", "person"]
+    named = {d["@id"] for d in described["distribution"]}
+    assert {field["source"]["fileSet"]["@id"] for field in records["field"]} <= named
+
+
+@pytest.mark.parametrize(
+    "options, word",
+    [
+        (["--format", "parquet", "--n", "20"], "--n"),
+        (["--format", "parquet", "--intensity", "1"], "--intensity"),
+        (["--n", "100"], "--n"),
+        (["--format", "parquet", "--size", "8"], "--size"),
+    ],
+)
+def test_requests_without_effect_are_refused(tmp_path, capsys, options, word):
+    out = tmp_path / "set"
+    assert main(["faces", "--out", str(out), *options]) == 2
+    assert word in capsys.readouterr().err and not out.exists()
+
+
+def test_a_folder_that_holds_something_is_kept(tmp_path, capsys):
+    (tmp_path / "mine.txt").write_text("mine")
+    assert main(["faces", "--out", str(tmp_path), "--format", "parquet"]) == 2
+    assert "--out" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_damaged_page_is_reported(folder, tmp_path):
+    (tmp_path / "data").mkdir()
+    path = tmp_path / "data" / "test-00000-of-00001.parquet"
+    data = bytearray((folder / "data" / path.name).read_bytes())
+    data[8:4000] = bytes(3992)  # of the images, the first column
+    path.write_bytes(data)
+    with pytest.raises(BadData, match="test-00000"):
+        open_source(f"folder:{tmp_path}").load("test", 32, progress=False)
+
+
+def test_damaged_parquet_files_are_named(folder, tmp_path):
+    (tmp_path / "data").mkdir()
+    data = (folder / "data" / "test-00000-of-00001.parquet").read_bytes()
+    for part in (data[: len(data) // 2], b"no table"):
+        path = tmp_path / "data" / "test-00000-of-00001.parquet"
+        path.write_bytes(part)
+        with pytest.raises(BadData, match="test-00000"):
+            open_source(f"folder:{tmp_path}").load("test", 32, progress=False)
