@@ -252,9 +252,10 @@ def equal_table(board: Leaderboard) -> Table:
 
 
 def seed_table(board: Leaderboard) -> Table:
-    """Mean, least and greatest value over the trainings of each method that was trained from
-    several seeds; no lines where there is none."""
-    names = [name for name in board.metrics if any(metric == name for _, metric in board.seeds)]
+    """Mean, least and greatest value, by the first judge, over the trainings of each method that
+    was trained from several seeds; no lines where there is none."""
+    known = {metric for _, metric in board.seeds}
+    names = [m for group in GROUPS for m in board.of_group(group) if m in known]
     lines = []
     for row in board.rows:
         seeds = sorted({seed for seed, _ in board.seeds if seed.partition("@")[0] == row})
