@@ -17,7 +17,6 @@ from gradio.processing_utils import move_files_to_cache
 from pydantic import BaseModel
 
 from demo import face_picker, faults
-from demo.descriptions import notice
 from demo.handlers import Handlers
 from demo.history import History, State
 from demo.limits import Page
@@ -51,7 +50,7 @@ def outline(handlers: Handlers) -> Start:
         choice,
         {
             "setting": setting,
-            "said": notice(LOADING),
+            "said": f"<p class='notice calm'>{LOADING}</p>",  # no error
             "examples": handlers.gallery.thumbnails(complete=False),
             "units": handlers.unit_sliders("", setting),
             "edited": "",
@@ -61,7 +60,7 @@ def outline(handlers: Handlers) -> Start:
             "views": {},
             "emotion_previews": handlers.emotion_previews("", choice.key),
             "history": History(),
-            "picker": face_picker.empty_value(handlers.gallery.first.picture),
+            "picker": {"number": 1},
             "source": "",
             "background": None,
         },
