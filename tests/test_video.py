@@ -10,6 +10,7 @@ import sys
 import weakref
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ import torch
 from clips import ASTRONAUT, COFFEE, moving_face, read_video, rotate_by_metadata, write_video
 from PIL import Image
 
+import ganmut
 from ganmut import faces
 from ganmut.cli import main
 from ganmut.decoding import BadImage
@@ -27,7 +29,7 @@ from ganmut.errors import ParameterError
 from ganmut.faces.detectors.base import Face, FaceNumberError, NoFace
 from ganmut.methods.base import METHODS
 from ganmut.video import editing
-from ganmut.video.code_path import Stop, frame_code, make_code_path
+from ganmut.video.code_path import FrameCodes, Stop, make_code_path
 from ganmut.video.editing import Flicker, edit_clip
 from ganmut.video.reading import Frame, open_clip
 from ganmut.video.smoothing import REACH, steady
@@ -219,6 +221,12 @@ def test_the_metadata_and_the_mark(video, editor, happy, tmp_path, monkeypatch):
     assert change(last[-18:, :120], read_video(video)[0][-1][-18:, :120]) > 5
 
 
+@pytest.mark.parametrize("module", ["editing", "code_path", "tracking"])
+def test_modules_are_imported_in_any_order(module):
+    code = f"import ganmut.video.{module}; from ganmut.faces import edit_clip"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
 # Parts --------------------------------------------------------------------------------------------
 
 
@@ -315,21 +323,43 @@ def test_a_path_goes_through_its_stops(editor):
         (9, stops[2]),
     ):
         expected = editor.space.of(stop.emotion, stop.intensity)
-        assert torch.allclose(way.at(seconds), expected, atol=1e-6)
-    between = editor.space.path(way.at(1), way.at(2), 3)[1]
-    assert torch.allclose(way.at(1.5), between, atol=0.02)
+        code, share = way.at(seconds)
+        assert torch.allclose(code, expected, atol=1e-6) and share == 1
+    between = editor.space.path(way.at(1)[0], way.at(2)[0], 3)[1]
+    assert torch.allclose(way.at(1.5)[0], between, atol=0.02)
+    with pytest.raises(ParameterError, match="stargan"):
+        make_code_path(editor, [Stop("source", 1, 0), Stop("happy", 1, 1)])
 
 
-def test_clips_of_face_readers_keep_their_movement():
-    import ganmut
+@pytest.fixture(scope="module")
+def reader():
+    return ganmut.load("photos/expression", "cpu")
 
-    reader = ganmut.load("photos/expression")
-    ready = reader.prepare([np.asarray(ASTRONAUT.crop((150, 40, 300, 190)).resize((128, 128)))])
-    neutral, asked = reader.space.of("neutral"), reader.space.of("sad", 0.5)
-    code = frame_code(reader, ready, asked, 0.0)
-    assert torch.allclose(code - ready.source_codes, (asked - neutral).expand_as(code), atol=1e-6)
-    with pytest.raises(ParameterError):
-        edit_clip("a.mp4", reader, neutral, "b.mp4")
+
+def as_faces(own: torch.Tensor):
+    return SimpleNamespace(source_codes=own[None])
+
+
+def test_clips_of_face_readers_keep_their_movement(reader):
+    asked, smile = reader.space.of("angry"), reader.space.of("happy")
+    codes = FrameCodes(reader, asked)
+    for step in range(50):  # a smile that lasts is replaced
+        code = codes.code(as_faces(smile), step / 25, 0)
+        assert torch.allclose(code[0], asked, atol=1e-5)
+    blink = torch.zeros_like(smile)
+    blink[0] = 0.5
+    code = codes.code(as_faces(smile + blink), 2.0, 0)[0]
+    assert torch.allclose(code - asked, blink, atol=0.02)  # a short movement stays
+    assert torch.allclose(codes.code(as_faces(blink), 2.04, 1)[0], asked, atol=1e-5)  # a new face
+
+
+def test_a_path_may_start_at_the_source(reader):
+    stops = [Stop("source", 1, 0.0), Stop("sad", 1, 1.0), Stop("source", 1, 2.0)]
+    codes, own = FrameCodes(reader, make_code_path(reader, stops)), reader.space.of("happy")
+    shown = [codes.code(as_faces(own), seconds, 0)[0] for seconds in (0.0, 0.5, 1.0, 2.0)]
+    sad = reader.space.of("sad")
+    for code, expected in zip(shown, (own, (own + sad) / 2, sad, own), strict=True):
+        assert torch.allclose(code, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -342,7 +372,8 @@ def test_clips_of_face_readers_keep_their_movement():
         (["--path", "neutral@zero"], ["SECONDS", "neutral@zero"]),
         (["--path", "neutral", "happy@1", "--emotion", "sad"], ["--path, --emotion"]),
         (["--emotion", "happy", "--face", "all"], ["--face", "largest"]),
-        (["--emotion", "neutral", "--method", "expression"], ["neutral"]),
+        (["--path", "source@0", "happy@1"], ["--path", "ganmut"]),
+        (["--path", "source@0", "source@1"], ["--path", "emotion"]),
     ],
 )
 def test_bad_requests_of_clips_are_refused(video, tmp_path, capsys, options, words):

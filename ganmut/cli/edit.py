@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="EMOTION[:INTENSITY]@SECONDS",
         help="emotions in the course of a clip, such as neutral@0 happy:.8@2 neutral@4; seconds "
-        "from its start",
+        "from its start; source is the face as it is (methods that read faces)",
     )
     parser.add_argument(
         "--units",

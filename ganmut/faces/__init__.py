@@ -1,7 +1,8 @@
 """Faces in photographs: detection, alignment, editing and pasting back.
 
 `detect_faces` -> `crop_face` -> an Editor -> `paste_face`; `edit_image` runs all four steps and
-`edit_files` runs them on files and folders. `align_files` detects and crops, for training data.
+`edit_files` runs them on files and folders, and `edit_clip` on a video. `align_files` detects and
+crops, for training data.
 """
 
 from ganmut.faces.align import BadPoints, crop_face
@@ -20,6 +21,7 @@ from ganmut.faces.pipeline import (
     turn_note,
 )
 from ganmut.faces.target_code import make_target_code, source_code
+from ganmut.video.editing import edit_clip
 
 __all__ = [
     "DETECTORS",
@@ -33,6 +35,7 @@ __all__ = [
     "crop_face",
     "crop_for_editor",
     "detect_faces",
+    "edit_clip",
     "edit_files",
     "edit_image",
     "encode_reference",

@@ -43,7 +43,7 @@ from ganmut.files import (
     write_atomic,
 )
 from ganmut.folders import real_path, walk_files
-from ganmut.video.code_path import CodePath, check_change
+from ganmut.video.code_path import CodePath
 from ganmut.video.editing import edit_clip
 from ganmut.video.reading import VIDEOS, is_clip, is_clip_name
 from ganmut.video.tracking import check_face
@@ -82,7 +82,7 @@ def edit_files(
     targets, records_file = plan_outputs(inputs, out, single)
     open_detector(detector)  # a missing detector fails before any work
     pairs = [(path, target) for (path, _), target in zip(inputs, targets, strict=True)]
-    check_targets(pairs, editor, code, face)
+    check_targets(pairs, code, face)
     check_workers(workers, editor, len(inputs))
     settings = settings_digest(editor, code, detector, face, source_code)
     edit = FileEdit(editor, code, detector, face, source_code, settings, progress)
@@ -213,7 +213,7 @@ def settings_digest(
     parts += editor.method.dependencies
     parts += [is_marked(), detector, str(face)]
     if isinstance(code, CodePath):
-        parts += [code.times, code.codes]
+        parts += [code.times, code.codes, code.shares]
     else:
         parts.append(code if isinstance(code, Tensor) else sorted(code.items()))
     if callable(source_code):
@@ -229,13 +229,12 @@ def becomes_clip(path: Path, target: Path) -> bool:
 
 
 def check_targets(
-    pairs: Iterable[tuple[Path, Path]], editor: Editor, code: Target | CodePath, face: str | int
+    pairs: Iterable[tuple[Path, Path]], code: Target | CodePath, face: str | int
 ) -> None:
     """Raises ParameterError for a target that some of the (input, output) pairs cannot have."""
     clips = {path: becomes_clip(path, target) for path, target in pairs}
     if any(clips.values()):
         check_face(face)
-        check_change(editor, code)
     if isinstance(code, CodePath) and not all(clips.values()):
         picture = next(path for path, clip in clips.items() if not clip)
         raise ParameterError(

@@ -4,3 +4,5 @@
 steadies its points, `editing` edits them (`edit_clip`), `writing` stores them. No module holds more
 than a few frames of a clip in memory.
 """
+
+from ganmut import faces as faces  # it imports modules of this package: a circle unless it is first

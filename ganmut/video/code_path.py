@@ -3,6 +3,7 @@ them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,11 +16,13 @@ from ganmut.errors import ParameterError
 from ganmut.faces.pipeline import Target
 
 STEPS = 65  # codes of a method's own interpolation between two stops; straight between these
+SOURCE = "source"  # the stop at which the face shows its own expression
+MEMORY = 4.0  # seconds over which a face's usual expression is averaged
 
 
 @dataclass(frozen=True)
 class Stop:
-    """An emotion at an intensity 0..1, reached at `seconds` of a clip."""
+    """An emotion at an intensity 0..1, or SOURCE, reached at `seconds` of a clip."""
 
     emotion: str
     intensity: float
@@ -28,76 +31,91 @@ class Stop:
 
 @dataclass(frozen=True, eq=False)
 class CodePath:
-    """times: T seconds, ascending; codes: T x dim. Before the first and after the last stop the
-    code is theirs."""
+    """times: T seconds, ascending; codes: T x dim; shares: T in 0..1, how much of the edit is
+    shown. Before the first and after the last stop they are those of the stop."""
 
     times: tuple[float, ...]
     codes: Tensor
+    shares: Tensor
 
-    def at(self, seconds: float) -> Tensor:
-        """The code [dim] of a moment."""
-        times = torch.tensor(self.times)
-        place = int(torch.searchsorted(times, seconds, right=True))
-        if place in (0, len(times)):
-            return self.codes[min(place, len(times) - 1)]
+    def at(self, seconds: float) -> tuple[Tensor, float]:
+        """(code [dim], share) of a moment."""
+        place = int(torch.searchsorted(torch.tensor(self.times), seconds, right=True))
+        if place in (0, len(self.times)):
+            end = min(place, len(self.times) - 1)
+            return self.codes[end], float(self.shares[end])
         before, after = self.times[place - 1], self.times[place]
-        share = (seconds - before) / (after - before)
-        return torch.lerp(self.codes[place - 1], self.codes[place], share)
+        way = (seconds - before) / (after - before)
+        code = torch.lerp(self.codes[place - 1], self.codes[place], way)
+        return code, float(torch.lerp(self.shares[place - 1], self.shares[place], way))
 
 
 def make_code_path(editor: Editor, stops: Sequence[Stop]) -> CodePath:
     """The CodePath through stops, along the interpolation of the editor's space. Raises
-    ParameterError for fewer than two stops, times that do not rise, and what the space does not
-    have."""
+    ParameterError for fewer than two stops, times that do not rise, what the space does not have,
+    and SOURCE for a method that does not read faces."""
     if len(stops) < 2:
         raise ParameterError("path", f"a path needs at least two stops, got {len(stops)}")
     seconds = [stop.seconds for stop in stops]
     if any(not 0 <= a < b for a, b in pairwise(seconds)) or seconds[-1] == float("inf"):
         raise ParameterError("path", f"the times of stops must rise, got {seconds}")
+    shown = [stop for stop in stops if stop.emotion != SOURCE]
+    if not shown:
+        raise ParameterError("path", f"a path needs an emotion beside {SOURCE}")
+    if len(shown) < len(stops) and not editor.method.reads_source:
+        raise ParameterError("path", f"{editor.name} does not read what a face shows; use neutral")
+    # Beside a stop SOURCE the code stays that of the neighbour: its share alone changes.
+    nearest = [min(shown, key=lambda other: abs(other.seconds - stop.seconds)) for stop in stops]
     try:
-        ends = [editor.space.of(stop.emotion, stop.intensity) for stop in stops]
+        ends = [editor.space.of(stop.emotion, stop.intensity) for stop in nearest]
     except ValueError as error:
         raise ParameterError("path", str(error)) from None
-    times, codes = [seconds[0]], [ends[0][None]]
-    for (a, b), (start, end) in zip(pairwise(ends), pairwise(seconds), strict=True):
-        codes.append(editor.space.path(a, b, STEPS)[1:])
-        times += [start + (end - start) * step / (STEPS - 1) for step in range(1, STEPS)]
-    return CodePath(tuple(times), torch.cat(codes))
+    amounts = [0.0 if stop.emotion == SOURCE else 1.0 for stop in stops]
+    times, codes, shares = [seconds[0]], [ends[0][None]], [torch.tensor(amounts[:1])]
+    for number in range(1, len(stops)):
+        a, b = number - 1, number
+        codes.append(editor.space.path(ends[a], ends[b], STEPS)[1:])
+        shares.append(torch.linspace(amounts[a], amounts[b], STEPS)[1:])
+        length = seconds[b] - seconds[a]
+        times += [seconds[a] + length * step / (STEPS - 1) for step in range(1, STEPS)]
+    return CodePath(tuple(times), torch.cat(codes), torch.cat(shares))
 
 
-def frame_code(
-    editor: Editor, faces: PreparedFaces, target: Target | CodePath, seconds: float
-) -> Tensor:
-    """N x dim or [dim]: the code of a frame at `seconds` of a clip.
+class FrameCodes:
+    """The codes of the frames of a clip, asked for in order.
 
-    Methods that read what a face shows get the target's change from neutral, added to what the
-    frame shows: speech and blinks stay. Units are values of each frame, as in pictures.
+    Methods that read what a face shows get the target, plus what the frame differs by from the
+    face's usual expression: speech and blinks stay, a smile that lasts does not. Units are values
+    of each frame, as in pictures.
     """
-    if isinstance(target, CodePath):
-        code = target.at(seconds)
-    elif isinstance(target, Tensor):
-        code = target
-    else:
-        return editor.code_of_units(faces, target)
-    if not editor.method.reads_source or faces.source_codes is None:
-        return code
-    return faces.source_codes.float().cpu() + code - neutral_code(editor)
 
+    def __init__(self, editor: Editor, target: Target | CodePath):
+        self.editor, self.target = editor, target
+        self.usual: Tensor | None = None  # the mean of the latest expressions
+        self.weight = 0.0
+        self.last: tuple[int, float] | None = None  # shot and time of the frame before
 
-def check_change(editor: Editor, target: Target | CodePath) -> None:
-    """Raises ParameterError where a clip would stay as it is: neutral adds nothing to what frames
-    show."""
-    codes = target.codes if isinstance(target, CodePath) else target
-    if not editor.method.reads_source or not isinstance(codes, Tensor):
-        return
-    if torch.allclose(codes, neutral_code(editor).expand_as(codes), atol=1e-6):
-        raise ParameterError(
-            "path" if isinstance(target, CodePath) else "emotion",
-            f"in a clip {editor.name} adds the change from neutral to what each frame shows, and "
-            "neutral adds nothing; give another emotion or another method",
-        )
+    def code(self, faces: PreparedFaces, seconds: float, shot: int) -> Tensor:
+        """1 x dim or [dim]: the code of the face of a frame at `seconds` of the clip."""
+        if isinstance(self.target, CodePath):
+            code, share = self.target.at(seconds)
+        elif isinstance(self.target, Tensor):
+            code, share = self.target, 1.0
+        else:
+            return self.editor.code_of_units(faces, self.target)
+        if not self.editor.method.reads_source or faces.source_codes is None:
+            return code
+        own = faces.source_codes.float().cpu()
+        return torch.lerp(own, code + own - self._usual(own, seconds, shot), share)
 
-
-def neutral_code(editor: Editor) -> Tensor:
-    """The code [dim] of a neutral face."""
-    return editor.space.of(editor.emotions[0], 0)
+    def _usual(self, own: Tensor, seconds: float, shot: int) -> Tensor:
+        """The face's usual expression, with this frame's counted in."""
+        if self.usual is None or self.last is None or self.last[0] != shot:
+            self.usual, self.weight = own, 1.0
+        else:
+            # An average of all frames at first, which forgets those of more than MEMORY ago.
+            fade = math.exp(-max(seconds - self.last[1], 0) / MEMORY)
+            self.weight = 1 + fade * self.weight
+            self.usual = torch.lerp(self.usual, own, 1 / self.weight)
+        self.last = shot, seconds
+        return self.usual

@@ -18,7 +18,7 @@ from ganmut.faces.detectors.base import NoFace
 from ganmut.faces.pipeline import SourceCode, Target, edit_face, open_detector
 from ganmut.files import replacement
 from ganmut.text import quantity
-from ganmut.video.code_path import CodePath, check_change, frame_code
+from ganmut.video.code_path import CodePath, FrameCodes
 from ganmut.video.reading import open_clip
 from ganmut.video.smoothing import steady
 from ganmut.video.tracking import TrackedFrame, Tracker, check_face
@@ -67,7 +67,7 @@ def edit_clip(
     """Edits one face of a video or an animated picture in all frames, writes the clip `out` (a
     suffix of `writing.WRITABLE`), whole or not at all, and returns a record of it.
 
-    code: as for `faces.edit_image`, or a path over time; see `code_path.frame_code`. face:
+    code: as for `faces.edit_image`, or a path over time; see `code_path.FrameCodes`. face:
     "largest" or a number, in the first frame that shows faces. Memory does not grow with the length
     of the clip. The record: frames, edited and without_face (frames), cuts, flicker (mean absolute
     change of pixels of the face from frame to frame, grey levels, edited minus source), motion (the
@@ -75,10 +75,10 @@ def edit_clip(
     shows a face, ParameterError for an output or a code that cannot be used.
     """
     check_face(face)
-    check_change(editor, code)
     path, out = Path(path), Path(out)
     suffix, marked = out.suffix.lower(), is_marked()
     flicker, frames, edited, start = Flicker(), 0, 0, None
+    codes = FrameCodes(editor, code)
     with open_clip(path) as clip, replacement(out) as temporary:
         notes = [*clip.notes, *check_output(clip, suffix)]
         tracker = Tracker(open_detector(detector), face)
@@ -87,7 +87,7 @@ def edit_clip(
             for tracked in steady(tracker.track(clip.frames(writer.write_sound))):
                 frame = tracked.frame
                 start = frame.time if start is None else start
-                pixels = _edit(tracked, editor, code, float(frame.time - start), source_code)
+                pixels = _edit(tracked, codes, float(frame.time - start), source_code)
                 flicker.add(tracked, pixels)
                 edited += pixels is not frame.pixels
                 frames += 1
@@ -113,8 +113,7 @@ def edit_clip(
 
 def _edit(
     tracked: TrackedFrame,
-    editor: Editor,
-    code: Target | CodePath,
+    codes: FrameCodes,
     seconds: float,
     source_code: SourceCode | None,
 ) -> np.ndarray:
@@ -127,8 +126,8 @@ def _edit(
             pixels,
             pixels,
             tracked.points,
-            editor,
-            lambda faces: frame_code(editor, faces, code, seconds),
+            codes.editor,
+            lambda faces: codes.code(faces, seconds, tracked.shot),
             source_code,
         )[0]
     except ParameterError:
