@@ -73,8 +73,8 @@ class Api:
         seed: Any,
         units: Any,
         face: FaceAmongEdits,
-        emotion: str,
-        intensity: float,
+        emotion: str = "",
+        intensity: float = 1.0,
     ) -> tuple:
         """The photograph at its own resolution with one face edited, and what was done to it.
 

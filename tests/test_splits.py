@@ -19,8 +19,9 @@ ROOT = Path(__file__).resolve().parents[1]
 READERS = {
     "bench/run.py": "leaderboards; --split validation is for choosing",
     "bench/figures/canvas.py": "figures of finished editors",
+    "bench/model_table.py": "the leaderboard's scores",
     "bench/speed/run.py": "time of rendering",
-    "demo/session.py": "example faces",
+    "demo/gallery.py": "example faces",
     "demo/tabs/user_study.py": "ground truth of the study",
     "ganmut/cli/render.py": "a sheet of people",
     "ganmut/cli/train_extractor.py": "scores of a finished judge, for its card",
