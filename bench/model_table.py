@@ -9,7 +9,7 @@ from bench.tables import number
 from ganmut import METHODS, weights
 from ganmut.weights.publish import read_scores, select_scores
 
-# Metrics of the table, and their columns; the data of a set are named after it.
+# Metrics of the table, and their columns.
 METRICS = {"accuracy": "recognised, %", "identity_distance": "identity distance"}
 HEADER = ["weight", "method", "faces", "file", "training", *METRICS.values()]
 
@@ -21,15 +21,17 @@ Written by `python bench/leaderboard.py`, from `weights/` and `bench/results`.
 ```python
 import ganmut
 
-editor = ganmut.load("photos/expression")
-edited = ganmut.edit("photo.jpg", emotion="happy", weights="photos/expression")
+editor = ganmut.load("procedural/ganmut")  # aligned faces
+edited = ganmut.edit("photo.jpg", emotion="happy", weights="photos/expression")  # a picture
 ```
 
 Recognised is the share of edits at full intensity that the bench's classifier sees as what was
 asked for. Identity distance is one minus the cosine between edit and source (0: the same person, as
-far as the network sees). Both are of the default protocol; [the
-leaderboard](../bench/results/LEADERBOARD.md) has their intervals. Empty: not measured for exactly
-this file. A weak edit keeps the identity: read both columns together.
+far as the network sees). Both are of the default protocol; the leaderboards of [rendered
+faces](../bench/results/LEADERBOARD.md) and [photographs](../bench/results/photos/LEADERBOARD.md)
+have their intervals and name the networks that judge, which differ: rows of two sets cannot be
+compared. Empty: not measured for exactly this file. A weak edit keeps the identity: read both
+columns together.
 """
 LICENCES = """
 ## Licence

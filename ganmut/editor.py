@@ -186,9 +186,8 @@ class Editor:
         with torch.no_grad(), inference(self.device):
             edit = self.method.edit(faces.features, code)
         edited = edit.images.float()
-        if self.grey:  # add the change of luminance to all channels: the chroma stays the source's
-            base = faces.x if edit.flow is None else warp(faces.x, edit.flow)
-            edited = base + edited.mean(1, keepdim=True) - pictures.luma(base)
+        if self.grey:
+            edited = with_chroma(faces.x, edited, edit.flow)
         if faces.grey is not None and faces.grey.any():
             level = pictures.luma(edited).expand_as(edited)
             edited = torch.where(faces.grey.view(-1, 1, 1, 1), level, edited)
@@ -244,6 +243,14 @@ class Editor:
                 f"expected uint8 N x 3 x H x W, got {images.dtype} {tuple(images.shape)}"
             )
         return images
+
+
+def with_chroma(x: Tensor, edited: Tensor, flow: Tensor | None) -> Tensor:
+    """N x 3 x S x S: sources x with the luminance of the edits of a grey editor, all in [-1, 1];
+    flow: N x 2 x S x S px, by which the edits moved the sources, or None."""
+    base = x if flow is None else warp(x, flow)
+    # The change of luminance goes to all channels: the chroma stays the source's.
+    return base + edited.mean(1, keepdim=True) - pictures.luma(base)
 
 
 def _pretrained() -> Any:

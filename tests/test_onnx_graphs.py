@@ -85,7 +85,8 @@ def test_without_onnxruntime_nothing_is_compared(tmp_path, monkeypatch):
 
 def test_a_folder_in_use_is_kept(tmp_path):
     checked = saved(tmp_path / "w", "stargan")
-    (tmp_path / "mine").mkdir()
+    export_onnx(checked, tmp_path / "mine")
+    export_onnx(checked, tmp_path / "mine")  # an export alone is replaced
     (tmp_path / "mine" / "letter.txt").write_text("mine")
     with pytest.raises(ParameterError, match="in use"):
         export_onnx(checked, tmp_path / "mine")

@@ -2,9 +2,9 @@
 
 Every step is another command of the project, in a process of its own: `train-extractor`, `train` or
 `train resume`, `bundle`, for rendered faces the expression model and `train-expressions`, and
-bench/run.py. What a step leaves in the folder says whether it is
-done, so the same command goes on where it stopped. Weights get a root of their own in the folder
-(GANMUT_WEIGHTS), so that nothing bundled is read or replaced.
+bench/run.py. What a step leaves in the folder says whether it is done, so the same command goes on
+where it stopped. Weights get a root of their own in the folder (GANMUT_WEIGHTS), so that nothing
+bundled is read or replaced.
 """
 
 from __future__ import annotations

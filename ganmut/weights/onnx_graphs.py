@@ -15,14 +15,15 @@ from torch import Tensor, nn
 
 from ganmut import files, images
 from ganmut.device import generator
+from ganmut.editor import with_chroma
 from ganmut.errors import ParameterError
 from ganmut.methods.base import METHODS, Edit, Method
-from ganmut.networks.warp import warp
 from ganmut.weights.editors import build_method
 from ganmut.weights.storage import BadWeights, Weights
 
 OPSET = 17  # the lowest with all that the networks need; runtimes keep reading old ones
 TOLERANCE = 1e-3  # of images in [-1, 1]: an eighth of a grey level
+FILES = ("encode.onnx", "decode.onnx", "editor.json")
 EDIT_PARTS = ("images", "mask", "flow")  # of an Edit, in the order of its outputs
 FORMAT = 1
 
@@ -67,10 +68,7 @@ class DecodeGraph(nn.Module):
 
     def edit(self, code: Tensor, x: Tensor, *tensors: Tensor) -> Edit:
         edit = self.method.edit(with_tensors(self.features, tensors), code)
-        edited = edit.images
-        if self.grey:  # as in Editor: the chroma stays the source's
-            base = x if edit.flow is None else warp(x, edit.flow)
-            edited = base + edited.mean(1, keepdim=True) - images.luma(base)
+        edited = with_chroma(x, edit.images, edit.flow) if self.grey else edit.images
         return Edit(edited.clamp(-1, 1), edit.mask, edit.flow)
 
     def forward(self, code: Tensor, x: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
@@ -93,8 +91,9 @@ def export_onnx(weights: Weights, folder: str | Path) -> tuple[Path, float | Non
             "face and has no ONNX graph; give a trained editor, such as procedural/ganmut"
         )
     folder = Path(folder)
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "editor.json").is_file():
-        raise ParameterError("onnx", f"{folder} is in use and holds no export; choose another")
+    # An older export is replaced, and nothing else: what lies beside it would be lost.
+    if folder.is_dir() and any(path.name not in FILES for path in folder.iterdir()):
+        raise ParameterError("onnx", f"{folder} is in use and holds other files; choose another")
     method = build_method(weights).eval().float().requires_grad_(False)
     grey = bool(weights.config.get("grey", False))
     x, code = example(method, 2)
