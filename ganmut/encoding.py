@@ -31,6 +31,8 @@ WRITABLE = {
 ALPHA, PROFILES = ("PNG", "WEBP", "TIFF", "AVIF"), ("PNG", "JPEG", "WEBP", "TIFF", "AVIF")
 DEEP = {"PNG": ("uint16",), "TIFF": ("uint16", "float32")}
 QUALITY = {"JPEG": 95, "WEBP": 95, "AVIF": 90}
+# zlib's level of a PNG: its default, 6, takes four times as long for a sixth less.
+PNG_LEVEL = 2
 MARK = "expression edited with ganmut"
 DESCRIPTION = 0x010E  # EXIF tag ImageDescription
 BAND = 1 << 20  # pixels that are converted at once
@@ -90,6 +92,8 @@ def encode_edit(picture: Picture, edited: np.ndarray, file_format: str) -> bytes
         options["icc_profile"] = profile
     if file_format in QUALITY:
         options["quality"] = QUALITY[file_format]
+    if file_format == "PNG":
+        options["compress_level"] = PNG_LEVEL
     if comment := stored.info.pop("Comment", ""):
         options |= _comment(file_format, comment)
     buffer = io.BytesIO()

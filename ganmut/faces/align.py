@@ -118,13 +118,17 @@ class Sampling:
 
     def grid(self, first: int, last: int) -> Tensor:
         """float32 1 x (last - first) x width x 2: grid_sample's coordinates of these rows."""
-        y, columns = np.mgrid[first:last, : self.width]
-        at = np.stack([columns, y, np.ones_like(y)], -1) @ self.matrix[:2].T
-        corner = [self.across.start, self.down.start]
-        size = [self.across.stop - self.across.start, self.down.stop - self.down.start]
-        # -1 and 1 are the outer edges of the region's border pixels.
-        grid = (at - corner + 0.5) / size * 2 - 1
-        return torch.from_numpy(grid.astype(np.float32))[None]
+        rows, columns = np.arange(first, last)[:, None], np.arange(self.width)
+        grid = np.empty((last - first, self.width, 2), np.float32)
+        for axis, region in enumerate((self.across, self.down)):
+            across, down, offset = self.matrix[axis]
+            at = across * columns + (down * rows + offset)
+            at -= region.start - 0.5
+            # -1 and 1 are the outer edges of the region's border pixels.
+            at *= 2 / (region.stop - region.start)
+            at -= 1
+            grid[..., axis] = at
+        return torch.from_numpy(grid)[None]
 
 
 def interpolate(x: Tensor, grid: Tensor) -> np.ndarray:

@@ -121,12 +121,30 @@ def feather_mask(
     The level lines are superellipses |x|^4 + |y|^4 = c, evaluated per pixel of the result.
     to_crop: 3 x 3, from pixels of the result to pixels of the crop. size: side of the crop.
     """
-    rows, columns = np.mgrid[first : first + height, :width]
-    at = np.stack([columns, rows, np.ones_like(rows)], -1) @ to_crop.T
-    x, y = ((at[..., i] + 0.5) / size * 2 - 1 for i in (0, 1))
+    rows, columns = np.arange(first, first + height)[:, None], np.arange(width)
+    powers = []
+    for across, down, offset in to_crop[:2]:
+        # In place: a photograph's mask has a million pixels a band, and new memory costs most.
+        at = across * columns + (down * rows + offset)
+        at += 0.5
+        at *= 2 / size
+        at -= 1
+        at *= at
+        at *= at
+        powers.append(at)
     # A superellipse keeps more of the crop's corners than a circle, and has none of a square's.
-    ramp = ((1 - (x**4 + y**4) ** 0.25) / FEATHER).clip(0, 1)
-    return ramp * ramp * (3 - 2 * ramp)  # smoothstep: no edge at either end of the ramp
+    ramp, other = powers
+    ramp += other
+    np.sqrt(np.sqrt(ramp, out=ramp), out=ramp)
+    np.subtract(1, ramp, out=ramp)
+    ramp /= FEATHER
+    np.clip(ramp, 0, 1, out=ramp)
+    # Smoothstep: no edge at either end of the ramp.
+    np.multiply(ramp, -2, out=other)
+    other += 3
+    other *= ramp
+    other *= ramp
+    return other
 
 
 def _warp(pixels: np.ndarray, flow: np.ndarray, corner: tuple[int, int] = (0, 0)) -> np.ndarray:
