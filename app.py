@@ -1,13 +1,14 @@
 """The Space, and `python app.py` on a laptop: builds the page and serves it with its limits.
 
-GRADIO_SERVER_NAME and GRADIO_SERVER_PORT say where; demo/environment.py lists what else is read.
+GRADIO_SERVER_NAME and GRADIO_SERVER_PORT say where; demo/startup/environment.py lists what else is
+read.
 """
 
 import argparse
 
-from demo import environment
-from demo.quick_import import without_stubs
-from demo.waiting import waiting_page
+from demo.startup import environment
+from demo.startup.quick_import import without_stubs
+from demo.startup.waiting import waiting_page
 from ganmut import interrupts
 
 
@@ -21,7 +22,7 @@ def main() -> None:
             import gradio  # noqa: F401 # imported here first, so that nothing below does without
 
         from demo.app import LAUNCH, build
-        from demo.limits import restart
+        from demo.security.limits import restart
 
         page = build(on_stuck=restart)
     page.launch(**LAUNCH)  # a stop is a regular end: files of visits are deleted

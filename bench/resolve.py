@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from bench.extractors import inception
-from bench.features import FEATURES, NON_NETWORK_ROLES
+from bench.features.extract import FEATURES, NON_NETWORK_ROLES
 from bench.metrics import METRICS, NotMeasured
 from bench.protocol import Protocol
 from ganmut import extractors, weights

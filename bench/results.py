@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
+from bench.claims.verdicts import Verdict
 from bench.stats import Score
-from bench.verdicts import Verdict
 from ganmut import device as hardware
 from ganmut import legacy
 from ganmut.files import append_lines, read_lines

@@ -20,9 +20,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import ganmut
 from bench import figures, leaderboard, results, tables
-from bench.claims import Claim, claims
-from bench.feature_cache import Features, source_features
-from bench.features import FEATURES, NON_NETWORK_ROLES, Extractors, second
+from bench.claims.papers import Claim, claims
+from bench.claims.verdicts import Scores, Verdict, evaluate_judges
+from bench.features.cache import Features, source_features
+from bench.features.extract import FEATURES, NON_NETWORK_ROLES, Extractors, second
+from bench.features.ground_truth import GroundTruth
 from bench.foreign_edits import (
     SETTINGS,
     FilesSystem,
@@ -30,7 +32,6 @@ from bench.foreign_edits import (
     export_sources,
     read_export,
 )
-from bench.ground_truth import GroundTruth
 from bench.metrics import METRICS, NotMeasured, Score
 from bench.protocol import Protocol, get_protocol
 from bench.resolve import (
@@ -53,7 +54,6 @@ from bench.systems import (
     System,
 )
 from bench.tables import REFERENCE_ROWS
-from bench.verdicts import Scores, Verdict, evaluate_judges
 from ganmut import device as hardware
 from ganmut.datasets import FaceSet
 from ganmut.files import remove_temporaries

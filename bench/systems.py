@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from bench.ground_truth import GroundTruth
+from bench.features.ground_truth import GroundTruth
 from bench.stats import NotMeasured
 from ganmut.codes import CodeSpace, LabelSpace
 from ganmut.datasets import FaceSet

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from scipy.stats import kendalltau
 
-from bench.claims import claims
-from bench.features import second
+from bench.claims.papers import claims
+from bench.claims.verdicts import ABSENT
+from bench.features.extract import second
 from bench.metrics.base import METRICS
-from bench.verdicts import ABSENT
 from ganmut.emotions import EMOTIONS
 
 REFERENCE_ROWS = ("real_split", "no_edit", "ground_truth")  # rows that are no methods

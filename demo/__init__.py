@@ -1,1 +1,1 @@
-"""The Space: `app` lays out, `service` holds the editors, `security` and `requests` check."""
+"""The Space: `app` lays out, `service` holds the editors, `security` checks what comes in."""

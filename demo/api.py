@@ -10,14 +10,15 @@ from typing import Any
 
 import gradio as gr
 
-from demo.components import Facts, Photograph, Png
-from demo.face_picker import FaceAmongEdits, FaceInput
-from demo.faults import quote
-from demo.gamut_pad import GamutPad
+from demo.components.face_picker import FaceAmongEdits, FaceInput
+from demo.components.gamut_pad import GamutPad
+from demo.components.pictures import Photograph, Png
+from demo.components.result import Facts
+from demo.components.sliders import Sliders
+from demo.errors import quote
 from demo.handlers import Handlers
-from demo.security import read_picture
+from demo.security.files import read_picture
 from demo.settings import START, number
-from demo.sliders import Sliders
 from demo.tabs.animate import FRAMES, RATES, WAYS, Animate, Gif, Mp4, PathStops
 from demo.tabs.compare import Cards, Compare
 from demo.tabs.edit import NET

@@ -12,15 +12,15 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from demo import api
-from demo.components import STATIC
-from demo.gallery import Example
+from demo.components.base import STATIC
 from demo.handlers import Handlers
-from demo.limits import Limits, Page
-from demo.opening import Opening, outline
-from demo.requests import RequestFilter
-from demo.security import MAX_BYTES
+from demo.security.files import MAX_BYTES
+from demo.security.limits import Limits, Page
+from demo.security.requests import RequestFilter
 from demo.service import Service
-from demo.session import one_thread
+from demo.sessions.session import one_thread
+from demo.startup.gallery import Example
+from demo.startup.opening import Opening, outline
 from demo.tabs import animate, compare, edit, label_maps, leaderboard, user_study
 
 HEADLINE = "Edit the expression of a face"

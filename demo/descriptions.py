@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from demo.session import MethodChoice
+from demo.sessions.session import MethodChoice
 
 LEARNED = {"procedural": "rendered faces", "photos": "photographs"}
 

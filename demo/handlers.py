@@ -9,15 +9,16 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from demo import face_picker, visualize
+from demo import visualize
+from demo.components import face_picker
+from demo.components.gamut_pad import pad_properties, sheet_value
+from demo.components.sliders import mix_rows, unit_rows
 from demo.descriptions import LEARNED, about, heading, notice
-from demo.faults import quote, to_sentence
-from demo.gallery import Example, Gallery
-from demo.gamut_pad import pad_properties, sheet_value
-from demo.history import History, State
-from demo.security import read_picture
+from demo.errors import quote, to_sentence
+from demo.security.files import read_picture
 from demo.service import Service
-from demo.session import MethodChoice, Spot, units_text
+from demo.sessions.history import History, State
+from demo.sessions.session import MethodChoice, Spot, units_text
 from demo.settings import (
     SEEDS,
     START,
@@ -33,7 +34,7 @@ from demo.settings import (
     snippet,
     words,
 )
-from demo.sliders import mix_rows, unit_rows
+from demo.startup.gallery import Example, Gallery
 from demo.visualize import jpeg
 from ganmut.emotions import UNITS, emotion_from_units
 from ganmut.encoding import compose_edit

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from demo import settings
 from demo.classifiers import Classifiers, readings
-from demo.face_store import FaceStore
-from demo.faults import quote
-from demo.session import (
+from demo.errors import quote
+from demo.sessions.face_store import FaceStore
+from demo.sessions.session import (
     KINDS,
     Crop,
     FaceSession,

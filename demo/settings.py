@@ -11,8 +11,8 @@ from urllib.parse import parse_qsl, urlencode
 import torch
 from torch import Tensor
 
-from demo.faults import quote
-from demo.session import MethodChoice
+from demo.errors import quote
+from demo.sessions.session import MethodChoice
 from ganmut.codes import CodeSpace
 from ganmut.device import generator
 from ganmut.emotions import UNITS, emotion_index

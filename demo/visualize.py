@@ -7,9 +7,9 @@ import colorsys
 import numpy as np
 from PIL import Image
 
-from demo.gamut_pad import data_uri
+from demo.components.gamut_pad import data_uri
 from demo.service import EditedCrop
-from demo.session import VIEW
+from demo.sessions.session import VIEW
 from ganmut.encoding import MARK, draw_mark, is_marked
 from ganmut.faces.align import resample
 from ganmut.faces.paste_back import feather_mask

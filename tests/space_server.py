@@ -208,8 +208,8 @@ def _answers(space: Space) -> None:
 
 def main(seconds: int) -> None:
     from demo.app import LAUNCH, build
-    from demo.gallery import Example
     from demo.service import Service
+    from demo.startup.gallery import Example
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     gallery = [Example("astronaut", samples.astronaut())]

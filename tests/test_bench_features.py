@@ -12,7 +12,8 @@ import pytest
 import torch
 from toys import PROTOCOL, TOY, ToyExtractor, ToySystem, toy_features, world
 
-from bench import edit_sets, feature_cache
+from bench import edit_sets
+from bench.features import cache
 from bench.systems import EditorSystem, NoEditSystem
 from ganmut.codes import DiscSpace, LabelSpace
 from ganmut.editor import Editor
@@ -116,7 +117,7 @@ def test_edit_sets_share_equal_edits_and_time(faces, tmp_path):
 
 
 def test_killed_run_resumes_at_the_last_chunk(faces, tmp_path, monkeypatch):
-    monkeypatch.setattr(feature_cache, "CHUNK", 32)
+    monkeypatch.setattr(cache, "CHUNK", 32)
     whole = toy_features(Counting(faces), faces, tmp_path / "whole")["labels:softmax"]
     row = Counting(faces)
     row.until = 100

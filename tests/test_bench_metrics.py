@@ -14,9 +14,10 @@ import torch
 from toys import PROTOCOL, ToySystem, UnitSystem, toy_features, world
 
 import bench.metrics
-from bench import regions, tables
-from bench.features import FEATURES
-from bench.ground_truth import GroundTruth
+from bench import tables
+from bench.features import regions
+from bench.features.extract import FEATURES
+from bench.features.ground_truth import GroundTruth
 from bench.metrics import METRICS, NotMeasured, TooFew
 from bench.metrics.base import by_set
 from bench.metrics.ere import smallest_error, targets

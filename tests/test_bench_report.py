@@ -12,12 +12,20 @@ import torch
 from rich.console import Console
 
 from bench import leaderboard, results, tables
-from bench.claims import Claim, Less, Term, claims
+from bench.claims.papers import Claim, Less, Term, claims
+from bench.claims.verdicts import (
+    ABSENT,
+    FAILS,
+    HOLDS,
+    OPEN,
+    evaluate,
+    evaluate_judges,
+    evaluate_seeds,
+)
 from bench.metrics import METRICS, Score
 from bench.metrics.base import by_face
 from bench.protocol import PROTOCOLS, Protocol, get_protocol
 from bench.results import ClaimRecord, Result
-from bench.verdicts import ABSENT, FAILS, HOLDS, OPEN, evaluate, evaluate_judges, evaluate_seeds
 from ganmut.emotions import EMOTIONS
 from ganmut.registry import UnknownNameError
 from ganmut.weights.publish import read_scores

@@ -18,9 +18,9 @@ from PIL import Image
 from skimage import data as samples
 from space_server import PATIENCE, running
 
-from demo.gallery import render_people
-from demo.limits import Limits, full
-from demo.security import MAX_BYTES
+from demo.security.files import MAX_BYTES
+from demo.security.limits import Limits, full
+from demo.startup.gallery import render_people
 from ganmut.emotions import UNITS
 
 api = pytest.importorskip("playwright.sync_api", reason="no playwright: run `make browser`")

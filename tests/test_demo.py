@@ -19,13 +19,14 @@ from PIL import Image, ImageCms
 from skimage import data as samples
 from space_server import Knows, toy_weights
 
-from demo import gamut_pad, security
-from demo.components import Png
-from demo.gallery import Example
+from demo.components import gamut_pad
+from demo.components.pictures import Png
 from demo.handlers import Handlers
+from demo.security import files
 from demo.service import Service
-from demo.session import SessionExpired, square_face, window
+from demo.sessions.session import SessionExpired, square_face, window
 from demo.settings import Setting, number
+from demo.startup.gallery import Example
 from demo.visualize import add_mark
 from ganmut import EMOTIONS
 from ganmut.faces import NoFace, crop_face
@@ -96,16 +97,16 @@ def test_hostile_uploads_get_one_sentence_without_a_path(name, uploads):
     file = uploads / "upload.png"
     file.write_bytes(content)
     with pytest.raises(BadImage, match=why) as refusal:
-        security.read_picture(str(file))
+        files.read_picture(str(file))
     assert str(uploads) not in str(refusal.value) and "\n" not in str(refusal.value)
 
 
 def test_file_over_the_size_limit_is_refused(uploads, monkeypatch):
     file = uploads / "upload.png"
     file.write_bytes(encoded(PORTRAIT))
-    monkeypatch.setattr(security, "MAX_BYTES", 1000)
+    monkeypatch.setattr(files, "MAX_BYTES", 1000)
     with pytest.raises(BadImage, match="MB"):
-        security.read_picture(str(file))
+        files.read_picture(str(file))
 
 
 @pytest.mark.parametrize("mode", ["CMYK", "L", "P", "RGBA", "LA", "1", "I;16"])
@@ -116,7 +117,7 @@ def test_odd_modes_become_rgb(mode, uploads):
         picture = PORTRAIT.resize((90, 80)).convert("RGB").convert(mode)
     file = uploads / "upload"
     file.write_bytes(encoded(picture, "JPEG" if mode == "CMYK" else "PNG"))
-    pixels = security.read_picture(str(file)).pixels
+    pixels = files.read_picture(str(file)).pixels
     assert pixels.shape == (80, 90, 3) and pixels.dtype == np.uint8 and pixels.std() > 10
 
 
@@ -125,7 +126,7 @@ def test_exif_turns_the_picture_and_goes_no_further(uploads):
     exif[0x0112] = 6  # to be turned by a quarter
     file = uploads / "upload.jpg"
     file.write_bytes(encoded(PORTRAIT.crop((0, 0, 512, 256)), "JPEG", exif=exif, quality=95))
-    pixels = security.read_picture(str(file)).pixels
+    pixels = files.read_picture(str(file)).pixels
     assert pixels.shape == (512, 256, 3)
     turned = np.rot90(samples.astronaut()[:256], -1)
     assert np.abs(pixels.astype(int) - turned).mean() < 5
@@ -135,9 +136,9 @@ def test_first_frame_is_read_and_large_pictures_reduced(uploads):
     file = uploads / "upload.webp"
     frames = [Image.new("RGB", (80, 80), shade) for shade in ("red", "blue")]
     frames[0].save(file, save_all=True, append_images=frames[1:], lossless=True)
-    assert security.read_picture(str(file)).pixels[40, 40].tolist() == [255, 0, 0]
+    assert files.read_picture(str(file)).pixels[40, 40].tolist() == [255, 0, 0]
     file.write_bytes(encoded(Image.new("RGB", (8192, 2048)), "JPEG"))
-    assert security.read_picture(str(file)).pixels.shape == (1024, 4096, 3)
+    assert files.read_picture(str(file)).pixels.shape == (1024, 4096, 3)
 
 
 SIZES = {(4000, 3000): (4000, 3000), (6000, 4000): (4096, 2731), (8000, 6000): (4096, 3072)}
@@ -151,7 +152,7 @@ def test_sizes_of_phones_are_taken(uploads, size, form):
     PORTRAIT.resize(size, Image.Resampling.NEAREST).save(
         file, form, **({"compress_level": 1} if form == "PNG" else {})
     )
-    picture = security.read_picture(str(file))
+    picture = files.read_picture(str(file))
     assert picture.pixels.shape[1::-1] == SIZES[size] and picture.size == size
     assert any("reduced" in note for note in picture.notes) == (size != SIZES[size])
 
@@ -159,10 +160,10 @@ def test_sizes_of_phones_are_taken(uploads, size, form):
 def test_jpeg_of_100_megapixels_is_taken(uploads):
     file = uploads / "upload.jpg"
     file.write_bytes(encoded(Image.new("L", (12000, 9000)), "JPEG"))
-    assert security.read_picture(str(file)).pixels.shape == (3072, 4096, 3)
+    assert files.read_picture(str(file)).pixels.shape == (3072, 4096, 3)
     file.write_bytes(encoded(Image.new("1", (12000, 9000))))
     with pytest.raises(BadImage, match="50 million"):
-        security.read_picture(str(file))
+        files.read_picture(str(file))
 
 
 def test_the_download_keeps_transparency(service, uploads):
@@ -170,7 +171,7 @@ def test_the_download_keeps_transparency(service, uploads):
     rgba.putalpha(Image.linear_gradient("L").resize(rgba.size).point(lambda v: v // 2 + 128))
     (uploads / "upload.png").write_bytes(encoded(rgba))
     handlers = Handlers(service, [])
-    face = service.open(security.read_picture(str(uploads / "upload.png")))
+    face = service.open(files.read_picture(str(uploads / "upload.png")))
     edited, _, _ = handlers.whole(face, Setting("ganmut", (0.4, 0.1)))
     assert edited.mode == "RGBA" and edited.info["Comment"]
     same = np.asarray(edited)[300:480] == np.asarray(rgba)[300:480]
@@ -180,7 +181,7 @@ def test_the_download_keeps_transparency(service, uploads):
 def test_the_download_keeps_the_profile(service, uploads):
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     PORTRAIT.save(uploads / "upload.png", icc_profile=srgb)
-    face = service.open(security.read_picture(str(uploads / "upload.png")))
+    face = service.open(files.read_picture(str(uploads / "upload.png")))
     edited, _, _ = Handlers(service, []).whole(face, Setting("ganmut", (0.4, 0.1)))
     with Image.open(Png().postprocess(edited).path) as stored:
         assert stored.info["icc_profile"] == srgb and stored.info["Comment"]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from demo import environment
+from demo.startup import environment
 
 ROOT = Path(__file__).resolve().parents[1]
 ODD = {
@@ -104,7 +104,7 @@ def test_the_program_answers_before_it_imports():
     code = """
 import sys
 import app
-from demo import environment, waiting
+from demo.startup import environment, waiting
 assert not {"torch", "numpy", "gradio", "PIL"} & sys.modules.keys(), sys.modules.keys()
 """
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)

@@ -19,7 +19,7 @@ from PIL import Image
 from skimage import data as samples
 from space_server import PATIENCE, ROOT, Space, png, running, toy_weights
 
-from demo import requests, security
+from demo.security import files, requests
 from ganmut.images import BadImage
 
 PORTRAIT = Image.fromarray(samples.astronaut())
@@ -123,13 +123,13 @@ def test_hostile_file_gives_picture_or_one_sentence(name, tmp_path, monkeypatch)
     file.write_bytes(EVERY[name](Image.fromarray(samples.astronaut()[:300, 60:400])))
     start = time.process_time()
     try:
-        pixels = security.read_picture(str(file)).pixels
+        pixels = files.read_picture(str(file)).pixels
     except BadImage as refusal:
         assert "secret" not in str(refusal) and "\n" not in str(refusal)
         assert len(str(refusal)) < 120
     else:
         assert pixels.dtype == np.uint8 and pixels.shape[2] == 3
-        assert min(pixels.shape[:2]) >= security.SHORTEST and max(pixels.shape) <= security.LONGEST
+        assert min(pixels.shape[:2]) >= files.SHORTEST and max(pixels.shape) <= files.LONGEST
     assert time.process_time() - start < 5
 
 
@@ -151,7 +151,7 @@ def assert_well(space: Space) -> None:
 
 def test_uploads_over_the_limit_are_cut_off(space):
     with pytest.raises(OSError, match=r"413.* 20 MB"):
-        space.upload(bytes(security.MAX_BYTES + 10))
+        space.upload(bytes(files.MAX_BYTES + 10))
     assert_well(space)
 
 

@@ -9,12 +9,12 @@ from PIL import Image
 from space_server import toy_weights
 
 from demo.api import Api
-from demo.face_picker import FaceInput
-from demo.gallery import render_people, rendered_face
+from demo.components.face_picker import FaceInput
 from demo.handlers import Handlers
-from demo.history import MOST, History, State, Steps
 from demo.service import Service
+from demo.sessions.history import MOST, History, State, Steps
 from demo.settings import Setting, link, parse_link, query_of
+from demo.startup.gallery import render_people, rendered_face
 from ganmut.faces import Face
 
 SIDE = 128

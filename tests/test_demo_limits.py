@@ -14,8 +14,8 @@ import urllib.request
 import pytest
 from space_server import PATIENCE, ROOT
 
-from demo.faults import TOO_LONG
-from demo.lease import LeaseLock
+from demo.errors import TOO_LONG
+from demo.security.lease import LeaseLock
 
 # A page with a handler that hangs, in a process of its own: Gradio's server leaves its event loop
 # open, and a hanging thread would outlive the test.
@@ -23,7 +23,7 @@ PROGRAM = """
 import sys, time
 import gradio as gr
 from demo.app import LAUNCH
-from demo.limits import Limits, Page
+from demo.security.limits import Limits, Page
 
 def hang(text):
     time.sleep(300)

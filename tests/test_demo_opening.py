@@ -10,11 +10,11 @@ from skimage import data as samples
 from space_server import Knows, toy_weights
 
 from demo.app import build
-from demo.gallery import RENDERED, Example, Gallery
 from demo.handlers import Handlers
-from demo.opening import LOADING, Opening, outline
-from demo.quick_import import without_stubs
 from demo.service import Service
+from demo.startup.gallery import RENDERED, Example, Gallery
+from demo.startup.opening import LOADING, Opening, outline
+from demo.startup.quick_import import without_stubs
 
 
 @pytest.fixture(scope="module", autouse=True)

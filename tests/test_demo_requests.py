@@ -12,10 +12,13 @@ from attack.endpoints import flaw
 from skimage import data as samples
 from space_server import Space, png, running, toy_weights
 
-from demo import faults, payloads, speed
-from demo.components import Facts, Photograph
-from demo.gamut_pad import GamutPad
-from demo.security import NOT_UPLOADED
+from bench.speed import page
+from demo import errors
+from demo.components.gamut_pad import GamutPad
+from demo.components.pictures import Photograph
+from demo.components.result import Facts
+from demo.security import payloads
+from demo.security.files import NOT_UPLOADED
 from ganmut.images import BadImage
 
 API = "/gradio_api"
@@ -121,7 +124,7 @@ def test_events_of_the_browser_alone_are_no_calls(space):
         status, said = space.post(f"{API}/queue/join", json.dumps(body).encode())
         if status == 200:
             said = space.get(f"{API}/queue/data?session_hash=a")[1]
-        assert faults.as_sentence(faults.NO_CALL) in said.decode()
+        assert errors.as_sentence(errors.NO_CALL) in said.decode()
     assert space.log() == logged
 
 
@@ -137,7 +140,7 @@ def test_broken_http_is_logged_in_bounds(space, portrait):
         with socket.create_connection((host, int(port)), timeout=20) as line:
             line.sendall(b"GET / HTTP/9\0\r\n\r\n")
             assert b" 400 " in line.recv(1000)
-    assert len(space.log().splitlines()) - before <= 2 * faults.LINES
+    assert len(space.log().splitlines()) - before <= 2 * errors.LINES
     assert_well(space, portrait)
 
 
@@ -196,12 +199,12 @@ def test_every_function_of_the_page_refuses_quickly(space, portrait):
             assert status == 200 and (stateful or '"success":false' in said), entry["api_name"]
             assert len(said) < 3000 or stateful
             asked += 1
-    assert asked > 20 and faults.NO_CALL not in space.log()
+    assert asked > 20 and errors.NO_CALL not in space.log()
     assert_well(space, portrait)
 
 
 def test_the_speed_measurement_calls_the_page(space):
-    visitor = speed.Visitor(space.address)
+    visitor = page.Visitor(space.address)
     file = visitor.upload()
     visitor.move(visitor.open(file, "ganmut"), "ganmut", 0.3, 0.1)
     visitor.edit(file, "ganmut", 0.3, 0.1)

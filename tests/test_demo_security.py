@@ -19,7 +19,7 @@ import pytest
 from skimage import data as samples
 from space_server import PATIENCE, ROOT, Space, png, running
 
-from demo import requests, security
+from demo.security import files, requests
 from ganmut.images import BadImage
 
 POINT, FACE = {"x": 0.3, "y": -0.4}, {"number": 1}
@@ -198,7 +198,7 @@ def attack(space: Space, case: Case) -> str:
     file_wanted = takes_file(entry["inputs"][place])
     assert not (file_wanted and served), (where, said[:300])
     if file_wanted and status == 200:
-        return security.NOT_UPLOADED if security.NOT_UPLOADED[8:40] in said else said
+        return files.NOT_UPLOADED if files.NOT_UPLOADED[8:40] in said else said
     return ""
 
 
@@ -207,7 +207,7 @@ def assert_all_refused(space: Space, portrait: dict, cases: list[Case]) -> None:
     assert {case[3] for case in cases} == SHAPES.keys()
     with ThreadPoolExecutor(2) as crowd:
         said = set(crowd.map(partial(attack, space), cases))
-    assert said - {""} == {security.NOT_UPLOADED}
+    assert said - {""} == {files.NOT_UPLOADED}
     assert_well(space, portrait)
 
 
@@ -230,13 +230,13 @@ def test_every_shape_of_a_name_is_refused(shape, tmp_path, monkeypatch):
     upload.write_bytes(b"x")
     for name in (*DEVICES, str(tmp_path / "absent.png"), "http://127.0.0.1:9/a.png", "", "\0"):
         with pytest.raises(BadImage) as refusal:
-            security.check_files(SHAPES[shape](name), file_only=True)
-        assert str(refusal.value) == security.NOT_UPLOADED
+            files.check_files(SHAPES[shape](name), file_only=True)
+        assert str(refusal.value) == files.NOT_UPLOADED
         if "path" in json.dumps(SHAPES[shape]("")):
             with pytest.raises(BadImage):
-                security.check_files(SHAPES[shape](name), file_only=False)
+                files.check_files(SHAPES[shape](name), file_only=False)
     if shape in ("path", "path and meta", "path and url", "path, url and meta"):
-        security.check_files(SHAPES[shape](str(upload)), file_only=True)
+        files.check_files(SHAPES[shape](str(upload)), file_only=True)
 
 
 def test_named_endpoints_refuse_a_device_quickly(space, portrait):
@@ -283,7 +283,7 @@ def test_uploads_are_opened_and_nothing_else(tmp_path, monkeypatch):
     (tmp_path / "outside.png").write_bytes(b"x")
     upload.with_name("link.png").symlink_to(tmp_path / "outside.png")
     upload.with_name("inner.png").symlink_to(upload)
-    assert security.is_upload(str(upload)) and security.is_upload(str(upload.parent / "inner.png"))
+    assert files.is_upload(str(upload)) and files.is_upload(str(upload.parent / "inner.png"))
     for name in (
         upload.parent,
         upload.with_name("link.png"),
@@ -297,8 +297,8 @@ def test_uploads_are_opened_and_nothing_else(tmp_path, monkeypatch):
         f"{upload.parent}/../../outside.png",
     ):
         with pytest.raises(BadImage) as refusal:
-            security.open_upload(str(name) if isinstance(name, Path) else name)
-        assert str(refusal.value) == security.NOT_UPLOADED
+            files.open_upload(str(name) if isinstance(name, Path) else name)
+        assert str(refusal.value) == files.NOT_UPLOADED
 
 
 @pytest.mark.parametrize("peer", ["203.0.113.7", "2001:db8:1:2:3::9"])

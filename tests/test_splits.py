@@ -21,7 +21,7 @@ READERS = {
     "bench/figures/canvas.py": "figures of finished editors",
     "bench/model_table.py": "the leaderboard's scores",
     "bench/speed/run.py": "time of rendering",
-    "demo/gallery.py": "example faces",
+    "demo/startup/gallery.py": "example faces",
     "demo/tabs/user_study.py": "ground truth of the study",
     "ganmut/cli/render.py": "a sheet of people",
     "ganmut/cli/train_extractor.py": "scores of a finished judge, for its card",

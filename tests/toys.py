@@ -11,9 +11,9 @@ from types import SimpleNamespace
 import torch
 from torch import Tensor
 
-from bench.feature_cache import Features, source_features
-from bench.features import Extractors
-from bench.ground_truth import GroundTruth
+from bench.features.cache import Features, source_features
+from bench.features.extract import Extractors
+from bench.features.ground_truth import GroundTruth
 from bench.protocol import Protocol
 from bench.systems import System
 from ganmut import weights

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from bench.feature_cache import Features
+from bench.features.cache import Features
 from bench.figures import changes, frontier, gamut, lines, tsne
 from bench.figures.canvas import rendered_person, write
 from bench.metrics import NotMeasured

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from bench.feature_cache import Features
+from bench.features.cache import Features
 from bench.metrics.frontier import SHARE, curve, fixed_distance, points
 
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from torch import Tensor
 
-from bench.feature_cache import Features
+from bench.features.cache import Features
 from bench.figures.canvas import Person, edits
 from ganmut import images as pictures
 from ganmut.codes import CodeSpace

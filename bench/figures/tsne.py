@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from bench.feature_cache import Features
+from bench.features.cache import Features
 from bench.figures.canvas import hide_axes
 from ganmut.emotions import emotion_color
 

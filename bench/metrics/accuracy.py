@@ -15,7 +15,7 @@ import numpy as np
 from bench.metrics.base import METRICS, Metric, Score, by_face, by_second_judge
 
 if TYPE_CHECKING:
-    from bench.feature_cache import Features
+    from bench.features.cache import Features
 
 
 @by_second_judge

@@ -18,7 +18,7 @@ from bench.metrics.base import METRICS, Metric, NotMeasured, Score, by_face
 from ganmut.emotions import PROTOTYPES, UNITS, canonical_emotion, prototype_units
 
 if TYPE_CHECKING:
-    from bench.feature_cache import Features
+    from bench.features.cache import Features
     from bench.systems import System
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
-from bench.features import second, second_need
+from bench.features.extract import second, second_need
 from bench.stats import (
     NotMeasured,
     Score,
@@ -26,7 +26,7 @@ from bench.stats import (
 from ganmut.registry import Registry
 
 if TYPE_CHECKING:
-    from bench.feature_cache import Features
+    from bench.features.cache import Features
     from bench.systems import System
 
 __all__ = [
@@ -48,7 +48,7 @@ class Metric(ABC):
     """One column of the leaderboard.
 
     title, unit: the heading of the column. needs: features it reads, as "edit set:feature"
-    (bench/edit_sets.py, bench/features.py). version: raised whenever the number changes its
+    (bench/edit_sets.py, bench/features/extract.py). version: raised whenever the number changes its
     meaning. higher_is_better: None where neither direction is better. minimum: least number of
     faces. systems: kinds of systems it applies to ("editor", "no_edit", "ground_truth",
     "real_split"). group: the table it belongs to ("expression", "preservation",

@@ -2,9 +2,10 @@
 requires a change. DefGAN's difference images (figures 5, 13, 14) as a number.
 
 The region is, on rendered faces, where the ground truth differs from the source, and elsewhere
-fixed boxes around the parts that the emotions' action units move (bench/regions.py). A change
-spread evenly over the picture scores the region's own share of it, the part "area"; repainting the
-whole face comes close to that. Faces that already show the target expression are left out.
+fixed boxes around the parts that the emotions' action units move (bench/features/regions.py). A
+change spread evenly over the picture scores the region's own share of it, the part "area";
+repainting the whole face comes close to that. Faces that already show the target expression are
+left out.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from bench.metrics.base import METRICS, Metric, NotMeasured, Score, by_face
 
 if TYPE_CHECKING:
-    from bench.feature_cache import Features
+    from bench.features.cache import Features
 
 
 @METRICS.register("edit_localisation")

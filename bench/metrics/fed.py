@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, ClassVar
 from bench.metrics.base import METRICS, Metric, Score, by_second_judge, frechet
 
 if TYPE_CHECKING:
-    from bench.feature_cache import Features
+    from bench.features.cache import Features
 
 REPLICATES = 500  # one replicate costs two eigenvalue decompositions
 

@@ -13,7 +13,7 @@ from bench.metrics.base import METRICS, Metric, Score, by_set
 from bench.stats import frechet_distance
 
 if TYPE_CHECKING:
-    from bench.feature_cache import Features
+    from bench.features.cache import Features
 
 REPLICATES = 50  # one replicate costs a singular value decomposition of an n x n matrix
 

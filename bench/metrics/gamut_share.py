@@ -15,7 +15,7 @@ import numpy as np
 from bench.metrics.base import METRICS, Score, SpaceMetric, by_face, by_second_judge
 
 if TYPE_CHECKING:
-    from bench.feature_cache import Features
+    from bench.features.cache import Features
 
 POSITIVE, NEGATIVE = "happy", ("sad", "fearful", "disgusted", "angry")
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from bench.metrics.base import METRICS, Metric, Score, by_face
 
 if TYPE_CHECKING:
-    from bench.feature_cache import Features
+    from bench.features.cache import Features
 
 
 @METRICS.register("ground_truth_l1")

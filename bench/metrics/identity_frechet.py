@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from bench.metrics.base import METRICS, Metric, Score, frechet
 
 if TYPE_CHECKING:
-    from bench.feature_cache import Features
+    from bench.features.cache import Features
 
 REPLICATES = 500  # one replicate costs two eigenvalue decompositions
 

@@ -18,7 +18,7 @@ import numpy as np
 from bench.metrics.base import METRICS, Metric, Score, by_face
 
 if TYPE_CHECKING:
-    from bench.feature_cache import Features
+    from bench.features.cache import Features
 
 
 @METRICS.register("real_neighbour_rate")

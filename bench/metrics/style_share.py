@@ -16,7 +16,7 @@ import numpy as np
 from bench.metrics.base import METRICS, Score, SpaceMetric, by_second_judge, by_set
 
 if TYPE_CHECKING:
-    from bench.feature_cache import Features
+    from bench.features.cache import Features
 
 
 @by_second_judge

@@ -15,10 +15,10 @@ from PIL import Image
 from torch import Tensor
 
 from demo import video
-from demo.components import JsonHTML, NoStubMeta, save_file
-from demo.faults import quote
+from demo.components.base import JsonHTML, NoStubMeta, save_file
+from demo.errors import quote
 from demo.handlers import Handlers
-from demo.session import MethodChoice
+from demo.sessions.session import MethodChoice
 from demo.settings import Setting, number
 from demo.tabs.edit import PAGE, Controls, Face
 from demo.visualize import add_mark, jpeg

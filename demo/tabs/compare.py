@@ -9,11 +9,12 @@ from typing import Any
 
 import gradio as gr
 
-from demo.components import JsonHTML, Methods, NoStubMeta
-from demo.faults import quote
+from demo.components.base import JsonHTML, NoStubMeta
+from demo.components.pickers import Methods
+from demo.errors import quote
 from demo.handlers import MOVED, Handlers
-from demo.opening import Start
 from demo.settings import START, number
+from demo.startup.opening import Start
 from demo.tabs.edit import LIVE, NET, PAGE, Face
 from demo.visualize import jpeg
 

@@ -6,28 +6,20 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from demo.components import (
-    ChangeViews,
-    CompareSlider,
-    Facts,
-    ImagePicker,
-    LiveImage,
-    Methods,
-    Photograph,
-    Png,
-    Readings,
-)
+from demo.components.face_picker import FacePicker
+from demo.components.gamut_pad import GamutPad, PadBackground, pad_properties
+from demo.components.pickers import ImagePicker, Methods
+from demo.components.pictures import ChangeViews, CompareSlider, LiveImage, Photograph, Png
+from demo.components.result import Facts, Readings
+from demo.components.scripts import KEYS, messages
+from demo.components.sliders import Sliders, mix_rows
 from demo.descriptions import about, heading
-from demo.face_picker import FacePicker
-from demo.gamut_pad import GamutPad, PadBackground, pad_properties
 from demo.handlers import CANNOT_RESET, RESET, Handlers
-from demo.history import Steps
-from demo.limits import Page
-from demo.opening import Opening, Start
-from demo.scripts import KEYS, messages
-from demo.security import LONGEST, MAX_BYTES
+from demo.security.files import LONGEST, MAX_BYTES
+from demo.security.limits import Page
+from demo.sessions.history import Steps
 from demo.settings import SEEDS, emotion_button
-from demo.sliders import Sliders, mix_rows
+from demo.startup.opening import Opening, Start
 
 HINT = (
     f"<p class='hint'>Faces are found on their own. JPEG, PNG or WebP up to {MAX_BYTES >> 20} MB; "

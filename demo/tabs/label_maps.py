@@ -11,12 +11,12 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from demo.components import STATIC, JsonHTML, NoStubMeta
+from demo.components.base import STATIC, JsonHTML, NoStubMeta
+from demo.components.gamut_pad import data_uri, labels
 from demo.descriptions import LEARNED
-from demo.gamut_pad import data_uri, labels
 from demo.handlers import Handlers
-from demo.lease import LeaseLock
-from demo.session import MethodChoice
+from demo.security.lease import LeaseLock
+from demo.sessions.session import MethodChoice
 from demo.tabs.edit import PAGE
 from ganmut.emotions import emotion_color
 

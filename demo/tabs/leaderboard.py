@@ -9,7 +9,7 @@ from pathlib import Path
 import gradio as gr
 from PIL import Image
 
-from demo.gamut_pad import data_uri
+from demo.components.gamut_pad import data_uri
 from demo.tabs.edit import PAGE
 from ganmut import images
 

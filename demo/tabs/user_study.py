@@ -19,8 +19,8 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from demo import faults
-from demo.components import STATIC, JsonHTML, NoStubMeta
+from demo import errors
+from demo.components.base import STATIC, JsonHTML, NoStubMeta
 from demo.handlers import Handlers
 from demo.tabs.edit import PAGE
 from demo.visualize import jpeg
@@ -73,7 +73,7 @@ def share_votes() -> None:
                 allow_patterns=path.name,
             )
         except (OSError, ValueError) as error:
-            faults.note(error)
+            errors.note(error)
 
 
 class UserStudy:

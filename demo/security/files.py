@@ -1,9 +1,9 @@
 """Which file reaches a decoder.
 
 `open_upload` is the only place that decides whether a value that names a file may be opened.
-`Page` (demo/limits.py) applies `check_files` to every input of every endpoint before Gradio looks
-at it, `read_picture` opens pictures through `open_upload`, and `RequestFilter` (demo/requests.py)
-asks `is_upload` before a file is served.
+`Page` (demo/security/limits.py) applies `check_files` to every input of every endpoint before
+Gradio looks at it, `read_picture` opens pictures through `open_upload`, and `RequestFilter`
+(demo/security/requests.py) asks `is_upload` before a file is served.
 """
 
 from __future__ import annotations

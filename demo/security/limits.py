@@ -1,7 +1,8 @@
 """How much one visitor may ask for: a fair queue, a time limit for each call, and a page with both.
 
 Every call of a handler passes through `Page.process_api`, whatever route it came by, and every
-route that `RequestFilter` (demo/requests.py) lets through puts its call into `VisitorQueue`.
+route that `RequestFilter` (demo/security/requests.py) lets through puts its call into
+`VisitorQueue`.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from gradio.queueing import Event, Queue
 from gradio.server_messages import EventMessage, ProcessCompletedMessage
 from gradio.utils import get_upload_folder
 
-from demo import faults
-from demo.payloads import check_inputs
-from demo.sweeper import Sweeper
+from demo import errors
+from demo.security.payloads import check_inputs
+from demo.security.sweeper import Sweeper
 
 LONG = (
     "animation",
@@ -90,9 +91,9 @@ class VisitorQueue(Queue):
             calls = [e for q in self.event_queue_per_concurrency_id.values() for e in q.queue]
             own = [e for e in calls + self._running_events() if _address(e) == address]
             if len(calls) >= self.limits.waiting or len(own) >= self.limits.per_address:
-                return False, faults.as_sentence(full(self.limits)), "queue_full"
+                return False, errors.as_sentence(full(self.limits)), "queue_full"
             if session and sum(e.session_hash == session for e in own) >= self.limits.per_session:
-                return False, faults.as_sentence(full(self.limits)), "queue_full"
+                return False, errors.as_sentence(full(self.limits)), "queue_full"
             return await super().push(body, request, username)
 
     def get_events(self) -> tuple[list[Event], bool, str] | None:
@@ -142,13 +143,13 @@ def _address(event: Event) -> str:
 class Page(gr.Blocks):
     """Blocks whose handlers all run in `VisitorQueue`, on checked files, for a bounded time.
 
-    Whatever a handler raises becomes one sentence (demo/faults.py). Files of visits are deleted
-    when they are older than `seconds` (demo/sweeper.py).
+    Whatever a handler raises becomes one sentence (demo/errors.py). Files of visits are deleted
+    when they are older than `seconds` (demo/security/sweeper.py).
 
     Python cannot end a thread. A call that is over its time gets a sentence and gives its slot
     back; its thread goes on, is counted in `stuck` until it ends, and its result is dropped. What
-    such a thread holds must be given up, too: see demo/lease.py. When `limits.stuck` threads hang
-    at once, on_stuck is called; `restart` is meant for it.
+    such a thread holds must be given up, too: see demo/security/lease.py. When `limits.stuck`
+    threads hang at once, on_stuck is called; `restart` is meant for it.
     """
 
     def __init__(
@@ -169,7 +170,7 @@ class Page(gr.Blocks):
 
     def launch(self, *rest: Any, **options: Any) -> Any:
         """Serves the page; the log and the sweeper start here."""
-        faults.set_up_log()
+        errors.set_up_log()
         self.sweeper.start()
         if self.after_start is not None:
             self.after_start()
@@ -202,13 +203,13 @@ class Page(gr.Blocks):
         try:
             return await super().preprocess_data(block_fn, inputs, *rest, **named)
         except Exception as error:  # noqa: BLE001 (components raise anything at a wrong type)
-            raise faults.to_error(error, faults.WRONG_VALUES) from None
+            raise errors.to_error(error, errors.WRONG_VALUES) from None
 
     async def process_api(self, block_fn: BlockFunction, *rest: Any, **named: Any) -> dict:
         """Runs one call, or one step of a handler that yields; a sentence where it takes too
         long."""
         if block_fn.fn is None:  # an event that runs in the browser alone
-            raise faults.to_error(ValueError(faults.NO_CALL))
+            raise errors.to_error(ValueError(errors.NO_CALL))
         long = block_fn.concurrency_id in LONG
         seconds = self.limits.long_seconds if long else self.limits.seconds
         work = asyncio.ensure_future(super().process_api(block_fn, *rest, **named))
@@ -219,14 +220,14 @@ class Page(gr.Blocks):
             raise
         if not done:
             self._abandon(work, named.get("event_id"))
-            raise faults.to_error(ValueError(faults.TOO_LONG))
+            raise errors.to_error(ValueError(errors.TOO_LONG))
         try:
             return work.result()
         except gr.Error as error:
             error.print_exception = False
             raise
         except Exception as error:  # noqa: BLE001 (no visitor sees a traceback)
-            raise faults.to_error(error) from None
+            raise errors.to_error(error) from None
 
     def _abandon(self, work: asyncio.Task, event: str | None) -> None:
         """Counts a call whose thread cannot be ended, and forgets its iterator: Gradio would wait
@@ -234,7 +235,7 @@ class Page(gr.Blocks):
         self.stuck.add(work)
         work.add_done_callback(self._end)
         self._queue.server_app.iterators.pop(event, None)
-        faults.log.warning("a call is over its time; calls that hang: " + str(len(self.stuck)))
+        errors.log.warning("a call is over its time; calls that hang: " + str(len(self.stuck)))
         if len(self.stuck) >= self.limits.stuck and self.on_stuck is not None:
             self.on_stuck()
 

@@ -14,8 +14,8 @@ import torch
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from bench import regions
-from bench.ground_truth import GroundTruth
+from bench.features import regions
+from bench.features.ground_truth import GroundTruth
 from bench.stats import NotMeasured
 from ganmut import images as pictures
 
@@ -149,7 +149,7 @@ def ground_truth_error(batch: EditedBatch) -> np.ndarray:
 
 def localisation(batch: EditedBatch) -> np.ndarray:
     """m x 2: the share of the absolute pixel change from the source that lies in the region of the
-    expression (bench/regions.py), and that region's share of the picture.
+    expression (bench/features/regions.py), and that region's share of the picture.
 
     NaN in the first where the edit changes nothing, in both where the region is empty.
     """

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from demo.components import STATIC, JsonHTML, NoStubMeta
-from demo.faults import quote
-from demo.security import LONGEST
-from demo.session import FaceSession, Spot
+from demo.components.base import STATIC, JsonHTML, NoStubMeta
+from demo.errors import quote
+from demo.security.files import LONGEST
+from demo.sessions.session import FaceSession, Spot
 from demo.settings import number
 
 SHOWN = (210, 210)  # px of the picture on the page, at least

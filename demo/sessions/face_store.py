@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from demo.lease import LeaseLock
-from demo.session import (
+from demo.security.lease import LeaseLock
+from demo.sessions.session import (
     FaceSession,
     SessionExpired,
     Spot,

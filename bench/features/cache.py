@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 
 from bench import edit_sets
 from bench.edit_sets import EditSet
-from bench.features import FEATURES, EditedBatch, Extractors
+from bench.features.extract import FEATURES, EditedBatch, Extractors
 from bench.protocol import Protocol
 from bench.stats import NotMeasured
 from bench.systems import SourceSystem, System

@@ -1,4 +1,6 @@
-"""Claims: what the papers say about each other, as inequalities. bench/verdicts.py tests them."""
+"""Claims: what the papers say about each other, as inequalities. bench/claims/verdicts.py tests
+them.
+"""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bench.claims import Claim, Less, Term
-from bench.features import second
+from bench.claims.papers import Claim, Less, Term
+from bench.features.extract import second
 from bench.stats import (
     CONFIDENCE,
     Score,

@@ -16,11 +16,12 @@ from gradio.components import Component
 from gradio.processing_utils import move_files_to_cache
 from pydantic import BaseModel
 
-from demo import face_picker, faults
+from demo import errors
+from demo.components import face_picker
 from demo.handlers import Handlers
-from demo.history import History, State
-from demo.limits import Page
-from demo.session import MethodChoice
+from demo.security.limits import Page
+from demo.sessions.history import History, State
+from demo.sessions.session import MethodChoice
 from demo.settings import emotion_button
 from demo.visualize import jpeg
 
@@ -156,7 +157,7 @@ class Opening:
                 fill(do.background, drawn)
             page.config = page.get_config_file()
         except Exception as error:  # noqa: BLE001 (the page goes on without)
-            faults.note(error)
+            errors.note(error)
 
     def _parts(
         self, face: Face, do: Controls, out: Result, emotion: gr.Radio

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-from demo.components import STATIC
-from demo.faults import as_sentence
-from demo.limits import Limits, full
-from demo.security import TOO_LARGE, TYPES
+from demo.components.base import STATIC
+from demo.errors import as_sentence
+from demo.security.files import TOO_LARGE, TYPES
+from demo.security.limits import Limits, full
 
 KEYS = (STATIC / "keys.js").read_text("utf-8")
 NO_PICTURE = f"this file is no picture; give one as {', '.join(TYPES[:-1])} or {TYPES[-1]}"

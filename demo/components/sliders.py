@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from demo.components import STATIC, JsonHTML, NoStubMeta
-from demo.session import MethodChoice
+from demo.components.base import STATIC, JsonHTML, NoStubMeta
+from demo.sessions.session import MethodChoice
 from ganmut.emotions import UNIT_NAMES, UNITS
 
 # What a unit does, for those who do not know the name.

@@ -1,7 +1,8 @@
 """What goes wrong: the sentence that a visitor reads, and the line that the log gets.
 
-`Page` (demo/limits.py) turns every error of a handler into one sentence by `to_error`. The log has
-neither messages nor values, which may hold names of files: only the kind of an error and its place.
+`Page` (demo/security/limits.py) turns every error of a handler into one sentence by `to_error`. The
+log has neither messages nor values, which may hold names of files: only the kind of an error and
+its place.
 """
 
 from __future__ import annotations

@@ -13,9 +13,9 @@ import gradio as gr
 import numpy as np
 from PIL import Image, ImageDraw
 
-from demo.components import STATIC, JsonHTML, NoStubMeta
-from demo.faults import quote
-from demo.session import Gamut, MethodChoice
+from demo.components.base import STATIC, JsonHTML, NoStubMeta
+from demo.errors import quote
+from demo.sessions.session import Gamut, MethodChoice
 from demo.settings import number
 from ganmut.emotions import emotion_color
 

@@ -1,4 +1,4 @@
-"""`python demo/speed.py`: how fast the page is, measured from outside over HTTP.
+"""`python bench/speed/page.py`: how fast the page is, measured from outside over HTTP.
 
 Starts `python app.py`, then: seconds to the first page, and to the page with its first edit; a move
 of the pad to the picture that is shown (queue, network, paste-back, classifiers, JPEG); an edit of
@@ -29,7 +29,7 @@ from typing import Any
 from PIL import Image
 from skimage import data as samples
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 FACE = {"number": 1}
 LOADING = "The networks are loading"  # on a page without its first edit
 

@@ -1,4 +1,4 @@
-"""What a call may give each component; `Page` (demo/limits.py) asks before Gradio looks.
+"""What a call may give each component; `Page` (demo/security/limits.py) asks before Gradio looks.
 
 Gradio's components fail at foreign values each in its own way, and handlers would in others. Here a
 value that is not of the type which its component publishes ("Use via API") gets one sentence.
@@ -13,8 +13,8 @@ from typing import Any
 from gradio.components import Component
 from gradio.data_classes import FileData, ImageData
 
-from demo.faults import quote
-from demo.security import check_files
+from demo.errors import quote
+from demo.security.files import check_files
 
 LARGEST = 1e9  # of numbers; every handler has bounds of its own within it
 

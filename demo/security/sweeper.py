@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from demo import faults
+from demo import errors
 
 MAX_TOTAL = 2**30  # bytes of all files; beyond, the oldest go first
 EVERY = 30.0  # seconds between two looks
@@ -50,7 +50,7 @@ class Sweeper:
             try:
                 self.sweep()
             except Exception as error:  # noqa: BLE001 (the next sweep must come)
-                faults.note(error)
+                errors.note(error)
 
     def sweep(self, now: float | None = None) -> int:
         """Deletes what is too old or too much and returns the number of files. Folders that have

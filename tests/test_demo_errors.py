@@ -19,9 +19,10 @@ import torch
 from skimage import data as samples
 from space_server import ROOT, Space, png, running, toy_weights
 
-from demo import environment, faults
+from demo import errors
+from demo.security.sweeper import Sweeper
 from demo.settings import number, outside, parse_intensities
-from demo.sweeper import Sweeper
+from demo.startup import environment
 from demo.tabs import user_study
 
 FACE = {"number": 1}
@@ -103,19 +104,19 @@ def test_unknown_units_are_quoted_briefly(key):
 
 
 def test_sentences_have_one_stop_and_an_end():
-    assert faults.as_sentence("no face\nhere") == "No face here."
-    assert faults.as_sentence("done.") == "Done."
-    assert len(faults.as_sentence("a" * 10**5)) < 700
-    assert "&lt;b&gt;" in faults.as_sentence("<b>")
+    assert errors.as_sentence("no face\nhere") == "No face here."
+    assert errors.as_sentence("done.") == "Done."
+    assert len(errors.as_sentence("a" * 10**5)) < 700
+    assert "&lt;b&gt;" in errors.as_sentence("<b>")
 
 
 def test_a_library_error_is_not_shown():
     try:
         torch.zeros(2).reshape(3)
     except RuntimeError as error:
-        assert faults.to_sentence(error) == faults.as_sentence(faults.UNEXPECTED)
+        assert errors.to_sentence(error) == errors.as_sentence(errors.UNEXPECTED)
     full = OSError(errno.ENOSPC, "No space left on device", "/secret/Ann.png")
-    assert faults.to_sentence(full) == faults.as_sentence(faults.DISK_FULL)
+    assert errors.to_sentence(full) == errors.as_sentence(errors.DISK_FULL)
 
 
 def test_a_point_outside_gets_a_word():
@@ -151,22 +152,22 @@ def restored():
 
 def test_the_log_is_nameless_bounded_and_rotated(restored, tmp_path, monkeypatch):
     monkeypatch.setenv("GANMUT_LOG", str(tmp_path / "logs" / "page.log"))
-    monkeypatch.setattr(faults, "LOG_BYTES", 2000)
-    faults.set_up_log()
+    monkeypatch.setattr(errors, "LOG_BYTES", 2000)
+    errors.set_up_log()
     try:
         raise FileNotFoundError(2, "no such file", "/tmp/Ann Example.png")
     except FileNotFoundError as error:
-        faults.note(error)
+        errors.note(error)
         logging.getLogger("other").error("cannot read %s", "Ann Example.png", exc_info=True)
         logging.getLogger("other").error("cannot read /tmp/Ann-Example.png")
         for _ in range(1000):
-            faults.note(error)
+            errors.note(error)
     text = "".join(p.read_text() for p in (tmp_path / "logs").iterdir())
     assert "Ann" not in text and "Traceback" not in text
-    assert "FileNotFoundError in test_demo_faults.py" in text
-    assert text.count("\n") <= faults.LINES
+    assert "FileNotFoundError in test_demo_errors.py" in text
+    assert text.count("\n") <= errors.LINES
     assert any(isinstance(h, RotatingFileHandler) for h in logging.getLogger().handlers)
-    bound = faults.Bound()
+    bound = errors.Bound()
     assert sum(bound.filter(logging.makeLogRecord({"msg": "x"})) for _ in range(999)) <= 2 * 30
 
 
@@ -283,7 +284,7 @@ def test_the_waiting_page_gives_the_port_back():
     import urllib.error
     import urllib.request
 
-    from demo.waiting import waiting_page
+    from demo.startup.waiting import waiting_page
 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -14,8 +14,8 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 
-from demo import faults
-from demo.security import TOO_LARGE, is_upload
+from demo import errors
+from demo.security.files import TOO_LARGE, is_upload
 
 MAX_JSON = 256 * 2**10  # bytes of a request that is no upload
 MAX_DEPTH, MAX_VALUES = 20, 10_000  # levels and values in it
@@ -70,7 +70,8 @@ def _is_public(text: str) -> bool:
 class RequestFilter:
     """ASGI middleware: passes on the listed routes, in bounded number and size, and uploads only.
 
-    It notes the visitor's address in the scope as "visitor"; demo/limits.py reads it there.
+    It notes the visitor's address in the scope as "visitor"; demo/security/limits.py reads it
+    there.
     """
 
     def __init__(self, app: Any):
@@ -103,11 +104,11 @@ class RequestFilter:
             else:
                 await self.app(scope, receive, answer)
         except Exception as error:  # noqa: BLE001 (no visitor sees what a route raises)
-            faults.remove_partial_uploads(error)
+            errors.remove_partial_uploads(error)
             status, why = status_of(error, kind)
             # What a library raises at a visitor's request is no fault of ours.
-            if status >= 500 or faults.is_own(error):
-                faults.note(error)
+            if status >= 500 or errors.is_own(error):
+                errors.note(error)
             await answer.end(status, why)
         finally:
             self.running.subtract(counted)
@@ -155,7 +156,7 @@ class Answer:
             self.begun, status = True, message["status"]
             if status == 422:
                 self.replaced = True
-                await refuse(self.send, 400, faults.NO_CALL)
+                await refuse(self.send, 400, errors.NO_CALL)
                 return
             if status == 413:
                 self.replaced = True
@@ -163,10 +164,10 @@ class Answer:
                 return
             if status >= 500 and status != 503:
                 self.replaced = True
-                await refuse(self.send, status, faults.UNEXPECTED)
+                await refuse(self.send, status, errors.UNEXPECTED)
                 return
         if GONE in message.get("body", b""):
-            said = json.dumps(faults.as_sentence(NO_ANSWER)).encode()
+            said = json.dumps(errors.as_sentence(NO_ANSWER)).encode()
             message = message | {"body": message["body"].replace(GONE, said)}
         await self.send(message)
 
@@ -183,15 +184,15 @@ def status_of(error: Exception, kind: str) -> tuple[int, str]:
     """(status, sentence) for what a route raised; kind: of the request. What Gradio's routes raise
     at a body or a path that this filter passed on is about that body or path: handlers run in the
     queue, not in a route."""
-    if isinstance(error, OSError) and error.errno in faults.NO_ROOM:
-        return 507, faults.to_sentence(error)
+    if isinstance(error, OSError) and error.errno in errors.NO_ROOM:
+        return 507, errors.to_sentence(error)
     if kind == "page" and isinstance(error, ValueError | OSError):
         return 404, "not found"
     if kind == "stream" and isinstance(error.__cause__, HTTPException):
         return 404, NO_ANSWER  # of a stream that has begun, and said so itself
     if kind in ("call", "upload") and not isinstance(error, OSError | MemoryError):
-        return 400, faults.NO_CALL if kind == "call" else NO_UPLOAD
-    return 500, faults.to_sentence(error)
+        return 400, errors.NO_CALL if kind == "call" else NO_UPLOAD
+    return 500, errors.to_sentence(error)
 
 
 def refusal(whole: Any) -> tuple[int, str] | None:
@@ -214,7 +215,7 @@ def refusal(whole: Any) -> tuple[int, str] | None:
     if level:
         return 413, "this request has too many values or levels"
     if not isinstance(whole, dict) or len(str(whole.get("session_hash"))) > MAX_SESSION:
-        return 400, faults.NO_CALL
+        return 400, errors.NO_CALL
     return None
 
 
@@ -233,7 +234,7 @@ def is_plain(value: Any) -> bool:
 
 async def refuse(send: Any, status: int, why: str) -> None:
     """An answer of this status that holds one sentence."""
-    body = json.dumps({"detail": faults.as_sentence(why)}).encode()
+    body = json.dumps({"detail": errors.as_sentence(why)}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

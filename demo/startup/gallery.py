@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 from skimage import data as samples
 
-from demo.faults import quote
-from demo.gamut_pad import data_uri
+from demo.components.gamut_pad import data_uri
+from demo.errors import quote
 from ganmut import images
 from ganmut.faces import Face
 from ganmut.faces.align import template

@@ -1,0 +1,1 @@
+"""What the papers say of each other, as data, and its test on measured scores."""
