@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import math
 import platform
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -86,6 +88,19 @@ def prepare_for_inference(module: Network, device: torch.device) -> Network:
 def generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
     """A new random generator; all random numbers of the project come from such generators."""
     return torch.Generator(device=device).manual_seed(seed)
+
+
+def free_memory_gib(device: torch.device) -> float:
+    """Memory that is free now in GiB: the device's on CUDA, else the machine's (infinite where the
+    system does not say)."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] / 2**30
+    try:
+        # Linux: what programs can get, the cache of files included.
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) for line in lines if "MemAvailable" in line) / 2**20
+    except (OSError, StopIteration):
+        return math.inf
 
 
 def peak_memory_gib(device: torch.device) -> float:

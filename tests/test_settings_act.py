@@ -204,7 +204,7 @@ def parameters_after_steps(recipe: Recipe, faces: FaceSet) -> list[torch.Tensor]
     trainer = Trainer(method, recipe, torch.device("cpu"))
     sampler = Sampler(faces, recipe, torch.device("cpu"))
     for _ in range(5):
-        trainer.train_step(sampler.batch(trainer.rng))
+        trainer.train_step(sampler.batch(trainer.step, trainer.rng))
     return [p.detach() for p in (*method.parameters(), *trainer.ema.parameters())]
 
 

@@ -161,7 +161,7 @@ def test_balanced_sampling_and_the_data_s_own_prior():
     recipe, _ = presets.resolve_settings("stargan", "stable", "cpu", batch=3000)
     for balanced, share in ((True, 1 / 3), (False, 0.01)):
         chosen = dataclasses.replace(recipe, balanced=balanced)
-        rows = Sampler(faces, chosen, torch.device("cpu")).rows(torch.Generator().manual_seed(0))
+        rows = Sampler(faces, chosen, torch.device("cpu")).rows(0)
         assert abs(float((emotion[rows] == 2).float().mean()) - share) < 0.03
 
 

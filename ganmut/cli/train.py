@@ -51,6 +51,13 @@ def _add_running_options(parser: argparse.ArgumentParser) -> None:
         "--device", metavar="NAME", help="cpu, cuda, cuda:N (default: CUDA if there is one)"
     )
     parser.add_argument(
+        "--image-memory-gib",
+        type=float,
+        metavar="GIB",
+        help="images that take more stay on disk and are streamed, with the same result (default: "
+        "half of the free memory of the GPU, or of the machine)",
+    )
+    parser.add_argument(
         "--compile", action="store_true", help="torch.compile both networks (worth it on CUDA)"
     )
     parser.add_argument(
@@ -76,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
             "out",
             "device",
             "compile",
+            "image_memory_gib",
             "log_to",
             "dry_run",
             "explain",
@@ -92,7 +100,12 @@ def run(args: argparse.Namespace) -> int:
             print(recipes.to_json(recipe, config), end="")
             return 0
         place = {"out": args.out}
-    how = {"device": args.device, "compiled": args.compile, "log_to": args.log_to}
+    how = {
+        "device": args.device,
+        "compiled": args.compile,
+        "log_to": args.log_to,
+        "image_memory_gib": args.image_memory_gib,
+    }
     folder = train(recipe, config, **how, **place)
     if folder:  # None in all processes but the main one
         print(f"weights in {folder / 'weights'}")

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ganmut import legacy
 from ganmut.datasets.spec import HINT, parse_source, split_sources
+from ganmut.datasets.stored import StoredImages
 from ganmut.registry import Registry
 
 SOURCES = Registry("data source", "ganmut.datasets")
@@ -43,19 +44,19 @@ class Batch:
 class FaceSet:
     """N aligned faces of one split and their annotations.
 
-    images: uint8 N x 3 x S x S RGB, in memory or memory-mapped; emotion: int64 N, an index into
-    `emotions`; units: float N x 17 in [0, 1] (order of ganmut.emotions.UNITS) or None; person:
-    int64 N or None. ground_truth(indices, emotion, intensity) -> uint8 n x 3 x S x S: the same
-    people with another expression; None where the source cannot render it. source_id: int64 N, the
-    source of each face of a concatenation, else None. skip_counts: reason -> number of rows left
-    out. fingerprint: what the faces are and which; content: of their pixels as they were read, ""
-    where that is not known or follows from the fingerprint.
+    images: uint8 N x 3 x S x S RGB, in memory, memory-mapped or StoredImages; emotion: int64 N, an
+    index into `emotions`; units: float N x 17 in [0, 1] (order of ganmut.emotions.UNITS) or None;
+    person: int64 N or None. ground_truth(indices, emotion, intensity) -> uint8 n x 3 x S x S: the
+    same people with another expression; None where the source cannot render it. source_id: int64 N,
+    the source of each face of a concatenation, else None. skip_counts: reason -> number of rows
+    left out. fingerprint: what the faces are and which; content: of their pixels as they were read,
+    "" where that is not known or follows from the fingerprint.
     """
 
     source: str
     split: str
     emotions: tuple[str, ...]
-    images: Tensor | np.ndarray
+    images: Tensor | np.ndarray | StoredImages
     emotion: Tensor
     fingerprint: str
     units: Tensor | None = None
@@ -95,15 +96,16 @@ class FaceSet:
             return self.images if indices is None else self.images[indices]
         # NumPy treats a one-element tensor as a plain index: a batch of one would lose its axis.
         rows = np.asarray(indices) if isinstance(indices, Tensor) else indices
-        return torch.as_tensor(self.images if rows is None else np.asarray(self.images[rows]))
+        return torch.as_tensor(np.asarray(self.images if rows is None else self.images[rows]))
 
     def select(self, indices: Tensor) -> FaceSet:
-        """The FaceSet of the faces at `indices` (int64 n); its fingerprint includes them."""
+        """The FaceSet of the faces at `indices` (int64 n); its fingerprint includes them. Images in
+        files stay there."""
         parts = {
             name: None if getattr(self, name) is None else getattr(self, name)[indices]
             for name in ("units", "person", "source_id")
         }
-        ground_truth = self.ground_truth
+        ground_truth, stored = self.ground_truth, StoredImages.of(self.images)
         # Other faces, or another order, are other data to whoever compares fingerprints.
         chosen = hashlib.sha256(np.asarray(indices, np.int64).tobytes()).hexdigest()[:8]
         return FaceSet(
@@ -111,7 +113,7 @@ class FaceSet:
             split=self.split,
             emotions=self.emotions,
             crop=self.crop,
-            images=self.faces(indices),
+            images=self.faces(indices) if stored is None else stored.select(indices.numpy()),
             emotion=self.emotion[indices],
             skip_counts=self.skip_counts,
             fingerprint=f"{self.fingerprint}/{chosen}",

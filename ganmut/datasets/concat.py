@@ -19,6 +19,7 @@ from torch import Tensor
 from ganmut import images
 from ganmut.datasets.base import SOURCES, BadData, FaceSet, digest, open_source
 from ganmut.datasets.spec import HINT, split_sources
+from ganmut.datasets.stored import StoredImages
 from ganmut.registry import UnknownNameError
 
 MIN_FACES = 20  # of an emotion in a source; a discriminator overfits fewer
@@ -63,7 +64,7 @@ class Concat:
             split=split,
             crop=sets[0].crop,
             emotions=self.emotions,
-            images=torch.cat([load_images(faces, grey) for faces in sets]),
+            images=join_images(sets, grey),
             emotion=torch.cat([self.labels(faces) for faces in sets]),
             units=torch.cat(units) if len(units) == len(sets) else None,
             person=torch.cat(people) if len(people) == len(sets) else None,
@@ -84,6 +85,15 @@ class Concat:
     def labels(self, faces: FaceSet) -> Tensor:
         """The labels of a set as indices into `emotions`."""
         return torch.tensor([self.emotions.index(e) for e in faces.emotions])[faces.emotion]
+
+
+def join_images(sets: list[FaceSet], grey: bool) -> Tensor | StoredImages:
+    """uint8 N x 3 x S x S of all sets; in files where all of them are."""
+    stored = [StoredImages.of(faces.images) for faces in sets]
+    found = [images for images in stored if images is not None]
+    if len(found) == len(sets):
+        return StoredImages.join(found, [grey and not faces.grey for faces in sets])
+    return torch.cat([load_images(faces, grey) for faces in sets])
 
 
 def load_images(faces: FaceSet, grey: bool) -> Tensor:

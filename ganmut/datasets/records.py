@@ -21,6 +21,7 @@ from torch import Tensor
 from ganmut.action_units import blendshapes
 from ganmut.datasets import cache
 from ganmut.datasets.base import CROP, BadData, FaceSet, digest, hash_split
+from ganmut.datasets.stored import StoredImages
 from ganmut.emotions import EMOTIONS, UNITS, canonical_emotion
 from ganmut.registry import nearest_name
 from ganmut.text import quantity
@@ -203,7 +204,7 @@ class TableSource(ABC):
             split=split,
             emotions=self.emotions,
             crop=self.crop,
-            images=images[good] if bad else images,
+            images=select_images(images, good) if bad else images,
             emotion=torch.tensor([self.emotions.index(row.label) for row in rows]),
             fingerprint=digest(match, self.crop, size),
             content=content,
@@ -289,6 +290,12 @@ class TableSource(ABC):
         kept = [row for row in rows if row.label in names]
         self.skip_counts["emotion not selected"] = len(rows) - len(kept)
         return kept
+
+
+def select_images(images: np.ndarray, rows: np.ndarray) -> np.ndarray | StoredImages:
+    """The images of these rows (int64 n), in their file where they lie in one."""
+    stored = StoredImages.of(images)
+    return images[rows] if stored is None else stored.select(rows)
 
 
 def order_emotions(source: str, counts: Counter[str]) -> tuple[str, ...]:

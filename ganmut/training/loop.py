@@ -17,6 +17,7 @@ from tqdm import tqdm
 from ganmut import device as hardware
 from ganmut import weights
 from ganmut.datasets.base import FaceSet, open_source
+from ganmut.errors import ParameterError
 from ganmut.methods.base import METHODS, Config
 from ganmut.text import quantity
 from ganmut.training import sample_grid
@@ -42,6 +43,7 @@ def train(
     accept_changed_data: bool = False,
     compiled: bool = False,
     log_to: Sequence[str] = (),
+    image_memory_gib: float | None = None,
     progress: bool = True,
 ) -> Path | None:
     """Trains a method and returns its run directory, whose `weights/` an Editor loads. Returns
@@ -49,15 +51,19 @@ def train(
 
     resume: a run directory whose newest snapshot is continued bit for bit; recipe and config must
     be its own. accept_changed_data: go on with other faces than the snapshot's, which the weight's
-    config then says. log_to: names in `logs.LOGS`, which get the reports too. Raises RunError
-    (directory, changed faces), InUse (another process trains this run), BadData (faces),
+    config then says. log_to: names in `logs.LOGS`, which get the reports too.
+    image_memory_gib: images that take more are streamed from their files, see `Sampler`. Raises
+    RunError (directory, changed faces), InUse (another process trains this run), BadData (faces),
     DivergenceError (a loss that is not finite), ProcessLost (a process was killed), ParameterError
     (a log that is not there).
     """
     check_logs(log_to)
+    if image_memory_gib is not None and not image_memory_gib >= 0:
+        raise ParameterError("image_memory_gib", f"it must be 0 or more, got {image_memory_gib}")
     # ---- processes, device, faces
     processes, target = init_process_group(hardware.select_device(device))
-    share, progress = processes.local_batch(recipe.batch), progress and processes.is_main
+    processes.local_batch(recipe.batch)  # before minutes of decoding
+    progress = progress and processes.is_main
     # Faces before networks: setup_data takes the units of emotions from them.
     faces = prepare(recipe, processes, progress)
 
@@ -102,7 +108,12 @@ def train(
         with contextlib.ExitStack() as stack:
             for other in logs:
                 stack.callback(other.close)
-            loop(trainer, run, Sampler(faces, recipe, target, share), progress, logs)
+            sampler = Sampler(faces, recipe, target, processes, image_memory_gib)
+            if sampler.streams and processes.is_main:
+                log.warning(
+                    "the images stream from their files: they take more than image_memory_gib"
+                )
+            loop(trainer, run, sampler, progress, logs)
         processes.close()
         if run is None or not processes.is_main:
             return None
@@ -174,7 +185,7 @@ def loop(
     ) as bar:
         while trainer.step < total:
             # ---- one step
-            trainer.train_step(sampler.batch(trainer.rng))
+            trainer.train_step(sampler.batch(trainer.step, trainer.rng))
             bar.update(min(recipe.batch / 1000, recipe.kimg - bar.n))
             if trainer.kimg < next_tick and trainer.step < total:
                 continue
