@@ -7,8 +7,7 @@ a code of what a person asks for.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -21,29 +20,18 @@ from ganmut.editor import Editor
 from ganmut.encoding import compose_edit
 from ganmut.errors import ParameterError
 from ganmut.extractors.units import UnitsReader
-from ganmut.faces.pipeline import SourceCode, Target, edit_image
+from ganmut.faces.pipeline import EditSettings, SourceCode
+from ganmut.faces.request import EditRequest
 from ganmut.faces.target_code import make_target_code, source_code
 from ganmut.folders import walk_files
 from ganmut.images import AnyPicture, as_picture
 from ganmut.rendering import SOURCE
-from ganmut.video.code_path import CodePath, Stop, make_code_path
+from ganmut.video.code_path import make_code_path
 from ganmut.weights import is_set, list_weights, load, resolve
 
 # The sets of weights in the order in which a method is looked up, and the default method.
 PHOTOGRAPHS = ("photos", "procedural"), "expression"
 RENDERED = ("procedural", "photos"), "ganmut"
-
-
-@dataclass(frozen=True)
-class EditSetting:
-    """What edits pictures as asked. name: the weight's, such as "photos/expression". code,
-    source_code: as `faces.edit_image` takes them. path: the way of a clip's codes, if asked."""
-
-    name: str
-    editor: Editor
-    code: Target
-    source_code: SourceCode | None
-    path: CodePath | None = None
 
 
 def edit(
@@ -70,72 +58,44 @@ def edit(
     between calls. Raises ParameterError for a parameter that cannot be used, BadImage for a picture
     that cannot be read, NoFace for one without a face, UnknownNameError or BadWeights for weights.
     """
-    source = as_picture(picture)
-    setting = open_edit(
-        [picture],
+    request = EditRequest(
+        emotion=emotion,
+        intensity=intensity,
+        code=code,
+        units=units,
+        source_units=source_units,
+        reference=reference,
         method=method,
         weights=weights,
-        emotion=emotion,
-        intensity=intensity,
-        code=code,
-        units=units,
-        source_units=source_units,
-        reference=reference,
-        detector=detector,
-        device=device,
-    )
-    edited = edit_image(
-        source.pixels,
-        setting.editor,
-        setting.code,
         detector=detector,
         face=face,
-        source_code=setting.source_code,
+        device=device,
     )
-    return compose_edit(source, edited.pixels, "PNG")
+    source = as_picture(picture)
+    _, settings = open_edit([picture], request)
+    return compose_edit(source, settings.edit(source.pixels).pixels, "PNG")
 
 
-def open_edit(
-    pictures: Iterable[AnyPicture],
-    *,
-    method: str | None,
-    weights: str | Path | None,
-    emotion: str | None,
-    intensity: float | None,
-    code: Sequence[float] | None,
-    units: Mapping[int, float] | None,
-    source_units: Mapping[int, float] | None,
-    reference: AnyPicture | None,
-    detector: str,
-    device: str | None,
-    path: Sequence[Stop] | None = None,
-) -> EditSetting:
-    """The EditSetting of what is asked of pictures, see `edit`; of clips also a path, in the place
-    of emotion, code and units."""
-    spec, member = choose_weight(weights, method, pictures)
+def open_edit(pictures: Iterable[AnyPicture], request: EditRequest) -> tuple[str, EditSettings]:
+    """(the name of the weight, such as "photos/expression"; what edits) of what is asked of
+    pictures or clips. Raises as `edit`."""
+    spec, member = choose_weight(request.weights, request.method, pictures)
     folder = resolve(spec, member=member)
-    editor = load_once(folder, device, (folder / "config.json").stat().st_mtime_ns)
+    changed = (folder / "config.json").stat().st_mtime_ns
+    editor = load_once(folder, request.device, changed)
     name = spec if Path(spec).name == folder.name else f"{spec}/{folder.name}"
-    if path is not None:
-        others = {"emotion": emotion, "intensity": intensity, "code": code, "units": units}
-        if given := [word for word, value in others.items() if value is not None]:
+    found = partial(EditSettings, editor, detector=request.detector, face=request.face)
+    if request.path is not None:
+        targets = ("emotion", "intensity", "code", "units")
+        if given := [word for word in targets if getattr(request, word) is not None]:
             raise ParameterError(", ".join(["path", *given]), "a path of emotions stands alone")
-        way = make_code_path(editor, path)
-        return EditSetting(name, editor, way.codes[-1], None, way)
-    target = make_target_code(
-        editor,
-        emotion=emotion,
-        intensity=intensity,
-        code=code,
-        units=units,
-        source_units=source_units,
-        reference=reference,
-        detector=detector,
-    )
-    shown: SourceCode | None = source_code(editor, source_units)
-    if units and not source_units:
+        way = make_code_path(editor, request.path)
+        return name, found(way.codes[-1], path=way)
+    target = make_target_code(editor, request)
+    shown: SourceCode | None = source_code(editor, request.source_units)
+    if request.units and not request.source_units:
         shown = units_reader(editor, folder)
-    return EditSetting(name, editor, target, shown)
+    return name, found(target, source_code=shown)
 
 
 def choose_weight(

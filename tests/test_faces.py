@@ -22,7 +22,7 @@ from ganmut.datasets.base import CROP
 from ganmut.editor import Editor
 from ganmut.emotions import EMOTIONS
 from ganmut.errors import ParameterError
-from ganmut.faces import BadPoints, DetectorMissing, Face, NoFace, image_files
+from ganmut.faces import BadPoints, DetectorMissing, Face, NoFace, image_files, pipeline
 from ganmut.faces.align import resample, similarity, template
 from ganmut.faces.detectors import yunet
 from ganmut.faces.detectors.base import FaceNumberError, non_max_suppression
@@ -573,7 +573,7 @@ def test_all_file_types_are_edited_bad_ones_skipped(tmp_path, astronaut, editor,
     Image.fromarray(astronaut).save(source / "sub" / "alpha.webp", quality=95)
     (source / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"0" * 40)
     Image.fromarray(samples.coffee()).save(source / "coffee.jpg")
-    records = faces.edit_files([source], editor, code, out, progress=False)
+    records = faces.edit_files([source], faces.EditSettings(editor, code), out, progress=False)
     errors = {Path(row["file"]).name: row["error"] for row in records if "error" in row}
     assert set(errors) == {"broken.png", "coffee.jpg"}
     assert "no face" in errors["coffee.jpg"] and "broken.png" in errors["broken.png"]
@@ -600,7 +600,7 @@ def test_an_edit_goes_on_where_it_stopped(tmp_path, astronaut, editor, code, mon
         Image.fromarray(astronaut).save(source / f"{name}.png")
     Image.fromarray(samples.coffee()[:200, :200]).save(source / "b.png")  # nobody to edit
     saved = Editor(editor.method, editor.config | {"sha256": "1" * 64})
-    edited, real = [], image_files.edit_image
+    edited, real = [], pipeline.edit_image
 
     def edit_image(*arguments, **options):
         edited.append(arguments)
@@ -608,60 +608,58 @@ def test_an_edit_goes_on_where_it_stopped(tmp_path, astronaut, editor, code, mon
             raise Killed
         return real(*arguments, **options)
 
-    monkeypatch.setattr(image_files, "edit_image", edit_image)
+    monkeypatch.setattr(pipeline, "edit_image", edit_image)
     with pytest.raises(Killed):
-        faces.edit_files([source], saved, code, out, progress=False)
+        faces.edit_files([source], faces.EditSettings(saved, code), out, progress=False)
     log = out / "faces.jsonl"
     found, invalid = files.read_lines(log)
     assert [Path(r["file"]).name for r in found] == ["a.png", "b.png", "c.png"] and not invalid
     with open(log, "a") as file:
         file.write('{"file": "d.png", "points": [{"x": 1}')
     (out / ".d.png.0123abcd.tmp").write_text("half a picture")
-    records = faces.edit_files([source], saved, code, out, progress=False)
+    records = faces.edit_files([source], faces.EditSettings(saved, code), out, progress=False)
     assert len(edited) == 5 and records[:3] == found and not list(out.glob(".*"))
     assert files.read_lines(log) == (records, [])
     # An output that was lost, a picture that changed, other settings, an editor without a name.
     (out / "a.png").unlink()
     Image.fromarray(astronaut).save(source / "b.png")
-    records = faces.edit_files([source], saved, code, out, progress=False)
+    records = faces.edit_files([source], faces.EditSettings(saved, code), out, progress=False)
     assert len(edited) == 7 and files.read_lines(log) == (records, [])
-    faces.edit_files([source], saved, code, out, face="all", progress=False)
+    faces.edit_files([source], faces.EditSettings(saved, code, face="all"), out, progress=False)
     assert len(edited) == 11
     for _ in range(2):
-        faces.edit_files([source], editor, code, out, progress=False)
+        faces.edit_files([source], faces.EditSettings(editor, code), out, progress=False)
     assert len(edited) == 19
     with files.folder_lock(out), pytest.raises(files.InUse):
-        faces.edit_files([source], saved, code, out, progress=False)
+        faces.edit_files([source], faces.EditSettings(saved, code), out, progress=False)
 
 
 def test_a_reader_of_source_codes_is_a_setting(editor, code):
     saved = Editor(editor.method, editor.config | {"sha256": "1" * 64})
     reader = SimpleNamespace(sha256="2" * 64)
     digests = [
-        image_files.settings_digest(saved, target, "builtin", face, source)
+        image_files.settings_digest(faces.EditSettings(saved, target, "builtin", face, source))
         for target in (code, {12: 1.0}, {12: 0.9})
         for face in ("1", "all")
         for source in (None, code, type("Reader", (), {"__call__": None, **vars(reader)})())
     ]
     assert len(set(digests)) == len(digests)
-    assert image_files.settings_digest(saved, code, "builtin", 1, None) == digests[0]
-    unnamed = [
-        image_files.settings_digest(saved, code, "builtin", 1, lambda face: [0.0]) for _ in "ab"
-    ]
-    assert unnamed[0] != unnamed[1]
+    assert image_files.settings_digest(faces.EditSettings(saved, code, face=1)) == digests[0]
+    unnamed = faces.EditSettings(saved, code, source_code=lambda face: [0.0])
+    assert image_files.settings_digest(unnamed) != image_files.settings_digest(unnamed)
 
 
 def test_one_picture_may_go_to_one_file(tmp_path, astronaut, editor, code):
     photo = tmp_path / "photo.png"
     Image.fromarray(astronaut).save(photo)
-    (row,) = faces.edit_files([photo], editor, code, tmp_path / "edited.jpg")
+    (row,) = faces.edit_files([photo], faces.EditSettings(editor, code), tmp_path / "edited.jpg")
     assert (
         row["face"] == 1
         and row["of"] == 1
         and read_image(tmp_path / "edited.jpg").shape == astronaut.shape
     )
     assert json.loads((tmp_path / "edited.jsonl").read_text()) == row
-    faces.edit_files([photo], editor, code, tmp_path / "folder")
+    faces.edit_files([photo], faces.EditSettings(editor, code), tmp_path / "folder")
     assert (tmp_path / "folder" / "photo.png").is_file()
 
 
@@ -683,12 +681,16 @@ def test_bad_arguments_fail_before_the_work(tmp_path, astronaut, editor, code):
     ]
     for paths, out, kind, message in cases:
         with pytest.raises(kind, match=message):
-            faces.edit_files(paths, editor, code, out)
+            faces.edit_files(paths, faces.EditSettings(editor, code), out)
     Image.fromarray(samples.coffee()).save(tmp_path / "coffee.png")
     with pytest.raises(NoFace):
-        faces.edit_files([tmp_path / "coffee.png"], editor, code, tmp_path / "out")
+        faces.edit_files(
+            [tmp_path / "coffee.png"], faces.EditSettings(editor, code), tmp_path / "out"
+        )
     assert not (tmp_path / "out").exists()
-    faces.edit_files([photo, twin], editor, code, tmp_path / "out", progress=False)
+    faces.edit_files(
+        [photo, twin], faces.EditSettings(editor, code), tmp_path / "out", progress=False
+    )
     assert sorted(file.name for file in (tmp_path / "out").glob("*.png")) == [
         "photo.bmp.png",
         "photo.png.png",

@@ -64,7 +64,9 @@ def test_each_gives_a_face_or_one_sentence(album, editor, tmp_path, name):
     _, face = HOSTILE[name]
     try:
         records = faces.edit_files(
-            [album / name], editor, editor.space.of("happy"), tmp_path / "out", face="all"
+            [album / name],
+            faces.EditSettings(editor, editor.space.of("happy"), face="all"),
+            tmp_path / "out",
         )
     except ValueError as error:
         assert face is not True and one_sentence(str(error)), error
@@ -78,7 +80,10 @@ def test_each_gives_a_face_or_one_sentence(album, editor, tmp_path, name):
 
 def test_hostile_folder_is_edited_to_its_end(folder, editor, tmp_path):
     records = faces.edit_files(
-        [folder], editor, editor.space.of("happy"), tmp_path / "out", progress=False
+        [folder],
+        faces.EditSettings(editor, editor.space.of("happy")),
+        tmp_path / "out",
+        progress=False,
     )
     check(folder, records, {Path(r["file"]).name: r.get("error") for r in records})
     assert files.read_lines(tmp_path / "out" / "faces.jsonl") == (records, [])

@@ -53,7 +53,10 @@ BAD = {"b0.png", "b1.eps", "b2.png", "e0.jpg", "z.psd"}
 
 def test_each_file_is_edited_or_has_a_reason(folder, editor, tmp_path):
     records = faces.edit_files(
-        [folder], editor, editor.space.of("happy"), tmp_path / "out", progress=False
+        [folder],
+        faces.EditSettings(editor, editor.space.of("happy")),
+        tmp_path / "out",
+        progress=False,
     )
     by_name = {os.path.basename(r["file"]): r for r in records}
     assert {name for name, r in by_name.items() if "error" in r} == BAD
@@ -79,9 +82,9 @@ def test_a_damaged_file_does_not_end_a_training(folder):
 def test_files_are_written_with_the_mark(editor, tmp_path, monkeypatch):
     FACE.save(tmp_path / "a.png")
     edit = (editor, editor.space.of("happy"))
-    faces.edit_files([tmp_path / "a.png"], *edit, tmp_path / "b.png")
+    faces.edit_files([tmp_path / "a.png"], faces.EditSettings(*edit), tmp_path / "b.png")
     monkeypatch.setenv("GANMUT_MARK", "0")
-    faces.edit_files([tmp_path / "a.png"], *edit, tmp_path / "c.png")
+    faces.edit_files([tmp_path / "a.png"], faces.EditSettings(*edit), tmp_path / "c.png")
     with Image.open(tmp_path / "b.png") as marked, Image.open(tmp_path / "c.png") as plain:
         assert read_comment(marked) == read_comment(plain) == MARK
         changed = (np.asarray(marked) != np.asarray(plain)).any(-1)
@@ -94,8 +97,10 @@ def test_a_turned_face_is_edited_where_it_lies(editor, tmp_path, monkeypatch, tu
     FACE.save(tmp_path / "a.png")
     FACE.rotate(-turn, expand=True).save(tmp_path / "t.png")
     edit = (editor, editor.space.of("happy"))
-    faces.edit_files([tmp_path / "a.png"], *edit, tmp_path / "a_out.png")
-    (record,) = faces.edit_files([tmp_path / "t.png"], *edit, tmp_path / "t_out.png")
+    faces.edit_files([tmp_path / "a.png"], faces.EditSettings(*edit), tmp_path / "a_out.png")
+    (record,) = faces.edit_files(
+        [tmp_path / "t.png"], faces.EditSettings(*edit), tmp_path / "t_out.png"
+    )
     assert any("turned" in note for note in record["notes"])
     with Image.open(tmp_path / "a_out.png") as upright, Image.open(tmp_path / "t_out.png") as lying:
         assert lying.size == FACE.rotate(turn, expand=True).size
@@ -107,7 +112,9 @@ def test_a_turned_face_is_edited_where_it_lies(editor, tmp_path, monkeypatch, tu
 def test_animations_are_noted_in_the_record(editor, tmp_path):
     FACE.save(tmp_path / "a.gif", save_all=True, append_images=[FACE.rotate(9), FACE.rotate(5)])
     (record,) = faces.edit_files(
-        [tmp_path / "a.gif"], editor, editor.space.of("happy"), tmp_path / "b.png"
+        [tmp_path / "a.gif"],
+        faces.EditSettings(editor, editor.space.of("happy")),
+        tmp_path / "b.png",
     )
     assert "3 frames" in record["notes"][0]
 
@@ -140,6 +147,10 @@ def test_phone_pictures_come_back_at_full_size(editor, tmp_path, size):
     wide = Image.new("RGB", (400, 300), "grey")
     wide.paste(FACE, (30, 0))
     wide.resize(size).save(tmp_path / "a.jpg")
-    faces.edit_files([tmp_path / "a.jpg"], editor, editor.space.of("happy"), tmp_path / "b.jpg")
+    faces.edit_files(
+        [tmp_path / "a.jpg"],
+        faces.EditSettings(editor, editor.space.of("happy")),
+        tmp_path / "b.jpg",
+    )
     with Image.open(tmp_path / "b.jpg") as edited:
         assert edited.size == size

@@ -65,7 +65,7 @@ def change(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def test_every_frame_with_the_face_is_edited(video, editor, happy, tmp_path):
-    record = edit_clip(video, editor, happy, tmp_path / "b.mp4", progress=False)
+    record = edit_clip(video, faces.EditSettings(editor, happy), tmp_path / "b.mp4", progress=False)
     before, times, sound = read_video(video)
     after, new_times, new_sound = read_video(tmp_path / "b.mp4")
     assert record["frames"] == record["edited_frames"] == len(after) == 16
@@ -79,7 +79,7 @@ def test_variable_frame_rates_keep_their_times(editor, happy, tmp_path):
     ticks = [0, 40, 45, 200, 210, 500, 540, 1500]
     source = write_video(tmp_path / "a.mkv", moving_face(8), ticks)
     for name in ("b.mkv", "b.mp4", "b.gif"):
-        edit_clip(source, editor, happy, tmp_path / name, progress=False)
+        edit_clip(source, faces.EditSettings(editor, happy), tmp_path / name, progress=False)
     assert read_video(tmp_path / "b.mkv")[1] == [t / 1000 for t in ticks]
     assert read_video(tmp_path / "b.mp4")[1] == pytest.approx([t / 1000 for t in ticks])
     assert read_video(tmp_path / "b.gif")[1] == pytest.approx([t / 1000 for t in ticks], abs=0.02)
@@ -88,7 +88,9 @@ def test_variable_frame_rates_keep_their_times(editor, happy, tmp_path):
 def test_rotated_videos_are_edited_upright(editor, happy, tmp_path):
     lying = [np.ascontiguousarray(np.rot90(frame)) for frame in moving_face(6)]
     source = rotate_by_metadata(write_video(tmp_path / "a.mp4", lying))
-    record = edit_clip(source, editor, happy, tmp_path / "b.mp4", progress=False)
+    record = edit_clip(
+        source, faces.EditSettings(editor, happy), tmp_path / "b.mp4", progress=False
+    )
     (first, *_), _, _ = read_video(tmp_path / "b.mp4")
     assert record["edited_frames"] == 6 and first.shape == (180, 240, 3)
     assert change(first[:20], moving_face(1)[0][:20]) < 4
@@ -97,7 +99,9 @@ def test_rotated_videos_are_edited_upright(editor, happy, tmp_path):
 def test_cuts_and_frames_without_a_face(editor, happy, tmp_path):
     frames = [*moving_face(6), *[COFFEE] * 11, *moving_face(5)]
     source = write_video(tmp_path / "a.mp4", frames)
-    record = edit_clip(source, editor, happy, tmp_path / "b.mp4", progress=False)
+    record = edit_clip(
+        source, faces.EditSettings(editor, happy), tmp_path / "b.mp4", progress=False
+    )
     assert (record["edited_frames"], record["without_face"], record["cuts"]) == (11, 11, 2)
     before, after = read_video(source)[0], read_video(tmp_path / "b.mp4")[0]
     assert max(change(a, b) for a, b in zip(before[6:17], after[6:17], strict=True)) < 3
@@ -106,7 +110,9 @@ def test_cuts_and_frames_without_a_face(editor, happy, tmp_path):
 def test_a_clip_without_a_face_writes_nothing(editor, happy, tmp_path):
     source = write_video(tmp_path / "a.mp4", [COFFEE] * 3)
     with pytest.raises(NoFace, match="3 frames"):
-        edit_clip(source, editor, happy, tmp_path / "out" / "b.mp4", progress=False)
+        edit_clip(
+            source, faces.EditSettings(editor, happy), tmp_path / "out" / "b.mp4", progress=False
+        )
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -119,7 +125,7 @@ def test_truncated_videos_are_refused_whole(editor, happy, tmp_path, name, share
     else:
         source.write_bytes(b"#EXTM3U\n/etc/passwd\n")  # a playlist opens nothing
     with pytest.raises(BadImage, match=name):
-        edit_clip(source, editor, happy, tmp_path / "b.mp4", progress=False)
+        edit_clip(source, faces.EditSettings(editor, happy), tmp_path / "b.mp4", progress=False)
     assert not (tmp_path / "b.mp4").exists() and not list(tmp_path.glob(".*"))
 
 
@@ -129,7 +135,9 @@ def test_animations_keep_frames_times_and_mark(editor, happy, tmp_path, form):
     source = tmp_path / f"a.{form}"
     durations = [100, 60, 200, 40, 300]
     pictures[0].save(source, save_all=True, append_images=pictures[1:], duration=durations, loop=0)
-    record = edit_clip(source, editor, happy, tmp_path / f"b.{form}", progress=False)
+    record = edit_clip(
+        source, faces.EditSettings(editor, happy), tmp_path / f"b.{form}", progress=False
+    )
     assert record["edited_frames"] == 5
     with Image.open(tmp_path / f"b.{form}") as edited:
         assert edited.n_frames == 5 and read_comment(edited) == MARK
@@ -140,7 +148,7 @@ def test_animations_keep_frames_times_and_mark(editor, happy, tmp_path, form):
             found.append(edited.info["duration"])
             assert change(shown[:20], np.asarray(picture)[:20]) < 9
         assert found == durations
-    edit_clip(source, editor, happy, tmp_path / "b.mp4", progress=False)
+    edit_clip(source, faces.EditSettings(editor, happy), tmp_path / "b.mp4", progress=False)
     assert read_video(tmp_path / "b.mp4")[1] == pytest.approx([0, 0.1, 0.16, 0.36, 0.4], abs=1e-3)
 
 
@@ -149,12 +157,12 @@ def test_the_output_says_whether_animations_stay(editor, happy, tmp_path):
     pictures[0].save(tmp_path / "a.gif", save_all=True, append_images=pictures[1:])
     for name, kind in (("b.png", "face"), ("b.webp", "frames")):
         (record,) = faces.edit_files(
-            [tmp_path / "a.gif"], editor, happy, tmp_path / name, progress=False
+            [tmp_path / "a.gif"], faces.EditSettings(editor, happy), tmp_path / name, progress=False
         )
         assert kind in record
     with pytest.raises(ParameterError, match=r"\.mp4"):
         video = write_video(tmp_path / "a.mp4", moving_face(2))
-        faces.edit_files([video], editor, happy, tmp_path / "b.png")
+        faces.edit_files([video], faces.EditSettings(editor, happy), tmp_path / "b.png")
 
 
 def test_folders_hold_pictures_and_clips(video, editor, happy, tmp_path):
@@ -164,18 +172,22 @@ def test_folders_hold_pictures_and_clips(video, editor, happy, tmp_path):
     (source / "a.mp4").write_bytes(video.read_bytes())
     (source / "b.mp4").write_bytes(b"no video")
     saved = Editor(editor.method, editor.config | {"sha256": "1" * 64})
-    records = faces.edit_files([source], saved, happy, out, progress=False)
+    records = faces.edit_files([source], faces.EditSettings(saved, happy), out, progress=False)
     assert [("frames" in r, "error" in r) for r in records] == [
         (True, False),
         (False, True),
         (False, False),
     ]
     written = (out / "a.mp4").stat().st_mtime_ns
-    assert faces.edit_files([source], saved, happy, out, progress=False) == records
+    assert (
+        faces.edit_files([source], faces.EditSettings(saved, happy), out, progress=False) == records
+    )
     assert (out / "a.mp4").stat().st_mtime_ns == written
     with pytest.raises(ParameterError, match=r"p\.png"):
         way = make_code_path(editor, [Stop("neutral", 1, 0), Stop("happy", 1, 1)])
-        faces.edit_files([source], saved, way, tmp_path / "new", progress=False)
+        faces.edit_files(
+            [source], faces.EditSettings(saved, happy, path=way), tmp_path / "new", progress=False
+        )
 
 
 def test_a_failure_on_the_way_leaves_nothing(video, editor, happy, tmp_path, monkeypatch):
@@ -191,15 +203,15 @@ def test_a_failure_on_the_way_leaves_nothing(video, editor, happy, tmp_path, mon
     monkeypatch.setattr(editing, "_edit", fail)
     (tmp_path / "b.mp4").write_bytes(b"an earlier one")
     with pytest.raises(KeyboardInterrupt):
-        edit_clip(video, editor, happy, tmp_path / "b.mp4", progress=False)
+        edit_clip(video, faces.EditSettings(editor, happy), tmp_path / "b.mp4", progress=False)
     assert [p.name for p in tmp_path.iterdir()] == ["b.mp4"]
     assert (tmp_path / "b.mp4").read_bytes() == b"an earlier one"
 
 
 def test_sound_that_a_format_cannot_hold(video, editor, happy, tmp_path):
     with pytest.raises(BadImage, match="aac"):
-        edit_clip(video, editor, happy, tmp_path / "b.webm", progress=False)
-    record = edit_clip(video, editor, happy, tmp_path / "b.gif", progress=False)
+        edit_clip(video, faces.EditSettings(editor, happy), tmp_path / "b.webm", progress=False)
+    record = edit_clip(video, faces.EditSettings(editor, happy), tmp_path / "b.gif", progress=False)
     assert "sound" in record["notes"][0]
 
 
@@ -209,12 +221,12 @@ def test_a_missing_package_has_its_remedy(video, editor, happy, tmp_path, monkey
     monkeypatch.setitem(sys.modules, "av", None)
     for source in (video, tmp_path / "a.gif"):
         with pytest.raises(BadImage, match="pip install"):
-            edit_clip(source, editor, happy, tmp_path / "b.gif", progress=False)
+            edit_clip(source, faces.EditSettings(editor, happy), tmp_path / "b.gif", progress=False)
 
 
 def test_the_metadata_and_the_mark(video, editor, happy, tmp_path, monkeypatch):
     monkeypatch.setenv("GANMUT_MARK", "1")
-    edit_clip(video, editor, happy, tmp_path / "b.mp4", progress=False)
+    edit_clip(video, faces.EditSettings(editor, happy), tmp_path / "b.mp4", progress=False)
     with open_clip(tmp_path / "b.mp4") as clip:
         assert clip.stream.container.metadata["comment"] == MARK
         last = list(clip.frames())[-1].pixels
@@ -296,7 +308,7 @@ def test_memory_does_not_grow_with_frames(found, tmp_path, editor, happy, monkey
     monkeypatch.setattr("ganmut.video.reading.Clip.frames", frames)
     monkeypatch.setattr(editing, "open_detector", lambda spec: Points(found))
     source = write_video(tmp_path / "a.mp4", moving_face(1))
-    edit_clip(source, editor, happy, tmp_path / "b.mp4", progress=False)
+    edit_clip(source, faces.EditSettings(editor, happy), tmp_path / "b.mp4", progress=False)
     gc.collect()
     assert len(alive) == 60 and most <= 2 * REACH + STRIDE + 4
 
@@ -418,7 +430,8 @@ editing.open_detector = lambda spec: Points(found)
 torch.manual_seed(0)
 kind = METHODS["stargan"]
 editor = Editor(kind(kind.Config(width=8, blocks=1), EMOTIONS, 32, training=False), {})
-edit_clip(sys.argv[1], editor, editor.space.of("happy"), sys.argv[2], progress=False)
+happily = faces.EditSettings(editor, editor.space.of("happy"))
+edit_clip(sys.argv[1], happily, sys.argv[2], progress=False)
 print(peaks[9_999] - peaks[1_000])
 """
 

@@ -54,7 +54,9 @@ def folder(tmp_path_factory) -> Path:
 def edit(folder: Path, weight: Path, out: Path, count: int) -> list[dict]:
     editor = ganmut.load(weight, "cpu")
     code = editor.space.of("happy")
-    return faces.edit_files([folder], editor, code, out, progress=False, workers=count)
+    return faces.edit_files(
+        [folder], faces.EditSettings(editor, code), out, progress=False, workers=count
+    )
 
 
 def test_two_processes_write_what_one_writes(folder, weight, tmp_path):
@@ -85,7 +87,9 @@ def test_an_editor_without_a_weight_stays_here(folder, tmp_path):
     kind = METHODS["stargan"]
     bare = Editor(kind(kind.Config(width=8, blocks=1), EMOTIONS, 32, training=False), {})
     with pytest.raises(ParameterError, match="folder"):
-        faces.edit_files([folder], bare, bare.space.of("happy"), tmp_path / "o", workers=2)
+        faces.edit_files(
+            [folder], faces.EditSettings(bare, bare.space.of("happy")), tmp_path / "o", workers=2
+        )
 
 
 # What worker processes do in the tests below.

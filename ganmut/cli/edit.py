@@ -84,11 +84,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ganmut.edit_picture import open_edit
-    from ganmut.faces import edit_files
+    from ganmut.faces import EditRequest, edit_files
     from ganmut.video.code_path import Stop
 
-    setting = open_edit(
-        args.paths,
+    request = EditRequest(
         method=args.method,
         weights=args.weights,
         emotion=args.emotion,
@@ -97,20 +96,13 @@ def run(args: argparse.Namespace) -> int:
         units=args.units and dict(args.units),
         source_units=args.source_units and dict(args.source_units),
         reference=args.reference,
-        detector=args.detector,
-        device=args.device,
         path=args.path and [Stop(*stop) for stop in args.path],
-    )
-    records = edit_files(
-        args.paths,
-        setting.editor,
-        setting.path or setting.code,
-        args.out,
         detector=args.detector,
         face=args.face,
-        source_code=setting.source_code,
-        workers=args.workers,
+        device=args.device,
     )
+    name, settings = open_edit(args.paths, request)
+    records = edit_files(args.paths, settings, args.out, workers=args.workers)
     failures = [record["error"] for record in records if "error" in record]
     print_lines(failures)
     # Of several faces of one picture, each record has the picture's notes.
@@ -118,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
     print_lines([f"{file}: {note}" for file, notes in noted.items() for note in notes])
     print_lines([describe_clip(record) for record in records if "frames" in record])
     print(
-        f"{quantity(len(records) - len(failures), 'face')} edited with {setting.name}, "
+        f"{quantity(len(records) - len(failures), 'face')} edited with {name}, "
         f"{quantity(len(failures), 'image')} skipped: {args.out}"
     )
     return 1 if failures else 0

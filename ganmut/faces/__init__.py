@@ -12,6 +12,7 @@ from ganmut.faces.image_files import edit_files
 from ganmut.faces.paste_back import PasteBack, paste_face
 from ganmut.faces.pipeline import (
     EditedImage,
+    EditSettings,
     crop_for_editor,
     detect_faces,
     edit_image,
@@ -20,6 +21,7 @@ from ganmut.faces.pipeline import (
     select_faces,
     turn_note,
 )
+from ganmut.faces.request import EditRequest
 from ganmut.faces.target_code import make_target_code, source_code
 from ganmut.video.editing import edit_clip
 
@@ -27,6 +29,8 @@ __all__ = [
     "DETECTORS",
     "BadPoints",
     "DetectorMissing",
+    "EditRequest",
+    "EditSettings",
     "EditedImage",
     "Face",
     "NoFace",

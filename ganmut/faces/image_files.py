@@ -24,14 +24,7 @@ from ganmut.encoding import WRITABLE, encode_edit, is_marked, losses
 from ganmut.errors import ParameterError
 from ganmut.faces.align import BadPoints
 from ganmut.faces.detectors.base import NoFace
-from ganmut.faces.pipeline import (
-    EditedImage,
-    SourceCode,
-    Target,
-    edit_image,
-    open_detector,
-    turn_note,
-)
+from ganmut.faces.pipeline import EditedImage, EditSettings, open_detector, turn_note
 from ganmut.faces.workers import map_files
 from ganmut.files import (
     append_lines,
@@ -43,7 +36,6 @@ from ganmut.files import (
     write_atomic,
 )
 from ganmut.folders import real_path, walk_files
-from ganmut.video.code_path import CodePath
 from ganmut.video.editing import edit_clip
 from ganmut.video.reading import VIDEOS, is_clip, is_clip_name
 from ganmut.video.tracking import check_face
@@ -53,13 +45,9 @@ from ganmut.weights import load
 
 def edit_files(
     paths: Iterable[str | Path],
-    editor: Editor,
-    code: Target | CodePath,
+    settings: EditSettings,
     out: str | Path,
     *,
-    detector: str = "builtin",
-    face: str | int = "largest",
-    source_code: SourceCode | None = None,
     progress: bool = True,
     workers: int = 1,
 ) -> list[dict[str, Any]]:
@@ -80,12 +68,11 @@ def edit_files(
     inputs, out = collect_images(paths, Path(out)), Path(out)
     single = len(inputs) == 1 and not any(Path(path).is_dir() for path in paths)
     targets, records_file = plan_outputs(inputs, out, single)
-    open_detector(detector)  # a missing detector fails before any work
+    open_detector(settings.detector)  # a missing detector fails before any work
     pairs = [(path, target) for (path, _), target in zip(inputs, targets, strict=True)]
-    check_targets(pairs, code, face)
-    check_workers(workers, editor, len(inputs))
-    settings = settings_digest(editor, code, detector, face, source_code)
-    edit = FileEdit(editor, code, detector, face, source_code, settings, progress)
+    check_targets(pairs, settings)
+    check_workers(workers, settings.editor, len(inputs))
+    edit = FileEdit(settings, settings_digest(settings), progress)
     if len(inputs) == 1:
         records = edit(*pairs[0])
         write_json_lines(records_file, records)
@@ -93,49 +80,29 @@ def edit_files(
         return records
     with folder_lock(out):
         remove_temporaries(out, recursive=True)
-        return edit_logged(pairs, records_file, settings, edit, progress, workers)
+        return edit_logged(pairs, records_file, edit, workers)
 
 
 @dataclass(frozen=True)
 class FileEdit:
-    """What one call of `edit_files` does with each file."""
+    """What one call of `edit_files` does with each file. digest: of the settings, in the records;
+    progress: whether clips and folders show a bar."""
 
-    editor: Editor
-    code: Target | CodePath
-    detector: str
-    face: str | int
-    source_code: SourceCode | None
-    settings: str
+    settings: EditSettings
+    digest: str
     progress: bool
 
     def __call__(self, path: Path, target: Path) -> list[dict[str, Any]]:
         """The records of a file, after its edit is written. Raises BadImage, NoFace, BadPoints."""
         stamp = _stamp(path)  # before the image is read: it may be replaced meanwhile
-        reading = {"settings": self.settings, "stamp": stamp}
-        editor, code, detector, face = self.editor, self.code, self.detector, self.face
+        reading = {"settings": self.digest, "stamp": stamp}
+        detector, face = self.settings.detector, self.settings.face
         if becomes_clip(path, target):
-            facts = edit_clip(
-                path,
-                editor,
-                code,
-                target,
-                detector=detector,
-                face=face,
-                source_code=self.source_code,
-                progress=self.progress,
-            )
+            facts = edit_clip(path, self.settings, target, progress=self.progress)
             names = {"file": str(path), "out": str(target), "detector": detector, "face": face}
             return [{**names, "edited": 1, **facts, **reading}]
-        assert not isinstance(code, CodePath)  # check_targets
         picture = read_picture(path)
-        edited = edit_image(
-            picture.pixels,
-            editor,
-            code,
-            detector=detector,
-            face=face,
-            source_code=self.source_code,
-        )
+        edited = self.settings.edit(picture.pixels)
         file_format = WRITABLE[target.suffix.lower()]
         write_atomic(target, encode_edit(picture, edited.pixels, file_format))
         notes = [*picture.notes, *losses(picture, file_format)]
@@ -148,26 +115,25 @@ class FileEdit:
             return self(path, target)
         except (BadImage, NoFace, BadPoints) as error:
             message = str(error) if str(path) in str(error) else f"{path}: {error}"
-            failure = {"file": str(path), "error": message, "settings": self.settings}
+            failure = {"file": str(path), "error": message, "settings": self.digest}
             return [failure | {"stamp": _stamp(path)}]
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A worker process reads the weight itself: networks hold what cannot be sent.
-        sent = (self.code, self.detector, self.face, self.source_code, self.settings, False)
-        return _reopen, (self.editor.folder, str(self.editor.device), sent)
+        sent = dict(vars(self.settings))
+        editor = sent.pop("editor")
+        return _reopen, (editor.folder, str(editor.device), sent, self.digest)
 
 
-def _reopen(folder: Path, device: str, sent: tuple[Any, ...]) -> FileEdit:
+def _reopen(folder: Path, device: str, sent: dict[str, Any], digest: str) -> FileEdit:
     """The FileEdit of another process, without progress bars."""
-    return FileEdit(load(folder, device), *sent)
+    return FileEdit(EditSettings(load(folder, device), **sent), digest, progress=False)
 
 
 def edit_logged(
     work: list[tuple[Path, Path]],
     log: Path,
-    settings: str,
     edit: FileEdit,
-    progress: bool,
     workers: int = 1,
 ) -> list[dict[str, Any]]:
     """Edits the (image, output) pairs that the log does not hold yet, and returns the records of
@@ -175,16 +141,16 @@ def edit_logged(
     found, invalid = read_lines(log)
     done: dict[str, list[dict[str, Any]]] = {}
     for record in found:
-        if record.get("settings") == settings:
+        if record.get("settings") == edit.digest:
             done.setdefault(str(record.get("file")), []).append(record)
     kept = {str(p): done[str(p)] for p, t in work if _is_current(done.get(str(p), []), p, t)}
     written = [record for records in kept.values() for record in records]
     if invalid or written != found:
         write_atomic(log, "".join(map(to_line, written)))
-    if kept and progress:
+    if kept and edit.progress:
         print(f"{len(kept)} of {len(work)} images were done by an earlier run", file=sys.stderr)
     skipped = 0
-    bar = tqdm(total=len(work), initial=len(kept), unit="picture", disable=not progress)
+    bar = tqdm(total=len(work), initial=len(kept), unit="picture", disable=not edit.progress)
     left = [(path, target) for path, target in work if str(path) not in kept]
     with bar, closing(map_files(edit.attempt, left, workers)) as results:
         for (path, _), records in zip(left, results, strict=True):
@@ -200,26 +166,21 @@ def edit_logged(
     return records
 
 
-def settings_digest(
-    editor: Editor,
-    code: Target | CodePath,
-    detector: str,
-    face: str | int,
-    source_code: SourceCode | None,
-) -> str:
+def settings_digest(settings: EditSettings) -> str:
     """16 hex digits of what an edit depends on besides the image; random where the editor, or what
     reads the source code, has no sha256 of its own."""
+    editor, code, path = settings.editor, settings.code, settings.path
     parts: list[Any] = [__version__, editor.config.get("sha256") or secrets.token_hex(8)]
     parts += editor.method.dependencies
-    parts += [is_marked(), detector, str(face)]
-    if isinstance(code, CodePath):
-        parts += [code.times, code.codes, code.shares]
+    parts += [is_marked(), settings.detector, str(settings.face)]
+    if path is not None:
+        parts += [path.times, path.codes, path.shares]
     else:
         parts.append(code if isinstance(code, Tensor) else sorted(code.items()))
-    if callable(source_code):
-        parts.append(getattr(source_code, "sha256", "") or secrets.token_hex(8))
+    if callable(settings.source_code):
+        parts.append(getattr(settings.source_code, "sha256", "") or secrets.token_hex(8))
     else:
-        parts.append(source_code)
+        parts.append(settings.source_code)
     return digest(*parts)
 
 
@@ -228,14 +189,12 @@ def becomes_clip(path: Path, target: Path) -> bool:
     return is_clip_name(path) or (target.suffix.lower() in CLIPS and is_clip(path))
 
 
-def check_targets(
-    pairs: Iterable[tuple[Path, Path]], code: Target | CodePath, face: str | int
-) -> None:
+def check_targets(pairs: Iterable[tuple[Path, Path]], settings: EditSettings) -> None:
     """Raises ParameterError for a target that some of the (input, output) pairs cannot have."""
     clips = {path: becomes_clip(path, target) for path, target in pairs}
     if any(clips.values()):
-        check_face(face)
-    if isinstance(code, CodePath) and not all(clips.values()):
+        check_face(settings.face)
+    if settings.path is not None and not all(clips.values()):
         picture = next(path for path, clip in clips.items() if not clip)
         raise ParameterError(
             "path", f"{picture} is edited as one picture: a path over time needs clips"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from skimage.transform import SimilarityTransform
@@ -23,6 +24,9 @@ from ganmut.faces.detectors.base import (
     downscale,
 )
 from ganmut.faces.paste_back import paste_face
+
+if TYPE_CHECKING:
+    from ganmut.video.code_path import CodePath
 
 # Least score of a face in a turned image: three more searches have three times the false alarms.
 MIN_TURNED_SCORE = 0.99
@@ -143,6 +147,33 @@ def edit_image(
         sources.append(source)
         edits.append(edited)
     return EditedImage(pixels, faces, numbers, sources, edits)
+
+
+@dataclass(frozen=True)
+class EditSettings:
+    """What edits pictures and clips: the arguments of `edit_image` but the picture.
+
+    detector: a spec, see `open_detector`. path: of clips, the way of the codes, in the place of
+    `code`.
+    """
+
+    editor: Editor
+    code: Target
+    detector: str = "builtin"
+    face: str | int = "largest"
+    source_code: SourceCode | None = None
+    path: CodePath | None = None
+
+    def edit(self, picture: np.ndarray) -> EditedImage:
+        """`edit_image` of a picture, H x W x 3 uint8 RGB."""
+        return edit_image(
+            picture,
+            self.editor,
+            self.code,
+            detector=self.detector,
+            face=self.face,
+            source_code=self.source_code,
+        )
 
 
 def edit_face(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -14,19 +14,10 @@ from ganmut.editor import Editor
 from ganmut.errors import ParameterError
 from ganmut.faces.detectors.base import NoFace
 from ganmut.faces.pipeline import Target, encode_reference
+from ganmut.faces.request import EditRequest
 
 
-def make_target_code(
-    editor: Editor,
-    *,
-    emotion: str | None = None,
-    intensity: float | None = None,
-    code: Sequence[float] | None = None,
-    units: Mapping[int, float] | None = None,
-    source_units: Mapping[int, float] | None = None,
-    reference: images.AnyPicture | None = None,
-    detector: str = "builtin",
-) -> Target:
+def make_target_code(editor: Editor, request: EditRequest) -> Target:
     """What `edit_image` takes, of exactly one of: an emotion at an intensity 0..1 (default 1),
     a code's numbers, or action units {FACS number: 0..1}.
 
@@ -36,30 +27,25 @@ def make_target_code(
     several of the three and for what the method's space does not have, BadImage or NoFace for an
     unusable reference.
     """
-    given = sum(option is not None for option in (emotion, code, units))
+    given = sum(target is not None for target in (request.emotion, request.code, request.units))
     if given != 1:
         raise ParameterError(
             "emotion, code, units", f"exactly one of the three is required, got {given}"
         )
-    if intensity is not None and emotion is None:
+    if request.emotion is not None:
+        return _emotion_code(editor, request.emotion, request)
+    if request.intensity is not None:
         raise ParameterError("intensity", "an intensity requires an emotion; scale the code itself")
-    if reference is not None and emotion is None:
+    if request.reference is not None:
         raise ParameterError("reference", "a reference image requires an emotion")
-    if emotion is not None:
-        if not isinstance(emotion, str):
-            raise ParameterError(
-                "emotion", f"expected the name of an emotion, got {type(emotion).__name__}"
-            )
-        strength = 1.0 if intensity is None else intensity
-        return _emotion_code(editor, emotion, strength, reference, detector)
-    if units is not None:
-        source = source_code(editor, source_units)
+    if request.units is not None:
+        source = source_code(editor, request.source_units)
         if not editor.space.has_units:
             raise ParameterError("units", f"{editor.name} is not controlled by action units")
-        units = _unit_numbers(units, "units")
+        units = _unit_numbers(request.units, "units")
         named = editor.space.units(units, None if source is None else source.tolist())
         return units if source is None else named
-    asked = _numbers(code)
+    asked = _numbers(request.code)
     nearest = editor.space.clamp(asked)
     if not torch.allclose(nearest, asked, atol=1e-6):
         numbers = " ".join(f"{value:.3g}" for value in nearest.tolist())
@@ -107,22 +93,23 @@ def _unit_numbers(units: object, parameter: str) -> dict[int, float]:
     raise ParameterError(parameter, "action units are {FACS number: 0..1}, such as {12: 0.8}")
 
 
-def _emotion_code(
-    editor: Editor,
-    emotion: str,
-    intensity: float,
-    reference: images.AnyPicture | None,
-    detector: str,
-) -> Tensor:
+def _emotion_code(editor: Editor, emotion: str, request: EditRequest) -> Tensor:
+    """The code [dim] of an emotion at the request's intensity, in the style of its reference."""
+    if not isinstance(emotion, str):
+        raise ParameterError(
+            "emotion", f"expected the name of an emotion, got {type(emotion).__name__}"
+        )
+    intensity = 1.0 if request.intensity is None else request.intensity
     try:
         code = editor.space.of(emotion, intensity)
     except TypeError:
         raise ParameterError("intensity", "an intensity is a number between 0 and 1") from None
+    reference = request.reference
     if reference is None:
         return code
     picture = images.as_picture(reference, "reference").pixels
     try:
-        style = encode_reference(picture, editor, emotion, detector=detector)
+        style = encode_reference(picture, editor, emotion, detector=request.detector)
     except NoFace as error:
         name = reference if isinstance(reference, str | os.PathLike) else "the reference"
         raise NoFace(f"{name}: {error}") from None

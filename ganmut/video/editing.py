@@ -10,15 +10,14 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ganmut.editor import Editor
 from ganmut.encoding import draw_mark, is_marked
 from ganmut.errors import ParameterError
 from ganmut.faces.align import crop_extent
 from ganmut.faces.detectors.base import NoFace
-from ganmut.faces.pipeline import SourceCode, Target, edit_face, open_detector
+from ganmut.faces.pipeline import EditSettings, SourceCode, edit_face, open_detector
 from ganmut.files import replacement
 from ganmut.text import quantity
-from ganmut.video.code_path import CodePath, FrameCodes
+from ganmut.video.code_path import FrameCodes
 from ganmut.video.reading import open_clip
 from ganmut.video.smoothing import steady
 from ganmut.video.tracking import TrackedFrame, Tracker, check_face
@@ -55,39 +54,36 @@ class Flicker:
 
 def edit_clip(
     path: str | Path,
-    editor: Editor,
-    code: Target | CodePath,
+    settings: EditSettings,
     out: str | Path,
     *,
-    detector: str = "builtin",
-    face: str | int = "largest",
-    source_code: SourceCode | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Edits one face of a video or an animated picture in all frames, writes the clip `out` (a
     suffix of `writing.WRITABLE`), whole or not at all, and returns a record of it.
 
-    code: as for `faces.edit_image`, or a path over time; see `code_path.FrameCodes`. face:
-    "largest" or a number, in the first frame that shows faces. Memory does not grow with the length
+    settings: of its code or path, see `code_path.FrameCodes`; its face, "largest" or a number, is
+    looked for in the first frame that shows faces. Memory does not grow with the length
     of the clip. The record: frames, edited and without_face (frames), cuts, flicker (mean absolute
     change of pixels of the face from frame to frame, grey levels, edited minus source), motion (the
     source's own), notes. Raises BadImage for a clip that cannot be read, NoFace where no frame
     shows a face, ParameterError for an output or a code that cannot be used.
     """
-    check_face(face)
+    check_face(settings.face)
     path, out = Path(path), Path(out)
     suffix, marked = out.suffix.lower(), is_marked()
     flicker, frames, edited, start = Flicker(), 0, 0, None
-    codes = FrameCodes(editor, code)
+    codes = FrameCodes(settings.editor, settings.path or settings.code)
     with open_clip(path) as clip, replacement(out) as temporary:
         notes = [*clip.notes, *check_output(clip, suffix)]
-        tracker = Tracker(open_detector(detector), face)
+        tracker = Tracker(open_detector(settings.detector), settings.face)
         bar = tqdm(total=clip.count or None, unit="frame", disable=not progress, file=sys.stderr)
         with bar, write_clip(temporary, suffix, clip) as writer:
             for tracked in steady(tracker.track(clip.frames(writer.write_sound))):
                 frame = tracked.frame
                 start = frame.time if start is None else start
-                pixels = _edit(tracked, codes, float(frame.time - start), source_code)
+                seconds = float(frame.time - start)
+                pixels = _edit(tracked, codes, seconds, settings.source_code)
                 flicker.add(tracked, pixels)
                 edited += pixels is not frame.pixels
                 frames += 1
