@@ -89,6 +89,7 @@ def mean_of_means(samples: np.ndarray, counts: np.ndarray | None = None) -> np.n
     replicates x n; by default every face once, one replicate."""
     counts = np.ones((1, samples.shape[1])) if counts is None else counts
     means = np.stack([resample_means(component, counts) for component in samples])
+    # Each component counts the same: an emotion with few faces weighs as much as the others.
     finite = np.isfinite(means)
     total, known = np.where(finite, means, 0).sum(0), finite.sum(0)
     return np.divide(total, known, out=np.full(len(counts), np.nan), where=known > 0)
@@ -191,6 +192,7 @@ def extrapolate(
         np.mean([distance(rng.permutation(n)[:size]) for _ in range(SUBSETS if size < n else 1)])
         for size in sizes
     ]
+    # The line's value at 1 / n = 0 is the distance of infinitely many samples.
     _, constant = np.polyfit(1 / sizes, means, 1)
     return {"n / 2": float(means[0]), "n = infinity": float(constant)}
 

@@ -65,6 +65,7 @@ def evaluate(claim: Claim, scores: Scores) -> Verdict:
     if ABSENT in verdicts:
         missing = dict.fromkeys(why for verdict, why in outcomes if verdict == ABSENT)
         return Verdict(claim.number, claim.sentence, claim.source, ABSENT, "; ".join(missing))
+    # One refuted part refutes the claim, even where others are undecided.
     if FAILS in verdicts:
         verdict = FAILS
     else:
@@ -91,6 +92,7 @@ def evaluate_seeds(claim: Claim, scores: Scores) -> Verdict:
         return first
     verdicts = [first.verdict]
     for seed in seeds:
+        # Rows that were not trained with this seed keep their first training.
         swap = {row: f"{row}@{seed}" for row in claim.metrics if f"{row}@{seed}" in names}
         verdicts.append(evaluate(_with_rows(claim, swap), scores).verdict)
     verdict = verdicts[0] if len(set(verdicts)) == 1 else OPEN
@@ -142,6 +144,7 @@ def _compare(less: Less, scores: Scores, tests: int) -> tuple[str, str]:
     difference = _difference(less, scores)
     pair = _pair(less, difference.small, difference.large) + difference.common
     interval = percentile_interval(difference.draws)
+    # Only a refutation is corrected: it needs one part of many, a confirmation needs all of them.
     corrected = percentile_interval(difference.draws, 1 - (1 - CONFIDENCE) / tests)
     if interval is None or corrected is None:
         return OPEN, f"{pair}, too few draws"
@@ -165,12 +168,14 @@ def _difference(less: Less, scores: Scores) -> Difference:
     if a is None or b is None or a.shape != b.shape:
         return Difference(small, large, draws[0] - draws[1])
     replicates = max(map(np.size, draws))
+    # The draws of the metric itself, so that both sides are resampled face by face.
     seed = scores[less.terms[0].row, less.terms[0].metric].seed
     counts = resample_counts(a.shape[1], replicates, seed)
     shared = np.isfinite(a) & np.isfinite(b)
     paired = mean_of_means(np.where(shared, a - b, np.nan), counts)
     if (shared == np.isfinite(a)).all() and (shared == np.isfinite(b)).all():
         return Difference(small, large, paired)
+    # The printed values must be those of the faces that the interval is of.
     a, b = (np.where(shared, values, np.nan) for values in (a, b))
     small, large = (float(mean_of_means(values)[0]) for values in (a, b))
     return Difference(

@@ -81,6 +81,7 @@ class EditedBatch:
 
     def extraction(self, role: str) -> Any:
         """The output of a role's network for this batch."""
+        # Several features of a batch share a network, which is the slow part.
         if role not in self._outputs:
             self._outputs[role] = self.extractors[role](self.images)
         return self._outputs[role]
@@ -97,6 +98,7 @@ class EditedBatch:
         if "ground_truth" not in self._outputs:
             self.require_targets(feature)
             rendered = torch.empty(0)
+            # By emotion: the cache of the ground truth holds one file an emotion.
             for target in self.targets.unique().tolist():
                 rows = (self.targets == target).nonzero()[:, 0]
                 emotion = self.extractors.emotions[target]
@@ -117,6 +119,7 @@ def softmax(batch: EditedBatch, role: str = "emotion") -> np.ndarray:
     """m x emotions: the classifier's probabilities in the data's order of emotions. Emotions that
     the data lacks are dropped and the rest is normalised to 1."""
     outputs = torch.as_tensor(batch.extraction(role).outputs)
+    # Classifiers order emotions by their own training data.
     columns = outputs[:, batch.extractors.emotion_columns(role)].double()
     return _array(columns / columns.sum(1, keepdim=True))
 
@@ -140,6 +143,7 @@ def ground_truth_error(batch: EditedBatch) -> np.ndarray:
     """m x 2: mean absolute difference (grey levels, 0..255) and SSIM of the luma, against the
     ground truth."""
     truth = batch.ground_truth("ground_truth_error").float()
+    # At the size of the data: editors of all sizes are compared on the same pixels.
     edited = _resize(batch.images, truth.shape[-1])
     l1 = (edited - truth).abs().mean((1, 2, 3)).numpy()
     luma = zip(pictures.luma(edited)[:, 0], pictures.luma(truth)[:, 0], strict=True)
@@ -163,6 +167,8 @@ def localisation(batch: EditedBatch) -> np.ndarray:
         region = _boxes(batch, source.shape[-1])
     inside, total = (change * region).sum((1, 2)), change.sum((1, 2))
     area = region.float().mean((1, 2))
+    # No change lies neither inside nor outside: NaN leaves the face out. The clamp only keeps the
+    # division of those rows finite; sums of whole grey levels are else at least 1.
     empty, nan = area == 0, torch.tensor(float("nan"))
     share = torch.where(empty | (total == 0), nan, inside / total.clamp(min=1))
     return _array(torch.stack([share, torch.where(empty, nan, area)], 1))
@@ -178,12 +184,14 @@ def _boxes(batch: EditedBatch, size: int) -> Tensor:
     batch.require_targets("localisation")
     emotions = batch.extractors.emotions
     boxes = torch.stack([regions.box_region(emotion, size) for emotion in emotions])
+    # Both: an edit has to undo the source's expression as well.
     source = batch.extractors.ground_truth.faces.emotion[batch.faces]
     return boxes[batch.targets] | boxes[source]
 
 
 def _resize(images: Tensor, size: int) -> Tensor:
     """float m x 3 x size x size in grey levels, rounded as uint8 would be."""
+    # Rounded, so that resizing does not add a change that no file could hold.
     return pictures.resize(images.float(), size).round().clamp(0, 255)
 
 

@@ -121,21 +121,27 @@ def train_on_expressions(
         raise BadData(
             f"expressions of {data.values.shape[1]} values; the model has {len(rest)} controls"
         )
+    # torch.nn initialises parameters with the global generator.
     torch.manual_seed(seed)
     common = {name: value for name, value in OBJECTIVE.items() if name in kind.Config.names()}
     config = kind.Config(controls=data.values.shape[1], **common | kind.EXPRESSIONS)
     recipe = Recipe(
         name, batch=BATCH, kimg=steps * BATCH / 1000, lr_g=2e-4, lr_d=2e-4, dtype="fp32", seed=seed
     )
+    # ---- networks, on standardised expressions
     method = kind(config, data.emotions, data.values.shape[1])
+    # Some controls hardly vary, and would not count.
     method.G.standardise(data.values, rest)
     trainer = Trainer(method, recipe, torch.device("cpu"))
     trainer.method.rng = None  # heads see expressions as they are: no noise of pixels
+    # ---- steps, on as many faces of every emotion
+    # Data show some emotions far more often than others; D would take that for realism.
     draws = seeded(seed)
     groups = [(data.labels == label).nonzero()[:, 0] for label in range(len(data.emotions))]
     x = method.G.inputs(data.values)
     for step in trange(steps, desc=name, disable=not progress):
         labels = torch.randint(len(groups), (BATCH,), generator=draws)
+        # A share of the group, not an index: groups differ in size, one draw serves all of them.
         places = torch.rand(BATCH, generator=draws)
         rows = torch.stack(
             [
@@ -180,6 +186,7 @@ class ConditionalExpressions(ExpressionMethod):
         with torch.autocast(source.device.type, enabled=False):
             x = generator.inputs(source)
             faces = self.learned.encode(x)
+            # The change from neutral, which can be scaled: at gain 1 it is the method's own output.
             start = self.learned.edit(faces, self.neutral.to(x).expand(len(x), -1)).images
             change = self.learned.edit(faces, code.float()).images - start
             return self.model.clamp_expression(generator.expressions(start + self.gain * change))

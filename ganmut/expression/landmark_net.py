@@ -101,6 +101,7 @@ class LandmarkNet(nn.Module):
         self.local = nn.Sequential(nn.Linear(sampled * width + hidden, hidden), nn.ReLU())
         self.correct = nn.Sequential(nn.Linear(hidden, rank), nn.Linear(rank, places))
         self.pose = nn.Linear(hidden, 3)
+        # Through few components: errors of single points average out.
         self.expression = nn.Sequential(
             nn.Linear(places, COMPONENTS),
             nn.Linear(COMPONENTS, 192),
@@ -142,6 +143,7 @@ class LandmarkNet(nn.Module):
 def normalised(points: Tensor, shape: Tensor) -> Tensor:
     """N x P x 2 landmarks under the similarity that brings each face nearest to `shape`
     (Umeyama 1991), minus it, in tenths of its spread."""
+    # Centred, so that the translation drops out of the fit.
     middle = points.mean(1, keepdim=True)
     centred, target = points - middle, shape - shape.mean(0)
     x, y = centred.unbind(-1)
@@ -256,6 +258,7 @@ def load_landmark_net(folder: str | Path | None = None) -> LandmarkNet:
     """The network of a weight folder (by default the bundled one), shared by all that use it; read
     again where its config.json is another. Raises BadWeights."""
     path = Path(folder or bundled_root() / WEIGHT)
+    # The time is part of the key: a retrained weight in the same folder is read again.
     return _load_net(path, written_at(path))
 
 

@@ -144,6 +144,7 @@ def _train(
     torch.manual_seed(seed)
     points = faces.points
     network = Shape(*sizes, min(RANK, 2 * points.count), points.name).build()
+    # Of frontal faces: a mean over all yaws is narrower than any face.
     frontal = faces.pose[:, 0].abs() < FRONTAL
     network.mean_shape.copy_(faces.landmarks[frontal].mean(0))
     network.sampled.copy_(sampled_points(network.mean_shape, points))
@@ -179,6 +180,7 @@ def _train(
             record |= {name: round(float(term), 4) for name, term in terms.items()}
             record |= evaluate(copy.deepcopy(average).eval(), test)
             append_lines(out / "stats.jsonl", [record])
+            # After the line: a kill between them drops the line (`trim_lines`), no step.
             save_snapshot(out, network, average, optimizer, step + 1)
             bar.set_postfix(error=record["error"], r2=record["r2_found"])
     # Posed faces show where landmarks go; what a shape means is learned from faces as they are.
@@ -282,6 +284,7 @@ def fit_expression(
             group["lr"] = lr * (0.5 + 0.5 * math.cos(math.pi * step / steps))
         rows = torch.randint(len(shapes), (256,), generator=augment.generator)
         away = (head(shapes[rows]) - values[rows]) / spread
+        # L1 keeps the many values that are zero at zero; squares move the few that are not.
         loss = away.square().mean() + 0.3 * away.abs().mean()
         optimizer.zero_grad()
         loss.backward()
@@ -293,6 +296,7 @@ def fit_expression(
 def _shapes(network: LandmarkNet, faces: LandmarkSet, augment: Augment) -> Tensor:
     """4N x 2P normalised landmarks: given, found, found in the mirror image, in a random view."""
     parts: list[list[Tensor]] = [[], [], [], []]
+    # In batches: the network's maps of all faces at once would take gigabytes.
     for start in range(0, len(faces), 64):
         rows = slice(start, start + 64)
         plain = faces.images[rows, None].float() / 255
@@ -307,6 +311,7 @@ def _shapes(network: LandmarkNet, faces: LandmarkSet, augment: Augment) -> Tenso
 def follow(average: LandmarkNet, network: LandmarkNet, decay: float) -> None:
     """Moves the averaged network (weights and statistics) towards the trained one."""
     for kept, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+        # Counters of batches are integers; a mean of those means nothing.
         if kept.is_floating_point():
             kept.lerp_(new, 1 - decay)
         else:

@@ -130,6 +130,7 @@ class SMITGenerator(nn.Module):
     def decode(self, features: tuple[Tensor, Tensor], code: Tensor) -> tuple[Tensor, Tensor]:
         """Colours and M of encoded faces under codes B x (emotions + latent)."""
         x, h = features
+        # One embedding for all blocks: each takes its own part of it.
         styles = self.embedding(code).chunk(len(self.blocks), dim=1)
         for block, style in zip(self.blocks, styles, strict=True):
             h = block(h, style)
@@ -164,6 +165,7 @@ class ScaleDiscriminator(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         for layer in self.layers:
             x = F.leaky_relu(layer(x), 0.01)
+        # float32: losses and penalties of bfloat16 scores are too coarse.
         return self.src(x).float(), self.cls(x).flatten(1).float()
 
 

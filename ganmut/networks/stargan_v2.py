@@ -139,6 +139,7 @@ class StyledBlock(nn.Module):
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         h = self.conv1(self.up(F.leaky_relu(self.norm1(x, style), SLOPE)))
         h = self.conv2(F.leaky_relu(self.norm2(h, style), SLOPE))
+        # The shortcut is convolved at the small size: a quarter of the work for the same values.
         return (self.up(self.skip(x)) + h) / math.sqrt(2)
 
 
