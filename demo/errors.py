@@ -134,8 +134,17 @@ def set_up_log() -> None:
 def nameless(record: Callable[..., logging.LogRecord]) -> Callable[..., logging.LogRecord]:
     """A factory of records that hold neither values nor tracebacks."""
 
-    def make(name: str, level: int, path: str, line: int, text: Any, values: Any,
-             error: Any, *rest: Any, **named: Any) -> logging.LogRecord:  # fmt: skip
+    def make(
+        name: str,
+        level: int,
+        path: str,
+        line: int,
+        text: Any,
+        values: Any,
+        error: Any,
+        *rest: Any,
+        **named: Any,
+    ) -> logging.LogRecord:
         shown = re.sub(r"\S*/\S*", "…", str(text)[:200].split("\n")[0])
         kind = error[1] if isinstance(error, tuple) else error
         if isinstance(kind, BaseException):

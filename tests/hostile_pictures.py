@@ -123,12 +123,14 @@ HOSTILE: dict[str, tuple[Make, bool | None]] = {
     "blurred.png": (lambda face: encode(face.filter(ImageFilter.GaussianBlur(14))), None),
     "dark.png": (lambda face: encode(face.point(lambda v: v // 24)), None),
     "black.png": (lambda face: encode(Image.new("RGB", (300, 300))), False),
-    "grey16.png": (lambda face: encode(Image.fromarray(
-        np.asarray(face.convert("L")).astype(np.uint16) * 257)), True),
+    "grey16.png": (
+        lambda face: encode(Image.fromarray(np.asarray(face.convert("L")).astype(np.uint16) * 257)),
+        True,
+    ),
     "cmyk.jpg": (lambda face: encode(face.convert("CMYK"), "JPEG", quality=95), True),
     "see_through.png": (lambda face: encode(Image.new("RGBA", (200, 200), (9, 9, 9, 0))), False),
     "palette.png": (palette, None),
     "floats.tif": (not_a_number, None),
     "wild_exif.jpg": (wild_exif, True),
     "png_named.jpg": (encode, True),
-}  # fmt: skip
+}

@@ -438,8 +438,8 @@ def test_an_animation_has_the_frames_asked_for(visit):
         middle = np.asarray(gif.convert("RGB")).astype(int)
         gif.seek(0)
         assert np.abs(middle - np.asarray(gif.convert("RGB"))).max() > 20
-    film = page.request.get(page.locator("#mp4 video").get_attribute("src")).body()
-    assert film[4:8] == b"ftyp"
+    video = page.request.get(page.locator("#mp4 video").get_attribute("src")).body()
+    assert video[4:8] == b"ftyp"
     photograph(page, "animate")
 
 

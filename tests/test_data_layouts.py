@@ -222,7 +222,7 @@ LAYOUTS = {
     "ckplus": ("ckplus", ckplus, 3, {"sequence without a label": 10}),
     "emotionnet": ("emotionnet", emotionnet, 7, {}),
     "celebahq": ("celebahq", celebahq, 7, {}),
-}  # fmt: skip
+}
 
 
 def load(source) -> dict:
@@ -351,8 +351,14 @@ def test_fer2013_pixels_and_splits(tmp_path, build):
     build(tmp_path)
     source = open_source(f"fer2013:{tmp_path}")
     assert [row.label for row in source.rows[:7]] == [
-        "angry", "disgusted", "fearful", "happy", "sad", "surprised", "neutral",
-    ]  # fmt: skip
+        "angry",
+        "disgusted",
+        "fearful",
+        "happy",
+        "sad",
+        "surprised",
+        "neutral",
+    ]
     test = source.load("test", 48, progress=False)
     assert test.grey and sorted(test.faces()[:, 0, 0, 0].tolist()) == list(range(5, 42, 6))
     table = next(tmp_path.rglob("*.csv"))

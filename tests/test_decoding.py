@@ -78,7 +78,7 @@ def samples_of_formats() -> dict[str, bytes]:
         Image.fromarray(np.arange(576, dtype=np.uint16).reshape(24, 24)), "TIFF"
     )
     made["TIFF packed"] = encode(small, "TIFF", compression="tiff_lzw")
-    made["GIF film"] = encode(small, "GIF", save_all=True, append_images=[small.rotate(90)])
+    made["GIF animation"] = encode(small, "GIF", save_all=True, append_images=[small.rotate(90)])
     return made
 
 

@@ -200,7 +200,7 @@ def test_wrong_numbers_and_kinds_of_the_other_endpoints(space, portrait):
         ("ganmut", "stops", "happy", {"stops": [{"point": [0]}] * 2}, 0.5, 10, 10),
         ("ganmut", "stops", "happy", {"stops": [{"point": [0, 0]}] * 50}, 0.5, 10, 10),
         ("ganmut", "wheel", "happy", {}, float("nan"), 10, 10),
-    ):  # fmt: skip
+    ):
         assert not space.call("animate", file, *values, FACE)[0], values
     assert not edit(space, None)[0]
     assert space.call("no_such_endpoint", 1)[0] is False

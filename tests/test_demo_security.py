@@ -172,7 +172,7 @@ def draw(cases: list[Case]) -> list[Case]:
 
 
 def usual(component: dict[str, Any]) -> Any:
-    """What a call sends for a component; of a slider the least, for a short film."""
+    """What a call sends for a component; of a slider the least, for a short animation."""
     props = component.get("props", {})
     return props["minimum"] if component["type"] == "slider" else props.get("value")
 

@@ -89,11 +89,14 @@ def test_the_code_itself(photo, tmp_path):
         ("ganmut", ["--code", "nan", "0"], ["NaN"]),
         ("ganmut", ["--units", "12=1"], ["--units: ", "ganmut"]),
         ("defgan", ["--units", "12=1"], ["--source-units: ", "defgan", "17"]),
-        ("expression", ["--units", "4=1", "--source-units", "12=1"], ["--source-units: ",
-                                                                      "expression"]),
+        (
+            "expression",
+            ["--units", "4=1", "--source-units", "12=1"],
+            ["--source-units: ", "expression"],
+        ),
         ("stargan_v2", ["--emotion", "happy", "--intensity", "2"], ["intensity"]),
     ],
-)  # fmt: skip
+)
 def test_bad_targets_are_refused(photo, tmp_path, capsys, method, options, words):
     out = tmp_path / "out.png"
     try:

@@ -208,14 +208,17 @@ def test_bad_pictures_have_their_sentence(photo, make, error, word):
         ({"units": [12]}, ParameterError, "units"),
         ({"units": {12: None}}, ParameterError, "units"),
         ({"units": {4.5: 1}}, ParameterError, "units"),
-        ({"units": {12: 1}, "source_units": [4], "method": "procedural/defgan"}, ParameterError,
-         "source_units"),
+        (
+            {"units": {12: 1}, "source_units": [4], "method": "procedural/defgan"},
+            ParameterError,
+            "source_units",
+        ),
         ({"emotion": "happy", "reference": 5, "method": "stargan_v2"}, ParameterError, "reference"),
         ({"emotion": "happy", "device": "meta"}, ParameterError, "device"),
         ({"emotion": "happy", "detector": None}, ParameterError, "detector"),
         ({"emotion": "happy", "method": 5}, UnknownNameError, None),
     ],
-)  # fmt: skip
+)
 def test_bad_settings_have_their_sentence(photo, given, error, parameter):
     with pytest.raises(error) as raised:
         ganmut.edit(photo, **given)

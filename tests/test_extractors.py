@@ -219,7 +219,7 @@ WRONG = [
     ("emotion", without(TRAIN, emotion=TRAIN.emotion % 2), "angry"),
     ("emotion", without(TRAIN, person=TEST.person[:1].repeat(240)), "6"),
     ("emotion", without(TRAIN, emotions=("neutral", "sad", "angry")), "sad"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("name", "faces", "message"), WRONG)

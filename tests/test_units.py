@@ -84,7 +84,7 @@ def test_table_covers_units_and_uses_known_blendshapes():
         ({"mouthPressLeft": 1, "mouthPressRight": 1}, (23,)),
         ({"mouthPucker": 1, "jawLeft": 1, "eyeLookUpLeft": 1}, ()),
     ],
-)  # fmt: skip
+)
 def test_blendshapes_raise_the_units_that_the_table_says(raised, units):
     at_rest = {"eyeSquintLeft": 0.3, "eyeSquintRight": 0.3, "browDownLeft": 0.1}
     named = dict.fromkeys(BLENDSHAPES, 0.0) | at_rest | raised

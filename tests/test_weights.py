@@ -301,7 +301,7 @@ WRONG = [
     (lambda f: edit_config(f, kind="extractor"), "extractor"),
     (lambda f: edit_config(f, config={"lambda_huge": 1}), "lambda_huge"),
     (lambda f: edit_config(f, method="tinny"), r"'tinny'.*'tiny'"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(

@@ -75,9 +75,18 @@ class FaceStore(ABC):
                 view, to_picture = window(picture, face.box)
                 self.expire_sessions()
                 self.sessions[known] = FaceSession(
-                    origin, picture, edits, whole, faces, face, number, view, to_picture,
-                    self.clock(), pinned,
-                )  # fmt: skip
+                    origin,
+                    picture,
+                    edits,
+                    whole,
+                    faces,
+                    face,
+                    number,
+                    view,
+                    to_picture,
+                    self.clock(),
+                    pinned,
+                )
             self._session(known)
         return known
 

@@ -148,11 +148,11 @@ class Animate:
         pixels, _ = self.service.move(face, method, self.service.code(setting, face), read=False)
         small = np.asarray(Image.fromarray(pixels).resize((96, 96), Image.Resampling.LANCZOS))
         whole = asdict(setting)  # nothing of what was sent that no one has checked
-        before = [s for s in self.sound(stops) if s["setting"]["method"] == method]
+        before = [s for s in self.valid_stops(stops) if s["setting"]["method"] == method]
         stop = {"picture": jpeg(small), "words": str(len(before) + 1), "setting": whole}
         return {"stops": [*before, stop][-MOST:]}
 
-    def sound(self, stops: Any) -> list[dict[str, Any]]:
+    def valid_stops(self, stops: Any) -> list[dict[str, Any]]:
         """The stops that came back from the page, of their fields only what was sent to it."""
         found = stops.get("stops", []) if isinstance(stops, dict) else []
         fields = (("picture", str), ("words", str), ("setting", dict))
@@ -161,10 +161,10 @@ class Animate:
             for stop in (found if isinstance(found, list) else [])
             if isinstance(stop, dict)
             and all(isinstance(stop.get(n), kind) for n, kind in fields)
-            and self.plain(stop["setting"])
+            and self.is_setting(stop["setting"])
         ]
 
-    def plain(self, setting: dict[str, Any]) -> bool:
+    def is_setting(self, setting: dict[str, Any]) -> bool:
         """Whether a setting is one that `keep` made: numbers under known names."""
         try:
             return bool(self.read_stops(self.handlers.choice(setting.get("method")), [setting]))

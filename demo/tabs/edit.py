@@ -217,9 +217,16 @@ def connect(
     """Every event of the face card and the Edit tab."""
     known, live, steps = face.known, [out.after, out.readings], Steps(handlers)
     history = [do.history, do.undo, do.redo]
-    record = {
-        "fn": steps.record, "inputs": [known, do.history, *do.setting], "outputs": history,
-    } | NET | PAGE | {"show_progress": "hidden", "trigger_mode": "always_last"}  # fmt: skip
+    record = (
+        {
+            "fn": steps.record,
+            "inputs": [known, do.history, *do.setting],
+            "outputs": history,
+        }
+        | NET
+        | PAGE
+        | {"show_progress": "hidden", "trigger_mode": "always_last"}
+    )
     rest = {
         "fn": handlers.rest,
         "inputs": [known, *do.setting],
@@ -261,9 +268,13 @@ def connect(
     )
     # A picture of the visitor's own is none of the examples.
     gr.on(
-        [face.photo.upload, face.photo.clear, face.photo.input], None, None, face.gallery,
-        js="() => ''", show_progress="hidden",
-    )  # fmt: skip
+        [face.photo.upload, face.photo.clear, face.photo.input],
+        None,
+        None,
+        face.gallery,
+        js="() => ''",
+        show_progress="hidden",
+    )
     opened = [
         face.photo.change(
             handlers.open, [face.photo, do.history, *do.setting], shown, api_name="open", **slow
@@ -283,10 +294,13 @@ def connect(
             handlers.choose, [known, do.method], chosen, api_name="choose", **LIVE | PAGE
         ),
         do.learned.input(
-            handlers.switch_set, [known, do.learned, do.method], switched, api_name="other_set",
+            handlers.switch_set,
+            [known, do.learned, do.method],
+            switched,
+            api_name="other_set",
             **LIVE | PAGE,
         ),
-    ]  # fmt: skip
+    ]
     for event in [*opened, *(event.then(**record) for event in switches)]:
         event.then(**rest).then(**draw)
     gr.on(
@@ -302,19 +316,28 @@ def connect(
     )
     buttons = [
         gr.on(
-            [do.emotion.input, do.intensity.input], handlers.preset,
-            [known, do.method, do.emotion, do.intensity, do.seed], [do.mix, do.units, *live],
-            api_name="preset", **LIVE | PAGE,
+            [do.emotion.input, do.intensity.input],
+            handlers.preset,
+            [known, do.method, do.emotion, do.intensity, do.seed],
+            [do.mix, do.units, *live],
+            api_name="preset",
+            **LIVE | PAGE,
         ),
         do.another.click(
-            handlers.draw_style, [known, *do.setting], [do.seed, *live], api_name="another",
+            handlers.draw_style,
+            [known, *do.setting],
+            [do.seed, *live],
+            api_name="another",
             **LIVE | PAGE,
         ),
         do.reset.click(
-            handlers.reset, [known, do.method], [do.emotion, do.mix, do.units, *live],
-            api_name="reset", **LIVE | PAGE,
+            handlers.reset,
+            [known, do.method],
+            [do.emotion, do.mix, do.units, *live],
+            api_name="reset",
+            **LIVE | PAGE,
         ),
-    ]  # fmt: skip
+    ]
     rested = gr.on([do.pad.release, do.mix.release, do.units.release, do.seed.input], **record)
     for event in [rested, *(event.then(**record) for event in buttons)]:
         event.then(**rest)

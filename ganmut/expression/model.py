@@ -82,11 +82,19 @@ class ExpressionModel(nn.Module):
         self.sha256 = ""  # of the weight that it was read from
         k, p = len(controls), points.count
         for name, shape in {
-            "shape": (k, p, 2), "mean_shape": (p, 2), "light": (k, SIZE, SIZE), "ellipse": (2, 2),
-            "mouth_gap": (k + 1,), "eye_gap": (k + 1,), "mouth_tone": (2 * k + 3, ROWS, COLUMNS),
-            "reader": (2 * p + 1, k), "rest": (k,), "centre": (k,), "precision": (k, k),
+            "shape": (k, p, 2),
+            "mean_shape": (p, 2),
+            "light": (k, SIZE, SIZE),
+            "ellipse": (2, 2),
+            "mouth_gap": (k + 1,),
+            "eye_gap": (k + 1,),
+            "mouth_tone": (2 * k + 3, ROWS, COLUMNS),
+            "reader": (2 * p + 1, k),
+            "rest": (k,),
+            "centre": (k,),
+            "precision": (k, k),
             "recipes": (len(emotions), k),
-        }.items():  # fmt: skip
+        }.items():
             self.register_buffer(name, torch.zeros(shape))
         self.register_buffer("highest", torch.ones(k))
 

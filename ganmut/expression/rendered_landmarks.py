@@ -20,7 +20,7 @@ from ganmut.rendering.shading import render
 
 RENDERED = "procedural"
 COUNTS = {"train": 7000, "test": 700}
-MOVED_SHARE = 0.35  # of the units that a posed twin shows
+MOVED_SHARE = 0.35  # of the units that a posed copy shows
 
 
 def landmark_set(data: str | Path, split: str, progress: bool = True) -> LandmarkSet:
@@ -34,7 +34,7 @@ def landmark_set(data: str | Path, split: str, progress: bool = True) -> Landmar
 def render_landmark_set(
     split: str, count: int, *, seed: int = 0, progress: bool = True
 ) -> LandmarkSet:
-    """`count` rendered faces of a split, and after them a posed twin of each: the same person, pose
+    """`count` rendered faces of a split, and after them a posed copy of each: the same person, pose
     and light with action units drawn one by one, so that no unit stands for another."""
     natural = sample_parameters(seed, split, range(count))
     # Other strengths in every split: test twins must not repeat those of the training.

@@ -173,7 +173,7 @@ def _train(
         torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimizer.step()
         # The decay rises with the steps, so that the average forgets the random start.
-        follow(average, network, min(0.999, (step + 1) / (step + 10)))
+        update_ema(average, network, min(0.999, (step + 1) / (step + 10)))
         # ---- a snapshot and a line of figures ----
         if (step + 1) % snapshot_every == 0 or step + 1 == steps:
             record = {"step": step + 1, "seconds": round(time.monotonic() - started, 1)}
@@ -308,7 +308,7 @@ def _shapes(network: LandmarkNet, faces: LandmarkSet, augment: Augment) -> Tenso
 
 
 @torch.no_grad()
-def follow(average: LandmarkNet, network: LandmarkNet, decay: float) -> None:
+def update_ema(average: LandmarkNet, network: LandmarkNet, decay: float) -> None:
     """Moves the averaged network (weights and statistics) towards the trained one."""
     for kept, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
         # Counters of batches are integers; a mean of those means nothing.

@@ -205,14 +205,17 @@ def _sample_body(u: np.ndarray, n: np.ndarray) -> dict[str, float]:
 def _sample_features(t: dict[str, float], u: np.ndarray, n: np.ndarray) -> dict[str, float]:
     sex, age, tone = t["sex"], t["age"], t["tone"]
     return {
-        "eye_x": 20.1 + 1.0 * n[8], "eye_y": -12 + 0.5 * n[9],
+        "eye_x": 20.1 + 1.0 * n[8],
+        "eye_y": -12 + 0.5 * n[9],
         "eye_w": 10.6 - 0.6 * sex + 0.5 * n[10],
         "eye_up": float(np.clip(3.65 - 0.35 * sex - 0.4 * age + 0.26 * n[11], 2.9, 4.3)),
         "eye_low": float(np.clip(3.0 + 0.2 * n[12], 2.5, 3.5)),
         "eye_tilt": 0.7 - 0.5 * age + 0.75 * n[13],
         "eye_hood": float(np.clip(0.25 + 0.45 * age + 0.3 * n[14], 0, 1)),
-        "iris_hue": float(u[3]), "iris_light": float(np.clip((u[4] - tone - 0.12) * 1.3, 0, 1)),
-        "brow_y": -22.6 + 1.2 * sex + 1.0 * n[15], "brow_gap": 0.9 * n[16],
+        "iris_hue": float(u[3]),
+        "iris_light": float(np.clip((u[4] - tone - 0.12) * 1.3, 0, 1)),
+        "brow_y": -22.6 + 1.2 * sex + 1.0 * n[15],
+        "brow_gap": 0.9 * n[16],
         "brow_arch": float(np.clip(3.0 - 1.3 * sex + 0.8 * n[17], 0.3, 5)),
         "brow_thick": float(np.clip(1.65 + 1.0 * sex + 0.35 * n[18], 1.1, 3.6)),
         "brow_dense": float(np.clip(0.98 + 0.12 * n[19] - 0.15 * age, 0.55, 1.15)),
@@ -220,17 +223,20 @@ def _sample_features(t: dict[str, float], u: np.ndarray, n: np.ndarray) -> dict[
         "nose_len": -0.8 + 1.2 * sex + 0.8 * n[21],
         "nose_high": 13.6 + 2.2 * sex - 2 * (tone - 0.4) + 1.5 * n[22],
         "nose_tip": float(np.clip(n[23], -2, 2)),
-        "mouth_w": 15.9 + 0.9 * sex + 1.0 * n[24], "mouth_y": 34.0 + 0.5 * sex + 1.1 * n[25],
+        "mouth_w": 15.9 + 0.9 * sex + 1.0 * n[24],
+        "mouth_y": 34.0 + 0.5 * sex + 1.1 * n[25],
         "mouth_bend": -0.1 + 0.45 * n[26],
         "lip_up": float(np.clip(4.6 - 1.2 * sex - 0.9 * age + 0.8 * tone + 0.5 * n[27], 1.8, 6.4)),
         "lip_low": float(np.clip(6.2 - 1.1 * sex - 0.9 * age + 0.8 * tone + 0.6 * n[28], 2.8, 8.2)),
-        "lip_red": float(np.clip(0.5 - 0.25 * sex + 0.2 * n[29], 0, 1)), "cheek": 1 + 0.35 * n[30],
+        "lip_red": float(np.clip(0.5 - 0.25 * sex + 0.2 * n[29], 0, 1)),
+        "cheek": 1 + 0.35 * n[30],
         "fold": float(np.clip(0.15 + 0.75 * age + 0.15 * n[31], 0, 1.2)),
         "bags": float(np.clip(0.2 + 0.5 * age + 0.25 * n[32], 0, 1.2)),
         "freckles": float((u[5] < 0.2) * (tone < 0.45) * (0.4 + 0.6 * u[6])),
         "uneven": float(np.clip(0.09 * n[33], -0.2, 0.2)),
-        "lip_stick": float((u[7] < 0.3) * (sex < 0.5) * (0.3 + 0.6 * u[8])), "shirt": float(u[9]),
-    }  # fmt: skip
+        "lip_stick": float((u[7] < 0.3) * (sex < 0.5) * (0.3 + 0.6 * u[8])),
+        "shirt": float(u[9]),
+    }
 
 
 def _sample_hair(t: dict[str, float], u: np.ndarray, n: np.ndarray) -> dict[str, float]:
@@ -251,16 +257,19 @@ def _sample_hair(t: dict[str, float], u: np.ndarray, n: np.ndarray) -> dict[str,
         "hair_peak": (8 * age + 3 * abs(n[39])) if male else 1.5 * abs(n[39]),
         "hair_part": float(np.clip(14 * n[40], -28, 28)),
         "hair_curl": float(np.clip(0.15 + 0.4 * abs(n[41]) + 0.3 * (tone > 0.7), 0, 1.2)),
-        "fringe": float(fringe and not bald) * (12 + 8 * u[18]), "bald": float(bald),
-        "melanin": dark, "redness": float(u[19] ** 3 * (dark < 0.75) * (tone < 0.5)),
-        "grey": float(np.clip((age - 0.5) * 1.9 + 0.35 * n[42], 0,
-        1)) * (1 if male or u[20] < 0.6 else 0.3),
+        "fringe": float(fringe and not bald) * (12 + 8 * u[18]),
+        "bald": float(bald),
+        "melanin": dark,
+        "redness": float(u[19] ** 3 * (dark < 0.75) * (tone < 0.5)),
+        "grey": float(np.clip((age - 0.5) * 1.9 + 0.35 * n[42], 0, 1))
+        * (1 if male or u[20] < 0.6 else 0.3),
         "stubble": float(np.clip(0.3 + 0.35 * n[43], 0, 1)) if male else 0.0,
         "beard": float(bearded) * (0.6 + 0.4 * u[21]),
         "moustache": float(bearded or (male and u[22] < 0.08)) * (0.6 + 0.4 * u[21]),
-        "glasses": float(u[23] < 0.11 + 0.1 * age), "glass_w": 13.8 + 0.7 * n[44],
+        "glasses": float(u[23] < 0.11 + 0.1 * age),
+        "glass_w": 13.8 + 0.7 * n[44],
         "glass_round": 2.2 + 2.2 * u[24],
-    }  # fmt: skip
+    }
 
 
 def _sample_face(

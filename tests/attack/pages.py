@@ -16,14 +16,32 @@ from space_server import Space, png, running, toy_weights
 from attack.base import Outcome, Report
 from attack.endpoints import WRONG, encode
 
-ROUTES = ("/gradio_api/call/edit", "/gradio_api/call/compare", "/gradio_api/call/animate",
-          "/gradio_api/call/vote", "/gradio_api/queue/join", "/gradio_api/queue/data",
-          "/gradio_api/upload", "/gradio_api/run/edit", "/gradio_api/component_server",
-          "/config", "/gradio_api/info")  # fmt: skip
+ROUTES = (
+    "/gradio_api/call/edit",
+    "/gradio_api/call/compare",
+    "/gradio_api/call/animate",
+    "/gradio_api/call/vote",
+    "/gradio_api/queue/join",
+    "/gradio_api/queue/data",
+    "/gradio_api/upload",
+    "/gradio_api/run/edit",
+    "/gradio_api/component_server",
+    "/config",
+    "/gradio_api/info",
+)
 FILES = (
-    "/etc/passwd", "/dev/zero", "/proc/self/environ", "../../etc/passwd", "file:///etc/passwd",
-         "http://127.0.0.1:1/", "app.py", "", "\0", "/" * 5000, "/gradio_api/file=/etc/passwd",
-)  # fmt: skip
+    "/etc/passwd",
+    "/dev/zero",
+    "/proc/self/environ",
+    "../../etc/passwd",
+    "file:///etc/passwd",
+    "http://127.0.0.1:1/",
+    "app.py",
+    "",
+    "\0",
+    "/" * 5000,
+    "/gradio_api/file=/etc/passwd",
+)
 CALLS: dict[str, tuple[Any, ...]] = {
     "edit": ("ganmut", {"x": 0.3, "y": 0.1}, {}, 0, {}, {"number": 1}),
     "compare": ("happy", 1, "procedural", {"number": 1}),

@@ -18,9 +18,17 @@ from ganmut.cli import main
 
 MOMENTS = 20  # at which a program is stopped
 OPTIONS = [
-    "--size=32", "--width=8", "--blocks=1", "--d-width=8", "--d-layers=4", "--batch=16",
-    "--faces=32", "--kimg=0.048", "--kimg-per-tick=0.016", "--device=cpu",
-]  # fmt: skip
+    "--size=32",
+    "--width=8",
+    "--blocks=1",
+    "--d-width=8",
+    "--d-layers=4",
+    "--batch=16",
+    "--faces=32",
+    "--kimg=0.048",
+    "--kimg-per-tick=0.016",
+    "--device=cpu",
+]
 Program = Callable[[Path], int | None]
 
 

@@ -128,7 +128,7 @@ CASES: dict[str, tuple[str, Tamper]] = {
     "a pickle": (TENSORS, signed(b"\x80\x04cos\nsystem\n(S'touch hacked'\ntR.")),
     "a huge header": (TENSORS, signed(HEADER)),
     "offsets that lie": (TENSORS, signed(len(OVERLAP).to_bytes(8, "little") + OVERLAP + b"\0" * 4)),
-}  # fmt: skip
+}
 
 
 def attack(report: Report, folder: Path) -> None:
