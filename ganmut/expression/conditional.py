@@ -27,7 +27,7 @@ from ganmut.expression.method import ExpressionMethod
 from ganmut.expression.model import ExpressionModel
 from ganmut.expression.point_set import IBUG, MESH, PointSet
 from ganmut.expression.rendered_landmarks import RENDERED
-from ganmut.methods.base import METHODS, Edit, Method
+from ganmut.methods.base import METHODS, Method
 from ganmut.networks.expression import ExpressionConfig
 from ganmut.rendering.sampler import sample_parameters
 from ganmut.training.config import Recipe
@@ -197,6 +197,6 @@ class ConditionalExpressions(ExpressionMethod):
         shown = self.learned.G.inputs(self.source_codes(self.encode(x)))
         return self.learned.style_of(shown, emotion)
 
-    def edit(self, features: tuple[FaceBasis, ...], code: Tensor) -> Edit:
-        """Edited crops N x 3 x S x S in [-1, 1] of N bases under N codes of the method's space."""
-        return super().edit(features, self.expression(self.source_codes(features), code))
+    def target(self, features: tuple[FaceBasis, ...], code: Tensor) -> Tensor:
+        """N x K expressions of N bases after an edit under N codes of the method's space."""
+        return self.expression(self.source_codes(features), code)

@@ -14,6 +14,14 @@ from ganmut.expression.geometry import sample, shifted_coefficients, similarity,
 from ganmut.expression.mouth import Palette, palette, ramp
 from ganmut.expression.openings import LID_LIFT, EdgeCurves, edge_curves
 from ganmut.expression.point_set import SIZE, PointSet
+from ganmut.expression.traced import (
+    area_means,
+    least_squares,
+    lower_median,
+    solve,
+    to_float,
+    to_int,
+)
 
 # Ellipses round the mean face's outline, in units of its radii: flows are whole inside the first
 # and exactly zero from the second on; light likewise.
@@ -132,7 +140,7 @@ def make_basis(
     size = crop.shape[-1]
     pixel = SIZE / size
     matrix, _ = similarity(mean_shape, landmarks)
-    scale = float(matrix.det().clamp(min=1e-6).sqrt())
+    scale = to_float(matrix.det().clamp(min=1e-6).sqrt())
     landmarks = landmarks.clone()
     for eye in points.eyes:
         # The network marks lashes; the lid's margin, which the eyeball is drawn up to, lies above
@@ -141,27 +149,28 @@ def make_basis(
     # Faces differ in length and width: an affine map brings the mean's ellipse to this face.
     # float64, so that the solver's rounding does not reach the pixels.
     homogeneous = torch.cat([landmarks, torch.ones(len(landmarks), 1)], 1).double()
-    to_mean = torch.linalg.lstsq(homogeneous, mean_shape.double()).solution.float()  # 3 x 2
+    to_mean = least_squares(homogeneous, mean_shape.double()).float()  # 3 x 2
     # 16 points hold the flow at zero on the outer ellipse, closely enough for a smooth spline.
     angles = torch.arange(16) * (2 * torch.pi / 16)
     ring = radii[0] + FLOW_REACH[1] * radii[1] * torch.stack([angles.cos(), angles.sin()], 1)
     hairline = points.hairline(radii)
-    fixed = torch.linalg.solve(to_mean[:2].T, (torch.cat([ring, hairline]) - to_mean[2]).T).T
+    fixed = solve(to_mean[:2].T[None], (torch.cat([ring, hairline]) - to_mean[2]).T[None])[0].T
     held = fixed[len(ring) :]
     # Whole pixels: the box is cut out of the crop and laid back without resampling.
     low = (fixed.amin(0) / pixel - 0.5).floor().clamp(0, size - 2)
     high = (fixed.amax(0) / pixel - 0.5).ceil().clamp(1, size - 1)
-    if (high - low < 8).any():
+    if not torch.jit.is_tracing() and (high - low < 8).any():
         raise ValueError("the landmarks lie outside the crop")
-    (left, top), (right, bottom) = low.int().tolist(), high.int().tolist()
+    left, top, right, bottom = (to_int(edge) for edge in (*low, *high))
     box = (top, left, bottom - top + 1, right - left + 1)
     low, high = (low + 0.5) * pixel, (high + 0.5) * pixel
 
     def nodes(step: float) -> Tensor:
         # Nodes follow the face's size, not the crop's: a portrait of 4,000 px costs no more.
         count = ((high - low) / (step * scale)).ceil().int().clamp(min=8) + 1
-        x = torch.linspace(float(low[0]), float(high[0]), int(count[0]))
-        y = torch.linspace(float(low[1]), float(high[1]), int(count[1]))
+        x, y = (
+            torch.linspace(to_float(low[i]), to_float(high[i]), to_int(count[i])) for i in (0, 1)
+        )
         return torch.stack(torch.meshgrid(x, y, indexing="xy"))
 
     def radius(places: Tensor) -> Tensor:
@@ -231,18 +240,16 @@ def skin_colour(
     top, left, height, width = box
     part = crop[:, top : top + height, left : left + width]
     # A mean colour needs no more than 48 x 48 pixels of a large portrait.
-    small = F.interpolate(part[None], size=(48, 48), mode="area")[0].flatten(1)
-    x = torch.linspace(float(low[0]), float(high[0]), 48)
-    y = torch.linspace(float(low[1]), float(high[1]), 48)
+    small = area_means(part[None], 48)[0].flatten(1)
+    x, y = (torch.linspace(to_float(low[i]), to_float(high[i]), 48) for i in (0, 1))
     places = torch.stack(torch.meshgrid(x, y, indexing="xy"))
     lids = landmarks[[p for e in points.eyes for p in e.lower]]
     lips = landmarks[list(points.mouth.outer_upper or points.mouth.upper)]
     # Neither lids nor lips, whose colours are not the skin's.
     between = (places[1] > lids[:, 1].max() + 2) & (places[1] < lips[:, 1].min() - 1)
     skin = (between & (radius(places) < 0.75)).flatten()
-    if not skin.any():
-        skin = (radius(places) < 0.6).flatten()
+    skin = skin | (~skin.any() & (radius(places) < 0.6).flatten())
     chosen = small[:, skin]
     # The brighter half: shade beside the nose says nothing of the lamp.
     level = chosen.mean(0)
-    return chosen[:, level >= level.median()].mean(1)
+    return chosen[:, level >= lower_median(level)].mean(1)

@@ -9,11 +9,15 @@ Coordinates are pixels of the 128 px crop, which spans 0..128: the centre of pix
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from ganmut.expression.point_set import SIZE
+from ganmut.expression.traced import distances, solve
 
 # Added to the spline's diagonal: points that all but coincide do not make it singular.
 RIDGE = 0.03
@@ -120,23 +124,19 @@ def similarity(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     return matrix, aim - matrix @ middle
 
 
-def solve(system: Tensor, right: Tensor) -> Tensor:
-    """Solutions N x n x m of systems N x n x n, float64, right sides N x n x m."""
-    # One by one: torch's batched solver is known to fail on some processors for systems of this
-    # size. Not numpy: its threads are not torch's, and they spin when other programs are at work.
-    return torch.stack([torch.linalg.solve(a, b) for a, b in zip(system, right, strict=True)])
-
-
 def spline_flow(points: Tensor, moves: Tensor, fixed: Tensor, places: Tensor) -> Tensor:
     """N x 2 x G values at G places (G x 2) of the splines that pass through `moves` N x P x 2 at
     points N x P x 2 and through zero at the F x 2 fixed points."""
     n = len(points)
-    nodes = torch.cat([points, fixed.expand(n, -1, -1)], 1)
+    nodes = torch.cat([points, fixed.expand(n, -1, -1)], 1) if len(fixed) else points
     count = nodes.shape[1]
     # Half the crop's size as the unit, so that the affine columns are of the kernel's order.
     affine = torch.cat([torch.ones(n, count, 1), nodes / 64], 2)
     # -r is conditionally positive definite, so the ridge that smooths has a plus sign.
-    kernel = RIDGE * torch.eye(count) - torch.cdist(nodes, nodes)
+    kernel = RIDGE * torch.eye(count) - distances(nodes, nodes)
+    if torch.jit.is_tracing():
+        # No weights change, since they sum to zero, and no pivot is small.
+        kernel = kernel + 2 * SIZE
     system = torch.cat(
         [
             torch.cat([kernel, affine], 2),
@@ -149,10 +149,10 @@ def spline_flow(points: Tensor, moves: Tensor, fixed: Tensor, places: Tensor) ->
     right = torch.cat([moves, torch.zeros(n, count + 3 - moves.shape[1], 2)], 1)
     weights = solve(system.double(), right.double()).float()
     # Nodes by places, and the weights on the left: several times faster than places by nodes.
-    basis = torch.cat([torch.ones(len(places), 1), places / 64], 1).T
+    basis = torch.cat([torch.ones(places.shape[0], 1), places / 64], 1).T
     weights = weights.transpose(1, 2)
-    distances = torch.cdist(nodes, places.expand(n, -1, -1))
-    return torch.baddbmm(weights[..., count:] @ basis, weights[..., :count], distances, alpha=-1)
+    apart = distances(nodes, places.expand(n, -1, -1))
+    return torch.baddbmm(weights[..., count:] @ basis, weights[..., :count], apart, alpha=-1)
 
 
 def gradient(field: Tensor, step: Tensor) -> Tensor:
@@ -195,9 +195,16 @@ def sample(field: Tensor, at: Tensor, low: Tensor, high: Tensor) -> Tensor:
 def shifted_coefficients(image: Tensor) -> Tensor:
     """C x H x W values whose linear interpolation, SHIFT pixels up and left of a place, is the
     image's at that place; exact at the centres of its pixels."""
+    taps = shift_taps()
+    out = F.pad(image[:, None], (11, 0, 11, 0), mode="replicate")
+    return F.conv2d(F.conv2d(out, taps.view(1, 1, 1, -1)), taps.view(1, 1, -1, 1))[:, 0]
+
+
+@cache
+def shift_taps() -> Tensor:
+    """12: the filter of `shifted_coefficients`."""
     # c[k] = (f[k] - SHIFT c[k - 1]) / (1 - SHIFT), unrolled until the rest is below 1e-7.
     pole = -SHIFT / (1 - SHIFT)
     taps = pole ** torch.arange(11, -1, -1, dtype=torch.float32) / (1 - SHIFT)
     taps[0] = 1 - taps[1:].sum()  # the border, repeated, goes on for ever
-    out = F.pad(image[:, None], (11, 0, 11, 0), mode="replicate")
-    return F.conv2d(F.conv2d(out, taps.view(1, 1, 1, -1)), taps.view(1, 1, -1, 1))[:, 0]
+    return taps

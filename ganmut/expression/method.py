@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganmut.codes import CodeSpace
@@ -15,6 +14,7 @@ from ganmut.expression.landmark_net import LandmarkNet, Landmarks, find_landmark
 from ganmut.expression.model import ExpressionModel
 from ganmut.expression.point_set import SIZE
 from ganmut.expression.space import ExpressionSpace
+from ganmut.expression.traced import area_means, rounded
 from ganmut.images import luma
 from ganmut.methods.base import Edit
 
@@ -55,22 +55,27 @@ class ExpressionMethod(nn.Module):
         side are the aligned crop. Raises ValueError where the landmarks lie outside the crop."""
         with torch.autocast(x.device.type, enabled=False):
             crops = (x.float() + 1) / 2
-            rim = round(x.shape[-1] * (1 - 1 / margin) / 2)
+            rim = rounded(x.shape[-1] * (1 - 1 / margin) / 2)
             inner = luma(crops)[:, :, rim : x.shape[-1] - rim, rim : x.shape[-1] - rim]
             # Areas are averaged: any other reduction would alias the landmarks' edges.
-            grey = F.interpolate(inner, size=(SIZE, SIZE), mode="area").clamp(0, 1)
+            grey = area_means(inner, SIZE).clamp(0, 1)
             found = self.find(grey)
             middle = SIZE / 2  # crops span 0..128: the centre of pixel i lies at i + .5
             points = (found.points - middle) * (inner.shape[-1] / x.shape[-1]) + middle
             faces = zip(crops, points, found.expression, strict=True)
             return tuple(self.model.basis(*face) for face in faces)
 
+    def target(self, features: tuple[FaceBasis, ...], code: Tensor) -> Tensor:
+        """N x K expressions of N bases after an edit under N codes: the codes themselves."""
+        return code.float()
+
     def edit(self, features: tuple[FaceBasis, ...], code: Tensor) -> Edit:
-        """Edited crops N x 3 x S x S in [-1, 1] of N bases under N x K target expressions."""
+        """Edited crops N x 3 x S x S in [-1, 1] of N bases under N codes."""
+        targets = self.target(features, code)
         with torch.autocast(code.device.type, enabled=False):
             edited = [
                 self.model.render(basis, target - basis.expression)[0]
-                for basis, target in zip(features, code.float(), strict=True)
+                for basis, target in zip(features, targets, strict=True)
             ]
         return Edit(torch.stack(edited) * 2 - 1)
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ganmut.expression.traced import at_least, search_sorted, to_float
+
 MM = 40 / 62  # px of a crop whose face has the mean size
 # Seen widths of half a row from the middle: central and lateral incisor, canine, premolars, molars;
 # the farther back, the more the arch turns them away from the viewer.
@@ -51,10 +53,10 @@ def palette(skin: Tensor) -> Palette:
 
     # Teeth of dark skin are not dark: their brightness follows the lamp, of which the skin tells
     # only a part.
-    lamp = float(level.clamp(0.05, 1) ** 0.5 * 1.15)
+    lamp = to_float(level.clamp(0.05, 1) ** 0.5 * 1.15)
     return Palette(
         level=level,
-        tooth=tinted(lamp / float(level.clamp(min=1e-3)), 0.28, 0.93),
+        tooth=tinted(lamp / to_float(level.clamp(min=1e-3)), 0.28, 0.93),
         gum=tinted(0.62, 1.15),
         tongue=tinted(0.55, 1.15),
         dark=tinted(0.085, 0.9),
@@ -77,15 +79,15 @@ def tooth_row(
     bounds = torch.cumsum(torch.tensor(widths), 0)
     away = x.abs()
     # The index has no gradient; the distance inside a tooth has one.
-    number = torch.searchsorted(bounds, away.detach().contiguous()).clamp(max=len(widths) - 1)
+    number = search_sorted(bounds, away.detach().contiguous()).clamp(max=len(widths) - 1)
     sizes, edges = torch.tensor(widths)[number], torch.tensor(edge)[number]
     outer = bounds[number]
     across = ((outer - away) / sizes).clamp(0, 1) * 2 - 1  # -1..1 over the tooth
     # Corners of a crown are round, the outer one more.
     rounded = edges + 0.55 * across.abs() ** 5 + 0.35 * across.clamp(max=0).abs() ** 3
-    covered = ramp((depth - rounded) / pixel) * ramp((bounds[-1] - away) / max(pixel, 0.3))
+    covered = ramp((depth - rounded) / pixel) * ramp((bounds[-1] - away) / at_least(pixel, 0.3))
     border = (1 - across.abs()) * sizes / 2  # mm to the nearest neighbour
-    width = max(0.22, 0.6 * pixel)
+    width = at_least(0.6 * pixel, 0.22)
     # A seam below a pixel's width is drawn wider and fainter, else it flickers with the scale.
     seam = torch.exp(-((border / width) ** 2)) * (0.22 / width) ** 0.5
     # The seam opens towards the biting edge; a crown is rounded, its neck darker.
@@ -128,9 +130,9 @@ def draw_mouth(
     upper_cover, upper_shade = tooth_row(x, upper, UPPER_WIDTHS, UPPER_EDGE, fine)
     lower_cover, lower_shade = tooth_row(x, lower, LOWER_WIDTHS, LOWER_EDGE, fine)
     # Necks of the upper teeth rise a little from the middle; gums have no sharp edge.
-    gum_upper = ramp((upper - HEIGHT - 0.15 * x.abs()) / max(fine, 0.8))
+    gum_upper = ramp((upper - HEIGHT - 0.15 * x.abs()) / at_least(fine, 0.8))
     # Lower crowns are a fifth shorter.
-    gum_lower = ramp((lower - 0.8 * HEIGHT) / max(fine, 0.8))
+    gum_lower = ramp((lower - 0.8 * HEIGHT) / at_least(fine, 0.8))
     # The tongue lies behind the lower row and shows from a drop of about 10 mm on.
     room = ((gap.amax(2, keepdim=True) - 9) / 12).clamp(0, 1)
     low = teeth[:, 2].view(-1, 1, 1) / mm - y / mm  # mm over the lower row

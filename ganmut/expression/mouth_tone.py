@@ -17,6 +17,7 @@ from ganmut.expression.geometry import ridge
 from ganmut.expression.mouth import MM
 from ganmut.expression.openings import edge_curve, middle_gap
 from ganmut.expression.point_set import PointSet
+from ganmut.expression.traced import at_least, box_blur, rounded
 
 # Nodes of a map: from the upper lip down to the lower one, from corner to corner.
 ROWS, COLUMNS = 16, 24
@@ -93,11 +94,9 @@ def tone(
 def apply_tone(drawn: Tensor, brightness: Tensor, pixel_mm: float) -> Tensor:
     """Drawn mouths N x C x H x W whose coarse brightness is drawn to a learned one, N x 1 x H x W,
     and whose detail is kept; pixel_mm: size of a pixel."""
-    reach = max(round(DETAIL / pixel_mm / 2), 1)
+    reach = rounded(at_least(DETAIL / pixel_mm / 2, 1))
     own = drawn.mean(1, keepdim=True).clamp(min=DARKEST)
-    wide = F.pad(own, (reach,) * 4, mode="replicate")
-    # A box blur in two passes: the drawing's coarse brightness.
-    wide = F.avg_pool2d(F.avg_pool2d(wide, (2 * reach + 1, 1), 1), (1, 2 * reach + 1), 1)
+    wide = box_blur(own, reach)  # the drawing's coarse brightness
     # In logarithms: LEARNED of the way to the learned level, and 1 - KEPT of the detail taken back.
     factor = (brightness.clamp(min=DARKEST) / wide) ** LEARNED * (wide / own) ** (1 - KEPT)
     return (drawn * factor).clamp(0, 1)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganmut.expression.point_set import Opening, PointSet
+from ganmut.expression.traced import running_maximum, search_sorted
 
 # Landmarks of closed lips and lids do not meet: pixels of the 128 px crop that they stay apart.
 CONTACT = {"mouth": 1.2, "eye": 0.9}
@@ -106,7 +107,7 @@ def edge_curve(edge: Tensor, columns: Tensor) -> Tensor:
     the points, continued flat beyond the corners."""
     x, y = edge[..., 0].contiguous(), edge[..., 1]
     # A turned head can put a lip's points out of order by a fraction of a pixel.
-    x = torch.cummax(x + 1e-3 * torch.arange(x.shape[1]), 1).values.contiguous()
+    x = running_maximum(x + 1e-3 * torch.arange(x.shape[1], dtype=torch.float32)).contiguous()
     # Points of a profile nearly coincide in x; .3 px bounds the slope.
     slope = (y[:, 1:] - y[:, :-1]) / (x[:, 1:] - x[:, :-1]).clamp(min=0.3)
     # Harmonic means keep the curve between its points (Fritsch and Butland 1984).
@@ -116,7 +117,7 @@ def edge_curve(edge: Tensor, columns: Tensor) -> Tensor:
     inner = torch.where(product > 0, 2 * product / total, torch.zeros_like(product))
     tangent = torch.cat([slope[:, :1], inner, slope[:, -1:]], 1)
     at = columns.expand(len(x), -1).contiguous()
-    left = (torch.searchsorted(x.detach(), at) - 1).clamp(0, x.shape[1] - 2)
+    left = (search_sorted(x.detach(), at) - 1).clamp(0, x.shape[1] - 2)
     x0, x1 = x.gather(1, left), x.gather(1, left + 1)
     width = (x1 - x0).clamp(min=0.3)
     t = ((at - x0) / width).clamp(0, 1)
@@ -151,12 +152,10 @@ class EdgeCurves:
 
 def edge_curves(points: PointSet, landmarks: Tensor, columns: Tensor) -> EdgeCurves:
     """The edges of N faces' openings (landmarks N x P x 2) at columns W (px, ascending)."""
-    n = len(landmarks)
-    edges = (
-        landmarks[:, points.mouth.index["both"]].unflatten(1, (2, -1)).transpose(0, 1).flatten(0, 1)
-    )
-    mouth_curve = edge_curve(edges, columns).unflatten(0, (2, 1, n))
     # All edges of one length in one call: the mouth's, then both eyes'.
-    edges = landmarks[:, points.eye_edges].unflatten(1, (4, -1)).transpose(0, 1).flatten(0, 1)
-    eye_curve = edge_curve(edges, columns).unflatten(0, (2, 2, n))
-    return EdgeCurves(*torch.cat([mouth_curve, eye_curve], 1).unbind(0))
+    mouth, eyes = (
+        edge_curve(torch.cat(landmarks[:, index].chunk(count, 1)), columns).chunk(count)
+        for index, count in ((points.mouth.index["both"], 2), (points.eye_edges, 4))
+    )
+    upper, lower = ([edge, *sides] for edge, sides in zip(mouth, (eyes[:2], eyes[2:]), strict=True))
+    return EdgeCurves(torch.stack(upper), torch.stack(lower))

@@ -15,10 +15,13 @@ from ganmut.expression.mouth import MM, draw_mouth, ramp
 from ganmut.expression.mouth_tone import apply_tone, tone
 from ganmut.expression.openings import EdgeCurves, edge_curves
 from ganmut.expression.point_set import SIZE, Opening
+from ganmut.expression.traced import any_true, to_float, to_int
 
 if TYPE_CHECKING:
     from ganmut.expression.model import Displacement, ExpressionModel
 
+ATTEMPTS = 4  # at a flow that does not fold
+KEPT = 0.97  # of the share at which a flow nearly folds
 BRIGHTEST = 0.7  # the light's logarithm is held to +-this
 
 
@@ -42,37 +45,44 @@ class Flow:
 
 def backward_flow(model: ExpressionModel, basis: FaceBasis, moved: Displacement) -> Flow:
     """The flow of a displacement; a share of it where all of it folds what is seen of the face."""
+    for _ in range(ATTEMPTS):
+        flow, whole = whole_flow(model, basis, moved)
+        if not bool((whole < 1).any()):
+            break
+        # Smaller moves shift the nodes, so the spline is another one: a little less, and a new
+        # check.
+        moved = moved.scaled(KEPT * whole.clamp(max=1 / KEPT))
+    return flow
+
+
+def whole_flow(
+    model: ExpressionModel, basis: FaceBasis, moved: Displacement
+) -> tuple[Flow, Tensor]:
+    """The flow of all of a displacement, and the share of it, N, at which nothing seen folds."""
     points, n = model.points, len(moved.points)
     step = basis.grid[:, 1, 1] - basis.grid[:, 0, 0]
     columns, rows = basis.grid[0, 0], basis.grid[1, :, 0]
     places = basis.grid.flatten(1).T
-    for attempt in range(4):
-        nodes, moves = (
-            values[:, points.sheets].unflatten(1, (2, -1)).transpose(0, 1).flatten(0, 1)
-            for values in (moved.points, moved.moves)
-        )
-        # Fitted on the edited face: its values say where a pixel comes from, so nothing is
-        # inverted.
-        sheets = spline_flow(nodes, -moves, basis.fixed, places)
-        # Exactly zero from the outer ellipse on: pixels outside keep their bytes.
-        sheets = sheets.unflatten(2, basis.grid.shape[1:]) * basis.reach
-        curves = edge_curves(points, moved.points, torch.cat([columns, basis.columns]))
-        coarse, curves = curves[: len(columns)], curves[len(columns) :]
-        share = lower_share(points, basis.landmarks, columns, rows, coarse.middle, float(step[0]))
-        with torch.no_grad():
-            open_ = hidden_nodes(coarse, rows)
-            # A sheet may fold where only the other one is shown, and inside an opening.
-            seen = torch.cat([share < 0.9, share > 0.1]) & ~torch.cat([open_, open_])
-            # Both sheets take the smaller share: two shares would part them along the cheeks.
-            whole = unfolded_share(gradient(sheets, step), seen).view(2, n).amin(0)
-        if attempt == 3 or not bool((whole < 1).any()):
-            break
-        # Smaller moves shift the nodes, so the spline is another one: a little less, and a new
-        # check.
-        moved = moved.scaled(0.97 * whole.clamp(max=1 / 0.97))
+    nodes, moves = (
+        torch.cat(values[:, points.sheets].chunk(2, 1)) for values in (moved.points, moved.moves)
+    )
+    # Fitted on the edited face: its values say where a pixel comes from, so nothing is inverted.
+    sheets = spline_flow(nodes, -moves, basis.fixed, places)
+    # Exactly zero from the outer ellipse on: pixels outside keep their bytes.
+    sheets = sheets.unflatten(2, basis.grid.shape[1:]) * basis.reach
+    curves = edge_curves(points, moved.points, torch.cat([columns, basis.columns]))
+    count = columns.shape[0]
+    coarse, curves = curves[:count], curves[count:]
+    share = lower_share(points, basis.landmarks, columns, rows, coarse.middle, to_float(step[0]))
+    with torch.no_grad():
+        open_ = hidden_nodes(coarse, rows)
+        # A sheet may fold where only the other one is shown, and inside an opening.
+        seen = torch.cat([share < 0.9, share > 0.1]) & ~torch.cat([open_, open_])
+        # Both sheets take the smaller share: two shares would part them along the cheeks.
+        whole = unfolded_share(gradient(sheets, step), seen).view(2, n).amin(0)
     sheets = sheets.unflatten(0, (2, n))
     joined = sheets[0] + share[:, None] * (sheets[1] - sheets[0])
-    return Flow(moved, sheets, joined, curves)
+    return Flow(moved, sheets, joined, curves), whole
 
 
 def hidden_nodes(curves: EdgeCurves, rows: Tensor) -> Tensor:
@@ -110,9 +120,15 @@ def sampled(basis: FaceBasis, grid: Tensor) -> Tensor:
 
 def render(model: ExpressionModel, basis: FaceBasis, change: Tensor) -> Tensor:
     """N x C x S x S edited crops; see ExpressionModel.render."""
-    top, left, height, width = basis.box
     change = clamp_change(model, basis, change)
     flow = backward_flow(model, basis, model.displacement(basis, change))
+    return draw(model, basis, change, flow)
+
+
+def draw(model: ExpressionModel, basis: FaceBasis, change: Tensor, flow: Flow) -> Tensor:
+    """N x C x S x S edited crops of N changes (already held to the allowed range) and their
+    flow."""
+    top, left, height, width = basis.box
     part = sampled(basis, pixel_places(model, basis, flow))
     # Light multiplies, so hue and chroma stay the skin's; adding grey would turn dark mouths red.
     part = part * relight(basis, change, flow.joined)
@@ -121,11 +137,9 @@ def render(model: ExpressionModel, basis: FaceBasis, change: Tensor) -> Tensor:
     # Resampling never gives a crop back to the bit; no change must.
     changed = (change != 0).any(1).view(-1, 1, 1, 1) & basis.inside
     out = basis.crop.expand(len(change), -1, -1, -1).clone()
-    window = basis.crop[:, top : top + height, left : left + width]
-    out[:, :, top : top + height, left : left + width] = torch.where(
-        changed, part.clamp(0, 1), window
-    )
-    return out
+    down, across = slice(top, top + height), slice(left, left + width)
+    window = torch.where(changed, part.clamp(0, 1), basis.crop[:, down, across])
+    return with_window(out, window, down, across)
 
 
 def relight(basis: FaceBasis, change: Tensor, coarse: Tensor) -> Tensor:
@@ -141,9 +155,8 @@ def relight(basis: FaceBasis, change: Tensor, coarse: Tensor) -> Tensor:
 
 def span(low: float, high: float, axis: Tensor) -> slice:
     """The indices of an ascending axis within low..high, one beyond at either end."""
-    start = int((axis < low).sum()) - 1
-    stop = int((axis <= high).sum()) + 1
-    return slice(max(start, 0), min(stop, len(axis)))
+    start = to_int(((axis < low).sum() - 1).clamp(min=0))
+    return slice(start, to_int((axis <= high).sum()) + 1)
 
 
 def between(up: Tensor, down: Tensor, rows: Tensor, pixel: float) -> Tensor:
@@ -161,8 +174,6 @@ def draw_eyes(model: ExpressionModel, basis: FaceBasis, flow: Flow, part: Tensor
     for number, opening in enumerate(model.points.eyes, 1):
         down, across = window_of(flow.moved.points, opening, basis, 0.0)
         x, y = basis.columns[across], basis.rows[down]
-        if not len(x) or not len(y):
-            continue
         new, old = flow.curves[across], basis.curves[across]
         # Columns stay: lids move up and down, and gaze is not edited.
         height = eyeball_heights(
@@ -181,7 +192,7 @@ def window_of(
 ) -> tuple[slice, slice]:
     """Rows and columns of the box that hold an opening of all N faces, `pad` px around it."""
     both = points.detach()[:, opening.index["both"]].flatten(0, 1)
-    (left, top), (right, bottom) = both.amin(0).tolist(), both.amax(0).tolist()
+    left, top, right, bottom = (to_float(edge) for edge in (*both.amin(0), *both.amax(0)))
     down = span(top - pad, bottom + pad, basis.rows)
     return down, span(left, right, basis.columns)
 
@@ -207,6 +218,10 @@ def eyeball_heights(
 
 def with_window(part: Tensor, window: Tensor, down: slice, across: slice) -> Tensor:
     """`part` with a window replaced; in place where no gradient needs the old values."""
+    if torch.jit.is_tracing():
+        row = [part[:, :, down, : across.start], window, part[:, :, down, across.stop :]]
+        middle = torch.cat(row, 3)
+        return torch.cat([part[:, :, : down.start], middle, part[:, :, down.stop :]], 2)
     if part.requires_grad or window.requires_grad:
         part = part.clone()
     part[:, :, down, across] = window
@@ -226,7 +241,7 @@ def draw_lips(
     new_up, new_down, old_up, old_down = new.upper[0], new.lower[0], old.upper[0], old.lower[0]
     window = part[:, :, down, across]
     corners = flow.moved.points[:, [mouth.upper[0], mouth.upper[-1]], 0]
-    if bool((new_down - new_up > 0).any()):
+    if any_true(new_down - new_up > 0):
         middle = len(mouth.upper) // 2
         lips = flow.moved.points[:, [mouth.upper[middle], mouth.lower[middle]], 1]
         after = basis.expression + change
@@ -249,7 +264,7 @@ def draw_lips(
     closed = ((old_down - old_up) - (new_down - new_up)) / (2 * scale)
     closed = closed.clamp(0, 1) * (1 - (new_down - new_up) / scale).clamp(0, 1)
     closed = closed * ((x > corners[:, :1]) & (x < corners[:, 1:]))
-    if bool((closed > 0).any()):
+    if any_true(closed > 0):
         # About a millimetre of shade on either side, .45 of it in the middle.
         line = torch.exp(-(((y.view(1, -1, 1) - new_up[:, None]) / (0.7 * scale)) ** 2))
         window = window * (1 - 0.45 * (closed[:, None] * line)[:, None])
@@ -304,7 +319,7 @@ def own_mouth(
     # The source's rows lie between its own lips, wherever the edit's are.
     gap = (down - up).clamp(min=0)
     known = smooth((gap - 0.8 * scale) / (1.6 * scale))  # a thin gap shows nothing worth keeping
-    if not bool((known > 0).any()):
+    if not any_true(known > 0):
         return None, None
     # The upper row ends at its biting edge; over a closed jaw it fills the mouth.
     seam = torch.minimum(torch.maximum(edges[:, 1].view(-1, 1, 1), up + 0.5 * gap), down)

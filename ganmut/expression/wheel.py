@@ -18,7 +18,7 @@ from ganmut.expression.face_basis import FaceBasis
 from ganmut.expression.landmark_net import LandmarkNet
 from ganmut.expression.method import ExpressionMethod
 from ganmut.expression.model import ExpressionModel
-from ganmut.methods.base import Edit
+from ganmut.expression.traced import search_sorted
 
 # Counter-clockwise from the right: pleasant on the right, aroused above.
 ORDER = ("happy", "surprised", "fearful", "angry", "disgusted", "sad")
@@ -63,8 +63,10 @@ class ExpressionWheel(ExpressionMethod):
     def expression(self, code: Tensor) -> Tensor:
         """N x K expressions of points N x 2 of the disc: neutral in the middle, on the rim the
         emotions' own, between two of them a mixture, linear in the angle."""
-        angle = torch.atan2(code[:, 1], code[:, 0])
-        after = torch.searchsorted(self.angles, angle.contiguous(), right=True)
+        # Neutral has no angle; one of its own keeps graphs from dividing zero by zero.
+        x = torch.where((code == 0).all(1), 1.0, code[:, 0])
+        angle = torch.atan2(code[:, 1], x)
+        after = search_sorted(self.angles, angle.contiguous(), right=True)
         # The last direction's neighbour is the first one, across the half turn where atan2 jumps.
         after, before = after % len(self.angles), (after - 1) % len(self.angles)
         turn = 2 * math.pi
@@ -75,9 +77,9 @@ class ExpressionWheel(ExpressionMethod):
         # The radius scales the change from rest, so the disc's middle is neutral at every angle.
         return self.model.clamp_expression(self.model.rest + code.norm(dim=1, keepdim=True) * mixed)
 
-    def edit(self, features: tuple[FaceBasis, ...], code: Tensor) -> Edit:
-        """Edited crops N x 3 x S x S in [-1, 1] of N bases under N x 2 points of the disc."""
-        return super().edit(features, self.expression(code.float()))
+    def target(self, features: tuple[FaceBasis, ...], code: Tensor) -> Tensor:
+        """N x K expressions of N x 2 points of the disc, the same for every face."""
+        return self.expression(code.float())
 
     def style_of(self, x: Tensor, emotion: Any) -> Tensor:
         raise ValueError(f"{self.title} takes no reference picture; give an emotion or a point")

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +19,15 @@ from ganmut import files, images
 from ganmut.device import generator
 from ganmut.editor import with_chroma
 from ganmut.errors import ParameterError
-from ganmut.methods.base import METHODS, Edit, Method
+from ganmut.methods.base import Edit, Method
+from ganmut.registry import Registry
 from ganmut.weights.editors import build_method
 from ganmut.weights.storage import BadWeights, Weights
 
 OPSET = 17  # the lowest with all that the networks need; runtimes keep reading old ones
 TOLERANCE = 1e-3  # of images in [-1, 1]: an eighth of a grey level
 FILES = ("encode.onnx", "decode.onnx", "editor.json")
+TRACED, COMPARED = 2, (1, 3)  # numbers of examples
 EDIT_PARTS = ("images", "mask", "flow")  # of an Edit, in the order of its outputs
 FORMAT = 1
 
@@ -76,66 +80,106 @@ class DecodeGraph(nn.Module):
         return tuple(value for part in EDIT_PARTS if (value := getattr(edit, part)) is not None)
 
 
+@contextmanager
+def quiet_tracer() -> Iterator[None]:
+    """Without the warnings of the tracer, which needs no further package and announces its
+    successor: those of sizes taken as constants name what are constants."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@dataclass(frozen=True)
+class Graphs:
+    """The graphs of an editor, and how to try them.
+
+    encode: images -> the features' tensors; decode: code, images, tensors -> `outputs`. features:
+    the tensors of the example, by name. sides: the names of the sides that are free, by tensor and
+    dimension. example: images and codes by a number, which is that of the faces where it is free.
+    edit: PyTorch's edit of them. facts: what editor.json says of the images.
+    """
+
+    encode: nn.Module
+    decode: nn.Module
+    features: Mapping[str, Tensor]
+    outputs: Sequence[str]
+    sides: Mapping[str, Mapping[int, str]]
+    example: Callable[[int], tuple[Tensor, Tensor]]
+    edit: Callable[[Tensor, Tensor], Tensor]
+    facts: Mapping[str, Any]
+
+
+# The graphs of methods that something else than a network draws: by what does.
+GRAPHS = Registry("drawing", "ganmut.expression")
+
+
+def network_graphs(method: Method, grey: bool) -> Graphs:
+    """The graphs of a method with networks, of any number of faces."""
+
+    def example(n: int) -> tuple[Tensor, Tensor]:
+        rng = generator(n)
+        x = torch.rand(n, 3, method.size, method.size, generator=rng) * 2 - 1
+        return x, method.space().sample(n, rng).float()
+
+    x, code = example(TRACED)
+    encode, decode = EncodeGraph(method, grey), DecodeGraph(method, grey, method.encode(x))
+    tensors = encode(x)
+    names = [f"feature_{i}" for i in range(len(tensors))]
+    edit = decode.edit(code, x, *tensors)
+    outputs = [part for part in EDIT_PARTS if getattr(edit, part) is not None]
+    every = ["images", "code", "source", *names, *outputs]
+    return Graphs(
+        encode,
+        decode,
+        dict(zip(names, tensors, strict=True)),
+        outputs,
+        {name: {0: "n"} for name in every},
+        example,
+        lambda x, code: decode.edit(code, x, *encode(x)).images,
+        {"images": "float32 n x 3 x size x size, RGB in [-1, 1], the aligned crop"},
+    )
+
+
+@torch.no_grad()
 def export_onnx(weights: Weights, folder: str | Path) -> tuple[Path, float | None]:
     """Writes the graphs of a checked editor's weight to a folder, complete or not at all. Returns
     the folder, and the largest difference of an edit between onnxruntime and PyTorch (images in
     [-1, 1]), None where onnxruntime is not installed.
 
-    Raises BadWeights for a weight without a network of its own (the expression model, and methods
-    drawn by it) and where the difference is above TOLERANCE, ParameterError for a folder that
+    Raises BadWeights where the difference is above TOLERANCE, ParameterError for a folder that
     holds other files.
     """
-    if weights.config["method"] not in METHODS:
-        raise BadWeights(
-            f"{weights.folder} is drawn by the expression model, which solves equations for every "
-            "face and has no ONNX graph; give a trained editor, such as procedural/ganmut"
-        )
     folder = Path(folder)
     # An older export is replaced, and nothing else: what lies beside it would be lost.
     if folder.is_dir() and any(path.name not in FILES for path in folder.iterdir()):
         raise ParameterError("onnx", f"{folder} is in use and holds other files; choose another")
     method = build_method(weights).eval().float().requires_grad_(False)
-    grey = bool(weights.config.get("grey", False))
-    x, code = example(method, 2)
-    with torch.no_grad():
-        features = method.encode(x)
-        encode, decode = EncodeGraph(method, grey), DecodeGraph(method, grey, features)
-        tensors = encode(x)
-        names = [f"feature_{i}" for i in range(len(tensors))]
-        edit = decode.edit(code, x, *tensors)
-        outputs = [part for part in EDIT_PARTS if getattr(edit, part) is not None]
-    shapes = {n: list(t.shape[1:]) for n, t in zip(names, tensors, strict=True)}
+    grey, drawing = bool(weights.config.get("grey", False)), getattr(method, "drawing", "")
+    with quiet_tracer():
+        graphs = GRAPHS[drawing](method) if drawing else network_graphs(method, grey)
+    x, code = graphs.example(TRACED)
     with files.replaced_folder(folder) as partial:
-        write_graph(partial / "encode.onnx", encode, {"images": x}, names)
-        given = {"code": code, "source": x} | dict(zip(names, tensors, strict=True))
-        write_graph(partial / "decode.onnx", decode, given, outputs)
-        error = difference(partial, encode, decode)
+        write_graph(
+            partial / "encode.onnx", graphs.encode, {"images": x}, list(graphs.features), graphs
+        )
+        given = {"code": code, "source": x, **graphs.features}
+        write_graph(partial / "decode.onnx", graphs.decode, given, graphs.outputs, graphs)
+        error = difference(partial, graphs)
         if error is not None and not error <= TOLERANCE:
             raise BadWeights(
                 f"the graphs of {weights.folder} differ from PyTorch by {error:.2g}, more than "
                 f"{TOLERANCE}: nothing was written"
             )
-        facts = describe(weights, method, outputs, shapes)
+        facts = describe(weights, method, graphs)
         files.write_atomic(partial / "editor.json", files.to_text(facts))
     return folder, error
 
 
-def example(method: Method, n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """n random images and codes, the input of a trace or of a comparison."""
-    rng = generator(seed)
-    x = torch.rand(n, 3, method.size, method.size, generator=rng) * 2 - 1
-    return x, method.space().sample(n, rng).float()
-
-
-@torch.no_grad()
 def write_graph(
-    path: Path, graph: nn.Module, inputs: dict[str, Tensor], outputs: Sequence[str]
+    path: Path, graph: nn.Module, inputs: dict[str, Tensor], outputs: Sequence[str], graphs: Graphs
 ) -> None:
-    """Writes a module as an ONNX file with a free number of faces."""
-    with warnings.catch_warnings():
-        # The exporter by tracing, which needs no further package, announces its successor; and the
-        # tracer warns of sizes taken as constants, which they are.
-        warnings.simplefilter("ignore")
+    """Writes a module as an ONNX file whose tensors' sides are free where `graphs` says so."""
+    with quiet_tracer():
         torch.onnx.export(
             graph,
             tuple(inputs.values()),
@@ -144,41 +188,39 @@ def write_graph(
             opset_version=OPSET,
             input_names=list(inputs),
             output_names=list(outputs),
-            dynamic_axes={name: {0: "n"} for name in [*inputs, *outputs]},
+            dynamic_axes={n: s for n in [*inputs, *outputs] if (s := graphs.sides.get(n))},
         )
 
 
-def difference(folder: Path, encode: EncodeGraph, decode: DecodeGraph) -> float | None:
+def difference(folder: Path, graphs: Graphs) -> float | None:
     """The largest difference of an edited image, by both graphs of a folder in onnxruntime and by
-    PyTorch, over one and three faces that the trace did not see; None without onnxruntime."""
+    PyTorch, over examples that the trace did not see; None without onnxruntime."""
     if importlib.util.find_spec("onnxruntime") is None:
         return None
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
+    options.log_severity_level = 3  # it warns of its own way to fold constants
     first, second = (
         onnxruntime.InferenceSession(folder / f"{name}.onnx", options)
         for name in ("encode", "decode")
     )
+    # A graph keeps no input that it does not use, such as the source of most methods.
+    known = {node.name for node in second.get_inputs()}
     worst = 0.0
-    for n in (1, 3):
-        x, code = example(encode.method, n, seed=n)
-        with torch.no_grad():
-            here = decode.edit(code, x, *encode(x)).images.numpy()
+    for number in COMPARED:
+        x, code = graphs.example(number)
+        here = graphs.edit(x, code).numpy()
         tensors = first.run(None, {"images": x.numpy()})
         given = {"code": code.numpy(), "source": x.numpy()}
-        given |= {f"feature_{i}": tensor for i, tensor in enumerate(tensors)}
-        # A graph keeps no input that it does not use, such as the source of most methods.
-        known = {node.name for node in second.get_inputs()}
+        given |= dict(zip(graphs.features, tensors, strict=True))
         there = second.run(None, {name: v for name, v in given.items() if name in known})[0]
         worst = max(worst, float(np.abs(here - there).max()))
     return worst
 
 
-def describe(
-    weights: Weights, method: Method, outputs: Sequence[str], features: dict[str, list[int]]
-) -> dict[str, Any]:
+def describe(weights: Weights, method: Method, graphs: Graphs) -> dict[str, Any]:
     """The content of editor.json."""
     space, config = method.space(), weights.config
     return {
@@ -190,9 +232,16 @@ def describe(
         "weights_sha256": config["sha256"],
         "size": method.size,
         "crop": config.get("crop"),
-        "images": "float32 n x 3 x size x size, RGB in [-1, 1], the aligned crop",
-        "features": features,
-        "outputs": list(outputs),
+        "features": {
+            name: [
+                s
+                for i, n in enumerate(t.shape)
+                if (s := graphs.sides.get(name, {}).get(i, n)) != "n"
+            ]
+            for name, t in graphs.features.items()
+        },
+        "outputs": list(graphs.outputs),
         "code_dim": space.dim,
         "codes": {emotion: space.of(emotion).tolist() for emotion in method.emotions},
+        **graphs.facts,
     }
