@@ -341,7 +341,7 @@ class Service(FaceStore):
             units = None
             if editor.space.kind == "units":
                 units = self._source_units(session, self.choices[method].group, source)
-            ready = editor.prepare([source], units, margin)
+            ready = photographs.prepare_crop(editor, source, units, margin)
             session.crops[method] = Crop(source, transform, ready, margin)
         return session.crops[method]
 

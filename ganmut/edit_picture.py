@@ -56,7 +56,8 @@ def edit(
     Exactly one of emotion (with intensity 0..1, default 1), code and units ({FACS number: 0..1})
     is the target; the other parameters are the options of the command. Editors stay in memory
     between calls. Raises ParameterError for a parameter that cannot be used, BadImage for a picture
-    that cannot be read, NoFace for one without a face, UnknownNameError or BadWeights for weights.
+    that cannot be read, NoFace for one without a face, UnusableFace for a face that cannot be
+    edited, UnknownNameError or BadWeights for weights.
     """
     request = EditRequest(
         emotion=emotion,

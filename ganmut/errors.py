@@ -23,6 +23,10 @@ class ParameterError(ValueError):
         return type(self), (self.parameter, str(self))  # from one process to another
 
 
+class UnusableFace(ValueError):
+    """A face that was found and that no edit can be made of: another picture is the remedy."""
+
+
 def check_words(words: Sequence[str]) -> None:
     """Raises ValueError for the value "--" of an option: argparse takes that for the end of all
     options, and the value for an empty list."""

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ganmut.errors import UnusableFace
 from ganmut.expression.geometry import sample, shifted_coefficients, similarity, spline_flow
 from ganmut.expression.mouth import Palette, palette, ramp
 from ganmut.expression.openings import LID_LIFT, EdgeCurves, edge_curves
@@ -42,7 +43,7 @@ class FaceBasis:
     mean's. curves: the openings' edges at the columns. grid: 2 x h x w nodes of flow; fixed: F x 2
     points that no flow moves; reach: h x w, 0..1, exactly 0 at and beyond them. light: K x h' x w'
     log ratio per unit; light_grid: 2 x h' x w', its nodes. inside: height x width, False where
-    nothing changes.
+    nothing changes. covered: whether something covers the mouth (covered_mouth.py).
     """
 
     crop: Tensor
@@ -64,6 +65,7 @@ class FaceBasis:
     light_grid: Tensor
     inside: Tensor
     colours: Palette
+    covered: bool = False
 
     @property
     def pixel(self) -> float:
@@ -130,7 +132,8 @@ def make_basis(
     radii: Tensor,
 ) -> FaceBasis:
     """A face's basis. mean_shape: P x 2; light: K x 128 x 128 on it; radii: 2 x 2, centre and radii
-    of the mean face's ellipse. Raises ValueError for a shape that does not fit."""
+    of the mean face's ellipse. Raises ValueError for a shape that does not fit, UnusableFace
+    for landmarks outside the crop."""
     if crop.dim() != 3 or crop.shape[1] != crop.shape[2] or crop.shape[0] not in (1, 3):
         raise ValueError(f"a crop is 1 or 3 x S x S, got {tuple(crop.shape)}")
     if landmarks.shape != (points.count, 2) or not torch.isfinite(landmarks).all():
@@ -160,7 +163,7 @@ def make_basis(
     low = (fixed.amin(0) / pixel - 0.5).floor().clamp(0, size - 2)
     high = (fixed.amax(0) / pixel - 0.5).ceil().clamp(1, size - 1)
     if not torch.jit.is_tracing() and (high - low < 8).any():
-        raise ValueError("the landmarks lie outside the crop")
+        raise UnusableFace("the landmarks of this face lie outside the picture")
     left, top, right, bottom = (to_int(edge) for edge in (*low, *high))
     box = (top, left, bottom - top + 1, right - left + 1)
     low, high = (low + 0.5) * pixel, (high + 0.5) * pixel

@@ -104,6 +104,10 @@ class PointSet:
     irises: tuple[int, ...] = ()
     crown: float = 0.0
 
+    def __deepcopy__(self, memo: dict) -> PointSet:
+        # A copied model has the same landmarks: schemes are told apart by identity.
+        return self
+
     @property
     def openings(self) -> tuple[Opening, ...]:
         """The mouth, then the eye on the left of the picture, then the one on the right."""

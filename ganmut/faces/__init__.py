@@ -5,6 +5,7 @@
 crops, for training data.
 """
 
+from ganmut.errors import UnusableFace
 from ganmut.faces.align import BadPoints, crop_face
 from ganmut.faces.align_dataset import align_files
 from ganmut.faces.detectors.base import DETECTORS, DetectorMissing, Face, NoFace
@@ -18,6 +19,7 @@ from ganmut.faces.pipeline import (
     edit_image,
     encode_reference,
     open_detector,
+    prepare_crop,
     select_faces,
     turn_note,
 )
@@ -35,6 +37,7 @@ __all__ = [
     "Face",
     "NoFace",
     "PasteBack",
+    "UnusableFace",
     "align_files",
     "crop_face",
     "crop_for_editor",
@@ -46,6 +49,7 @@ __all__ = [
     "make_target_code",
     "open_detector",
     "paste_face",
+    "prepare_crop",
     "select_faces",
     "source_code",
     "turn_note",

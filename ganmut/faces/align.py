@@ -11,6 +11,7 @@ from PIL import Image
 from skimage.transform import SimilarityTransform
 from torch import Tensor
 
+from ganmut.errors import UnusableFace
 from ganmut.faces.detectors.base import Face
 
 # ArcFace's five-point template (left eye, right eye, nose, left and right mouth corner) in a crop
@@ -30,7 +31,7 @@ LARGE = 4_000_000  # pixels of a region that is reduced in bytes, not in floats
 TEMPLATE = ARCFACE * (SIDE / 112) - [0, 7]
 
 
-class BadPoints(ValueError):
+class BadPoints(UnusableFace):
     """Five points that define no alignment."""
 
 

@@ -21,8 +21,7 @@ from ganmut.datasets.base import digest
 from ganmut.decoding import SUFFIXES, BadImage, is_picture_name, read_picture
 from ganmut.editor import Editor
 from ganmut.encoding import WRITABLE, encode_edit, is_marked, losses
-from ganmut.errors import ParameterError
-from ganmut.faces.align import BadPoints
+from ganmut.errors import ParameterError, UnusableFace
 from ganmut.faces.detectors.base import NoFace
 from ganmut.faces.pipeline import EditedImage, EditSettings, open_detector, turn_note
 from ganmut.faces.workers import map_files
@@ -61,7 +60,8 @@ def edit_files(
     `encode_edit`. The records are also written as JSON lines (out/faces.jsonl, or FILE.jsonl).
     Of several images, those that cannot be edited are skipped and have a record with "error", and
     out/faces.jsonl is a log: after an interruption the next run with the same settings continues
-    from it, and edits changed images again. For a single image its BadImage or NoFace is raised.
+    from it, and edits changed images again. For a single image its BadImage, NoFace or
+    UnusableFace is raised.
     workers: processes that share several images; order and results are those of one. Raises
     ParameterError for an output that cannot be written, InUse where another process writes there.
     """
@@ -93,7 +93,8 @@ class FileEdit:
     progress: bool
 
     def __call__(self, path: Path, target: Path) -> list[dict[str, Any]]:
-        """The records of a file, after its edit is written. Raises BadImage, NoFace, BadPoints."""
+        """The records of a file, after its edit is written. Raises BadImage, NoFace and
+        UnusableFace."""
         stamp = _stamp(path)  # before the image is read: it may be replaced meanwhile
         reading = {"settings": self.digest, "stamp": stamp}
         detector, face = self.settings.detector, self.settings.face
@@ -113,7 +114,7 @@ class FileEdit:
         """The records of a file, or one with the reason why it cannot be edited."""
         try:
             return self(path, target)
-        except (BadImage, NoFace, BadPoints) as error:
+        except (BadImage, NoFace, UnusableFace) as error:
             message = str(error) if str(path) in str(error) else f"{path}: {error}"
             failure = {"file": str(path), "error": message, "settings": self.digest}
             return [failure | {"stamp": _stamp(path)}]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ganmut import images
 from ganmut.editor import Editor, PreparedFaces
-from ganmut.errors import ParameterError
+from ganmut.errors import ParameterError, UnusableFace
 from ganmut.faces.align import crop_extent, crop_face
 from ganmut.faces.detectors.base import (
     DETECTORS,
@@ -133,8 +133,8 @@ def edit_image(
     {unit: 0..1}, see `Editor.code_of_units`.
 
     face: "largest", "all" or a number from 1, largest first. source_code: the face's present
-    expression, see `Editor.prepare`. Raises NoFace where there is no such face, BadPoints for a
-    face that cannot be aligned.
+    expression, see `Editor.prepare`. Raises NoFace where there is no such face, UnusableFace for
+    one that cannot be aligned or whose mouth is covered.
     """
     faces = detect_faces(picture, detector)
     numbers = select_faces(faces, face)
@@ -188,11 +188,11 @@ def edit_face(
     change pasted into `pixels`, both H x W x 3 uint8.
 
     code: also a function of the prepared face. source, edited: S x S x 3 uint8, the crop before and
-    after the edit. Raises BadPoints.
+    after the edit. Raises UnusableFace.
     """
     source, transform, margin = crop_for_editor(picture, face, editor)
     shown = source_code(source) if callable(source_code) else source_code
-    ready = editor.prepare([source], shown, margin)
+    ready = prepare_crop(editor, source, shown, margin)
     if callable(code):
         target = code(ready)
     else:
@@ -211,6 +211,21 @@ def crop_for_editor(
     # The face's own size decides: an editor of any size gets the photograph's resolution.
     size, margin = editor.crop_size(crop_extent(face))
     return *crop_face(picture, face, size, margin), margin
+
+
+def prepare_crop(
+    editor: Editor, crop: np.ndarray, source_code: Sequence[float] | Tensor | None, margin: float
+) -> PreparedFaces:
+    """The crop of `crop_for_editor` encoded by `Editor.prepare`. Raises UnusableFace for a face
+    whose mouth is covered."""
+    ready = editor.prepare([crop], source_code, margin)
+    covered = editor.method.covered_mouths(ready.features)
+    if covered is not None and covered.any():
+        raise UnusableFace(
+            "something covers the mouth of this face (a hand, a mask or an object), and an edit "
+            "would draw a mouth on it; choose a picture that shows the mouth"
+        )
+    return ready
 
 
 def encode_reference(
