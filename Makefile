@@ -37,7 +37,8 @@ demo:
 browser:          ## what the tests in a real browser need, then those tests (Debian, as root)
 	which chromium || which google-chrome || apt-get install -y --no-install-recommends chromium
 	$(PYTHON) -m pip install --quiet playwright==1.65.2
-	$(PYTHON) -m pytest tests/test_browser.py
+	npm install --silent --no-save --prefix out/npm onnxruntime-web@1.30.0
+	$(PYTHON) -m pytest tests/test_browser.py tests/test_browser_page.py
 
 train:            ## GANmut on rendered faces, on a laptop
 	$(PYTHON) -m ganmut train ganmut

@@ -13,6 +13,7 @@ from toys import TOY, toy
 from ganmut import images, weights
 from ganmut.cli import main
 from ganmut.errors import ParameterError
+from ganmut.faces.landmarks.five_points import load_network, read_windows
 from ganmut.methods.base import METHODS
 from ganmut.weights import BadWeights, onnx_graphs
 from ganmut.weights.onnx_graphs import TOLERANCE, export_onnx
@@ -97,3 +98,15 @@ def test_command_refuses_what_is_no_editor(tmp_path, capsys):
     assert main(["export", "photos/emotion", "--onnx", str(tmp_path / "graphs")]) == 2
     said = capsys.readouterr().err
     assert "extractor" in said and said.count("\n") == 1 and not (tmp_path / "graphs").exists()
+
+
+def test_faces_are_found_by_a_graph(tmp_path):
+    checked = saved(tmp_path / "w", "stargan")
+    folder, _ = export_onnx(checked, tmp_path / "graphs", faces=True)
+    windows = torch.rand(3, 1, 64, 64)
+    points, logits = onnxruntime.InferenceSession(folder / "faces.onnx").run(
+        ["points", "logits"], {"windows": windows.numpy()}
+    )
+    expected = read_windows(load_network(), windows)
+    assert np.abs(points - expected[0].numpy()).max() < 1e-2
+    assert np.abs(logits - expected[1].numpy()).max() < 1e-3

@@ -14,6 +14,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--onnx", required=True, type=Path, metavar="DIR", help="the folder to write"
     )
 
+    parser.add_argument(
+        "--faces", action="store_true", help="add faces.onnx, the network that finds faces"
+    )
+
 
 def run(args: argparse.Namespace) -> int:
     from ganmut import weights
@@ -21,7 +25,8 @@ def run(args: argparse.Namespace) -> int:
     from ganmut.weights.onnx_graphs import export_onnx
 
     check_output(args.onnx, "onnx")
-    folder, error = export_onnx(weights.read(weights.resolve(args.spec), "editor"), args.onnx)
+    checked_weights = weights.read(weights.resolve(args.spec), "editor")
+    folder, error = export_onnx(checked_weights, args.onnx, args.faces)
     checked = "not checked: onnxruntime is not installed"
     if error is not None:
         checked = f"largest difference to PyTorch {error:.1e} of images in [-1, 1]"

@@ -18,7 +18,10 @@ from torch import Tensor, nn
 from ganmut import files, images
 from ganmut.device import generator
 from ganmut.editor import with_chroma
+from ganmut.emotions import emotion_color
 from ganmut.errors import ParameterError
+from ganmut.faces.landmarks.five_points import SIZE as WINDOW
+from ganmut.faces.landmarks.five_points import load_network
 from ganmut.methods.base import Edit, Method
 from ganmut.registry import Registry
 from ganmut.weights.editors import build_method
@@ -26,7 +29,7 @@ from ganmut.weights.storage import BadWeights, Weights
 
 OPSET = 17  # the lowest with all that the networks need; runtimes keep reading old ones
 TOLERANCE = 1e-3  # of images in [-1, 1]: an eighth of a grey level
-FILES = ("encode.onnx", "decode.onnx", "editor.json")
+FILES = ("encode.onnx", "decode.onnx", "editor.json", "faces.onnx")
 TRACED, COMPARED = 2, (1, 3)  # numbers of examples
 EDIT_PARTS = ("images", "mask", "flow")  # of an Edit, in the order of its outputs
 FORMAT = 1
@@ -141,10 +144,13 @@ def network_graphs(method: Method, grey: bool) -> Graphs:
 
 
 @torch.no_grad()
-def export_onnx(weights: Weights, folder: str | Path) -> tuple[Path, float | None]:
+def export_onnx(
+    weights: Weights, folder: str | Path, faces: bool = False
+) -> tuple[Path, float | None]:
     """Writes the graphs of a checked editor's weight to a folder, complete or not at all. Returns
     the folder, and the largest difference of an edit between onnxruntime and PyTorch (images in
-    [-1, 1]), None where onnxruntime is not installed.
+    [-1, 1]), None where onnxruntime is not installed. faces: also writes the network that finds
+    faces.
 
     Raises BadWeights where the difference is above TOLERANCE, ParameterError for a folder that
     holds other files.
@@ -159,26 +165,32 @@ def export_onnx(weights: Weights, folder: str | Path) -> tuple[Path, float | Non
         graphs = GRAPHS[drawing](method) if drawing else network_graphs(method, grey)
     x, code = graphs.example(TRACED)
     with files.replaced_folder(folder) as partial:
-        write_graph(
-            partial / "encode.onnx", graphs.encode, {"images": x}, list(graphs.features), graphs
-        )
+        names, sides = list(graphs.features), graphs.sides
+        write_graph(partial / "encode.onnx", graphs.encode, {"images": x}, names, sides)
         given = {"code": code, "source": x, **graphs.features}
-        write_graph(partial / "decode.onnx", graphs.decode, given, graphs.outputs, graphs)
+        write_graph(partial / "decode.onnx", graphs.decode, given, graphs.outputs, sides)
         error = difference(partial, graphs)
         if error is not None and not error <= TOLERANCE:
             raise BadWeights(
                 f"the graphs of {weights.folder} differ from PyTorch by {error:.2g}, more than "
                 f"{TOLERANCE}: nothing was written"
             )
+        if faces:
+            write_face_graph(partial / "faces.onnx")
         facts = describe(weights, method, graphs)
         files.write_atomic(partial / "editor.json", files.to_text(facts))
     return folder, error
 
 
 def write_graph(
-    path: Path, graph: nn.Module, inputs: dict[str, Tensor], outputs: Sequence[str], graphs: Graphs
+    path: Path,
+    graph: nn.Module,
+    inputs: dict[str, Tensor],
+    outputs: Sequence[str],
+    sides: Mapping[str, Mapping[int, str]],
 ) -> None:
-    """Writes a module as an ONNX file whose tensors' sides are free where `graphs` says so."""
+    """Writes a module as an ONNX file; sides: the names of the free ones, by tensor and
+    dimension."""
     with quiet_tracer():
         torch.onnx.export(
             graph,
@@ -188,8 +200,17 @@ def write_graph(
             opset_version=OPSET,
             input_names=list(inputs),
             output_names=list(outputs),
-            dynamic_axes={n: s for n in [*inputs, *outputs] if (s := graphs.sides.get(n))},
+            dynamic_axes={n: s for n in [*inputs, *outputs] if (s := sides.get(n))},
         )
+
+
+def write_face_graph(path: Path) -> None:
+    """Writes the five-point network of the builtin detector as an ONNX file: windows n x 1 x 64 x
+    64, luminance in 0..1 -> points n x 5 x 2 in pixels of the window, logits n of a face."""
+    windows = torch.rand(2, 1, WINDOW, WINDOW, generator=generator(0))
+    names = ["points", "logits"]
+    sides = {name: {0: "n"} for name in ["windows", *names]}
+    write_graph(path, load_network(), {"windows": windows}, names, sides)
 
 
 def difference(folder: Path, graphs: Graphs) -> float | None:
@@ -243,5 +264,6 @@ def describe(weights: Weights, method: Method, graphs: Graphs) -> dict[str, Any]
         "outputs": list(graphs.outputs),
         "code_dim": space.dim,
         "codes": {emotion: space.of(emotion).tolist() for emotion in method.emotions},
+        "colors": {emotion: emotion_color(emotion) for emotion in method.emotions},
         **graphs.facts,
     }
