@@ -7,6 +7,7 @@ import ast
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -19,9 +20,16 @@ FILES = [*sorted(p for room in ROOMS for p in (ROOT / room).rglob("*.py")), ROOT
 CHECKPOINTS = ROOT / "ganmut" / "convert" / "base.py"
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    """The syntax tree of a file, parsed once for all tests: nobody may change it."""
+    return ast.parse(path.read_text())
+
+
+@cache
 def imports(path: Path, top_level_only: bool = False) -> set[str]:
     """Dotted names that a file imports."""
-    tree = ast.parse(path.read_text())
+    tree = parsed(path)
     nodes = tree.body if top_level_only else ast.walk(tree)
     names: set[str] = set()
     for node in nodes:
@@ -87,7 +95,7 @@ def test_heavy_libraries_are_imported_where_they_are_used():
 
 def test_nothing_unpickles_and_no_error_is_swallowed():
     for path in FILES:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(parsed(path)):
             where = f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}"
             if isinstance(node, ast.ExceptHandler):
                 assert node.type is not None, f"bare except at {where}"

@@ -95,44 +95,35 @@ def test_an_editor_without_a_weight_stays_here(folder, tmp_path):
 # What worker processes do in the tests below.
 
 
-def name_of(path: Path, target: Path) -> str:
-    return path.name
-
-
-def fail_on_two(path: Path, target: Path) -> str:
-    if path.name == "2":
-        raise OSError(28, "No space left on device", str(target))
-    return path.name
-
-
 def end_on_two(path: Path, target: Path) -> str:
     if path.name == "2":
         os.kill(os.getpid(), signal.SIGKILL)
     return path.name
 
 
-def refuse_on_two(path: Path, target: Path) -> str:
-    raise ParameterError("face", "two words")
+def refuse_on_four(path: Path, target: Path) -> str:
+    if path.name == "4":
+        raise ParameterError("face", "two words")
+    return path.name
 
 
 FILES = [(Path(str(n)), Path("out")) for n in range(6)]
 
 
-def test_results_come_in_order():
-    assert list(workers.map_files(name_of, FILES, 3)) == list("012345")
+# A pool costs seconds: each of these looks at its results and at its failure.
 
 
-@pytest.mark.parametrize(
-    "work, kind, words",
-    [
-        (fail_on_two, OSError, "No space"),
-        (end_on_two, ParameterError, "killed"),
-        (refuse_on_two, ParameterError, "two words"),
-    ],
-)
-def test_failures_of_workers_are_raised_here(work, kind, words):
-    with pytest.raises(kind, match=words):
-        list(workers.map_files(work, FILES, 2))
+def test_results_come_in_order_until_a_failure():
+    made = []
+    with pytest.raises(ParameterError, match="two words") as caught:
+        for result in workers.map_files(refuse_on_four, FILES, 2):
+            made.append(result)
+    assert made == list("0123") and caught.value.parameter == "face"
+
+
+def test_a_killed_worker_is_an_error():
+    with pytest.raises(ParameterError, match="killed"):
+        list(workers.map_files(end_on_two, FILES, 2))
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
