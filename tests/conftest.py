@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import socket
 import urllib.error
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from space_server import Space, running, toy_weights
 from toys import BENCH_METHODS, TINY, ToySource, random_batch, world, write_bundle
 
 from bench import figures, protocol, resolve, results, run, systems
@@ -37,6 +39,15 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GANMUT_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session")
+def toy_space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Space]:
+    """The running page over untrained editors, for tests that leave it as it was: a start takes
+    ten seconds of a processor."""
+    toys = toy_weights(tmp_path_factory.mktemp("weights"))
+    with running(tmp_path_factory.mktemp("space"), toys) as page:
+        yield page
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 from skimage import data as samples
-from space_server import ROOT, Space, png, running, toy_weights
+from space_server import PATIENCE, ROOT, Space, png, running, toy_weights
 
 from demo import errors
 from demo.security.sweeper import Sweeper
@@ -30,14 +30,8 @@ BIG = 300_000  # bytes: the largest file that the page with a full disk can writ
 
 
 @pytest.fixture(scope="module")
-def toys(tmp_path_factory):
-    return toy_weights(tmp_path_factory.mktemp("weights"))
-
-
-@pytest.fixture(scope="module")
-def space(tmp_path_factory, toys):
-    with running(tmp_path_factory.mktemp("space"), toys) as page:
-        yield page
+def space(toy_space):
+    return toy_space
 
 
 def call_number(space: Space, number: int, data: list) -> str:
@@ -200,17 +194,34 @@ def test_too_many_bytes_go_oldest_first(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["3.png", "4.png"]
 
 
-def test_a_kill_or_stop_leaves_no_file(tmp_path):
-    toys = toy_weights(tmp_path / "weights", ("ganmut",))
-    with running(tmp_path, toys, 5) as space:
-        space.upload(png(samples.astronaut()))
+def test_no_file_outlives_visit_kill_or_stop(tmp_path):
+    toys, portrait = toy_weights(tmp_path / "weights", ("ganmut",)), png(samples.astronaut())
+    seconds = PATIENCE // 20  # short, but longer than an edit takes on this machine
+    with running(tmp_path, toys, seconds) as space:
+        # ---- a visit
+        own = set(space.files())  # the page's first pictures
+        values = ("ganmut", {"x": 0.3, "y": -0.4}, {}, 0, {}, FACE)
+        file = space.upload(portrait, "holiday.png")
+        assert any("holiday" in path.name for path in space.files())
+        assert space.call("edit", file, *values)[0]
+        way = ("ganmut", "wheel", "happy", {"stops": []}, 0.8, 8, 12, FACE)
+        assert space.call("animate", space.upload(portrait, "again.png"), *way)[0]
+        end = time.monotonic() + 10 * seconds
+        while set(space.files()) - own and time.monotonic() < end:
+            time.sleep(0.5)
+        assert set(space.files()) - own == set()
+        assert own <= set(space.files())  # those stay: the next visitor sees them
+        assert list(tmp_path.glob("*.jsonl")) == []
+        # ---- a kill
+        space.upload(portrait)
         space.process.kill()
         space.process.wait()
         assert any(path.name == "face.png" for path in space.files())
-    time.sleep(5)  # the age from which on a file is deleted
-    with running(tmp_path, toys, 5) as space:
+    time.sleep(seconds)  # the age from which on a file is deleted
+    with running(tmp_path, toys, seconds) as space:
         assert not any(path.name == "face.png" for path in space.files())
-        space.upload(png(samples.astronaut()))
+        # ---- a stop
+        space.upload(portrait)
         foreign = tmp_path / "gradio" / "other.png"
         foreign.write_bytes(b"of another process")
         assert len(space.files()) > 2

@@ -17,7 +17,7 @@ import pytest
 from hostile_pictures import HOSTILE, encode, png_header
 from PIL import Image
 from skimage import data as samples
-from space_server import PATIENCE, ROOT, Space, png, running, toy_weights
+from space_server import ROOT, Space, png, running, toy_weights
 
 from demo.security import files, requests
 from ganmut.images import BadImage
@@ -27,11 +27,8 @@ POINT, FACE = {"x": 0.3, "y": -0.4}, {"number": 1}
 
 
 @pytest.fixture(scope="module")
-def space(tmp_path_factory):
-    """One page for all tests here but one."""
-    toys = toy_weights(tmp_path_factory.mktemp("weights"))
-    with running(tmp_path_factory.mktemp("space"), toys) as page:
-        yield page
+def space(toy_space):
+    return toy_space
 
 
 @pytest.fixture(scope="module")
@@ -352,24 +349,6 @@ def test_eight_visitors_at_once_are_all_served(space, portrait):
 
 
 # -- afterwards ----------------------------------------------------------------------------------
-
-
-def test_nothing_of_a_visitor_is_left_on_disk(tmp_path, portrait):
-    seconds = PATIENCE // 20  # short, but longer than an edit takes on this machine
-    toys = toy_weights(tmp_path / "weights", ("ganmut",))
-    with running(tmp_path, toys, seconds) as space:
-        own = set(space.files())  # the page's first pictures
-        file = space.upload(portrait, "holiday.png")
-        assert any("holiday" in path.name for path in space.files())
-        assert edit(space, file)[0]
-        values = ("ganmut", "wheel", "happy", {"stops": []}, 0.8, 8, 12, FACE)
-        assert space.call("animate", space.upload(portrait, "again.png"), *values)[0]
-        end = time.monotonic() + 10 * seconds
-        while set(space.files()) - own and time.monotonic() < end:
-            time.sleep(0.5)
-        assert set(space.files()) - own == set()
-        assert own <= set(space.files())  # those stay: the next visitor sees them
-        assert list(tmp_path.glob("*.jsonl")) == []
 
 
 def test_the_log_names_nobody(space, portrait):

@@ -278,6 +278,9 @@ def test_the_builtin_detector_finds_the_astronaut(astronaut):
 ASTRONAUT = [[204.0, 103.8], [247.7, 106.5], [223.1, 129.3], [201.7, 143.6], [239.9, 146.1]]
 
 
+OTHERS = ("rocket", "brick")  # each costs four searches of a whole picture
+
+
 def test_mirrored_and_enlarged_pictures_keep_their_face(astronaut):
     (face,) = faces.detect_faces(astronaut)
     (mirrored,) = faces.detect_faces(np.ascontiguousarray(astronaut[:, ::-1]))
@@ -288,7 +291,9 @@ def test_mirrored_and_enlarged_pictures_keep_their_face(astronaut):
     assert np.abs(grown.points - face.rescale(5).points).max() < 0.1 * eye_distance(grown.points)
 
 
-@pytest.mark.parametrize("name", ["coffee", "chelsea", "rocket", "brick"])
+@pytest.mark.parametrize(
+    "name", ["coffee", "chelsea", *(pytest.param(n, marks=pytest.mark.slow) for n in OTHERS)]
+)
 def test_there_is_no_face_where_there_is_none(name):
     picture = getattr(samples, name)()
     picture = picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, 2)

@@ -64,6 +64,31 @@ def torchrun(*words: str) -> subprocess.CompletedProcess:
     return done
 
 
+def both(*words: str) -> list[subprocess.Popen]:
+    """Two processes with the environment that torchrun gives them, without its launcher."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    env = os.environ | {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "WORLD_SIZE": "2",
+        "TORCHELASTIC_RUN_ID": "1",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(ROOT),
+    }
+    return [
+        subprocess.Popen(
+            [sys.executable, *words],
+            cwd=ROOT,
+            env=env | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+
+
 def test_two_processes_share_networks_and_resume(tmp_path):
     """The same networks, other random numbers; resumed bit for bit."""
     script, out = tmp_path / "same.py", tmp_path / "runs"
@@ -77,7 +102,9 @@ def test_two_processes_share_networks_and_resume(tmp_path):
     whole = load_file(newer)
     assert {"rng", "rng1"} <= set(whole)
     newer.unlink()
-    torchrun("-m", "ganmut", "train", "resume", str(run), "--device=cpu")
+    for process in both("-m", "ganmut", "train", "resume", str(run), "--device=cpu"):
+        error = process.communicate(timeout=300)[1]
+        assert process.returncode == 0, error[-3000:]
     again = load_file(RunDir(run).snapshots()[-1])
     assert [k for k in whole if not torch.equal(whole[k], again[k])] == []
     with pytest.raises(SystemExit) as stop:
@@ -110,29 +137,10 @@ except ProcessLost as error:
 
 
 def test_a_killed_process_ends_the_others(tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    env = os.environ | {
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "WORLD_SIZE": "2",
-        "TORCHELASTIC_RUN_ID": "1",
-        "OMP_NUM_THREADS": "1",
-    }
-    both = [
-        subprocess.Popen(
-            [sys.executable, "-c", LOST],
-            cwd=ROOT,
-            env=env | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    error = both[0].communicate(timeout=60)[1]
-    both[1].communicate(timeout=60)
-    assert [process.returncode for process in both] == [3, -9], error
+    lost = both("-c", LOST)
+    error = lost[0].communicate(timeout=60)[1]
+    lost[1].communicate(timeout=60)
+    assert [process.returncode for process in lost] == [3, -9], error
     assert "resume" in error and "Traceback" not in error and error.count("\n") == 1
 
 
