@@ -50,13 +50,22 @@ def test_run_directory_has_all_files(tmp_path):
     assert len(RunDir(folder).snapshots()) == 2
     editor = ganmut.load(folder / "weights")
     assert editor.config["kimg"] == 0.192 and editor.config["method"] == "ganmut"
-    assert run(tmp_path).name.startswith("00001-")
+    settings = presets.resolve_settings("ganmut", "stable", "cpu", **SHORT)
+    assert RunDir.create(tmp_path, *settings, 0).path.name.startswith("00001-")
 
 
-def test_init_from_adds_up_kimg_and_steps(tmp_path):
-    short = {"kimg": 0.064, "kimg_per_tick": 0.064, "faces": 16}
-    first = run(tmp_path, "efgan", **short) / "weights"
-    both = run(tmp_path, "efgan_cascade", init_from=str(first), g_warmup_kimg=0.0, **short)
+ONE_TICK = {"kimg": 0.064, "kimg_per_tick": 0.064, "faces": 16}
+
+
+@pytest.fixture(scope="module")
+def donor(tmp_path_factory) -> Path:
+    """A run of EF-GAN that others begin with."""
+    return run(tmp_path_factory.mktemp("donor"), "efgan", **ONE_TICK)
+
+
+def test_init_from_adds_up_kimg_and_steps(donor, tmp_path):
+    first = donor / "weights"
+    both = run(tmp_path, "efgan_cascade", init_from=str(first), g_warmup_kimg=0.0, **ONE_TICK)
     one, two = (ganmut.load(folder).config for folder in (first, both / "weights"))
     assert two["kimg"] == pytest.approx(one["kimg"] + 0.064) and two["minutes"] >= one["minutes"]
     assert two["g_steps"] == one["g_steps"] + (0.064 - 0.032) * 1000 / two["recipe"]["batch"]
@@ -77,18 +86,18 @@ def test_an_autoencoder_warm_up_learns(tmp_path):
     assert stats[-1]["g_warmup/rec"] < 0.6 * stats[0]["g_warmup/rec"]
 
 
-def test_inherit_discriminator_needs_a_run(tmp_path):
-    first = run(tmp_path, "efgan", kimg=0.064, faces=16)
+def test_inherit_discriminator_needs_a_run(donor):
+
     config = presets.resolve_settings("efgan_cascade", "stable", "cpu", **SHORT)[1]
     discriminator = METHODS["efgan_cascade"](config, EMOTIONS, 32).D
     before = {k: v.clone() for k, v in discriminator.state_dict().items()}
-    assert not inherit_discriminator(discriminator, first / "weights")
+    assert not inherit_discriminator(discriminator, donor / "weights")
     other = METHODS["stargan"](
         presets.resolve_settings("stargan", "stable", "cpu", **TOY)[1], EMOTIONS, 32
     ).D
-    assert not inherit_discriminator(other, first)
-    assert inherit_discriminator(discriminator, first)
-    newest = load_file(RunDir(first).snapshots()[-1])
+    assert not inherit_discriminator(other, donor)
+    assert inherit_discriminator(discriminator, donor)
+    newest = load_file(RunDir(donor).snapshots()[-1])
     for name, value in discriminator.state_dict().items():
         assert torch.equal(value, newest[f"method.D.{name}"])
     assert any(not torch.equal(v, before[k]) for k, v in discriminator.state_dict().items())
