@@ -108,6 +108,13 @@ def parser() -> argparse.ArgumentParser:
         help="write the faces that --edits needs and a manifest of the edits, and stop",
     )
     add("--size", type=int, metavar="PX", help="of exported faces (default: that of --weights)")
+    add(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes that share the work, each with the memory of one (default: one a core, on "
+        "a GPU one)",
+    )
     add("--no-figures", action="store_true", help="write no figures")
     add("--study", metavar="FILE", help="analyse the votes of the Space's user study, and stop")
     return it

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from bench.foreign_edits import (
     read_export,
 )
 from bench.metrics import METRICS, NotMeasured, Score
+from bench.processes import FAILURES, measure_rows, number_of_workers, one_thread
 from bench.protocol import Protocol, get_protocol
 from bench.resolve import (
     UserError,
@@ -69,16 +71,6 @@ TRAINING = (
     "data_fingerprint",
     "commit",
 )
-# Errors of a metric, an editor or an extractor that become the status of a cell; the run goes on.
-FAILURES = (
-    ValueError,
-    RuntimeError,
-    OSError,
-    ArithmeticError,
-    LookupError,
-    TypeError,
-    AttributeError,
-)
 
 
 @dataclass
@@ -86,9 +78,11 @@ class Benchmark:
     """Everything that a run needs.
 
     methods: name -> weight folder or spec. ablations: the same, measured for claims only. others:
-    the faces of real_split. shared: fields that all records of the run share.
+    the faces of real_split. shared: fields that all records of the run share. workers: processes
+    that share the work; args: what they are resolved from. shows: whether there is a progress bar.
     """
 
+    args: argparse.Namespace
     protocol: Protocol
     metrics: list[str]
     methods: dict[str, str]
@@ -104,38 +98,62 @@ class Benchmark:
     shared: dict[str, Any]
     draw: bool
     edits: list[FilesSystem] = field(default_factory=list)
+    workers: int = 1
+    shows: bool = True
+    latest: Features | None = None  # of the row that a worker process is at
     weight_hashes: dict[str, str] = field(default_factory=dict)  # method -> sha256
 
-    def features(self) -> Iterator[Features]:
-        """The features of each system: the reference systems, the methods, the ablations, and edits
-        made elsewhere."""
-        source = source_features(self.faces, self.protocol, self.extractors, self.cache, self.track)
-        needs = [need for name in self.metrics for need in METRICS[name].needs]
-        source.request(need for need in needs if need.startswith("source"))
-        # As many faces as both sets have: face i is compared with face i of the others.
-        half = self.faces
-        if self.others is not None:
-            half = self.faces.select(torch.arange(min(len(self.faces), len(self.others))))
-        yield self._features(RealSplitSystem(self.faces, self.others), half, source)
-        yield self._features(NoEditSystem(self.faces), self.faces, source)
-        ground_truth = self.extractors.ground_truth
-        if ground_truth.available:
-            yield self._features(GroundTruthSystem(self.faces, ground_truth), self.faces, source)
-        for name, spec in {**self.methods, **self.ablations}.items():
-            system = EditorSystem(name, ganmut.load(spec, self.device), self.faces)
-            self.weight_hashes[name] = system.sha256
-            yield self._features(system, self.faces, source)
-        for files in self.edits:
-            yield self._features(files, self.faces, source)
+    def rows(self) -> list[str]:
+        """The names of the rows in their order: the reference systems, the methods, the ablations,
+        and edits made elsewhere."""
+        truth = ["ground_truth"] if self.extractors.ground_truth.available else []
+        files = [edits.name for edits in self.edits]
+        return ["real_split", "no_edit", *truth, *self.editors, *files]
 
-    def _features(self, system: System, faces: FaceSet, source: Features) -> Features:
+    @property
+    def editors(self) -> dict[str, str]:
+        """Methods and ablations: name -> weight folder or spec."""
+        return {**self.methods, **self.ablations}
+
+    @cached_property
+    def source(self) -> Features:
+        """The features of the unedited faces, which all rows share."""
+        found = source_features(self.faces, self.protocol, self.extractors, self.cache, self.track)
+        needs = [need for name in self.metrics for need in METRICS[name].needs]
+        found.request(need for need in needs if need.startswith("source"))
+        return found
+
+    def features(self, row: str) -> Features:
+        """The features of the system of a row."""
+        if row == "real_split":
+            half = self.faces
+            # As many faces as both sets have: face i is compared with face i of the others.
+            if self.others is not None:
+                half = self.faces.select(torch.arange(min(len(self.faces), len(self.others))))
+            return self._features(RealSplitSystem(self.faces, self.others), half)
+        return self._features(self._system(row), self.faces)
+
+    def _system(self, row: str) -> System:
+        if row == "no_edit":
+            return NoEditSystem(self.faces)
+        if row == "ground_truth":
+            return GroundTruthSystem(self.faces, self.extractors.ground_truth)
+        spec = self.editors.get(row)
+        if spec is not None:
+            return EditorSystem(row, ganmut.load(spec, self.device), self.faces)
+        return next(edits for edits in self.edits if edits.name == row)
+
+    def _features(self, system: System, faces: FaceSet) -> Features:
         return Features(
-            system, faces, self.protocol, self.extractors, self.cache, source, self.track
+            system, faces, self.protocol, self.extractors, self.cache, self.source, self.track
         )
 
     @contextlib.contextmanager
     def track(self, label: str, total: int) -> Iterator[Callable[[int], None]]:
         """A progress bar with the time left; without a terminal, one line at the end."""
+        if not self.shows:
+            yield lambda done: None
+            return
         task = self.progress.add_task(label, total=total)
         start = time.perf_counter()
         try:
@@ -143,7 +161,7 @@ class Benchmark:
         finally:
             self.progress.remove_task(task)
         if not self.progress.console.is_terminal:
-            print(f"{label}: {total} edits, {time.perf_counter() - start:.1f} s", flush=True)
+            print(f"{label}: {total}, {time.perf_counter() - start:.1f} s", flush=True)
 
     def claims(self) -> list[Claim]:
         """The claims that the measured methods allow."""
@@ -224,6 +242,7 @@ def resolve(args: argparse.Namespace, console: Console) -> Benchmark:
         protocol = get_protocol(args.protocol, args.seed)
         metrics = choose(args.metrics, METRICS, "metric")
         device = hardware.select_device(args.device)
+        workers = number_of_workers(args.workers, device)
         settings = {key: getattr(args, key) for key in SETTINGS}
         exports = [read_export(Path(folder)) for folder in args.edits or ()]
         for one in exports:
@@ -262,6 +281,7 @@ def resolve(args: argparse.Namespace, console: Console) -> Benchmark:
         console=console,
     )
     return Benchmark(
+        args=args,
         protocol=protocol,
         metrics=metrics,
         methods=methods,
@@ -277,6 +297,7 @@ def resolve(args: argparse.Namespace, console: Console) -> Benchmark:
         shared=shared,
         draw=not args.no_figures,
         edits=edits,
+        workers=workers,
     )
 
 
@@ -307,23 +328,21 @@ def run(benchmark: Benchmark, console: Console) -> int:
     where a metric or the figures failed, else 0."""
     start = time.perf_counter()
     scores: dict[tuple[str, str], Score] = {}
-    methods: list[Features] = []
     seconds: Counter[str] = Counter()
     complete = True
-    with benchmark.progress:
-        for features in benchmark.features():
-            for record, score in measure(benchmark, features):
+    with benchmark.progress, one_thread(benchmark.device):
+        for cells, spent in measure_rows(benchmark, BenchWork(benchmark)):
+            for record, score in cells:
                 # Written per cell: a killed run, or a full disk, costs one.
                 results.append(benchmark.out, [record])
                 if score is not None:
                     scores[record.row, record.metric] = score
+                if record.row in benchmark.editors:
+                    benchmark.weight_hashes[record.row] = record.weights_sha256
                 complete &= record.status != "error"
-            seconds.update(features.seconds)
-            # Figures show neither reference systems nor ablations.
-            if features.system.name in benchmark.methods:
-                methods.append(features)
+            seconds.update(spent)
     _write_claims(benchmark, scores)
-    complete &= _draw_figures(benchmark, methods)
+    complete &= _draw_figures(benchmark)
     board = tables.select(results.read(benchmark.out))
     leaderboard.write(board, benchmark.out)
     leaderboard.print_tables(console, board)
@@ -337,22 +356,25 @@ def run(benchmark: Benchmark, console: Console) -> int:
     return 0 if complete else 1
 
 
-def measure(benchmark: Benchmark, features: Features) -> Iterator[tuple[Result, Score | None]]:
-    """Yields one Result per metric of a system; a metric that fails gives a Result with its
-    error."""
-    metrics = benchmark.metrics_of(features.system)
-    for name in metrics:
-        features.request(METRICS[name].needs_of(features.system))
-    for name in metrics:
-        start, score, status, note = time.perf_counter(), None, "ok", ""
-        try:
-            score = METRICS[name]().compute(features)
-        except NotMeasured as reason:
-            status, note = "not measured", str(reason)
-        except FAILURES as error:
-            status, note = "error", f"{type(error).__name__}: {error}"
-        seconds = time.perf_counter() - start
-        yield benchmark.record(features, name, score, status, note, seconds), score
+class BenchWork:
+    """Calls a function of `bench.processes` with the benchmark, which each process resolves itself:
+    networks and features are not sent."""
+
+    def __init__(self, benchmark: Benchmark):
+        self.benchmark = benchmark
+
+    def __call__(self, function: Any, *arguments: Any) -> Any:
+        return function(self.benchmark, *arguments)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (self.benchmark.args, self.benchmark.shared)
+
+
+def _reopen(args: argparse.Namespace, shared: dict[str, Any]) -> BenchWork:
+    """The BenchWork of another process: the same records, without a progress bar."""
+    benchmark = resolve(args, Console(quiet=True))
+    benchmark.shows, benchmark.shared = False, shared
+    return BenchWork(benchmark)
 
 
 def _write_claims(benchmark: Benchmark, scores: Scores) -> None:
@@ -360,12 +382,14 @@ def _write_claims(benchmark: Benchmark, scores: Scores) -> None:
     results.append(benchmark.out, [benchmark.claim_record(verdict) for verdict in verdicts])
 
 
-def _draw_figures(benchmark: Benchmark, methods: list[Features]) -> bool:
+def _draw_figures(benchmark: Benchmark) -> bool:
     """False where drawing failed; True also where no figures were requested."""
-    if not benchmark.draw or not methods:
+    # Figures show neither reference systems nor ablations.
+    if not benchmark.draw or not benchmark.methods:
         return True
     try:
-        with benchmark.progress:
+        with benchmark.progress, one_thread(benchmark.device):
+            methods = [benchmark.features(row) for row in benchmark.methods]
             tsne = "real_neighbour_rate" in benchmark.metrics
             figures.draw(methods, benchmark.out / "figures", benchmark.protocol.seed, tsne)
     except (NotMeasured, *FAILURES) as error:

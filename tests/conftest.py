@@ -84,7 +84,8 @@ def bench_run(bundle, tmp_path, monkeypatch):
     def call(*arguments: str, out: str = "out"):
         folder = tmp_path / out
         where = ["--out", str(folder), "--cache", str(tmp_path / "cache"), "--device", "cpu"]
-        code = run.main(["--protocol", "tiny", *where, *arguments])
+        # One process: others would not have the toy world.
+        code = run.main(["--protocol", "tiny", "--workers", "1", *where, *arguments])
         return code, results.read(folder)
 
     return call

@@ -19,11 +19,10 @@ from PIL import Image
 from skimage import data
 
 import ganmut
-from ganmut import faces
+from ganmut import faces, workers
 from ganmut.editor import Editor
 from ganmut.emotions import EMOTIONS
 from ganmut.errors import ParameterError
-from ganmut.faces import workers
 from ganmut.files import read_lines
 from ganmut.methods.base import METHODS
 
@@ -116,14 +115,14 @@ FILES = [(Path(str(n)), Path("out")) for n in range(6)]
 def test_results_come_in_order_until_a_failure():
     made = []
     with pytest.raises(ParameterError, match="two words") as caught:
-        for result in workers.map_files(refuse_on_four, FILES, 2):
+        for result in workers.map_items(refuse_on_four, FILES, 2):
             made.append(result)
     assert made == list("0123") and caught.value.parameter == "face"
 
 
 def test_a_killed_worker_is_an_error():
     with pytest.raises(ParameterError, match="killed"):
-        list(workers.map_files(end_on_two, FILES, 2))
+        list(workers.map_items(end_on_two, FILES, 2))
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])

@@ -85,6 +85,14 @@ class Features:
             self._extract(need)
         return self._arrays[need]
 
+    def fill(self, name: str, part: int, parts: int) -> None:
+        """Stores the requested features of every `parts`-th chunk of an edit set in the cache, from
+        chunk `part` on: several processes share an edit set."""
+        items, _ = _distinct(self.edit_set(name))
+        features = [f for f in self.requests.get(name, ()) if self._available(f) and f != "images"]
+        for rows in torch.arange(len(items)).split(CHUNK)[part::parts] if features else ():
+            self._chunk(items.select(rows), features, lambda done: None)
+
     @property
     def emotions(self) -> tuple[str, ...]:
         """The data's emotions, neutral first."""

@@ -24,7 +24,6 @@ from ganmut.encoding import WRITABLE, encode_edit, is_marked, losses
 from ganmut.errors import ParameterError, UnusableFace
 from ganmut.faces.detectors.base import NoFace
 from ganmut.faces.pipeline import EditedImage, EditSettings, open_detector, turn_note
-from ganmut.faces.workers import map_files
 from ganmut.files import (
     append_lines,
     folder_lock,
@@ -40,6 +39,7 @@ from ganmut.video.reading import VIDEOS, is_clip, is_clip_name
 from ganmut.video.tracking import check_face
 from ganmut.video.writing import WRITABLE as CLIPS
 from ganmut.weights import load
+from ganmut.workers import map_items
 
 
 def edit_files(
@@ -153,7 +153,7 @@ def edit_logged(
     skipped = 0
     bar = tqdm(total=len(work), initial=len(kept), unit="picture", disable=not edit.progress)
     left = [(path, target) for path, target in work if str(path) not in kept]
-    with bar, closing(map_files(edit.attempt, left, workers)) as results:
+    with bar, closing(map_items(edit.attempt, left, workers)) as results:
         for (path, _), records in zip(left, results, strict=True):
             kept[str(path)] = records
             append_lines(log, records)

@@ -1,4 +1,4 @@
-"""Work on files in several processes: results come in order, and a process that ends early ends the
+"""Work in several processes: results come in order, and a process that ends early ends the
 others."""
 
 from __future__ import annotations
@@ -12,29 +12,28 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from ganmut.errors import ParameterError
 
-FileWork = Callable[[Path, Path], Any]
-_work: list[FileWork] = []  # of a worker process: what it does with each file
+Work = Callable[..., Any]
+_work: list[Work] = []  # of a worker process: what it does with each item
 
 
-def map_files(
-    work: FileWork, files: Sequence[tuple[Path, Path]], workers: int
+def map_items(
+    work: Work, items: Sequence[tuple[Any, ...]], workers: int
 ) -> Generator[Any, None, None]:
-    """Yields `work(path, target)` of each file in order; made in this process where `workers` is 1.
+    """Yields `work(*item)` of each item in order; made in this process where `workers` is 1.
 
     work: can be pickled. An exception of it is raised here. Where this generator is closed, or
     raises, the worker processes end at once, and what they were writing stays a temporary. Raises
     ParameterError where a worker was killed.
     """
-    workers = min(workers, len(files))
+    workers = min(workers, len(items))
     if workers <= 1:
-        yield from (work(path, target) for path, target in files)
+        yield from (work(*item) for item in items)
         return
     # Spawned: a process that has computed with PyTorch must not be forked.
     context = multiprocessing.get_context("spawn")
@@ -42,15 +41,16 @@ def map_files(
     threads = torch.get_num_threads()
     before = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(workers, context, _start, (work, threads))
-    waiting, ahead = iter(files), deque[Future[Any]]()
+    waiting, ahead = iter(items), deque[Future[Any]]()
     done = False
     try:
-        for pair in islice(waiting, 2 * workers):
-            ahead.append(pool.submit(_run, *pair))
+        # Enough that a long item at the head leaves the other workers something to do.
+        for item in islice(waiting, 8 * workers):
+            ahead.append(pool.submit(_run, *item))
         while ahead:
             yield ahead.popleft().result()
             # One in, one out: a folder of a million files is not queued at once.
-            ahead.extend(pool.submit(_run, *pair) for pair in islice(waiting, 1))
+            ahead.extend(pool.submit(_run, *item) for item in islice(waiting, 1))
         done = True
     except BrokenProcessPool:
         raise ParameterError(
@@ -65,7 +65,7 @@ def map_files(
         pool.shutdown()
 
 
-def _start(work: FileWork, threads: int) -> None:
+def _start(work: Work, threads: int) -> None:
     """Sets up a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends its workers
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -81,5 +81,5 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _run(path: Path, target: Path) -> Any:
-    return _work[0](path, target)
+def _run(*item: Any) -> Any:
+    return _work[0](*item)
