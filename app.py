@@ -15,17 +15,26 @@ from ganmut import interrupts
 def main() -> None:
     """Serves the page until it is stopped. Raises ValueError for a variable that cannot be used."""
     style = argparse.RawDescriptionHelpFormatter
-    argparse.ArgumentParser(description=__doc__, formatter_class=style).parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=style)
+    parser.add_argument(
+        "--mcp",
+        action="store_true",
+        help="offer the endpoints as tools of the Model Context Protocol, too",
+    )
+    args = parser.parse_args()
     # The program answers from its first second on, and imports what takes seconds after that.
-    with waiting_page(*environment.prepare()):
+    where = environment.prepare()
+    mcp = environment.wants_mcp(args.mcp)
+    with waiting_page(*where):
         with without_stubs():
             import gradio  # noqa: F401 # imported here first, so that nothing below does without
 
-        from demo.app import LAUNCH, build
+        from demo.app import LAUNCH, build, with_mcp
         from demo.security.limits import restart
 
         page = build(on_stuck=restart)
-    page.launch(**LAUNCH)  # a stop is a regular end: files of visits are deleted
+        launch = with_mcp(page) if mcp else LAUNCH
+    page.launch(**launch)  # a stop is a regular end: files of visits are deleted
 
 
 if __name__ == "__main__":

@@ -19,9 +19,11 @@ from demo.security.limits import Limits, Page
 from demo.security.requests import RequestFilter
 from demo.service import Service
 from demo.sessions.session import one_thread
+from demo.startup.environment import MCP_REMEDY
 from demo.startup.gallery import Example
 from demo.startup.opening import Opening, outline
 from demo.tabs import animate, compare, edit, label_maps, leaderboard, user_study
+from ganmut.errors import first_line
 
 HEADLINE = "Edit the expression of a face"
 LEAD = (
@@ -181,3 +183,19 @@ LAUNCH: dict[str, Any] = {
     "_frontend": False,  # Gradio asks its own front page at start and gives up on a busy machine
     "footer_links": ["api"],
 }
+
+
+def with_mcp(page: Page) -> dict[str, Any]:
+    """What LAUNCH is for a page whose endpoints are also tools of the Model Context Protocol, at
+    /gradio_api/mcp/. Raises ValueError where Gradio cannot offer that."""
+    try:
+        from gradio.mcp import GradioMCPServer
+
+        GradioMCPServer(page)  # Gradio itself would print the error and serve without it
+    except Exception as error:  # noqa: BLE001 (whatever the other version raises)
+        raise ValueError(
+            f"tools of MCP need another version of the package mcp ({first_line(error)}): "
+            f"{MCP_REMEDY}"
+        ) from None
+    passing = [Middleware(RequestFilter, mcp=True)]
+    return LAUNCH | {"mcp_server": True, "app_kwargs": {"middleware": passing}}

@@ -159,8 +159,11 @@ class Space:
 
 
 @contextlib.contextmanager
-def running(folder: Path, toys: Path | None = None, seconds: int = 600) -> Iterator[Space]:
-    """The page, ready; over toy weights where they are given. seconds: how long files are kept."""
+def running(
+    folder: Path, toys: Path | None = None, seconds: int = 600, words: tuple[str, ...] = ()
+) -> Iterator[Space]:
+    """The page, ready; over toy weights where they are given. seconds: how long files are kept.
+    words: options of app.py."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -172,7 +175,7 @@ def running(folder: Path, toys: Path | None = None, seconds: int = 600) -> Itera
         "GRADIO_ANALYTICS_ENABLED": "False",
         "PYTHONPATH": str(ROOT),
     }
-    program = ["app.py"]
+    program = ["app.py", *words]
     if toys is not None:
         settings["GANMUT_WEIGHTS"] = str(toys)
         program = [str(Path(__file__)), str(seconds)]

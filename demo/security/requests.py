@@ -15,7 +15,7 @@ from typing import Any
 from starlette.exceptions import HTTPException
 
 from demo import errors
-from demo.security.files import TOO_LARGE, is_upload
+from demo.security.files import MAX_BYTES, TOO_LARGE, is_upload
 
 MAX_JSON = 256 * 2**10  # bytes of a request that is no upload
 MAX_DEPTH, MAX_VALUES = 20, 10_000  # levels and values in it
@@ -37,8 +37,12 @@ GETS = re.compile(
 POSTS = re.compile(r"/gradio_api/(queue/join|call/(v2/)?[^/]+|upload|cancel|reset)/?")
 FILE = re.compile(r"/gradio_api/file[=/](.*)", re.DOTALL)
 STREAM = re.compile(r"/gradio_api/(upload_progress|queue/data|heartbeat/|call/)")
+# The tools of MCP, where they are on. Gradio's other transport (/sse, /messages) and its landing
+# page stay closed.
+MCP = re.compile(r"/gradio_api/mcp(/http)?/?")
+MAX_MCP = MAX_BYTES * 4 // 3 + MAX_JSON  # bytes of a call of a tool: a picture in base64 is in it
 # Requests that are being answered at once: of one address, of all.
-AT_ONCE = {"upload": (8, 32), "call": (32, 256), "stream": (64, 1024)}
+AT_ONCE = {"upload": (8, 32), "call": (32, 256), "stream": (64, 1024), "tool": (8, 32)}
 
 
 def visitor(scope: dict[str, Any]) -> str:
@@ -71,11 +75,11 @@ class RequestFilter:
     """ASGI middleware: passes on the listed routes, in bounded number and size, and uploads only.
 
     It notes the visitor's address in the scope as "visitor"; demo/security/limits.py reads it
-    there.
+    there. mcp: whether the route of MCP's tools is among them.
     """
 
-    def __init__(self, app: Any):
-        self.app = app
+    def __init__(self, app: Any, mcp: bool = False):
+        self.app, self.mcp = app, mcp
         self.running: Counter[tuple[str, str]] = Counter()  # (kind, address or "all") -> requests
 
     async def __call__(self, scope: dict, receive: Any, send: Any) -> None:
@@ -83,7 +87,12 @@ class RequestFilter:
             await self.app(scope, receive, send)
             return
         path, post = scope["path"], scope["method"] == "POST"
-        allowed = (POSTS if post else GETS).fullmatch(path)
+        tool = self.mcp and MCP.fullmatch(path)
+        if tool and not post:
+            # MCP's word for a server that sends nothing on its own.
+            await refuse(send, 405, "send a POST")
+            return
+        allowed = tool or (POSTS if post else GETS).fullmatch(path)
         if not allowed or ((named := FILE.fullmatch(path)) and not is_upload(named[1])):
             await refuse(send, 404, "not found")
             return
@@ -91,6 +100,7 @@ class RequestFilter:
         kind = "stream" if STREAM.match(path) else "page"
         if post:
             kind = "upload" if path.rstrip("/").endswith("/upload") else "call"
+            kind = "tool" if tool else kind
         counted = [(kind, scope["visitor"]), (kind, "all")] if kind in AT_ONCE else []
         for most, key in zip(AT_ONCE.get(kind, ()), counted, strict=True):
             if self.running[key] >= most:
@@ -99,8 +109,9 @@ class RequestFilter:
         self.running.update(counted)
         answer = Answer(send)
         try:
-            if kind == "call":
-                await self._check_and_pass(scope, receive, answer)
+            if kind in ("call", "tool"):
+                most = MAX_MCP if tool else MAX_JSON
+                await self._check_and_pass(scope, receive, answer, most)
             else:
                 await self.app(scope, receive, answer)
         except Exception as error:  # noqa: BLE001 (no visitor sees what a route raises)
@@ -114,8 +125,9 @@ class RequestFilter:
             self.running.subtract(counted)
             self.running += Counter()  # drops the zeros
 
-    async def _check_and_pass(self, scope: dict, receive: Any, send: Any) -> None:
-        """Passes on a request whose body is JSON of a bounded size, depth and number of values."""
+    async def _check_and_pass(self, scope: dict, receive: Any, send: Any, most: int) -> None:
+        """Passes on a request whose body is JSON of a bounded size (`most` bytes), depth and number
+        of values."""
         body, more = b"", True
         while more:
             message = await receive()
@@ -123,7 +135,7 @@ class RequestFilter:
                 return
             body += message.get("body", b"")
             more = message.get("more_body", False)
-            if len(body) > MAX_JSON:
+            if len(body) > most:
                 await refuse(send, 413, "this request is too large")
                 return
         try:

@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
+from importlib.util import find_spec
 from pathlib import Path
 
+MCP_REMEDY = "pip install 'gradio[mcp]', or start without --mcp and GRADIO_MCP_SERVER"
 DEFAULTS = {"GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": "7860"}
 # One thread a call: visitors share the cores. The pools of torch and numpy wait actively, and on a
 # machine with other work a call that takes 0.7 s alone then takes ten.
@@ -85,6 +87,7 @@ CHECKS: dict[str, Callable[[str], str]] = {
     "GRADIO_ANALYTICS_MAX_EVENTS": count,
     "GRADIO_DEBUG": switch,
     "GRADIO_ANALYTICS_ENABLED": flag,
+    "GRADIO_MCP_SERVER": flag,
     "GRADIO_TEMP_DIR": new_folder,
     "GANMUT_CACHE": new_folder,
     "GANMUT_HUB": revision,
@@ -110,6 +113,16 @@ def prepare(environment: MutableMapping[str, str] = os.environ) -> tuple[str, in
         environment.setdefault(name, value)
     at, number = (environment.get(name, value) for name, value in DEFAULTS.items())
     return at, int(number)
+
+
+def wants_mcp(asked: bool, environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether the endpoints are also tools of the Model Context Protocol: `asked` (--mcp), or
+    GRADIO_MCP_SERVER. Raises ValueError where its package is missing."""
+    if not asked and environment.get("GRADIO_MCP_SERVER", "").lower() not in ("true", "1"):
+        return False
+    if find_spec("mcp") is None:
+        raise ValueError(f"tools of MCP need the package mcp: {MCP_REMEDY}")
+    return True
 
 
 def _is_whole(value: str, low: int, high: int) -> bool:
