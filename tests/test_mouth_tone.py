@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from ganmut.expression.geometry import SHIFT, shifted_coefficients
+from ganmut.expression.mouth import palette
 from ganmut.expression.mouth_tone import (
     COLUMNS,
     LEARNED,
@@ -82,3 +83,11 @@ def test_shifted_sampling_keeps_more_detail():
         for sharp in (True, False)
     ]
     assert errors[0] < 0.6 * errors[1]
+
+
+def test_enamel_takes_part_of_the_skins_tint():
+    skin = torch.tensor([0.4, 0.3, 0.2])  # no channel reaches white
+    for enamel in (0.0, 0.28, 0.5):
+        tooth = palette(skin, enamel).tooth.flatten()
+        expected = (skin[0] / skin[2]) ** enamel
+        torch.testing.assert_close(tooth[0] / tooth[2], expected, atol=1e-4, rtol=1e-4)

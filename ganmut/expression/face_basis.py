@@ -226,7 +226,7 @@ def make_basis(
         light=here,
         light_grid=fine,
         inside=inside,
-        colours=palette(skin),
+        colours=palette(skin, points.enamel),
     )
 
 

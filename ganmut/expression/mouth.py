@@ -37,8 +37,9 @@ class Palette:
     dark: Tensor
 
 
-def palette(skin: Tensor) -> Palette:
-    """Colours under the light that the skin shows; skin: C, the mean of the face's lit skin.
+def palette(skin: Tensor, enamel: float) -> Palette:
+    """Colours under the light that the skin shows; skin: C, the mean of the face's lit skin;
+    enamel: the chroma of teeth.
 
     Everything is the skin's colour times a factor, so grey stays grey and the lamp's colour is
     kept; `chroma` 0 is neutral, 1 the skin's own.
@@ -56,7 +57,7 @@ def palette(skin: Tensor) -> Palette:
     lamp = to_float(level.clamp(0.05, 1) ** 0.5 * 1.15)
     return Palette(
         level=level,
-        tooth=tinted(lamp / to_float(level.clamp(min=1e-3)), 0.28, 0.93),
+        tooth=tinted(lamp / to_float(level.clamp(min=1e-3)), enamel, 0.93),
         gum=tinted(0.62, 1.15),
         tongue=tinted(0.55, 1.15),
         dark=tinted(0.085, 0.9),

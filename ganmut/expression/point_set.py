@@ -86,7 +86,7 @@ class PointSet:
     their height. chin, nose: the lowest point of the outline and the base of
     the nose. others: further points that the flow passes through. controls: the names of the values
     that an expression has where faces are annotated so. group: the set of bundled weights on these
-    landmarks; note: what they were learned from.
+    landmarks; note: what they were learned from. enamel: chroma of drawn teeth, 1 is the skin's.
     """
 
     name: str
@@ -103,6 +103,7 @@ class PointSet:
     others: tuple[int, ...]
     irises: tuple[int, ...] = ()
     crown: float = 0.0
+    enamel: float = 0.28
 
     def __deepcopy__(self, memo: dict) -> PointSet:
         # A copied model has the same landmarks: schemes are told apart by identity.
@@ -190,6 +191,7 @@ MESH = PointSet(
     nose=2,
     others=(*BROWS[::2], 1, 2, 98, 327, 168, 6, 197, 195, 5, 4, 205, 425, 50, 280, 36, 266),
     irises=IRISES,
+    enamel=0.5,  # the teeth of portraits under warm light are warm too
 )
 
 # The 68 points of iBUG 300-W (Sagonas et al. 2013): lips have five points an edge, eyes four.
