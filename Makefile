@@ -3,7 +3,7 @@ PYTHON ?= .venv/bin/python
 # -n auto: one process a core; worksteal moves tests from a busy process to an idle one.
 PYTEST = OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist worksteal
 
-.PHONY: setup check lint types test slow attack bench demo browser train speed
+.PHONY: setup check lint types test slow attack bench demo docs browser train speed
 
 setup:            ## a virtual environment with everything that is needed
 	python3 -m venv .venv
@@ -33,6 +33,10 @@ bench:            ## the leaderboard from the bundled weights
 
 demo:
 	$(PYTHON) app.py
+
+docs:             ## the site from docs/ and docstrings, in site/; its tools in a folder of their own
+	test -x .venv-docs/bin/mkdocs || (python3 -m venv .venv-docs && .venv-docs/bin/python -m pip install --quiet -r requirements-docs.txt)
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build
 
 browser:          ## what the tests in a real browser need, then those tests (Debian, as root)
 	which chromium || which google-chrome || apt-get install -y --no-install-recommends chromium
