@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import glob
 import hashlib
 import json
@@ -88,6 +89,17 @@ def _create(temporary: Path) -> int:
         if _is_at(descriptor, temporary):  # else removed by a sweep before it was locked
             return descriptor
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def naming_errors(path: str | Path) -> Iterator[None]:
+    """Gives the errors of libraries that name no file the name of one."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename or not error.errno:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from None
 
 
 def _of_file(error: OSError, path: Path) -> OSError:
@@ -324,8 +336,11 @@ def folder_lock(folder: str | Path) -> Iterator[None]:
 @contextlib.contextmanager
 def replaced_folder(folder: str | Path) -> Iterator[Path]:
     """Yields an empty temporary folder, which replaces `folder` afterwards; after an error `folder`
-    is as before."""
+    is as before. OSErrors of libraries that name no file get the folder's name. Raises
+    FileExistsError for what is no folder."""
     folder = Path(folder)
+    if os.path.lexists(folder) and not folder.is_dir():  # what a person keeps there stays
+        raise FileExistsError(errno.EEXIST, "is no folder; move it away", str(folder))
     folder.parent.mkdir(parents=True, exist_ok=True)
     for stale in folder.parent.glob(
         f".{glob.escape(folder.name)}.*.old"
@@ -337,7 +352,8 @@ def replaced_folder(folder: str | Path) -> Iterator[Path]:
     descriptor = os.open(temporary, os.O_RDONLY)
     _flock(descriptor, wait=True)
     try:
-        yield temporary
+        with naming_errors(folder):
+            yield temporary
         if folder.exists():
             _exchange(temporary, folder)
         else:
@@ -373,6 +389,7 @@ def describe_stand_in(start: bytes) -> str:
     """What a file is that was saved in the place of another, and the remedy; "" for others."""
     if start.startswith(b"version https://git-lfs"):
         return "a Git LFS pointer, not the file; run `git lfs pull`"
-    if re.match(rb"\s*<(!doctype|html|\?xml|head|body)", start, re.I):
+    # Drawings (SVG) begin as pages do.
+    if re.match(rb"\s*<(!doctype|html|\?xml|head|body)", start, re.I) and b"<svg" not in start:
         return "a web page, not the file; download it again with the page's download button"
     return ""

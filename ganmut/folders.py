@@ -78,6 +78,15 @@ def check_output(path: str | Path | None, parameter: str = "out") -> None:
         raise ParameterError(parameter, f"{path} is a link that leads nowhere; remove it")
 
 
+def check_output_folder(path: str | Path, parameter: str = "out") -> None:
+    """Raises ParameterError for an output that can be no folder: a link to nothing, a file, or a
+    place below a file."""
+    check_output(path, parameter)
+    place = next(p for p in (Path(path), *Path(path).absolute().parents) if os.path.lexists(p))
+    if not place.is_dir():
+        raise ParameterError(parameter, f"{place} is no folder; name another or move it away")
+
+
 def real_path(path: str | Path) -> Path:
     """The path without links. A link to itself stays as it is; Path.resolve fails on it."""
     return Path(os.path.realpath(path))

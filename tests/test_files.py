@@ -221,3 +221,20 @@ def test_a_swap_cut_in_two_is_mended(tmp_path):
 def test_a_line_of_brackets_is_damaged(line):
     with pytest.raises(files.DamagedFile):
         files.from_line(line)
+
+
+@pytest.mark.parametrize("kind", ["file", "pipe", "link"])
+def test_a_folder_replaces_nothing_else(tmp_path, kind):
+    place = tmp_path / "out"
+    {"file": place.touch, "pipe": lambda: os.mkfifo(place), "link": lambda: place.symlink_to("x")}[
+        kind
+    ]()
+    with pytest.raises(FileExistsError, match="out"), files.replaced_folder(place):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["out"] and not place.is_dir()
+
+
+def test_errors_of_libraries_get_a_name(tmp_path):
+    with pytest.raises(OSError, match="out") as caught, files.replaced_folder(tmp_path / "out"):
+        raise FULL
+    assert caught.value.errno == 28 and list(tmp_path.iterdir()) == []

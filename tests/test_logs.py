@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
+import threading
 import warnings
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -15,7 +18,7 @@ from ganmut.cli import main
 from ganmut.errors import ParameterError
 from ganmut.training import loop as training
 from ganmut.training import presets
-from ganmut.training.logs import numbers_of
+from ganmut.training.logs import TensorBoardLog, numbers_of
 
 TWO_TICKS = {"kimg": 0.064, "kimg_per_tick": 0.032, "faces": 16}
 
@@ -102,3 +105,28 @@ def test_reports_without_a_value_are_left_out():
         "a": 1.0,
         "d": 0.5,
     }
+
+
+def test_a_full_disk_of_tensorboard_is_one_error(tmp_path, monkeypatch, capfd):
+    gfile = pytest.importorskip("tensorboard.compat.tensorflow_stub.io.gfile")
+    real, calls = gfile.LocalFileSystem._write, []
+
+    def write(*arguments: object) -> None:
+        calls.append(arguments)
+        if len(calls) > 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(*arguments)
+
+    monkeypatch.setattr(gfile.LocalFileSystem, "_write", write)
+    hook = threading.excepthook
+    with pytest.raises(OSError, match="tensorboard") as caught:
+        run(tmp_path, "tensorboard")
+    assert caught.value.errno == errno.ENOSPC
+    assert "Traceback" not in capfd.readouterr().err and threading.excepthook is hook
+
+
+def test_a_log_replaces_no_file(tmp_path):
+    (tmp_path / "tensorboard").symlink_to("tensorboard")
+    with pytest.raises(ParameterError) as caught:
+        TensorBoardLog(tmp_path, 0)
+    assert caught.value.parameter == "log_to"

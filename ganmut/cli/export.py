@@ -21,10 +21,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ganmut import weights
-    from ganmut.folders import check_output
+    from ganmut.folders import check_output_folder
     from ganmut.weights.onnx_graphs import export_onnx
 
-    check_output(args.onnx, "onnx")
+    check_output_folder(args.onnx, "onnx")
     checked_weights = weights.read(weights.resolve(args.spec), "editor")
     folder, error = export_onnx(checked_weights, args.onnx, args.faces)
     checked = "not checked: onnxruntime is not installed"

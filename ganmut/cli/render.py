@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ganmut.errors import ParameterError
+    from ganmut.folders import check_output_folder
     from ganmut.text import quantity
 
     unused = ("n",) if args.format == "png" else ("per_emotion", "intensity")
@@ -32,6 +33,7 @@ def run(args: argparse.Namespace) -> int:
         raise ParameterError(", ".join(given), f"has no effect on the format {args.format}")
     if not 16 <= args.size <= 1024:
         raise ParameterError("size", f"expected 16 to 1024 px, got {args.size}")
+    check_output_folder(args.out)
     if args.format == "parquet":
         from ganmut.rendering.parquet import write_dataset
 

@@ -70,6 +70,7 @@ def _add_running_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from ganmut.folders import check_output_folder
     from ganmut.training import config as recipes
     from ganmut.training import presets
     from ganmut.training.loop import train
@@ -99,6 +100,7 @@ def run(args: argparse.Namespace) -> int:
         if args.dry_run:
             print(recipes.to_json(recipe, config), end="")
             return 0
+        check_output_folder(args.out)  # before the data are loaded
         place = {"out": args.out}
     how = {
         "device": args.device,

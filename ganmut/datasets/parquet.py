@@ -4,7 +4,6 @@ or that `faces --format parquet` wrote."""
 from __future__ import annotations
 
 import io
-import json
 import re
 from collections.abc import Iterator
 from functools import lru_cache
@@ -18,6 +17,7 @@ from ganmut.datasets.base import BadData
 from ganmut.datasets.records import LABELS, Row, RowFilter, parse_fill, parse_units
 from ganmut.decoding import BadImage, read_image
 from ganmut.errors import first_line
+from ganmut.json_files import parse_json
 
 MARK = "#"  # between a file's name and the number of a row
 COLUMNS = ("split", "person", "fill", "units")
@@ -133,7 +133,7 @@ def _parquet() -> ModuleType:
 def _class_names(metadata: dict[bytes, bytes] | None, label: str) -> list[str]:
     """The names of the classes of a label column, as `datasets` stores them; empty without any."""
     try:
-        told = json.loads((metadata or {})[b"huggingface"])
+        told = parse_json((metadata or {})[b"huggingface"])
         return [str(name) for name in told["info"]["features"][label]["names"]]
     except (KeyError, TypeError, ValueError):
         return []

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 from ganmut.datasets.base import BadData
 from ganmut.errors import first_line
-from ganmut.files import STAND_IN_BYTES, describe_stand_in
+from ganmut.files import STAND_IN_BYTES, DamagedFile, describe_stand_in, require_file
 
 CHUNK = 1 << 20
 REMEDY = "save it as UTF-8"
@@ -24,13 +24,15 @@ def open_text(path: Path) -> TextIO:
     """
     try:
         return open(path, encoding=find_encoding(path), newline="")
+    except DamagedFile as error:
+        raise BadData(str(error)) from None
     except OSError as error:
         raise BadData(f"{path}: {error.strerror}") from None
 
 
 def find_encoding(path: Path) -> str:
     """The name of the encoding of a text file; raises BadData where it is unknown, OSError."""
-    with open(path, "rb") as file:
+    with open(require_file(path), "rb") as file:
         start = file.read(STAND_IN_BYTES)
         if stand_in := describe_stand_in(start):
             raise BadData(f"{path} is {stand_in}")

@@ -4,7 +4,6 @@ licence of the file applies."""
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from ganmut.datasets.base import BadData, FaceSet
 from ganmut.emotions import EMOTIONS, canonical_emotion
 from ganmut.extractors.base import BATCH_SIZE, Extraction, Extractor, TrainingTask
 from ganmut.files import sha256
+from ganmut.json_files import read_json
 from ganmut.weights.storage import BadWeights
 
 SIDECAR_KEYS = {"labels", "mean", "std", "channels", "licence", "note"}
@@ -76,7 +76,7 @@ def read_sidecar(path: str | Path) -> dict[str, Any]:
     side = Path(path).with_suffix(".json")
     example = '{"labels": ["anger", ...], "mean": [...], "std": [...]}'
     try:
-        values = json.loads(side.read_text(encoding="utf-8"))
+        values = read_json(side)
         known = isinstance(values, dict) and values.keys() <= SIDECAR_KEYS
         labels = [str(label) for label in values["labels"]] if known else []
         scale = {key: [float(v) for v in values[key]] for key in ("mean", "std") if key in values}

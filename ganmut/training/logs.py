@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import importlib
 import math
+import os
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,7 +14,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from ganmut.errors import ParameterError
-from ganmut.files import sha256
+from ganmut.files import naming_errors, sha256
 from ganmut.images import to_array
 from ganmut.training.run_dir import RunDir
 
@@ -30,20 +32,36 @@ class Log(Protocol):
 
 
 class TensorBoardLog:
-    """Event files in RUN/tensorboard; a resumed run replaces what it repeats."""
+    """Event files in RUN/tensorboard; a resumed run replaces what it repeats. Raises OSError with
+    the name of that folder where it cannot be written."""
 
     def __init__(self, folder: Path, step: int):
+        self.folder = folder / "tensorboard"
+        if os.path.lexists(self.folder) and not self.folder.is_dir():
+            raise ParameterError("log_to", f"{self.folder} is no folder; move it away")
         writer = importlib.import_module("torch.utils.tensorboard").SummaryWriter
-        self.writer = writer(str(folder / "tensorboard"), purge_step=step + 1)
+        self.hook, threading.excepthook = threading.excepthook, self._end_of_thread
+        with naming_errors(self.folder):
+            self.writer = writer(str(self.folder), purge_step=step + 1)
 
     def write(self, step: int, numbers: dict[str, float], grid: Tensor) -> None:
-        for name, value in numbers.items():
-            self.writer.add_scalar(name, value, step)
-        self.writer.add_image("samples", grid, step)
-        self.writer.flush()  # a kill loses no report
+        with naming_errors(self.folder):
+            for name, value in numbers.items():
+                self.writer.add_scalar(name, value, step)
+            self.writer.add_image("samples", grid, step)
+            self.writer.flush()  # a kill loses no report
 
     def close(self) -> None:
-        self.writer.close()
+        try:
+            with naming_errors(self.folder):
+                self.writer.close()
+        finally:
+            threading.excepthook = self.hook
+
+    def _end_of_thread(self, args: threading.ExceptHookArgs) -> None:
+        """Shows no error of the thread that TensorBoard writes in: `flush` raises it, too."""
+        if not type(args.thread).__module__.startswith("tensorboard."):
+            self.hook(args)
 
 
 class WandbLog:

@@ -32,6 +32,7 @@ from ganmut.files import (
     unseal,
     write_atomic,
 )
+from ganmut.json_files import parse_json, read_small
 from ganmut.methods.base import Config
 from ganmut.training.config import Recipe, from_json, to_json
 
@@ -106,7 +107,7 @@ class RunDir:
         """The settings of the run; raises RunError for a broken recipe.json."""
         path = self.path / "recipe.json"
         try:
-            return from_json(path.read_text(encoding="utf-8"))
+            return from_json(read_small(path).decode("utf-8"))
         except ValueError as error:
             raise RunError(f"{path} cannot be used: {error}") from None
 
@@ -205,7 +206,7 @@ def read_snapshot(path: Path, kinds: Mapping[str, Any] = META) -> Snapshot:
     try:
         tensors = load(data)
         with safe_open(path, "pt") as file:
-            meta = json.loads(file.metadata()["meta"])
+            meta = parse_json(file.metadata()["meta"])
         missing = [name for name, kind in kinds.items() if not isinstance(meta.get(name), kind)]
     except (SafetensorError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise DamagedFile(f"{path} is damaged: {first_line(error)}") from None
