@@ -11,8 +11,10 @@ import csv
 import hashlib
 import io
 import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,10 +30,13 @@ from bench.stats import NotMeasured
 from bench.systems import NoEditSystem, System, decode_one_hot
 from ganmut.codes import LabelSpace
 from ganmut.datasets import FaceSet
+from ganmut.datasets.tables import read_csv_columns
 from ganmut.decoding import BadImage, read_image
 from ganmut.emotions import UNITS, prototype_units
 from ganmut.files import replaced_folder, write_atomic
+from ganmut.folders import real_path
 from ganmut.images import to_tensor, write_png
+from ganmut.json_files import read_json
 from ganmut.rendering import SOURCE
 from ganmut.text import quantity
 
@@ -143,11 +148,11 @@ class Export:
     @property
     def name(self) -> str:
         """The name of its row: that of the folder."""
-        return self.folder.resolve().name
+        return real_path(self.folder).name
 
     @property
     def size(self) -> int:
-        return int(self.settings["size"])
+        return self.settings["size"]
 
     def require(self, settings: dict[str, Any]) -> None:
         """Raises UserError where a run has other settings than the export."""
@@ -160,17 +165,28 @@ def read_export(folder: Path) -> Export:
     """The Export of a folder; raises UserError where it is none."""
     path = folder / EXPORT
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        settings = read_json(path)
+    except (FileNotFoundError, NotADirectoryError):
         raise UserError(
             f"{folder} is no export (it lacks {EXPORT}); write one with --export-sources DIR"
         ) from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}); export again") from None
-    keys = (*SETTINGS, "size", "sets", "fingerprint")
-    if not isinstance(settings, dict) or any(key not in settings for key in keys):
+    if not _are_settings(settings):
         raise UserError(f"{path} is damaged; export again")
     return Export(folder, settings)
+
+
+def _are_settings(found: Any) -> bool:
+    """Whether a value is what `export_sources` writes."""
+    if not isinstance(found, dict):
+        return False
+    kinds = {"protocol": str, "seed": int, "data": str, "split": str, "size": int}
+    if any(type(found.get(key)) is not kind for key, kind in kinds.items()):
+        return False
+    sets = found.get("sets")
+    known = isinstance(sets, list) and bool(sets) and all(name in SETS for name in sets)
+    return known and 1 <= found["size"] <= 1024 and isinstance(found.get("fingerprint"), str)
 
 
 class FilesSystem(System):
@@ -187,7 +203,9 @@ class FilesSystem(System):
             raise UserError(f"{export.folder} was exported from other faces; export again")
         self.faces, self.folder = faces, export.folder
         wanted = requests(faces, protocol, export.settings["sets"])
-        self.files = match_rows(read_rows(export.folder / MANIFEST), wanted, export.folder)
+        # One row more than are wanted is one too many: of a million no more are read.
+        rows = read_rows(export.folder / MANIFEST, len(wanted) + 1)
+        self.files = match_rows(rows, wanted, export.folder)
         space = FilesSpace(faces.emotions)
         super().__init__(export.name, space, faces.emotions, self._check_pictures())
 
@@ -227,30 +245,32 @@ class FilesSpace(LabelSpace):
         raise NotMeasured("edits made elsewhere have no code space that could be searched")
 
 
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a manifest; raises UserError for a file that is none."""
+def read_rows(path: Path, most: int) -> list[tuple[int, dict[str, str]]]:
+    """(line number, columns) of the first rows of a manifest, in any usual encoding; raises
+    UserError for a file that is none."""
+    if not path.exists():
+        raise UserError(f"{path} is missing; export again")
     try:
-        text = path.read_text(encoding="utf-8-sig")  # spreadsheets write a byte order mark
-        rows = list(csv.DictReader(io.StringIO(text), strict=True))
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing; export again") from None
-    except (OSError, ValueError, csv.Error) as error:
-        raise UserError(f"{path} is no table of comma-separated values ({error})") from None
+        rows = list(islice(read_csv_columns(path), most))
+    except ValueError as error:
+        raise UserError(f"{error}, or export again") from None
     for column in ("source", "emotion", "intensity", "edited"):
-        if rows and column not in rows[0]:
-            raise UserError(f"{path} lacks the column {column!r}; its first line names columns")
+        if rows and column not in rows[0][1]:
+            raise UserError(
+                f"{path} lacks the column {column!r}; its first line names columns, with commas"
+            )
     return rows
 
 
 def match_rows(
-    rows: Sequence[dict[str, str]], wanted: Sequence[Request], folder: Path
+    rows: Sequence[tuple[int, dict[str, str]]], wanted: Sequence[Request], folder: Path
 ) -> dict[Request, Path]:
-    """Request -> file of its edit; raises UserError for rows that are unknown, doubled or missing.
-    Lines are counted as a text editor does."""
+    """Request -> file of its edit; raises UserError for rows that are unknown, doubled or missing,
+    and for files outside of the folder. rows: with their lines, counted as a text editor does."""
     known = {(source_name(r.face), r.emotion, r.intensity): r for r in wanted}
     files: dict[Request, Path] = {}
     lines: dict[Request, int] = {}
-    for line, row in enumerate(rows, 2):
+    for line, row in rows:
         said = [str(row.get(column) or "").strip() for column in COLUMNS]
         source, emotion, intensity, _, edited = said
         where = f"{folder / MANIFEST}, line {line}"
@@ -258,15 +278,18 @@ def match_rows(
             request = known[source.replace("\\", "/"), emotion, round(float(intensity), 6)]
         except (KeyError, ValueError):
             raise UserError(
-                f"{where}: {source!r}, {emotion!r}, {intensity!r} was not exported; "
-                "change the column edited alone"
+                f"{where}: {_shown(source)}, {_shown(emotion)}, {_shown(intensity)} was not "
+                "exported; change the column edited alone"
             ) from None
         if request in files:
             raise UserError(f"{where} is the same edit as line {lines[request]}; keep one")
-        if not edited or not (folder / edited).is_file():
+        if not _is_inside(edited):
+            raise UserError(f"{where}: {_shown(edited)} leads out of the folder; move it there")
+        if not _is_file(folder, edited):
+            gone = sum(not _is_file(folder, row.get("edited", "").strip()) for _, row in rows)
             raise UserError(
-                f"{where}: there is no edited picture {edited or '(empty)'}; "
-                f"{_count_missing(rows, folder)} of {len(rows)} are missing"
+                f"{where}: there is no edited picture {_shown(edited) if edited else '(empty)'}; "
+                f"{gone} of {len(rows)} are missing"
             )
         files[request], lines[request] = folder / edited, line
     if missing := [request for request in wanted if request not in files]:
@@ -278,6 +301,20 @@ def match_rows(
     return {request: files[request] for request in wanted}
 
 
-def _count_missing(rows: Sequence[dict[str, str]], folder: Path) -> int:
-    names = [str(row.get("edited") or "").strip() for row in rows]
-    return sum(not name or not (folder / name).is_file() for name in names)
+def _is_inside(name: str) -> bool:
+    """Whether a path is relative and stays below the folder it starts from."""
+    normal = os.path.normpath(name.replace("\\", "/"))
+    return not os.path.isabs(normal) and normal.split(os.sep)[0] != os.pardir
+
+
+def _is_file(folder: Path, name: str) -> bool:
+    """Whether a name is that of a regular file in a folder; it may be all that a cell holds."""
+    try:
+        return bool(name) and (folder / name).is_file()
+    except (OSError, ValueError):  # too long, or with a NUL
+        return False
+
+
+def _shown(text: str) -> str:
+    """A cell in quotation marks, without its middle where it is long."""
+    return repr(text if len(text) <= 100 else f"{text[:60]} ... {text[-20:]}")

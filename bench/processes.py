@@ -19,7 +19,7 @@ from bench.features.cache import Features
 from bench.metrics import METRICS, NotMeasured, Score
 from bench.resolve import UserError
 from bench.results import Result
-from ganmut.workers import map_items
+from ganmut.workers import MAX_WORKERS, map_items
 
 if TYPE_CHECKING:
     from bench.runner import Benchmark
@@ -42,8 +42,8 @@ def number_of_workers(asked: int | None, device: torch.device) -> int:
     """`asked`, or by default one a core, and one for a GPU. Raises UserError."""
     if asked is None:
         return len(os.sched_getaffinity(0)) if device.type == "cpu" else 1
-    if asked < 1:
-        raise UserError(f"--workers must be 1 or more, got {asked}")
+    if not 1 <= asked <= MAX_WORKERS:
+        raise UserError(f"--workers must be 1 to {MAX_WORKERS}, got {asked}")
     return asked
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import logging
 import os
 import socket
@@ -25,6 +24,7 @@ from bench.metrics import METRICS, NotMeasured
 from bench.protocol import Protocol
 from ganmut import extractors, weights
 from ganmut.datasets import FaceSet, open_source
+from ganmut.json_files import read_json
 from ganmut.registry import did_you_mean
 from ganmut.weights.editors import FITTED
 
@@ -133,7 +133,7 @@ def _config(spec: str | Path) -> dict[str, Any]:
     path = inner if inner.is_file() else folder / "config.json"
     if not path.is_file():
         raise FileNotFoundError(path)
-    config = json.loads(path.read_text(encoding="utf-8"))
+    config = read_json(path)
     if not isinstance(config, dict):
         raise UserError(f"{path} is no config of a weight")
     if config.get("kind") == "editor":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -110,6 +111,14 @@ def test_edits_alone_measure_no_weights(export, bench_run):
     assert records[-1]["weights_sha256"] != before
 
 
+CHANGED = {
+    "size of text": {"size": "32"},
+    "huge size": {"size": 10**9},
+    "unknown set": {"sets": ["hidden"]},
+    "no sets": {"sets": 7},
+}
+
+
 def spoil(folder: Path, how: str) -> None:
     rows = read_manifest(folder)
     edited = folder / rows[2]["edited"]
@@ -135,6 +144,24 @@ def spoil(folder: Path, how: str) -> None:
         edited.write_bytes(edited.read_bytes()[:60])
     elif how == "wrong size":
         Image.fromarray(np.zeros((40, 48, 3), np.uint8)).save(edited)
+    elif how == "outside":
+        shutil.copy(edited, folder.parent / "outside.png")
+        write_manifest(folder, [rows[0] | {"edited": "../outside.png"}, *rows[1:]])
+    elif how == "a pipe":
+        (folder / "manifest.csv").unlink()
+        os.mkfifo(folder / "manifest.csv")
+    elif how == "million rows":
+        write_manifest(folder, rows * 1000)
+    elif how == "NUL":
+        write_manifest(folder, [rows[0] | {"edited": "\0"}, *rows[1:]])
+    elif how in CHANGED:
+        path = folder / "export.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | CHANGED[how]))
+    elif how == "nested export":
+        (folder / "export.json").write_text("[" * 200_000)
+    elif how == "export is a pipe":
+        (folder / "export.json").unlink()
+        os.mkfifo(folder / "export.json")
     elif how == "no export":
         (folder / "export.json").unlink()
     elif how == "damaged export":
@@ -161,6 +188,13 @@ def spoil(folder: Path, how: str) -> None:
         ("no export", ["export.json"]),
         ("damaged export", ["export.json"]),
         ("other faces", ["other faces"]),
+        ("outside", ["line 2", "outside.png", "folder"]),
+        ("a pipe", ["manifest.csv"]),
+        ("million rows", ["line 30", "line 2"]),
+        ("NUL", ["manifest.csv"]),
+        ("nested export", ["export.json"]),
+        ("export is a pipe", ["export.json"]),
+        *((how, ["export.json", "damaged"]) for how in CHANGED),
     ],
 )
 def test_what_is_wrong_with_edits_is_said(export, bench_run, capsys, how, words):
@@ -205,3 +239,15 @@ def test_an_export_overwrites_no_edits(export, capsys):
         assert run.main([*options, *more]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 4 and "--no-figures" in said and "--size" in said
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "cp1252"])
+def test_manifests_of_spreadsheets_are_read(export, bench_run, encoding):
+    folder = export("--metrics", "accuracy")
+    make_edits(folder, "procedural/stargan")
+    manifest = folder / "manifest.csv"
+    head, *rows = manifest.read_text().splitlines()
+    lines = [f"{head},note", *(f"{row},é" for row in rows)]
+    manifest.write_text("\r\n".join(lines), encoding=encoding)
+    code, _ = bench_run("--metrics", "accuracy", "--edits", str(folder), "--no-figures")
+    assert code == 0
