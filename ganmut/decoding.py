@@ -27,6 +27,7 @@ from ganmut.colours import (
     range_of_values,
     to_srgb,
 )
+from ganmut.files import STAND_IN_BYTES, describe_stand_in
 from ganmut.jpeg import is_endless
 from ganmut.picture_tags import UPRIGHT, orientation, range_tags, raw_mode
 
@@ -181,9 +182,9 @@ def count_frames(path: str | Path) -> int:
         return 1
 
 
-def read_frames(path: str | Path) -> Iterator[tuple[np.ndarray, float]]:
-    """The frames of an animation, one in memory at a time: H x W x 3 uint8 sRGB on white, and the
-    seconds that it is shown. Raises BadImage."""
+def read_frames(path: str | Path) -> Iterator[tuple[Picture, float]]:
+    """The frames of an animation, one in memory at a time, and the seconds that each is shown.
+    Raises BadImage."""
     with open_regular(path) as stream:
         with _reasons(path, MAX_PIXELS, ANIMATED):
             file = _open(stream, ANIMATED)
@@ -193,7 +194,7 @@ def read_frames(path: str | Path) -> Iterator[tuple[np.ndarray, float]]:
                 picture = picture_of(file.convert("RGBA"))
                 seconds = float(file.info.get("duration") or 0) / 1000
             # Browsers show frames of less than 20 ms for a tenth of a second.
-            yield picture.pixels, seconds if seconds >= 0.02 else 0.1
+            yield picture, seconds if seconds >= 0.02 else 0.1
 
 
 def read_source(path: str | Path) -> str:
@@ -225,10 +226,12 @@ def _decode(
 def _open(stream: BinaryIO, formats: Sequence[str]) -> Image.Image:
     """The file of a stream in one of `formats`, opened and not decoded yet. Raises BadImage."""
     stream.seek(0)
-    head = stream.read(16)
+    head = stream.read(STAND_IN_BYTES)
     stream.seek(0)
     if not head:
         raise BadImage("the file is empty")
+    if stand_in := describe_stand_in(head):
+        raise BadImage(stand_in)
     if "HEIF" in formats and head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS:
         register_heif()
     file = Image.open(stream, formats=[f for f in formats if f != "HEIF" or _has_heif()])

@@ -21,6 +21,14 @@ from ganmut.errors import ParameterError
 Work = Callable[..., Any]
 _work: list[Work] = []  # of a worker process: what it does with each item
 
+MAX_WORKERS = 64  # each takes the memory of one
+
+
+def check_count(workers: int) -> None:
+    """Raises ParameterError for a number of processes that cannot be had."""
+    if not 1 <= workers <= MAX_WORKERS:
+        raise ParameterError("workers", f"expected 1 to {MAX_WORKERS} processes, got {workers}")
+
 
 def map_items(
     work: Work, items: Sequence[tuple[Any, ...]], workers: int

@@ -73,7 +73,7 @@ def test_two_processes_write_what_one_writes(folder, weight, tmp_path):
     assert edit(folder, weight, tmp_path / "two", 2) == two
 
 
-@pytest.mark.parametrize("count, images", [(0, 2), (2, 1)])
+@pytest.mark.parametrize("count, images", [(0, 2), (-1, 2), (10**9, 2), (2, 1)])
 def test_processes_without_work_are_refused(folder, weight, tmp_path, count, images):
     for number in range(images):
         shutil.copy(folder / f"{number}.png", tmp_path)
@@ -167,3 +167,13 @@ def _runs(pid: int) -> bool:
         return "(zombie)" not in Path(f"/proc/{pid}/status").read_text()
     except FileNotFoundError:
         return False
+
+
+def test_a_weight_that_changes_meanwhile_is_said(folder, weight, tmp_path):
+    copy = shutil.copytree(weight, tmp_path / "stargan")
+    editor = ganmut.load(copy, "cpu")
+    settings = faces.EditSettings(editor, editor.space.of("happy"))
+    shutil.rmtree(copy)
+    with pytest.raises(ganmut.weights.BadWeights, match="stargan"):
+        faces.edit_files([folder], settings, tmp_path / "out", progress=False, workers=2)
+    assert not list((tmp_path / "out").glob(".*.tmp"))

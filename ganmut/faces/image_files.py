@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,8 @@ from ganmut.video.editing import edit_clip
 from ganmut.video.reading import VIDEOS, is_clip, is_clip_name
 from ganmut.video.tracking import check_face
 from ganmut.video.writing import WRITABLE as CLIPS
-from ganmut.weights import load
-from ganmut.workers import map_items
+from ganmut.weights import BadWeights, load
+from ganmut.workers import check_count, map_items
 
 
 def edit_files(
@@ -123,12 +124,31 @@ class FileEdit:
         # A worker process reads the weight itself: networks hold what cannot be sent.
         sent = dict(vars(self.settings))
         editor = sent.pop("editor")
-        return _reopen, (editor.folder, str(editor.device), sent, self.digest)
+        weight = editor.folder, str(editor.device), editor.config.get("sha256")
+        return SentEdit, (weight, sent, self.digest)
 
 
-def _reopen(folder: Path, device: str, sent: dict[str, Any], digest: str) -> FileEdit:
-    """The FileEdit of another process, without progress bars."""
-    return FileEdit(EditSettings(load(folder, device), **sent), digest, progress=False)
+@dataclass(frozen=True)
+class SentEdit:
+    """A FileEdit in another process, opened with its first file: what is wrong with the weight by
+    then is raised where the parent hears it. weight: its folder, device and sha256."""
+
+    weight: tuple[Path, str, str | None]
+    settings: dict[str, Any]
+    digest: str
+
+    @cached_property
+    def opened(self) -> FileEdit:
+        """The FileEdit, without progress bars. Raises BadWeights where the weight has changed."""
+        folder, device, sha256 = self.weight
+        editor = load(folder, device)
+        if editor.config.get("sha256") != sha256:
+            raise BadWeights(f"{folder} changed while it was used; run the same command again")
+        return FileEdit(EditSettings(editor, **self.settings), self.digest, progress=False)
+
+    def attempt(self, path: Path, target: Path) -> list[dict[str, Any]]:
+        """See `FileEdit.attempt`."""
+        return self.opened.attempt(path, target)
 
 
 def edit_logged(
@@ -204,8 +224,7 @@ def check_targets(pairs: Iterable[tuple[Path, Path]], settings: EditSettings) ->
 
 def check_workers(workers: int, editor: Editor, images: int) -> None:
     """Raises ParameterError for processes that could do nothing."""
-    if workers < 1:
-        raise ParameterError("workers", f"expected at least one process, got {workers}")
+    check_count(workers)
     if workers > 1 and images == 1:
         raise ParameterError("workers", "one image or clip is edited by one process")
     if workers > 1 and editor.folder is None:
@@ -272,6 +291,8 @@ def plan_outputs(
     one = single and bool(out.suffix) and not out.is_dir()
     known = _writable(inputs[0][0])
     if one and out.suffix.lower() not in known:
+        if out.suffix.lower() in CLIPS:
+            read_picture(inputs[0][0], longest=64)  # damaged ones have no frames to count
         expected = f"expected one of {', '.join(known)}, or a folder"
         raise ParameterError("out", f"cannot write {inputs[0][0]} as {out}; {expected}")
     is_file_name = out.suffix.lower() in {**WRITABLE, **CLIPS}

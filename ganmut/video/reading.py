@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from ganmut.decoding import SUFFIXES, BadImage, count_frames, open_regular, read_frames
+from ganmut.files import STAND_IN_BYTES, describe_stand_in
+from ganmut.video.containers import missing_bytes
 
 # Suffixes of the videos that are read, and FFmpeg's names of their containers. Nothing else reaches
 # a demuxer: playlists make FFmpeg open other files and addresses.
@@ -24,6 +26,7 @@ MAX_FRAME = 36_000_000  # pixels of a frame: 8K
 # A clip whose last frame lies further than this before its stated end is incomplete.
 SHORTFALL = 0.05, 0.5  # of the duration, plus seconds
 MILLISECOND = Fraction(1, 1000)
+CLEAR = "its transparency was left out"
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,9 +67,9 @@ class Clip:
 
     def _animation(self) -> Iterator[Frame]:
         time = Fraction(0)
-        for pixels, seconds in read_frames(self.path):
+        for picture, seconds in read_frames(self.path):
             duration = Fraction(round(seconds * 1000), 1000)
-            yield Frame(pixels, time, duration)
+            yield Frame(picture.pixels, time, duration)
             time += duration
 
     def _video(self, take_sound: Callable[[Any], None]) -> Iterator[Frame]:
@@ -95,7 +98,7 @@ class Clip:
         time = (end or Fraction(0)) if picture.pts is None else picture.pts * picture.time_base
         with self._damage(end):
             pixels = picture.reformat(format="rgb24", interpolation=exact_scaling()).to_ndarray()
-        pixels = np.ascontiguousarray(np.rot90(pixels, round(picture.rotation / 90)))
+        pixels = np.ascontiguousarray(np.rot90(pixels, quarter_turns(picture)))
         if pixels.shape[1::-1] != self.size:
             raise BadImage("the size of the frames changes on the way; convert it first", self.path)
         return Frame(pixels, time, Fraction(duration))
@@ -144,11 +147,23 @@ def open_clip(path: str | Path) -> Iterator[Clip]:
     path = Path(path)
     if not is_clip_name(path):
         count = count_frames(path)
-        width, height = next(read_frames(path))[0].shape[1::-1]
-        yield Clip(path, (width, height), count, Fraction(10), MILLISECOND)
+        first, _ = next(read_frames(path))
+        clear = first.alpha is not None and first.alpha.min() < 255
+        yield Clip(
+            path, first.size, count, Fraction(10), MILLISECOND, notes=[CLEAR] if clear else []
+        )
         return
     av = pyav()
     with open_regular(path) as file:
+        start = file.read(STAND_IN_BYTES)
+        if not start:
+            raise BadImage("the file is empty", path)
+        if stand_in := describe_stand_in(start):
+            raise BadImage(stand_in, path)
+        if missing := missing_bytes(file):
+            raise BadImage(
+                f"incomplete: its last {missing:,} bytes are missing; copy it again", path
+            )
         options = {"format_whitelist": CONTAINERS, "protocol_whitelist": ""}
         try:
             container = av.open(file, "r", options=options)
@@ -166,8 +181,10 @@ def _video_clip(path: Path, container: Any) -> Clip:
     if not container.streams.video:
         raise BadImage("it has no pictures, only sound", path)
     stream = container.streams.video[0]
-    stream.thread_type = "AUTO"
     context = stream.codec_context
+    if context is None:
+        raise BadImage("its pictures are in no form that is known here; convert it first", path)
+    stream.thread_type = "AUTO"
     if not 0 < context.width * context.height <= MAX_FRAME:
         million = MAX_FRAME // 10**6
         raise BadImage(f"frames of no size, or of more than {million} million pixels", path)
@@ -180,11 +197,15 @@ def _video_clip(path: Path, container: Any) -> Clip:
     if first is None:
         raise BadImage("damaged: no frame of it can be read; copy it again", path)
     width, height = first.width, first.height
-    size = (height, width) if round(first.rotation / 90) % 2 else (width, height)
+    size = (height, width) if quarter_turns(first) % 2 else (width, height)
     notes = []
+    if first.rotation and not quarter_turns(first):
+        notes.append("its pictures are to be shown turned by no right angle: they were not turned")
     depth = first.format.components[0].bits
     if depth > 8:
         notes.append(f"{depth} bits per channel became 8")
+    if any(c.is_alpha for c in first.format.components) or stream.metadata.get("alpha_mode") == "1":
+        notes.append(CLEAR)
     rate = stream.average_rate or stream.guessed_rate or Fraction(25)
     count = stream.frames
     if not count and (seconds := _duration(stream)):
@@ -194,6 +215,13 @@ def _video_clip(path: Path, container: Any) -> Clip:
     if others:
         notes.append(f"{others} further streams (subtitles, other sound, data) were left out")
     return Clip(path, size, count, rate, stream.time_base, stream, sound, notes)
+
+
+def quarter_turns(frame: Any) -> int:
+    """How many quarter turns make a frame upright; 0 for other angles, and where a file full of
+    zeros gives none."""
+    turns = round(frame.rotation / 90)
+    return turns if abs(frame.rotation - 90 * turns) < 5 else 0
 
 
 def _duration(stream: Any) -> float:

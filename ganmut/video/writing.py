@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -47,8 +47,8 @@ class ClipWriter:
         self.av: Any = pyav()
         kind, codec, self.layout, options = WRITABLE[suffix]
         looped = {"loop": "0"} if suffix in SILENT else {}
-        target = _CommentedGif(file) if suffix == ".gif" else file
-        self.container: Any = self.av.open(target, "w", format=kind, options=looped)
+        self.file = _CommentedGif(file) if suffix == ".gif" else _ClipFile(file)
+        self.container: Any = self.av.open(self.file, "w", format=kind, options=looped)
         self.container.metadata["comment"] = MARK
         stream: Any = self.container.add_stream(codec, rate=clip.rate, options=dict(options))
         self.stream: Any = stream
@@ -69,7 +69,8 @@ class ClipWriter:
         self.palette: tuple[Image.Image, float] | None = None
 
     def write(self, pixels: np.ndarray, time: Fraction, duration: Fraction) -> None:
-        """Appends a frame, H x W x 3 uint8, shown from `time` on for `duration` seconds."""
+        """Appends a frame, H x W x 3 uint8, shown from `time` on for `duration` seconds. Raises
+        OSError where the file cannot be written."""
         frame = self._frame(pixels)
         # Clocks of formats differ, and two frames may fall on one tick.
         frame.pts = max(round(time / self.step), self.last + 1)
@@ -80,6 +81,7 @@ class ClipWriter:
             if self.layout == "pal8":  # else the last frame of a GIF has no duration
                 packet.duration = frame.duration
             self.container.mux(packet)
+        self.file.check()
 
     def write_sound(self, packet: Any) -> None:
         """Appends a packet of the source's sound as it is."""
@@ -91,6 +93,7 @@ class ClipWriter:
         """Writes what the encoder still holds, and the end of the file."""
         self.container.mux(self.stream.encode())
         self.container.close()
+        self.file.check()
 
     def _keep_colours(self, clip: Clip) -> None:
         """The source's matrix and its tags: colours are converted back as they were read."""
@@ -136,15 +139,24 @@ class ClipWriter:
 @contextmanager
 def write_clip(path: Path, suffix: str, clip: Clip) -> Iterator[ClipWriter]:
     """A ClipWriter into a file that exists, in the format of a suffix of WRITABLE; its end is
-    written afterwards, and what is left after an error is no clip."""
+    written afterwards, and what is left after an error is no clip. Raises BadImage for times and
+    sizes that the format cannot hold, OSError where the file cannot be written."""
+    failure = pyav().error.FFmpegError
     with open(path, "r+b") as file:
-        writer = ClipWriter(file, suffix, clip)
         try:
-            yield writer
-            writer.close()
-        finally:
-            writer.container.close()
-        file.flush()
+            writer = ClipWriter(file, suffix, clip)
+            try:
+                yield writer
+                writer.close()
+            finally:
+                with suppress(failure):  # of an end that does not fit what failed before
+                    writer.container.close()
+        except failure as error:
+            raise BadImage(
+                f"cannot be written as {suffix} ({type(error).__name__}): its times or sizes are "
+                "out of range; convert it first",
+                clip.path,
+            ) from None
         if suffix == ".webp":
             _complete_webp(file, round(1000 * writer.duration))
 
@@ -181,23 +193,60 @@ def _pal8(indexed: Image.Image) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(indexed), palette
 
 
-class _CommentedGif:
+class _ClipFile:
+    """A file that FFmpeg writes. What writing raises (a full disk) waits for `check`: FFmpeg would
+    make an error of its own of it, or go on."""
+
+    def __init__(self, file: BinaryIO):
+        self.file = file
+        self.error: BaseException | None = None
+
+    def check(self) -> None:
+        """Raises what writing raised."""
+        if self.error is not None:
+            raise self.error
+
+    def write(self, data: bytes) -> int:
+        """Writes data, or nothing after an error; its length."""
+        if self.error is None:
+            try:
+                self.file.write(self.prepare(data))
+                self.file.flush()
+            except BaseException as error:  # noqa: BLE001 # also Ctrl-C
+                self.error = error
+        return len(data)
+
+    def prepare(self, data: bytes) -> bytes:
+        """The bytes that are written of what FFmpeg gives."""
+        return data
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self.file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+
+class _CommentedGif(_ClipFile):
     """A file that gets MARK as a comment behind the first palette: FFmpeg writes none, and readers
     look for it before the frames."""
 
-    def __init__(self, file: BinaryIO):
-        self.file, self.started = file, False
+    started = False
 
-    def write(self, data: bytes) -> int:
-        if not self.started:
-            self.started = True
-            # A palette of 2^(n + 1) colours follows the screen's 13 bytes where bit 7 is set.
-            start = 13 + (3 << (data[10] % 8 + 1) if data[10] & 128 else 0)
-            comment = b"!\xfe" + bytes([len(MARK)]) + MARK.encode() + b"\0"
-            self.file.write(data[:start] + comment + data[start:])
-        else:
-            self.file.write(data)
-        return len(data)
+    def prepare(self, data: bytes) -> bytes:
+        if self.started:
+            return data
+        self.started = True
+        # A palette of 2^(n + 1) colours follows the screen's 13 bytes where bit 7 is set.
+        start = 13 + (3 << (data[10] % 8 + 1) if data[10] & 128 else 0)
+        comment = b"!\xfe" + bytes([len(MARK)]) + MARK.encode() + b"\0"
+        return data[:start] + comment + data[start:]
+
+    def seekable(self) -> bool:
+        return False  # places differ by the comment
 
 
 def _complete_webp(file: BinaryIO, duration: int) -> None:
