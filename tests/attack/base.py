@@ -6,7 +6,7 @@ import os
 import resource
 import signal
 import sys
-import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -40,17 +40,29 @@ class Outcome:
 def run(program: Callable[[], int | None], limit: float = 3 * HANG) -> Outcome:
     """Runs a program in a forked process, which starts with the modules that this one has imported,
     and reports how it ended."""
-    with tempfile.TemporaryFile("w+", errors="replace") as output:
-        start = time.monotonic()
-        process = os.fork()
-        if process == 0:
-            _run_child(program, output.fileno())
-        status, usage = _wait(process, start + limit)
-        seconds = time.monotonic() - start
-        output.seek(0)
-        text = output.read()
+    # A pipe, not a file: a program with a limit on its files must be able to speak.
+    output, entry = os.pipe()
+    start = time.monotonic()
+    process = os.fork()
+    if process == 0:
+        os.close(output)
+        _run_child(program, entry)
+    os.close(entry)
+    parts: list[bytes] = []
+    reader = threading.Thread(target=_read, args=(output, parts), daemon=True)
+    reader.start()
+    status, usage = _wait(process, start + limit)
+    seconds = time.monotonic() - start
+    reader.join(HANG)  # processes that a killed one started may hold the other end for a while
+    text = b"".join(parts).decode(errors="replace")
     code = None if status is None else os.waitstatus_to_exitcode(status)
     return Outcome(code, seconds, text, usage.ru_maxrss / 1024)
+
+
+def _read(output: int, parts: list[bytes]) -> None:
+    with os.fdopen(output, "rb", 0) as pipe:
+        while part := pipe.read(1 << 16):
+            parts.append(part)
 
 
 def _run_child(program: Callable[[], int | None], output: int) -> None:
