@@ -21,7 +21,9 @@ def gif(frames: list[np.ndarray], rate: int) -> bytes:
     ]
     # Pillow merges equal neighbours into one; a corner pixel that blinks keeps all the frames.
     for picture in pictures[1::2]:
-        picture.putpixel((0, 0), (picture.getpixel((0, 0)) + 1) % 255)
+        index = picture.getpixel((0, 0))
+        assert isinstance(index, int)  # of the palette
+        picture.putpixel((0, 0), (index + 1) % 255)
     buffer = io.BytesIO()
     pictures[0].save(
         buffer,

@@ -87,7 +87,6 @@ def test_an_autoencoder_warm_up_learns(tmp_path):
 
 
 def test_inherit_discriminator_needs_a_run(donor):
-
     config = presets.resolve_settings("efgan_cascade", "stable", "cpu", **SHORT)[1]
     discriminator = METHODS["efgan_cascade"](config, EMOTIONS, 32).D
     before = {k: v.clone() for k, v in discriminator.state_dict().items()}

@@ -67,7 +67,7 @@ def take_turns(turns: dict[str, Turn], rounds: int, calls: int = 1) -> dict[str,
     return {n: {"wall": median(wall[n]), "cpu": median(cpu[n])} for n in turns}
 
 
-def build(name: str, size: int, batch: int, network: dict[str, int]) -> tuple[Any, Method]:
+def build(name: str, size: int, batch: int, network: dict[str, Any]) -> tuple[Any, Method]:
     """The recipe and the method of the paper preset, with the given changes of the network."""
     recipe, config = presets.resolve_settings(name, "paper", size=size, batch=batch, **network)
     torch.manual_seed(0)

@@ -62,6 +62,9 @@ class LandmarkNet(nn.Module):
     batch normalisation, as `fold` makes it for inference.
     """
 
+    mean_shape: Tensor
+    sampled: Tensor
+
     def __init__(
         self,
         width: int = 24,
@@ -112,7 +115,8 @@ class LandmarkNet(nn.Module):
         )
         # Training starts at the mean shape: a random first guess would sample features off the
         # face.
-        for last in (self.guess[-1], self.correct[-1], self.pose):
+        ends: Any = (self.guess[-1], self.correct[-1], self.pose)
+        for last in ends:
             nn.init.normal_(last.weight, std=1e-3)
             nn.init.zeros_(last.bias)
         self.register_buffer("mean_shape", torch.zeros(points.count, 2))
@@ -160,7 +164,8 @@ class _Residual(nn.Module):
     def __init__(self, width: int, folded: bool):
         super().__init__()
         self.body = nn.Sequential(
-            _conv(width, width, 3, folded=folded), *_conv(width, width, 3, folded=folded)[:-1]
+            _conv(width, width, 3, folded=folded),
+            *list(_conv(width, width, 3, folded=folded))[:-1],
         )
 
     def forward(self, x: Tensor) -> Tensor:

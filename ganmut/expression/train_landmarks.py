@@ -168,7 +168,7 @@ def _train(
         values = faces.expression[rows]
         terms = losses(network, *views, values, weights, spread)
         optimizer.zero_grad()
-        sum(terms.values()).backward()
+        sum(terms.values(), torch.zeros(())).backward()
         # A rare wrong landmark pulls with all its pixels.
         torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimizer.step()

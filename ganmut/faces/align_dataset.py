@@ -132,7 +132,8 @@ def list_jobs(what: str, out: Path) -> tuple[list[Job], dict[str, str]]:
     Images below `out` are excluded: they are the results of earlier runs. Raises BadData where
     there are no images or a path leads out of the folder, ParameterError where `out` is the folder.
     """
-    name, rejected = what.partition(":")[0], {}
+    name = what.partition(":")[0]
+    rejected: dict[str, str] = {}
     if not Path(what).is_dir() and name in SOURCES:
         # The spec's own on_error takes precedence.
         options = {"on_error": "skip"} if issubclass(SOURCES[name], TableSource) else {}
