@@ -25,6 +25,7 @@ from skimage import data as samples
 
 import ganmut
 from ganmut import faces, weights
+from ganmut.encoding import MARK
 from ganmut.weights.onnx_graphs import export_onnx
 
 api = pytest.importorskip("playwright.sync_api", reason="no playwright: run `make browser`")
@@ -36,7 +37,7 @@ if CHROMIUM is None or not RUNTIME.is_dir():
     pytest.skip("no Chromium or onnxruntime-web: run `make browser`", allow_module_level=True)
 
 REMOTE = re.search(r"'(https://[^']+/dist/)'", (PAGE / "worker.js").read_text()).group(1)
-WAIT = 60_000  # ms
+WAIT = 180_000  # ms
 POINT = (0.5, 0.85)  # between happy and surprised
 
 
@@ -101,14 +102,14 @@ def page(browser, address):
     page.context.close()
 
 
-def upload(page, pixels: np.ndarray | bytes) -> None:
+def upload(page, pixels: np.ndarray | bytes, kind: str = "PNG") -> None:
     """Gives the page a file, and waits until it has opened or refused it."""
     if isinstance(pixels, np.ndarray):
         buffer = io.BytesIO()
-        Image.fromarray(pixels).save(buffer, "PNG")
+        Image.fromarray(pixels).save(buffer, kind)
         pixels = buffer.getvalue()
     answered = int(page.locator("body").get_attribute("data-pictures"))
-    file = {"name": "face.png", "mimeType": "image/png", "buffer": pixels}
+    file = {"name": "face.png", "mimeType": f"image/{kind.lower()}", "buffer": pixels}
     page.locator("#file").set_input_files(file)
     page.wait_for_selector(f"body[data-pictures='{answered + 1}']")
 
@@ -124,12 +125,11 @@ def go_to(page, x: float, y: float) -> None:
     page.wait_for_selector("#download:enabled")
 
 
-def saved(page) -> tuple[np.ndarray, str]:
-    """The picture that the button saves, and its name."""
-    with page.expect_download() as download:
-        page.locator("#download").click()
-    path = download.value.path()
-    return np.asarray(Image.open(path).convert("RGB")), download.value.suggested_filename
+def shown(page) -> np.ndarray:
+    """The edited picture at its own resolution."""
+    url = page.locator("#whole").evaluate("(canvas) => canvas.toDataURL()")
+    file = io.BytesIO(base64.b64decode(url.partition(",")[2]))
+    return np.asarray(Image.open(file).convert("RGB"))
 
 
 def shown_point(page) -> tuple[float, float]:
@@ -147,10 +147,10 @@ def test_edit_is_pythons(page, scale):
     upload(page, picture)
     page.wait_for_selector("#download:enabled")
     go_to(page, *POINT)
-    edited, name = saved(page)
+    edited = shown(page)
     editor = ganmut.load("photos/wheel", "cpu")
     expected = faces.edit_image(picture, editor, torch.tensor(shown_point(page))).pixels
-    assert name == "face-edited.png" and edited.shape == picture.shape
+    assert edited.shape == picture.shape
     changed = (expected != picture).any(2)
     difference = np.abs(edited.astype(int) - expected)
     change = np.abs(expected.astype(int) - picture)
@@ -167,6 +167,19 @@ def test_the_middle_and_back(page):
     assert shown_point(page) == (1.0, 0.0)
     page.locator("#pad").press("ArrowLeft")
     assert shown_point(page) == (0.98, 0.0)
+
+
+@pytest.mark.parametrize(("kind", "suffix"), [("PNG", "png"), ("JPEG", "jpg")])
+def test_saved_picture_is_marked(page, kind, suffix):
+    upload(page, samples.astronaut(), kind)
+    page.wait_for_selector("#download:enabled")
+    with page.expect_download() as download:
+        page.locator("#download").click()
+    picture = Image.open(download.value.path())
+    assert download.value.suggested_filename == f"face-edited.{suffix}" and picture.format == kind
+    assert picture.info["Comment" if kind == "PNG" else "comment"] in (MARK, MARK.encode())
+    apart = np.abs(np.asarray(picture.convert("RGB")).astype(int) - shown(page)).max(2)
+    assert apart[490:, :200].max() > 100 and apart[:480].mean() < 3  # the visible mark
 
 
 def test_pixels_are_pythons(page):

@@ -6,6 +6,7 @@ import { alignment, apply, cropFace, inverse, planesOf, resize, scaleOf, shrink 
 const SIZE = 64; // px of a window
 const SIDES = [256, 512]; // px of the picture that is scanned; the larger one where no face was found
 const MIN_SCORE = 0.995, MAX_SHIFT = 0.15, COUNT = 12, SMALLEST = 48, CHUNK = 64;
+const CERTAIN = Math.log(MIN_SCORE / (1 - MIN_SCORE)), FURTHER = 4; // a logit; levels from there on, to half the side
 const BOX_SIDE = 0.8, CENTRE = [0.5, 0.48]; // the box of a face (brow to chin) in its crop
 const LUMA = [0.299, 0.587, 0.114];
 
@@ -36,7 +37,8 @@ async function scan(picture, read) {
   const { width, height } = picture;
   const grey = { data: luma(planesOf(picture, 0, 0, width, height)), channels: 1, width, height };
   const found = [];
-  for (let side = 1.25 * Math.max(width, height); side > SMALLEST; side /= 1.3) {
+  let left = Infinity; // of the levels
+  for (let side = 1.25 * Math.max(width, height); side > SMALLEST && left > 0; side /= 1.3, left--) {
     const ratio = SIZE / side, step = SIZE / 4, rim = SIZE / 2;
     const level = resize(grey, Math.max(1, Math.round(width * ratio)), Math.max(1, Math.round(height * ratio)), 'linear');
     const rows = Math.floor(level.height / step) + 1, columns = Math.floor(level.width / step) + 1;
@@ -53,6 +55,8 @@ async function scan(picture, read) {
       }
     }
     const { points, logits } = await readAll(windows, read);
+    // Smaller windows are more and more: they end soon after those that show a face.
+    if (left === Infinity && logits.some((logit) => logit > CERTAIN)) left = FURTHER;
     points.forEach((five, i) => {
       const corner = [(i % columns) * step - rim, Math.floor(i / columns) * step - rim];
       found.push({ logit: logits[i], points: five.map((p) => p.map((v, k) => (v + corner[k] + 0.5) / ratio - 0.5)) });

@@ -1,5 +1,6 @@
 // The page around the worker: opens pictures, asks for edits one at a time, shows and saves them.
 import { Pad } from './pad.js';
+import { encode } from './save.js';
 
 const LONGEST = 4096; // px; larger pictures are reduced when they are opened
 const REST = 200; // ms without a move after which the whole picture is edited
@@ -36,7 +37,9 @@ function fail(sentence) {
 
 function enable(on) {
   $('compare').disabled = !on;
-  if (!on) $('download').disabled = true;
+  if (on) return;
+  $('download').disabled = $('zoom').disabled = true;
+  zoom(false);
 }
 
 function start({ codes, colors }) {
@@ -54,7 +57,6 @@ function start({ codes, colors }) {
   const [x, y] = codes.surprised ?? [0, 0];
   state.pad.put(0.7 * x, 0.7 * y);
   if (state.picture) send();
-  window.loaded = true;
 }
 
 async function open(file, name) {
@@ -71,6 +73,7 @@ async function open(file, name) {
   const { data } = whole.getImageData(0, 0, width, height);
   Object.assign(state, { picture: { data, width, height }, ready: false, wanted: null, name, type: file.type });
   $('stage').dataset.shows = 'whole';
+  $('stage').style.setProperty('--ratio', width / height);
   $('faces').replaceChildren();
   $('facts').textContent = '';
   enable(false);
@@ -83,6 +86,7 @@ function send() {
 }
 
 function showFaces(faces) {
+  state.faces = faces;
   if (faces.length < 2) return;
   const { width, height } = state.picture, shown = $('whole').getBoundingClientRect(), stage = $('stage').getBoundingClientRect();
   const share = shown.width / width, [dx, dy] = [shown.left - stage.left, shown.top - stage.top];
@@ -107,8 +111,10 @@ function restore() {
 }
 
 function chosen(number, picture) {
+  state.number = number;
   [...$('faces').children].forEach((button, i) => button.setAttribute('aria-pressed', i === number));
   const pixels = new ImageData(picture.data, picture.width, picture.height);
+  $('zoom').disabled = false;
   for (const context of [view, before]) {
     Object.assign(context.canvas, { width: picture.width, height: picture.height });
     context.putImageData(pixels, 0, 0);
@@ -116,6 +122,7 @@ function chosen(number, picture) {
   Object.assign(state, { ready: true, busy: false, wanted: null });
   say('');
   enable(true);
+  if (state.zoomed) zoom(true);
   ask(false);
   rested();
 }
@@ -159,7 +166,7 @@ function show({ patch, whole: full, both, point, ms }) {
   $('stage').dataset.shows = full ? 'whole' : 'view';
   const here = point[0] === state.pad.x && point[1] === state.pad.y;
   $('download').disabled = !(full && here);
-  $('facts').textContent = `${state.picture.width} × ${state.picture.height} px, edited in ${Math.round(ms)} ms`;
+  $('facts').textContent = `${state.picture.width} × ${state.picture.height} px, ${Math.round(ms)} ms`;
   Object.assign(document.body.dataset, { edits: Number(document.body.dataset.edits ?? 0) + 1, ms: ms.toFixed(1) });
   const next = state.wanted;
   state.wanted = null;
@@ -194,14 +201,31 @@ for (const end of ['pointerup', 'pointerleave', 'pointercancel', 'blur']) $('com
 $('compare').onkeydown = ({ key }) => (key === ' ' || key === 'Enter') && compare(true);
 $('compare').onkeyup = () => compare(false);
 
-$('download').onclick = () => {
-  const type = state.type === 'image/jpeg' ? 'image/jpeg' : 'image/png';
-  $('whole').toBlob((blob) => {
-    const link = Object.assign(document.createElement('a'), { href: URL.createObjectURL(blob), download: `${state.name}-edited.${type === 'image/jpeg' ? 'jpg' : 'png'}` });
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-  }, type, 0.95);
+$('download').onclick = async () => {
+  const jpeg = state.type === 'image/jpeg';
+  const href = URL.createObjectURL(await encode($('whole'), jpeg));
+  Object.assign(document.createElement('a'), { href, download: `${state.name}-edited.${jpeg ? 'jpg' : 'png'}` }).click();
+  setTimeout(() => URL.revokeObjectURL(href), 10000);
 };
 
-say('Loading the model, once: 12 MB, and the runtime…');
+// Zoomed, the face fills most of the stage.
+$('zoom').onclick = () => zoom(!state.zoomed);
+
+function zoom(on) {
+  const box = state.faces?.[state.number]?.box, stage = $('stage').getBoundingClientRect();
+  state.zoomed = Boolean(on && box);
+  $('zoom').setAttribute('aria-pressed', state.zoomed);
+  $('stage').classList.toggle('zoomed', state.zoomed);
+  const shown = $('whole').offsetWidth || $('view').offsetWidth;
+  let transform = '';
+  if (state.zoomed) {
+    const { width, height } = state.picture, share = shown / width, [x, y, side] = box;
+    const grow = Math.max(1, (0.62 * Math.min(stage.width, stage.height)) / (side * share));
+    const [dx, dy] = [width / 2 - x - side / 2, height / 2 - y - side / 2].map((d) => d * share);
+    transform = `scale(${grow}) translate(${dx}px, ${dy}px)`;
+  }
+  for (const name of ['whole', 'view', 'before']) $(name).style.transform = transform;
+}
+
+say('Loading the model and its runtime, 26 MB…');
 example();
