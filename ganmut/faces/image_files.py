@@ -141,8 +141,8 @@ class SentEdit:
     def opened(self) -> FileEdit:
         """The FileEdit, without progress bars. Raises BadWeights where the weight has changed."""
         folder, device, sha256 = self.weight
-        editor = load(folder, device)
-        if editor.config.get("sha256") != sha256:
+        editor = load(folder, device) if folder.is_dir() else None
+        if editor is None or editor.config.get("sha256") != sha256:
             raise BadWeights(f"{folder} changed while it was used; run the same command again")
         return FileEdit(EditSettings(editor, **self.settings), self.digest, progress=False)
 
