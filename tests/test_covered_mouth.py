@@ -11,17 +11,20 @@ from PIL import Image, ImageDraw
 from skimage import data as samples
 
 from ganmut import faces, images, load, weights
-from ganmut.expression import train_mouth_cover
-from ganmut.expression.covered_mouth import (
+from ganmut.expression.landmark_net import find_landmarks, load_landmark_net
+from ganmut.expression.point_set import CONTROLS, MESH, SIZE
+from ganmut.expression.weight import example_crop
+from ganmut.faces.covered_mouth import train
+from ganmut.faces.covered_mouth.network import (
     WEIGHT,
     MouthCoverNet,
     covered_mouths,
+    has_covered_mouth,
     load_mouth_cover_net,
 )
-from ganmut.expression.landmark_net import find_landmarks, load_landmark_net
-from ganmut.expression.occluders import COVERED, FREE, OccluderSource, lips_area
-from ganmut.expression.point_set import CONTROLS, MESH, SIZE
-from ganmut.expression.weight import example_crop
+from ganmut.faces.covered_mouth.occluders import COVERED, FREE, OccluderSource, lips_area
+from ganmut.rendering.sampler import sample_parameters
+from ganmut.rendering.shading import render
 from ganmut.weights.storage import read_golden
 
 
@@ -35,6 +38,10 @@ def portrait():
 
 def source(image: np.ndarray, seed: int = 0) -> OccluderSource:
     return OccluderSource(image[None], np.random.default_rng(seed))
+
+
+def bundled() -> MouthCoverNet:
+    return load_mouth_cover_net(weights.bundled_root() / WEIGHT)
 
 
 def changed(image: np.ndarray, view: np.ndarray, landmarks: np.ndarray) -> float:
@@ -62,13 +69,13 @@ def test_views_beside_leave_the_lips(portrait):
 def test_the_bundled_network_gives_its_golden_logits():
     golden = read_golden(weights.bundled_root() / WEIGHT)
     with torch.no_grad():
-        logits = load_mouth_cover_net()(golden["crops"].float() / 255)
+        logits = bundled()(golden["crops"].float() / 255)
     torch.testing.assert_close(logits, golden["logits"], atol=1e-3, rtol=1e-3)
 
 
 def test_crops_of_another_shape_are_refused():
     with pytest.raises(ValueError, match="128"):
-        covered_mouths(load_mouth_cover_net(), torch.zeros(1, 3, SIZE, SIZE))
+        covered_mouths(bundled(), torch.zeros(1, 3, SIZE, SIZE))
 
 
 # What visitors hold before their mouths, drawn otherwise than what the network learned from.
@@ -98,8 +105,9 @@ def editor():
 
 
 @pytest.mark.parametrize("cover", [cloth, phone, cup])
-def test_a_covered_mouth_is_refused(editor, cover):
-    picture = Image.fromarray(samples.astronaut())
+@pytest.mark.parametrize("spec", ["photos/expression", "photos/ganmut", "procedural/ganmut"])
+def test_a_covered_mouth_is_refused(spec, cover):
+    picture, editor = Image.fromarray(samples.astronaut()), load(spec)
     cover(picture)
     with pytest.raises(faces.UnusableFace, match="covers the mouth"):
         faces.edit_image(np.asarray(picture), editor, editor.space.of("happy"))
@@ -148,7 +156,7 @@ def photographs(portrait, tmp_path):
 def test_training_writes_a_measured_weight(photographs, tmp_path, capsys):
     out = tmp_path / "weight"
     words = [f"--data={photographs}", f"--out={out}", "--views=80", "--epochs=2"]
-    assert train_mouth_cover.main(words) == 0
+    assert train.main(words) == 0
     assert str(out) in capsys.readouterr().out
     test = weights.read_config(out)["test"]
     assert test["faces"] == 2 and 0 <= test["drawn_over"] <= 1
@@ -156,7 +164,7 @@ def test_training_writes_a_measured_weight(photographs, tmp_path, capsys):
 
 
 def test_training_names_a_missing_folder(tmp_path, capsys):
-    assert train_mouth_cover.main([f"--data={tmp_path}", f"--out={tmp_path / 'out'}"]) == 2
+    assert train.main([f"--data={tmp_path}", f"--out={tmp_path / 'out'}"]) == 2
     assert "landmarks.npz" in capsys.readouterr().err
 
 
@@ -168,12 +176,12 @@ def test_the_network_learns_to_tell_views(portrait):
     views = [view for view in covered if view is not None] + free
     labels = torch.arange(len(views)) < len(views) - len(free)
     crops = torch.from_numpy(np.stack(views))[:, None].float() / 255
-    network = train_mouth_cover.fit(crops, labels, epochs=40, seed=0, progress=False)
+    network = train.fit(crops, labels, epochs=40, seed=0, progress=False)
     assert isinstance(network, MouthCoverNet)
     right = (covered_mouths(network, crops) == labels).float().mean()
     assert right > 0.85
 
 
-def test_the_editor_knows_photographs_by_their_points(editor):
-    # An editor holds a copy of the model: the set of points is told by identity.
-    assert editor.method.model.points is MESH
+def test_rendered_faces_show_their_mouths():
+    for face in render(sample_parameters(0, "test", range(12)), 64):
+        assert not has_covered_mouth(images.to_array(face[None])[0])

@@ -27,7 +27,7 @@ READERS = {
     "ganmut/cli/train_extractor.py": "scores of a finished judge, for its card",
     "ganmut/convert/base.py": "golden faces",
     "ganmut/expression/train_landmarks.py": "errors of snapshots, reported; the last one is kept",
-    "ganmut/expression/train_mouth_cover.py": "errors of the finished network, for its card",
+    "ganmut/faces/covered_mouth/train.py": "errors of the finished network, for its card",
     "ganmut/expression/weight.py": "golden faces",
     "ganmut/extractors/train.py": "golden faces",
     "ganmut/faces/landmarks/train.py": "errors of the finished network, for its card",

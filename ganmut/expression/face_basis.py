@@ -43,7 +43,7 @@ class FaceBasis:
     mean's. curves: the openings' edges at the columns. grid: 2 x h x w nodes of flow; fixed: F x 2
     points that no flow moves; reach: h x w, 0..1, exactly 0 at and beyond them. light: K x h' x w'
     log ratio per unit; light_grid: 2 x h' x w', its nodes. inside: height x width, False where
-    nothing changes. covered: whether something covers the mouth (covered_mouth.py).
+    nothing changes.
     """
 
     crop: Tensor
@@ -65,7 +65,6 @@ class FaceBasis:
     light_grid: Tensor
     inside: Tensor
     colours: Palette
-    covered: bool = False
 
     @property
     def pixel(self) -> float:

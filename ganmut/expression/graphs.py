@@ -64,7 +64,6 @@ def basis_of(tensors: Mapping[str, Tensor]) -> FaceBasis:
         scale=to_float(tensors["scale"]),
         curves=EdgeCurves(*(tensors[name] for name in EDGES)),
         colours=Palette(*(tensors[name] for name in COLOURS)),
-        covered=False,  # graphs know nothing of what lies before a mouth
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from ganmut.codes import CodeSpace
-from ganmut.expression.covered_mouth import find_covered
 from ganmut.expression.face_basis import FaceBasis
 from ganmut.expression.landmark_net import LandmarkNet, Landmarks, find_landmarks
 from ganmut.expression.model import ExpressionModel
@@ -65,12 +63,7 @@ class ExpressionMethod(nn.Module):
             middle = SIZE / 2  # crops span 0..128: the centre of pixel i lies at i + .5
             points = (found.points - middle) * (inner.shape[-1] / x.shape[-1]) + middle
             faces = zip(crops, points, found.expression, strict=True)
-            bases = [self.model.basis(*face) for face in faces]
-            covered = find_covered(grey, self.model.points).tolist()
-            return tuple(
-                dataclasses.replace(basis, covered=hidden)
-                for basis, hidden in zip(bases, covered, strict=True)
-            )
+            return tuple(self.model.basis(*face) for face in faces)
 
     def target(self, features: tuple[FaceBasis, ...], code: Tensor) -> Tensor:
         """N x K expressions of N bases after an edit under N codes: the codes themselves."""
@@ -90,11 +83,6 @@ class ExpressionMethod(nn.Module):
     def source_codes(features: tuple[FaceBasis, ...]) -> Tensor:
         """N x K expressions that the faces show."""
         return torch.stack([basis.expression for basis in features])
-
-    @staticmethod
-    def covered_mouths(features: tuple[FaceBasis, ...]) -> Tensor:
-        """N bool: faces whose mouth something covers."""
-        return torch.tensor([basis.covered for basis in features])
 
     @staticmethod
     def index_features(features: tuple[FaceBasis, ...], rows: Tensor) -> tuple[FaceBasis, ...]:

@@ -15,6 +15,7 @@ from ganmut import images
 from ganmut.editor import Editor, PreparedFaces
 from ganmut.errors import ParameterError, UnusableFace
 from ganmut.faces.align import crop_extent, crop_face
+from ganmut.faces.covered_mouth.network import has_covered_mouth
 from ganmut.faces.detectors.base import (
     DETECTORS,
     Detector,
@@ -218,14 +219,13 @@ def prepare_crop(
 ) -> PreparedFaces:
     """The crop of `crop_for_editor` encoded by `Editor.prepare`. Raises UnusableFace for a face
     whose mouth is covered."""
-    ready = editor.prepare([crop], source_code, margin)
-    covered = editor.method.covered_mouths(ready.features)
-    if covered is not None and covered.any():
+    rim = round(len(crop) * (1 - 1 / margin) / 2)
+    if has_covered_mouth(crop[rim : len(crop) - rim, rim : len(crop) - rim]):
         raise UnusableFace(
             "something covers the mouth of this face (a hand, a mask or an object), and an edit "
             "would draw a mouth on it; choose a picture that shows the mouth"
         )
-    return ready
+    return editor.prepare([crop], source_code, margin)
 
 
 def encode_reference(

@@ -301,10 +301,6 @@ class Method(nn.Module, ABC):
         """N x dim codes that encoded faces show; raises ValueError where `reads_source` is off."""
         raise ValueError(f"{self.title} cannot read what a face shows")
 
-    def covered_mouths(self, features: Any) -> Tensor | None:
-        """N bool: encoded faces whose mouth something covers; None where the method cannot tell."""
-        return None
-
     def style_of(self, x: Tensor, emotion: str | Tensor) -> Tensor:
         """B x dim codes of reference images for an emotion (a name for all, or int64 B). Raises
         ValueError for methods without a style encoder."""

@@ -1,5 +1,5 @@
 """Trains the network that notices covered mouths:
-`python -m ganmut.expression.train_mouth_cover --data FOLDER`. Five minutes on one core."""
+`python -m ganmut.faces.covered_mouth.train --data FOLDER`. Five minutes on one core."""
 
 from __future__ import annotations
 
@@ -16,11 +16,15 @@ from tqdm import tqdm, trange
 
 from ganmut import interrupts
 from ganmut.device import generator as seeded
-from ganmut.expression.covered_mouth import MouthCoverNet, covered_mouths, save_mouth_cover_net
 from ganmut.expression.landmark_data import LandmarkSet, read_landmark_set
-from ganmut.expression.occluders import OccluderSource
-from ganmut.expression.point_set import SIZE
 from ganmut.expression.train_landmarks import examples
+from ganmut.faces.covered_mouth.network import (
+    SIZE,
+    MouthCoverNet,
+    covered_mouths,
+    save_mouth_cover_net,
+)
+from ganmut.faces.covered_mouth.occluders import OccluderSource
 from ganmut.weights.card import front_matter, table
 
 SHARES = (0.3, 0.2)  # of the views: photographs as they are, and with something beside the mouth
@@ -144,8 +148,8 @@ no mouth is drawn on it.
 
 {table(settings)}
 Photographs with hands, face masks and objects drawn over the mouth
-(`ganmut/expression/occluders.py`) against the same photographs as they are and with something drawn
-elsewhere.
+(`ganmut/faces/covered_mouth/occluders.py`) against the same photographs as they are and with
+something drawn elsewhere.
 
 ## Measured on people who are not in the training split: shares that count as covered
 
@@ -162,7 +166,7 @@ either.
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m ganmut.expression.train_mouth_cover", description=__doc__
+        prog="python -m ganmut.faces.covered_mouth.train", description=__doc__
     )
     parser.add_argument("--data", required=True, help="a folder of photographs with landmarks")
     parser.add_argument("--out", default="out/mouth_cover", help="weight folder to write")

@@ -1,7 +1,7 @@
 """What covers a mouth in pictures: hands, face masks and objects, drawn over aligned photographs.
 
 Photographs of covered mouths are rare where faces were collected by a detector, so the network that
-notices them (covered_mouth.py) learns from photographs that are covered here.
+notices them (network.py) learns from photographs that are covered here.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from ganmut.expression.point_set import SIZE
+from ganmut.faces.covered_mouth.network import SIZE
 
 # Outlines in the order of MediaPipe's face mesh.
 LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)

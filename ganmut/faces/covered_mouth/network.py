@@ -6,20 +6,21 @@ what covers it.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganmut.expression.landmark_net import written_at
-from ganmut.expression.point_set import MESH, SIZE, PointSet
+from ganmut import images
 from ganmut.weights import bundled_root
 from ganmut.weights.storage import Weights, build_module, read, write
 
-WEIGHT = "photos/mouth_cover"
+SIZE = 128  # px of the aligned crops that it looks at
+WEIGHT = "faces/mouth_cover"
 # The logit above which a mouth counts as covered, a probability of .95: to refuse a face that shows
 # its mouth is worse than to draw on what covers one.
 SURE = 3.0
@@ -66,12 +67,15 @@ def covered_mouths(network: MouthCoverNet, crops: Tensor) -> Tensor:
     return (network(crops) + network(crops.flip(3))) / 2 > SURE
 
 
-def find_covered(crops: Tensor, points: PointSet) -> Tensor:
-    """N bool, by the bundled network: whether the mouths of faces on `points` are covered; crops as
-    for `covered_mouths`. Rendered faces have nothing before their mouths."""
-    if points is not MESH:
-        return torch.zeros(len(crops), dtype=torch.bool)
-    return covered_mouths(load_mouth_cover_net(), crops)
+def has_covered_mouth(crop: np.ndarray) -> bool:
+    """Whether something covers the mouth of an aligned face, by the bundled network; crop: S x S x
+    3 uint8 RGB. False with weights (GANMUT_WEIGHTS) that lack this network."""
+    folder = bundled_root() / WEIGHT
+    if not (folder / "config.json").is_file():
+        return False
+    grey = images.luma(images.to_tensor(crop[None]).float() / 255)[:, :1]
+    small = images.resize(grey, SIZE).clamp(0, 1)
+    return bool(covered_mouths(load_mouth_cover_net(folder), small))
 
 
 def save_mouth_cover_net(
@@ -96,13 +100,7 @@ def build_net(weights: Weights) -> MouthCoverNet:
     return network.eval().requires_grad_(False)
 
 
-def load_mouth_cover_net(folder: str | Path | None = None) -> MouthCoverNet:
-    """The network of a weight folder (by default the bundled one), shared by all that use it.
-    Raises BadWeights."""
-    path = Path(folder or bundled_root() / WEIGHT)
-    return _load(path, written_at(path))
-
-
-@lru_cache(maxsize=2)
-def _load(folder: Path, written: int) -> MouthCoverNet:
+@cache
+def load_mouth_cover_net(folder: Path) -> MouthCoverNet:
+    """The network of a weight folder, shared by all that use it. Raises BadWeights."""
     return build_net(read(folder, "extractor"))

@@ -1,0 +1,1 @@
+"""The network that notices covered mouths, what it learns from and its training."""
