@@ -28,9 +28,9 @@ def test_the_notebook_has_no_outputs_and_paths():
 
 @pytest.mark.slow
 def test_the_notebook_runs_in_five_minutes(tmp_path, monkeypatch):
-    nbformat = pytest.importorskip("nbformat", reason="pip install nbclient ipykernel")
-    nbclient = pytest.importorskip("nbclient", reason="pip install nbclient ipykernel")
-    pytest.importorskip("ipykernel", reason="pip install nbclient ipykernel")
+    nbformat = pytest.importorskip("nbformat", reason="pip install 'ganmut[notebook]'")
+    nbclient = pytest.importorskip("nbclient", reason="pip install 'ganmut[notebook]'")
+    pytest.importorskip("ipykernel", reason="pip install 'ganmut[notebook]'")
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     notebook = nbformat.read(NOTEBOOK, as_version=4)

@@ -18,7 +18,8 @@ from ganmut.encoding import DESCRIPTION, MARK
 from ganmut.video.reading import Clip, exact_scaling, pyav
 
 # Suffix -> FFmpeg's names of container, encoder and layout of pixels, and the encoder's options.
-H264 = ("libx264", "yuv420p", {"crf": "16", "preset": "fast"})
+# mbtree: with times of frames, x264's plan of bits over later frames differs from run to run.
+H264 = ("libx264", "yuv420p", {"crf": "16", "preset": "fast", "mbtree": "0"})
 WRITABLE: dict[str, tuple[str, str, str, dict[str, str]]] = {
     ".mp4": ("mp4", *H264),
     ".m4v": ("mp4", *H264),
