@@ -402,7 +402,9 @@ def test_old_names_of_results_are_read(tmp_path):
     assert claim_record["why"].endswith("identity_distance: efgan 0.3")
 
 
-@pytest.mark.parametrize("folder", ["", "photos", "photos/own_judge"])
+@pytest.mark.parametrize(
+    "folder", ["", "photos", "photos/protocol_3", "photos/protocol_3/own_judge"]
+)
 def test_committed_results_have_current_names(folder):
     records = results.read(leaderboard.RESULTS / folder)
     scores = [r for r in records if r["kind"] == "score"]
