@@ -30,7 +30,8 @@ async function start() {
   const [facts, ...graphs] = await Promise.all(['editor.json', 'faces.onnx', 'encode.onnx', 'decode.onnx'].map(load));
   state.facts = JSON.parse(new TextDecoder().decode(facts));
   for (const [i, name] of ['faces', 'encode', 'decode'].entries()) {
-    state.sessions[name] = await state.ort.InferenceSession.create(new Uint8Array(graphs[i]));
+    // More optimisation takes longer than it saves.
+    state.sessions[name] = await state.ort.InferenceSession.create(new Uint8Array(graphs[i]), { graphOptimizationLevel: 'basic' });
   }
   postMessage({ ready: state.facts });
 }
