@@ -50,7 +50,7 @@ def store_vote(vote: Vote) -> None:
 
 
 def address_of(request: gr.Request) -> str:
-    """The address that limits are counted for, see `demo.requests.visitor`."""
+    """The address that limits are counted for, see `demo.security.requests.visitor`."""
     return request.request.scope.get("visitor", "") if request.request else ""
 
 
