@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import resource
+import socket
 import threading
 import time
 import uuid
@@ -291,7 +292,6 @@ def test_one_address_has_a_limit_over_sessions(study, monkeypatch, tmp_path):
 
 
 def test_the_waiting_page_gives_the_port_back():
-    import socket
     import urllib.error
     import urllib.request
 
@@ -313,3 +313,22 @@ def test_the_waiting_page_gives_the_port_back():
     with socket.socket() as again:
         again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         again.bind(("127.0.0.1", port))
+
+
+def test_the_waiting_page_answers_all_before_it_goes(capfd):
+    from demo.startup.waiting import waiting_page
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = free.getsockname()
+    asked = b"POST / HTTP/1.0\r\nContent-Length: 300000\r\n\r\n" + b"x" * 300_000
+    for _ in range(20):
+        with waiting_page(*place):
+            visitors = [socket.create_connection(place, 10) for _ in range(6)]
+            for visitor in visitors[:-1]:
+                visitor.sendall(asked)
+            visitors.pop().close()  # leaves
+        for visitor in visitors:
+            with visitor:
+                assert visitor.recv(12) == b"HTTP/1.0 503"
+    assert capfd.readouterr().err == ""
