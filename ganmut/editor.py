@@ -63,9 +63,10 @@ class Editor:
         device: torch.device | str = "cpu",
         folder: Path | None = None,
     ):
-        """folder: the weight folder that the method was read from, if any."""
+        """method: taken over, and changed for inference; give a copy of one that is used elsewhere.
+        folder: the weight folder that the method was read from, if any."""
         self.config, self.device, self.folder = config, torch.device(device), folder
-        self.method = prepare_for_inference(method.eval().requires_grad_(False), self.device)
+        self.method = prepare_for_inference(method, self.device)
         self.space: CodeSpace = method.space()
         self.emotions = method.emotions
         self.size = method.size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 
@@ -87,7 +88,7 @@ def test_baseline_takes_the_same_first_step(name):
 @pytest.mark.parametrize("name", baseline.METHOD_TERMS)
 def test_baseline_edits_like_the_editor(name):
     _, method = method_of(name)
-    plain, editor = Baseline(method), Editor(method, {})
+    plain, editor = Baseline(method), Editor(copy.deepcopy(method), {})
     faces = editor.prepare((batch_of().x[:2] * 127.5 + 127.5).round().to(torch.uint8))
     code = editor.space.of("happy")
     apart = (plain.edit(faces.x, code).int() - editor.edit(faces, code).int()).abs()

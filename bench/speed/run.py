@@ -9,6 +9,7 @@ than wall time. The last line of the output is one JSON object.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import platform
 import sys
@@ -151,7 +152,7 @@ def editing(name: str, size: int, n: int, args: argparse.Namespace) -> dict[str,
     _, method = build(name, size, args.batch, args.network)
     x = images.to_uint8(batch_of(size, n).x)
     baseline = Baseline(method) if name in METHOD_TERMS else None
-    editor = Editor(method, {})
+    editor = Editor(copy.deepcopy(method), {})
     faces, code = editor.prepare(x), editor.space.of("happy")
     turns: dict[str, Turn] = {"own": lambda: editor.edit(faces, code)}
     if baseline is not None:
