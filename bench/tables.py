@@ -265,9 +265,12 @@ def seed_table(board: Leaderboard) -> Table:
         for name in names:
             records = [board.cells.get((row, name)), *(board.seeds.get((s, name)) for s in seeds)]
             values = [r["value"] for r in records if r is not None and r["value"] is not None]
+            if len(values) < len(records):  # a mean of some trainings is another quantity
+                line.append("")
+                continue
             unit = METRICS[name].unit
             mean, *ends = (number(v, unit) for v in (np.mean(values), min(values), max(values)))
-            line.append(f"{mean} [{', '.join(ends)}]" if len(values) == len(records) else "")
+            line.append(f"{mean} [{', '.join(ends)}]")
         lines.append(line)
     return [*FIRST, "trainings", *(heading(name) for name in names)], lines
 

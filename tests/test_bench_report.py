@@ -542,6 +542,15 @@ def test_trainings_have_their_mean_and_ends(tmp_path):
     assert leaderboard.SEEDS in leaderboard.markdown(board, tmp_path)
 
 
+def test_a_metric_of_no_training_stays_empty(tmp_path):
+    other = replace(BASE, row="smit", metric="accuracy")  # known to another row alone
+    more = [replace(BASE, row="ganmut@1"), replace(other, row="smit@1")]
+    header, lines = tables.seed_table(write(tmp_path, BASE, other, *more))
+    filled = {line[0]: [bool(text) for text in line[3:]] for line in lines}
+    assert len(header) == 5 and sum(filled["ganmut"]) == sum(filled["smit"]) == 1
+    assert filled["ganmut"] != filled["smit"]
+
+
 def test_units_have_a_table_of_their_own(tmp_path):
     units = replace(BASE, row="defgan", weights_sha256="w2", codes="units")
     board = write(tmp_path, replace(BASE, codes="gamut"), units, replace(BASE, row="no_edit"))
