@@ -321,4 +321,4 @@ HOSTILE_CLIPS: dict[str, Make] = {
     "endless.mp4": lambda path: os.symlink("/dev/zero", path),
     "gone.mkv": lambda path: os.symlink("gone", path),
     "loop.mov": looping,
-}  # fmt: skip
+}

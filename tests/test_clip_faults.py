@@ -34,11 +34,23 @@ def settings() -> EditSettings:
 @pytest.mark.parametrize(
     "name",
     [
-        "empty.mp4", "page.mp4", "pointer.mp4", "playlist.mp4", "no_frames.mp4", "no_frames.mkv",
-        "sound_only.mp4", "no_key_frame.mp4", "huge_table.mp4", "damaged_5_4.mp4",
-        "after_years.mkv", "two_sizes.mp4", "pipe.mp4", "folder.mp4", "loop.mov",
+        "empty.mp4",
+        "page.mp4",
+        "pointer.mp4",
+        "playlist.mp4",
+        "no_frames.mp4",
+        "no_frames.mkv",
+        "sound_only.mp4",
+        "no_key_frame.mp4",
+        "huge_table.mp4",
+        "damaged_5_4.mp4",
+        "after_years.mkv",
+        "two_sizes.mp4",
+        "pipe.mp4",
+        "folder.mp4",
+        "loop.mov",
     ],
-)  # fmt: skip
+)
 def test_clips_that_are_none_are_refused(name, settings, tmp_path):
     source, out = tmp_path / name, tmp_path / "out"
     HOSTILE_CLIPS[name](source)

@@ -22,9 +22,19 @@ from ganmut.weights.onnx_graphs import TOLERANCE, export_onnx
 GRAPHS = ("encode", "decode")
 # Controls that fold the astronaut's face, all at once and in full.
 CONTORTED = (
-    "browOuterUp", "eyeBlink", "jawForward", "jawOpen", "mouthClose", "mouthDimple", "mouthFrown",
-    "mouthLowerDown", "mouthRollUpper", "mouthShrugLower", "mouthSmile", "mouthStretch",
-)  # fmt: skip
+    "browOuterUp",
+    "eyeBlink",
+    "jawForward",
+    "jawOpen",
+    "mouthClose",
+    "mouthDimple",
+    "mouthFrown",
+    "mouthLowerDown",
+    "mouthRollUpper",
+    "mouthShrugLower",
+    "mouthSmile",
+    "mouthStretch",
+)
 RNG = torch.Generator().manual_seed(0)
 
 

@@ -112,8 +112,12 @@ def attack(report: Report, folder: Path) -> None:
     for out in OUTPUTS:
         outcome = edit(whole, out, "--emotion", "happy")
         report.add(f"into {out}", outcome, flaw(outcome, whole, results / out))
-    outcome = run(lambda: main(["edit", str(album), "--weights", weight, "--emotion", "happy",
-                                "--out", str(results)]), limit=300)  # fmt: skip
+    outcome = run(
+        lambda: main(
+            ["edit", str(album), "--weights", weight, "--emotion", "happy", "--out", str(results)]
+        ),
+        limit=300,
+    )
     lines = (results / "faces.jsonl").read_text().splitlines()
     told = len({json.loads(line)["file"] for line in lines})
     files = sum(not path.is_dir() for path in album.iterdir())

@@ -28,9 +28,10 @@ def rows(change: Callable[[Rows], Rows], **options: object) -> Tamper:
         encoding = str(options.get("encoding", "utf-8"))
         with open(path, "w", newline="", encoding=encoding, errors="surrogateescape") as file:
             writer = csv.DictWriter(
-                file, list(changed[0]) if changed else ["source"],
+                file,
+                list(changed[0]) if changed else ["source"],
                 delimiter=str(options.get("delimiter", ",")),
-            )  # fmt: skip
+            )
             writer.writeheader()
             writer.writerows(changed)
 
@@ -71,14 +72,19 @@ CASES: dict[str, tuple[str, Tamper, bool]] = {
     "in UTF-16": (MANIFEST, rows(lambda table: table, encoding="utf-16"), True),
     "in UTF-8 with a mark": (MANIFEST, rows(lambda table: table, encoding="utf-8-sig"), True),
     "in Windows-1252": (
-        MANIFEST, rows(lambda t: [r | {"note": "é"} for r in t], encoding="cp1252"), True),
+        MANIFEST,
+        rows(lambda t: [r | {"note": "é"} for r in t], encoding="cp1252"),
+        True,
+    ),
     "with semicolons": (MANIFEST, rows(lambda table: table, delimiter=";"), False),
     "with tabs": (MANIFEST, rows(lambda table: table, delimiter="\t"), False),
     "columns in another order": (
-        MANIFEST, rows(lambda t: [dict(reversed(r.items())) for r in t]), True),
+        MANIFEST,
+        rows(lambda t: [dict(reversed(r.items())) for r in t]),
+        True,
+    ),
     "columns more": (MANIFEST, rows(lambda t: [r | {"seconds": "1"} for r in t]), True),
-    "a column less": (
-        MANIFEST, rows(lambda t: [dict(list(r.items())[:-1]) for r in t]), False),
+    "a column less": (MANIFEST, rows(lambda t: [dict(list(r.items())[:-1]) for r in t]), False),
     "a column twice": (MANIFEST, lambda p: p.write_text("edited," + p.read_text()) and None, False),
     "no row": (MANIFEST, rows(lambda table: []), False),
     "a row less": (MANIFEST, rows(lambda table: table[:-1]), False),
@@ -139,16 +145,18 @@ CASES: dict[str, tuple[str, Tamper, bool]] = {
     "export of a list for a seed": (EXPORT, settings(seed=[0]), False),
     "export of other faces": (EXPORT, settings(fingerprint="x"), False),
     "export of no fingerprint": (EXPORT, settings(fingerprint=None), False),
-}  # fmt: skip
+}
 OUTPUTS = {
     "a file": lambda path: path.write_text("mine") and None,
     "a folder that holds something": lambda path: (
-        path.mkdir(), (path / "mine").write_text("mine"))[0],
+        path.mkdir(),
+        (path / "mine").write_text("mine"),
+    )[0],
     "a pipe": os.mkfifo,
     "a link to nothing": lambda path: path.symlink_to("gone"),
     "a link to itself": lambda path: path.symlink_to(path.name),
     "below a file": lambda path: path.parent.joinpath("mine").write_text("mine") and None,
-}  # fmt: skip
+}
 
 
 def attack(report: Report, folder: Path) -> None:

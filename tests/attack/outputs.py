@@ -12,15 +12,37 @@ from attack.programs import OPTIONS, left_over, prepare
 from ganmut.cli import main
 
 SPECS = (
-    "gone", "procedural/gone", "", "/", "..", "procedural", "a" * 5000,
-    "hub:nobody/nothing", "hub:", "http://127.0.0.1/x", "stargan\0", "/dev/zero", "\udcff",
-)  # fmt: skip
+    "gone",
+    "procedural/gone",
+    "",
+    "/",
+    "..",
+    "procedural",
+    "a" * 5000,
+    "hub:nobody/nothing",
+    "hub:",
+    "http://127.0.0.1/x",
+    "stargan\0",
+    "/dev/zero",
+    "\udcff",
+)
 # Of the data set: options, each of which cannot be used.
 NUMBERS = (
-    ["--n", "0"], ["--n", "-1"], ["--n", "60"], ["--n", "x"], ["--n", "1e3"], ["--n", "9" * 5000],
-    ["--size", "0"], ["--size", "99999"], ["--size", "nan"], ["--seed", "x"], ["--intensity", "1"],
-    ["--per-emotion", "2"], ["--format", "zip"], ["--format", "png", "--n", "9"],
-)  # fmt: skip
+    ["--n", "0"],
+    ["--n", "-1"],
+    ["--n", "60"],
+    ["--n", "x"],
+    ["--n", "1e3"],
+    ["--n", "9" * 5000],
+    ["--size", "0"],
+    ["--size", "99999"],
+    ["--size", "nan"],
+    ["--seed", "x"],
+    ["--intensity", "1"],
+    ["--per-emotion", "2"],
+    ["--format", "zip"],
+    ["--format", "png", "--n", "9"],
+)
 LOGS = (["wand"], ["tensorboard", "x"], [""], ["wandb"], [])
 PLACES: dict[str, Callable[[Path], object]] = {
     "a file": lambda path: path.write_text("mine"),

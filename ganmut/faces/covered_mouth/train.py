@@ -85,9 +85,12 @@ def train_mouth_cover(
     crops, labels = Views(faces, np.random.default_rng(seed)).take(views, progress)
     network = fit(crops, labels, epochs, seed, progress)
     facts = {
-        "note": test.points.note, "views": len(crops), "epochs": epochs, "seed": seed,
+        "note": test.points.note,
+        "views": len(crops),
+        "epochs": epochs,
+        "seed": seed,
         "test": evaluate(network, test, np.random.default_rng(seed + 1), progress),
-    }  # fmt: skip
+    }
     return save_mouth_cover_net(network, out, facts, examples(test), card(facts))
 
 
