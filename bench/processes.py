@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bench.features.cache import Features
+from bench.features.extract import FEATURES, NON_NETWORK_ROLES
 from bench.metrics import METRICS, NotMeasured, Score
-from bench.resolve import UserError
 from bench.results import Result
-from ganmut.workers import MAX_WORKERS, map_items
+from ganmut.workers import check_count, map_items
 
 if TYPE_CHECKING:
     from bench.runner import Benchmark
@@ -35,15 +35,15 @@ FAILURES = (
     TypeError,
     AttributeError,
 )
+TRUTH = NON_NETWORK_ROLES - {""}  # roles of the features that are computed with the ground truth
 SOURCE = ""  # the row of the unedited faces, whose features all rows share
 
 
 def number_of_workers(asked: int | None, device: torch.device) -> int:
-    """`asked`, or by default one a core, and one for a GPU. Raises UserError."""
+    """`asked`, or by default one a core, and one for a GPU. Raises ParameterError."""
     if asked is None:
         return len(os.sched_getaffinity(0)) if device.type == "cpu" else 1
-    if not 1 <= asked <= MAX_WORKERS:
-        raise UserError(f"--workers must be 1 to {MAX_WORKERS}, got {asked}")
+    check_count(asked)
     return asked
 
 
@@ -87,16 +87,13 @@ def fill_items(benchmark: Benchmark) -> Iterator[tuple[Any, ...]]:
     """What fills the cache: functions of this module and their arguments."""
     truth = benchmark.extractors.ground_truth
     needs = {need for name in benchmark.metrics for need in METRICS[name].needs}
-    if truth.available and any(need.split(":")[1] in TRUTH_FEATURES for need in needs):
+    if truth.available and any(FEATURES[need.split(":")[1]][1] in TRUTH for need in needs):
         yield from ((fill_truth, emotion) for emotion in benchmark.faces.emotions)
     parts = benchmark.workers
     for row in (SOURCE, *benchmark.rows()):
         for name in sorted({need.split(":")[0] for need in needs}):
             if name.startswith("source") == (row == SOURCE):
                 yield from ((fill_edits, row, name, part, parts) for part in range(parts))
-
-
-TRUTH_FEATURES = ("ground_truth_error", "localisation")
 
 
 def fill_truth(benchmark: Benchmark, emotion: str) -> None:

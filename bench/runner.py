@@ -58,6 +58,7 @@ from bench.systems import (
 from bench.tables import REFERENCE_ROWS
 from ganmut import device as hardware
 from ganmut.datasets import FaceSet
+from ganmut.errors import ParameterError
 from ganmut.files import remove_temporaries
 
 # The fields of a weight's config that are stored with its results.
@@ -257,7 +258,7 @@ def resolve(args: argparse.Namespace, console: Console) -> Benchmark:
         faces, others = load_faces(args.data, args.split, size, protocol)
         edits = [FilesSystem(one, faces, protocol) for one in exports]
         require_distinct([*REFERENCE_ROWS, *methods, *ablations, *(one.name for one in edits)])
-    except UserError:
+    except (UserError, ParameterError):
         raise
     except (ValueError, OSError) as error:
         raise UserError(str(error)) from None

@@ -1,4 +1,4 @@
-"""Small JSON files that others may have written: bounded, regular, and of any content."""
+"""JSON that others may have written, and small files of it: bounded, regular, of any content."""
 
 from __future__ import annotations
 
@@ -34,6 +34,6 @@ def parse_json(text: str | bytes) -> Any:
     try:
         return json.loads(text)
     except RecursionError:
-        raise DamagedFile("not JSON (its brackets are too deep)") from None
+        raise DamagedFile("not valid JSON (its brackets are too deep)") from None
     except ValueError as error:  # also a whole number with thousands of digits
-        raise DamagedFile(f"not JSON ({first_line(error)})") from None
+        raise DamagedFile(f"not valid JSON ({first_line(error)})") from None

@@ -24,7 +24,7 @@ from ganmut.datasets.parquet import (
     read_parquet_image,
 )
 from ganmut.datasets.records import LABELS, SPLIT_WORDS, Row, RowFilter, parse_fill, parse_units
-from ganmut.datasets.tables import open_text, parse_json, read_csv_columns
+from ganmut.datasets.tables import open_text, parse_line, read_csv_columns
 from ganmut.folders import subfolders
 
 METADATA = ("metadata.csv", "metadata.jsonl")
@@ -115,13 +115,13 @@ def read_table(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             # CSV has no lists: they are JSON in a cell.
             for name in ("units", "blendshapes"):
                 if name in columns:
-                    columns[name] = parse_json(columns[name] or "null", path, number)
+                    columns[name] = parse_line(columns[name] or "null", path, number)
             yield number, columns
         return
     with open_text(path) as file:
         for number, line in enumerate(file, 1):
             if line.strip():
-                columns = parse_json(line, path, number)
+                columns = parse_line(line, path, number)
                 if not isinstance(columns, dict):
                     raise BadData(f"{path.name} line {number} is not a JSON object")
                 yield number, columns

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import csv
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
@@ -12,6 +11,7 @@ from typing import Any, TextIO
 from ganmut.datasets.base import BadData
 from ganmut.errors import first_line
 from ganmut.files import STAND_IN_BYTES, DamagedFile, describe_stand_in, require_file
+from ganmut.json_files import parse_json
 
 CHUNK = 1 << 20
 REMEDY = "save it as UTF-8"
@@ -98,12 +98,9 @@ def read_lines(path: Path) -> Iterator[str]:
         yield from (line for line in file.read().splitlines() if line.strip())
 
 
-def parse_json(text: str, path: Path, number: int) -> Any:
+def parse_line(text: str, path: Path, number: int) -> Any:
     """The value of a JSON text; raises BadData with its file and line."""
     try:
-        return json.loads(text)
-    except RecursionError:
-        reason = "brackets too deep"
-    except ValueError as error:
-        reason = first_line(error)
-    raise BadData(f"{path.name} line {number} is not valid JSON: {reason}")
+        return parse_json(text)
+    except DamagedFile as error:
+        raise BadData(f"{path.name} line {number} is {error}") from None

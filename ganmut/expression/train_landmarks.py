@@ -370,20 +370,16 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     # The network is small: threads cost more than they give, and sums keep their order.
     torch.set_num_threads(1)
-    try:
-        train_landmarks(
-            options.data,
-            options.out,
-            steps=options.steps,
-            batch=options.batch,
-            lr=options.lr,
-            seed=options.seed,
-            width=options.width,
-            hidden=options.hidden,
-        )
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 2
+    train_landmarks(
+        options.data,
+        options.out,
+        steps=options.steps,
+        batch=options.batch,
+        lr=options.lr,
+        seed=options.seed,
+        width=options.width,
+        hidden=options.hidden,
+    )
     return 0
 
 

@@ -27,7 +27,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ganmut.errors import ParameterError, first_line
-from ganmut.files import describe_stand_in, replaced_folder, write_atomic
+from ganmut.files import DamagedFile, describe_stand_in, replaced_folder, write_atomic
+from ganmut.json_files import parse_json
 from ganmut.networks.config import Settings
 from ganmut.weights.schema import Facts
 from ganmut.weights.tensor_files import (
@@ -100,7 +101,7 @@ def _parts(config: dict[str, Any]) -> list[dict[str, Any]]:
 def read_config(folder: str | Path) -> dict[str, Any]:
     """config.json of a weight folder, its entries checked; raises BadWeights."""
     path = Path(folder) / "config.json"
-    config = parse_json(read_start(path, MAX_CONFIG_BYTES), path)
+    config = parse_object(read_start(path, MAX_CONFIG_BYTES), path)
     # `format` first: entries of a later one may mean something else.
     found = config.get("format")
     # True equals 1.
@@ -128,26 +129,20 @@ def _is_part(part: Any, stem: str) -> bool:
     return bool(re.fullmatch(rf"{stem}[-\w]*\.safetensors", name)) and type(size) is int
 
 
-def parse_json(text: bytes, path: Path) -> dict[str, Any]:
+def parse_object(text: bytes, path: Path) -> dict[str, Any]:
     """The JSON object of a file's content; raises BadWeights for anything else, NaN included."""
     if stand_in := describe_stand_in(text):
         raise BadWeights(f"{path} is {stand_in}")
     try:
-        found = json.loads(text.decode("utf-8"), parse_constant=_refuse_constant)
-    except RecursionError:
-        raise BadWeights(
-            f"{path} is not valid JSON (its brackets are too deep); {REMEDY}"
-        ) from None
-    except ValueError as error:  # also a whole number with thousands of digits
-        reason = first_line(error)
-        raise BadWeights(f"{path} is not valid JSON ({reason}); {REMEDY}") from None
+        found = parse_json(text)
+        json.dumps(found, allow_nan=False)  # Python reads NaN, which is no JSON
+    except DamagedFile as error:
+        raise BadWeights(f"{path} is {error}; {REMEDY}") from None
+    except ValueError:
+        raise BadWeights(f"{path} is not valid JSON (NaN is no number); {REMEDY}") from None
     if not isinstance(found, dict):
         raise BadWeights(f"{path} is not valid JSON (no object); {REMEDY}")
     return found
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is no number")
 
 
 def parse_settings(kind: type[Checked], values: Any, path: Path) -> Checked:

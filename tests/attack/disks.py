@@ -5,11 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import resource
-from dataclasses import replace
 from pathlib import Path
 
 from attack.base import Outcome, Report, run
-from attack.programs import FOREIGN, Program, check, start, stop_everywhere
+from attack.programs import Program, start, stop_everywhere, stop_foreign
 
 CALLS = ("write", "fsync", "mkdir", "posix_fallocate")  # what takes space; removing takes none
 
@@ -34,27 +33,15 @@ def attack(report: Report, folder: Path) -> None:
     """Fills the disk of each program at moments spread evenly over all calls that take space, and
     lets no file of those that write through other libraries grow over a size."""
     stop_everywhere(report, folder, CALLS, full, describe)
-    for program, result in FOREIGN:
-        name = f"{program.__name__} with a limit"
-        whole = folder / name
-        whole.mkdir()
-        healthy = run(lambda program=program, whole=whole: start(program, whole), limit=120)
-        assert healthy.status == 0, healthy.output
-        expected, report.rest = result(whole), healthy.peak
-        for size in SIZES:
-            own = folder / f"{name} {size}"
-            own.mkdir()
 
-            def limited(
-                program: Program = program, own: Path = own, size: int = size
-            ) -> int | None:
-                resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
-                return start(program, own)
+    def limited(program: Program, own: Path, size: float) -> Outcome:
+        def work() -> int | None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (int(size), resource.RLIM_INFINITY))
+            return start(program, own)
 
-            stopped = run(limited, limit=120)
-            again = run(lambda program=program, own=own: start(program, own), limit=120)
-            # Worker processes take seconds to begin: what may hang is what the stop adds.
-            again = replace(again, seconds=again.seconds - healthy.seconds)
-            made = result(own) if again.status == 0 else {}
-            lost = "" if stopped.status == 0 else describe(stopped, errno.EFBIG)
-            check(report, f"{name} of {size} bytes", stopped, again, lost, own, made, expected)
+        return run(work, limit=120)
+
+    def told(stopped: Outcome) -> str:
+        return describe(stopped, errno.EFBIG)
+
+    stop_foreign(report, folder, "with a limit, bytes", lambda seconds: SIZES, limited, told)

@@ -7,7 +7,8 @@ import os
 import shutil
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from clips import moving_face, read_video, write_video
@@ -288,6 +289,37 @@ def check(
     elif not lost and left_over(own):
         lost = f"left over: {', '.join(left_over(own))}"
     report.add(case, stopped if stopped.traceback else again, lost)
+
+
+def stop_foreign(
+    report: Report,
+    folder: Path,
+    how: str,
+    moments: Callable[[float], Iterable[float]],
+    stop: Callable[[Program, Path, float], Outcome],
+    describe: Callable[[Outcome], str],
+) -> None:
+    """`stop_everywhere` for programs that write through other libraries. how: what the names of the
+    cases say; moments: of a run that takes so many seconds; stop: runs a program in a folder up to
+    a moment."""
+    for program, result in FOREIGN:
+        name = f"{program.__name__} {how}"
+        whole = folder / name
+        whole.mkdir()
+        healthy = run(lambda program=program, whole=whole: start(program, whole), limit=120)
+        assert healthy.status == 0, healthy.output
+        expected, report.rest = result(whole), healthy.peak
+        for moment in moments(healthy.seconds):
+            own = folder / f"{name} {moment:g}"
+            own.mkdir()
+            stopped = stop(program, own, moment)
+            again = run(lambda program=program, own=own: start(program, own), limit=120)
+            # Worker processes take seconds to begin: what may hang is what the stop adds.
+            again = replace(again, seconds=again.seconds - healthy.seconds)
+            made = result(own) if again.status == 0 else {}
+            # A run that was quicker than the first one, or wrote less, ended before the stop.
+            lost = "" if stopped.status == 0 else describe(stopped)
+            check(report, f"{name} {moment:g}", stopped, again, lost, own, made, expected)
 
 
 def stop_everywhere(
