@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from ganmut.errors import ParameterError
+from ganmut.errors import ParameterError, first_line
 
 Work = Callable[..., Any]
 _work: list[Work] = []  # of a worker process: what it does with each item
@@ -48,7 +48,14 @@ def map_items(
     # As many threads as here: convolutions round differently with fewer, by a grey level.
     threads = torch.get_num_threads()
     before = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(workers, context, _start, (work, threads))
+    try:
+        pool = ProcessPoolExecutor(workers, context, _start, (work, threads))
+    except OSError as error:  # of a semaphore, a small file in shared memory; names nothing
+        raise ParameterError(
+            "workers",
+            f"the system has no room for what {workers} processes share ({first_line(error)}); "
+            "free some of /dev/shm, or ask for one",
+        ) from None
     waiting, ahead = iter(items), deque[Future[Any]]()
     done = False
     try:

@@ -120,6 +120,16 @@ def test_results_come_in_order_until_a_failure():
     assert made == list("0123") and caught.value.parameter == "face"
 
 
+def test_a_system_without_semaphores_is_said(monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(0, "Error")  # what Python raises where a semaphore cannot be made
+
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", full)
+    with pytest.raises(ParameterError, match="/dev/shm") as caught:
+        next(workers.map_items(abs, [(1,), (2,)], 2))
+    assert caught.value.parameter == "workers"
+
+
 def test_a_killed_worker_is_an_error():
     with pytest.raises(ParameterError, match="killed"):
         list(workers.map_items(end_on_two, FILES, 2))

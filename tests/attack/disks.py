@@ -42,6 +42,8 @@ def attack(report: Report, folder: Path) -> None:
         return run(work, limit=120)
 
     def told(stopped: Outcome) -> str:
-        return describe(stopped, errno.EFBIG)
+        # Semaphores of processes are files, too: the sentence about them has no number of an error.
+        shared = stopped.status == 2 and "/dev/shm" in stopped.output
+        return "" if shared else describe(stopped, errno.EFBIG)
 
     stop_foreign(report, folder, "with a limit, bytes", lambda seconds: SIZES, limited, told)
