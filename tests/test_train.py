@@ -21,6 +21,7 @@ import ganmut
 from ganmut.cli import main
 from ganmut.datasets.base import BadData, FaceSet
 from ganmut.emotions import EMOTIONS
+from ganmut.errors import ParameterError
 from ganmut.methods.base import METHODS
 from ganmut.training import loop as training
 from ganmut.training import presets
@@ -52,6 +53,28 @@ def test_run_directory_has_all_files(tmp_path):
     assert editor.config["kimg"] == 0.192 and editor.config["method"] == "ganmut"
     settings = presets.resolve_settings("ganmut", "stable", "cpu", **SHORT)
     assert RunDir.create(tmp_path, *settings, 0).path.name.startswith("00001-")
+
+
+def test_checkpoints_are_weights_of_their_kimg(tmp_path):
+    settings = presets.resolve_settings("ganmut", "stable", "cpu", **SHORT)
+    folder = training.train(
+        *settings, tmp_path, device="cpu", progress=False, checkpoint_kimg=0.096
+    )
+    names = ["ganmut-0.128", "ganmut-0.192"]  # the first ticks from .096 and .192 on
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == names
+    editors = [ganmut.load(folder / "checkpoints" / name) for name in names]
+    assert [editor.config["kimg"] for editor in editors] == [0.128, 0.192]
+    last, final = (
+        load_file(path / "generator.safetensors")
+        for path in (folder / "checkpoints" / names[1], folder / "weights")
+    )
+    assert all(torch.equal(last[name], final[name]) for name in final)
+
+
+def test_checkpoints_need_a_distance(tmp_path):
+    settings = presets.resolve_settings("ganmut", "stable", "cpu", **SHORT)
+    with pytest.raises(ParameterError):
+        training.train(*settings, tmp_path, progress=False, checkpoint_kimg=0)
 
 
 ONE_TICK = {"kimg": 0.064, "kimg_per_tick": 0.064, "faces": 16}

@@ -58,6 +58,13 @@ def _add_running_options(parser: argparse.ArgumentParser) -> None:
         "half of the free memory of the GPU, or of the machine)",
     )
     parser.add_argument(
+        "--checkpoint-kimg",
+        type=float,
+        metavar="KIMG",
+        help="keep the weight every KIMG thousand images in the run's checkpoints/, for learning "
+        "curves (default: the last one alone)",
+    )
+    parser.add_argument(
         "--compile", action="store_true", help="torch.compile both networks (worth it on CUDA)"
     )
     parser.add_argument(
@@ -85,6 +92,7 @@ def run(args: argparse.Namespace) -> int:
             "device",
             "compile",
             "image_memory_gib",
+            "checkpoint_kimg",
             "log_to",
             "dry_run",
             "explain",
@@ -107,6 +115,7 @@ def run(args: argparse.Namespace) -> int:
         "compiled": args.compile,
         "log_to": args.log_to,
         "image_memory_gib": args.image_memory_gib,
+        "checkpoint_kimg": args.checkpoint_kimg,
     }
     folder = train(recipe, config, **how, **place)
     if folder:  # None in all processes but the main one

@@ -44,6 +44,7 @@ def train(
     compiled: bool = False,
     log_to: Sequence[str] = (),
     image_memory_gib: float | None = None,
+    checkpoint_kimg: float | None = None,
     progress: bool = True,
 ) -> Path | None:
     """Trains a method and returns its run directory, whose `weights/` an Editor loads. Returns
@@ -52,12 +53,15 @@ def train(
     resume: a run directory whose newest snapshot is continued bit for bit; recipe and config must
     be its own. accept_changed_data: go on with other faces than the snapshot's, which the weight's
     config then says. log_to: names in `logs.LOGS`, which get the reports too.
-    image_memory_gib: images that take more are streamed from their files, see `Sampler`. Raises
-    RunError (directory, changed faces), InUse (another process trains this run), BadData (faces),
-    DivergenceError (a loss that is not finite), ProcessLost (a process was killed), ParameterError
-    (a log that is not there).
+    image_memory_gib: images that take more are streamed from their files, see `Sampler`.
+    checkpoint_kimg: thousands of images between weight folders that stay in `checkpoints/`, for
+    learning curves; None: none. Raises RunError (directory, changed faces), InUse (another process
+    trains this run), BadData (faces), DivergenceError (a loss that is not finite), ProcessLost (a
+    process was killed), ParameterError (a log that is not there).
     """
     check_logs(log_to)
+    if checkpoint_kimg is not None and not checkpoint_kimg > 0:
+        raise ParameterError("checkpoint_kimg", f"it must be above 0, got {checkpoint_kimg}")
     if image_memory_gib is not None and not image_memory_gib >= 0:
         raise ParameterError("image_memory_gib", f"it must be 0 or more, got {image_memory_gib}")
     # ---- processes, device, faces
@@ -113,11 +117,11 @@ def train(
                 log.warning(
                     "the images stream from their files: they take more than image_memory_gib"
                 )
-            loop(trainer, run, sampler, progress, logs)
+            loop(trainer, run, sampler, progress, logs, checkpoint_kimg or math.inf)
         processes.close()
         if run is None or not processes.is_main:
             return None
-        save_weights(trainer, run, faces)
+        save_weights(trainer, run.path / "weights", faces)
     return run.path
 
 
@@ -168,9 +172,11 @@ def loop(
     sampler: Sampler,
     progress: bool,
     logs: Sequence[Log] = (),
+    checkpoint_kimg: float = math.inf,
 ) -> None:
     """Takes steps until the recipe's kimg; the main process writes a report, a sample grid and a
-    snapshot every tick, and hands report and grid to the logs."""
+    snapshot every tick, hands report and grid to the logs, and keeps the weight at the first tick
+    from each multiple of checkpoint_kimg on."""
     # ---- counters and schedule of reports
     recipe, faces = trainer.recipe, sampler.faces
     shown = sample_grid.choose_faces(faces)
@@ -202,6 +208,7 @@ def loop(
             # Pace of the last tick, not of the run: warm-ups are cheaper than the steps that are
             # left.
             pace = (now - since[0]) / max(trainer.kimg - since[1], 1e-9)
+            kept, passed = since[1] // checkpoint_kimg, trainer.kimg // checkpoint_kimg
             since, trainer.seconds = (now, trainer.kimg), now - start
             first = trainer.opt_g.param_groups[0]
             record = {
@@ -224,6 +231,8 @@ def loop(
             run.sample(trainer.kimg, grid)
             for other in logs:
                 other.write(trainer.step, numbers_of(record), grid)
+            if passed > kept:
+                save_weights(trainer, run.checkpoint(recipe.method, trainer.kimg), faces)
             # Last in the tick: a kill before it repeats the tick, and trim_log drops its line.
             run.snapshot(trainer.step, state, trainer.meta())
 
@@ -269,11 +278,11 @@ def training_record(trainer: Trainer, faces: FaceSet) -> dict[str, Any]:
     }
 
 
-def save_weights(trainer: Trainer, run: RunDir, faces: FaceSet) -> Path:
-    """Writes the averaged generator as a weight folder inside the run directory and returns it.
+def save_weights(trainer: Trainer, folder: Path, faces: FaceSet) -> Path:
+    """Writes the averaged generator as a weight folder and returns it.
 
     Its golden faces are rendered ones: a weight folder must not carry training photographs.
     """
     rendered = open_source("procedural").load("test", trainer.recipe.size, 3, progress=False)
     record = training_record(trainer, faces)
-    return weights.save(run.path / "weights", trainer.export(), record, rendered.faces())
+    return weights.save(folder, trainer.export(), record, rendered.faces())

@@ -63,7 +63,7 @@ class Snapshot:
 
 class RunDir:
     """`runs/00003-ganmut-procedural-64/`: recipe.json, stats.jsonl, samples/, snapshots/, weights/
-    at the end."""
+    at the end, and checkpoints/ where weights were kept on the way."""
 
     def __init__(self, path: Path):
         self.path = Path(path)
@@ -132,6 +132,10 @@ class RunDir:
     def sample(self, kimg: float, grid: Tensor) -> Path:
         """Writes a sample grid, 3 x H x W uint8."""
         return images.write_png(self.path / "samples" / f"{kimg:09.3f}.png", grid)
+
+    def checkpoint(self, method: str, kimg: float) -> Path:
+        """The weight folder that is kept of a training at kimg; its name is a row of the bench."""
+        return self.path / "checkpoints" / f"{method}-{kimg:g}"
 
     def snapshots(self) -> list[Path]:
         """Snapshots, oldest first."""

@@ -141,7 +141,9 @@ def pictures(folder: Path) -> dict[str, bytes]:
     found = {path.name: path.read_bytes() for path in sorted((folder / "out").glob("*.png"))}
     for log in (folder / "out").glob("faces.jsonl"):
         records, invalid = files.read_lines(log)
-        found["log"] = repr([(r["file"], r.get("box"), r.get("error")) for r in records] + invalid).encode()
+        found["log"] = repr(
+            [(r["file"], r.get("box"), r.get("error")) for r in records] + invalid
+        ).encode()
     for log in (folder / "out").glob("metadata.jsonl"):
         found["log"] = log.read_bytes()
     return found
