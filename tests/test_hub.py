@@ -222,15 +222,66 @@ def test_hub_without_an_owner_says_what_to_set(monkeypatch):
             ask_for("hub")
 
 
-@pytest.mark.parametrize(
-    "spec", ["someone/ganmut", "someone/ganmut@main", f"ganmut@{A}", f"a/b@{A}/../c"]
-)
-def test_a_hub_spec_is_pinned(spec):
-    with pytest.raises(BadWeights, match="40"):
+@pytest.mark.parametrize("spec", ["ganmut", f"ganmut@{A}", f"a/b@{A}/../c", "a/b@../c", "a/b@"])
+def test_a_hub_spec_has_an_owner(spec):
+    with pytest.raises(BadWeights, match="OWNER/NAME"):
         weights.load(f"hub:{spec}")
 
 
+@pytest.mark.parametrize("address", ["someone/ganmut", "someone/ganmut@main", f"ganmut@{A}"])
+def test_the_default_address_is_a_commit(address, monkeypatch):
+    monkeypatch.setenv("GANMUT_HUB", address)
+    with pytest.raises(BadWeights, match="GANMUT_HUB"):
+        weights.load("procedural/ganmut")
+
+
 def test_a_spec_is_its_parts():
-    address = hub.parse(f"hub:me/all@{A}/procedural/ganmut")
-    assert (address.name, address.revision, address.subfolder) == ("me/all", A, "procedural/ganmut")
-    assert str(address) == f"me/all@{A}/procedural/ganmut"
+    for revision in (A, "v1.0", "main"):
+        address = hub.parse(f"hub:me/all@{revision}/procedural/ganmut")
+        assert address == hub.Address("me/all", revision, "procedural/ganmut")
+    assert hub.parse("hub:me/all/procedural") == hub.Address("me/all", "main", "procedural")
+
+
+PINS = """
+import contextlib, io, sys
+from ganmut.cli import main
+from ganmut.weights import hub
+hub.CONNECT_TIMEOUT = 1.0
+out = sys.stdout
+for words in sys.argv[1:]:
+    with contextlib.redirect_stderr(io.StringIO()) as said, contextlib.redirect_stdout(said):
+        status = main(words.split())
+    print(status, said.getvalue().strip().replace(chr(10), " // "), file=out)
+"""
+
+
+def test_a_pinned_branch_keeps_its_commit(weight, tmp_path):
+    """A branch is asked for and printed at each use until --pin writes its commit down."""
+    folder = tmp_path / "onnx"
+    free, pinned = f"export hub:me/one --onnx {folder}", f"export hub:me/one --onnx {folder} --pin"
+    home, repositories = tmp_path / "home", {("models", "me/one"): {A: weight}}
+    with serve(repositories) as endpoint:
+        first, second = ask(PINS, endpoint, home, free, pinned).splitlines()
+    repositories["models", "me/one"][B] = copy(weight, tmp_path / "b")
+    log: list = []
+    with serve(repositories, log=log) as endpoint:
+        kept = ask(PINS, endpoint, home, free).strip()
+        assert not log
+        moved, wrong = ask(
+            PINS,
+            endpoint,
+            home,
+            *(pinned, f"export procedural/ganmut --onnx {folder} --pin"),
+        ).splitlines()
+    away = ask(PINS, endpoint, home, free, free.replace("one", "one@v1"), HF_HUB_OFFLINE="1")
+    (file,) = (home / "ganmut" / "pins").iterdir()
+    assert file.read_text() == f"{B}\n"
+    for said, commit in ((first, A), (second, A), (kept, A), (moved, B)):
+        assert said.startswith("0 me/one@main is ") and commit in said
+    assert str(file) not in first and str(file) in second and str(file) in kept
+    assert wrong.startswith("2 ") and "--pin" in wrong
+    pin, tag = away.splitlines()
+    assert pin.startswith("0 ") and tag.startswith("2 ") and "me/one@v1" in tag
+    file.write_text("nothing")
+    damaged = ask(PINS, endpoint, home, free)
+    assert damaged.startswith("2 ") and str(file) in damaged and "//" not in damaged

@@ -86,6 +86,22 @@ def test_branch_and_tag_become_commits(made, tmp_path):
     assert offline == told[4:6]
 
 
+def test_a_pin_holds_in_python_too(made, tmp_path):
+    repositories = {("models", "me/one"): {A: made["ganmut"], B: made["stargan"]}}
+    program = f"""
+from ganmut import weights
+from ganmut.weights import hub
+hub.CONNECT_TIMEOUT = 1.0
+weights.pin("hub:me/one@v1")
+{LOAD}"""
+    with serve(repositories, tags={"v1": A}) as endpoint:
+        asked = ask(program, endpoint, tmp_path, call("me/one", revision="v1")).splitlines()
+        other = ask(LOAD, endpoint, tmp_path, call("me/one")).splitlines()
+    away = ask(LOAD, endpoint, tmp_path, call("me/one", revision="v1")).splitlines()
+    assert asked == away and "is pinned" in asked[0] and A in asked[0]
+    assert asked[1] == line("ganmut", made["ganmut"]) != other[1]
+
+
 def test_what_the_hub_does_not_give(made, tmp_path):
     repositories = {("models", f"me/{name}"): {A: made["ganmut"]} for name in ("one", "own", "ask")}
     with serve(repositories, private=("me/own",), gated=("me/ask",)) as endpoint:

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from ganmut.cli.face_options import add_face_options, print_lines
+from ganmut.cli.pin_option import add_pin_option, apply_pin
 from ganmut.text import quantity
 
 HELP = "edit the faces of images and videos, pasted back at full resolution"
@@ -33,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a set (procedural, photos, hub), SET/NAME, a folder, or hub:OWNER/NAME@REVISION "
         "(with --method: the method of that set)",
     )
+    add_pin_option(parser, "--weights")
     parser.add_argument("--emotion", help="the name of an emotion, see --intensity")
     parser.add_argument(
         "--intensity", type=float, help="of --emotion: 0 (neutral) to 1 (default 1)"
@@ -87,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
     from ganmut.faces import EditRequest, edit_files
     from ganmut.video.code_path import Stop
 
+    apply_pin(args, args.weights)
     request = EditRequest(
         method=args.method,
         weights=args.weights,

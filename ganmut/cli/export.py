@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ganmut.cli.pin_option import add_pin_option, apply_pin
+
 HELP = "write an editor as ONNX graphs for other runtimes"
 
 
@@ -13,10 +15,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--onnx", required=True, type=Path, metavar="DIR", help="the folder to write"
     )
-
     parser.add_argument(
         "--faces", action="store_true", help="add faces.onnx, the network that finds faces"
     )
+    add_pin_option(parser, "SPEC")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -25,6 +27,7 @@ def run(args: argparse.Namespace) -> int:
     from ganmut.weights.onnx_graphs import export_onnx
 
     check_output_folder(args.onnx, "onnx")
+    apply_pin(args, args.spec)
     checked_weights = weights.read(weights.resolve(args.spec), "editor")
     folder, error = export_onnx(checked_weights, args.onnx, args.faces)
     checked = "not checked: onnxruntime is not installed"

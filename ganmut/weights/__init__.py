@@ -1,7 +1,7 @@
 """Weights: resolve a spec to a folder, load an editor from it, save and verify it.
 
 `resolve.py`: spec -> folder. `storage.py`: the folder on disk. `editors.py`: folder -> Editor.
-`hub.py`, `publish.py`, `card.py`: the Hugging Face Hub.
+`hub.py`, `pins.py`, `publish.py`, `card.py`: the Hugging Face Hub.
 """
 
 from ganmut.files import sha256
@@ -12,6 +12,7 @@ from ganmut.weights.resolve import (
     list_sets,
     list_weights,
     locate,
+    pin,
     resolve,
     set_default_hub,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "list_weights",
     "load",
     "locate",
+    "pin",
     "read",
     "read_config",
     "read_golden",

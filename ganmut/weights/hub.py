@@ -8,13 +8,14 @@ offline or a wrong name is reported within seconds. Files in the cache are used 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ganmut.errors import ParameterError, first_line
+from ganmut.errors import first_line
 
 CONNECT_TIMEOUT = 8.0  # seconds until the Hub's first answer
+MAIN = "main"  # the branch that a repository without a revision means
 
 
 class HubError(ValueError):
@@ -23,14 +24,20 @@ class HubError(ValueError):
 
 @dataclass(frozen=True)
 class Address:
-    """A pinned model repository.
+    """A model repository at a revision.
 
-    name: OWNER/NAME. revision: a commit, 40 hex digits. subfolder: a folder in it, or "".
+    name: OWNER/NAME. revision: a commit (40 hex digits), a branch or a tag. subfolder: a folder in
+    it, or "".
     """
 
     name: str
     revision: str
     subfolder: str = ""
+
+    @property
+    def is_commit(self) -> bool:
+        """Whether the revision is a commit, so that the address never means anything else."""
+        return re.fullmatch(r"[0-9a-f]{40}", self.revision) is not None
 
     def __str__(self) -> str:
         return f"{self.name}@{self.revision}" + (f"/{self.subfolder}" if self.subfolder else "")
@@ -44,30 +51,34 @@ class Address:
 
 
 def parse(spec: str) -> Address:
-    """The Address of "hub:OWNER/NAME@REVISION" or "hub:OWNER/NAME@REVISION/FOLDER".
-
-    Raises HubError where the revision is not a commit.
-    """
-    # A commit, not a branch: what is at an address must not change under its users.
-    match = re.fullmatch(r"(?:hub:)?([\w.-]+/[\w.-]+)@([0-9a-f]{40})((?:/[\w-][\w.-]*)*)/?", spec)
+    """The Address of "hub:OWNER/NAME", with "@REVISION" (default the branch main) and "/FOLDER"
+    where they are given. Raises HubError for anything else."""
+    name = r"[\w-][\w.-]*"
+    match = re.fullmatch(rf"(?:hub:)?({name}/{name})(?:@({name}))?((?:/{name})*)/?", spec)
     if not match:
+        raise HubError(
+            f"{spec!r} is not hub:OWNER/NAME, with @REVISION (a commit, a tag or a branch) and "
+            "/FOLDER where they are needed"
+        )
+    name, revision, subfolder = match.groups()
+    return Address(name, revision or MAIN, subfolder.strip("/"))
+
+
+def parse_commit(spec: str) -> Address:
+    """`parse` of an address that must hold a commit; raises HubError."""
+    # What everybody loads by default must not change under its users.
+    if not re.fullmatch(r"[^@]*@[0-9a-f]{40}(/.*)?", spec):
         raise HubError(
             f"{spec!r} is not hub:OWNER/NAME@REVISION with the 40 hex digits of a commit; the "
             "repository's page lists its commits"
         )
-    name, revision, subfolder = match.groups()
-    return Address(name, revision, subfolder.strip("/"))
+    return parse(spec)
 
 
-def pin(name: str, revision: str) -> Address:
-    """The Address of a repository at a commit, a branch or a tag; asks the Hub for the commit of
-    the latter two. Raises HubError, ParameterError for what is no name of a revision."""
-    if not isinstance(revision, str) or not re.fullmatch(r"[\w-][\w./-]*", revision):
-        raise ParameterError("revision", f"{revision!r} is no commit, branch or tag")
-    address = Address(name, revision)
-    if re.fullmatch(r"[0-9a-f]{40}", revision):
-        return address
-    return Address(name, str(_describe(address).sha))
+def find_commit(address: Address) -> Address:
+    """The Address of the commit that a branch or a tag is at now, which the Hub is asked for.
+    Raises HubError."""
+    return replace(address, revision=str(_describe(address).sha))
 
 
 def find_cached(address: Address, patterns: list[str]) -> Path | None:
@@ -145,14 +156,15 @@ def explain(error: Exception, address: Address) -> str:
             f"the Hub has no model {name}, or it is private: check the name, "
             "or log in with `hf auth login` or HF_TOKEN"
         )
+    known = f"{address} is not in the cache"
+    if not address.is_commit:  # the weights may well be there
+        known = f"the commit of {address} is not known here (nothing is pinned)"
     if isinstance(error, errors.OfflineModeIsEnabled):
-        return (
-            f"{address} is not in the cache and HF_HUB_OFFLINE is set: unset it and download once"
-        )
+        return f"{known} and HF_HUB_OFFLINE is set: unset it and download once"
     if isinstance(error, errors.HfHubHTTPError):
         return explain_status(error, name)
     return (
-        f"{address} is not in the cache, and {constants.ENDPOINT} cannot be reached "
+        f"{known}, and {constants.ENDPOINT} cannot be reached "
         f"({first_line(error)}): check the network and the proxy, then try again"
     )
 

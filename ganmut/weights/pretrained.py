@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from pathlib import Path
 
 import torch
 
 from ganmut.editor import Editor
 from ganmut.errors import ParameterError
-from ganmut.weights import hub, publish
+from ganmut.weights import hub, pins, publish
 from ganmut.weights.editors import load
 from ganmut.weights.storage import BadWeights, read_config
 
@@ -36,15 +35,13 @@ def from_pretrained(
         raise ParameterError(
             "name", f"{str(name)!r} is neither a folder nor OWNER/NAME on the Hugging Face Hub"
         )
+    revision = hub.MAIN if revision is None else revision
+    if not isinstance(revision, str) or not re.fullmatch(r"[\w-][\w./-]*", revision):
+        raise ParameterError("revision", f"{revision!r} is no commit, branch or tag")
     try:
-        address = hub.pin(str(name), "main" if revision is None else revision)
+        address = pins.resolve_commit(hub.Address(str(name), revision))
     except hub.HubError as error:
         raise BadWeights(str(error)) from None
-    if address.revision != revision:
-        print(
-            f"{name} is at {address.revision}; revision={address.revision!r} pins it",
-            file=sys.stderr,
-        )
     return load(f"hub:{address}" + (f"/{subfolder}" if subfolder else ""), device)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from ganmut.errors import ParameterError
 from ganmut.files import write_atomic
 from ganmut.registry import UnknownNameError, did_you_mean
-from ganmut.weights import hub
+from ganmut.weights import hub, pins
 from ganmut.weights.storage import BadWeights, read, read_config
 
 # Files fetched from a repository.
@@ -47,7 +47,7 @@ def hub_address() -> str:
 def set_default_hub(spec: str) -> Path:
     """Writes the address OWNER/NAME@REVISION to hub.txt, so that names mean its weights; returns
     the file. Raises HubError for an address that is not pinned."""
-    write_atomic(bundled_root() / ADDRESS_FILE, f"{hub.parse(spec)}\n")
+    write_atomic(bundled_root() / ADDRESS_FILE, f"{hub.parse_commit(spec)}\n")
     return bundled_root() / ADDRESS_FILE
 
 
@@ -77,7 +77,7 @@ def list_weights(
 def locate(spec: str | Path, roots: tuple[Path, ...] = ()) -> Path | None:
     """The folder that a spec names, whatever it holds (a weight, a run, a set, sets), or None.
 
-    "hub:OWNER/NAME@REVISION[/FOLDER]", "hub[/SET[/NAME]]" (the published weights; the set
+    "hub:OWNER/NAME[@REVISION][/FOLDER]", "hub[/SET[/NAME]]" (the published weights; the set
     procedural by default), SET[/NAME], or a path. roots: where SET is looked up; by default the
     published weights, the bundled ones, and then the path itself. Raises BadWeights for an address
     that cannot be fetched.
@@ -159,7 +159,10 @@ def _hub_root() -> Path:
             "hub means the published weights, and no address of them is set: set "
             "GANMUT_HUB=OWNER/NAME@REVISION (docs/weights.md)"
         )
-    return download(f"hub:{address}")
+    try:
+        return download(f"hub:{hub.parse_commit(address)}")
+    except hub.HubError as error:
+        raise BadWeights(str(error)) from None
 
 
 def _search_roots() -> tuple[Path, ...]:
@@ -172,19 +175,37 @@ def _search_roots() -> tuple[Path, ...]:
         raise BadWeights(f"{error}; GANMUT_HUB= (empty) selects the bundled weights") from None
 
 
-@functools.lru_cache
+def pin(spec: str) -> Path:
+    """Pins "hub:OWNER/NAME[@BRANCH_OR_TAG]" to the commit that it is at now, and returns the file
+    that says so; an earlier pin of it moves. Raises HubError, ParameterError for a spec that no
+    pin is of."""
+    file = pins.pin(spec)
+    _find_commit.cache_clear()
+    return file
+
+
 def download(spec: str) -> Path:
-    """The local folder of "hub:OWNER/NAME@REVISION[/FOLDER]", fetched once and every weight in it
+    """The local folder of "hub:OWNER/NAME[@REVISION][/FOLDER]", fetched once and every weight in it
     checked against its sha256; raises BadWeights."""
     try:
-        address = hub.parse(spec)
-        # What is in the cache needs no network, so a pinned address works offline.
-        cached = hub.find_cached(address, PATTERNS)
-        folder = cached if cached and not _damage(cached) else hub.download(address, PATTERNS)
-        if cached and _damage(folder):  # the client takes a file of the right size for complete
-            folder = hub.download(address, PATTERNS, force=True)
+        return _fetch(_find_commit(spec))
     except hub.HubError as error:
         raise BadWeights(str(error)) from None
+
+
+@functools.lru_cache
+def _find_commit(spec: str) -> hub.Address:
+    """The address of the commit of a spec, the same in all of a process."""
+    return pins.resolve_commit(hub.parse(spec))
+
+
+@functools.lru_cache
+def _fetch(address: hub.Address) -> Path:
+    # What is in the cache needs no network, so a commit works offline.
+    cached = hub.find_cached(address, PATTERNS)
+    folder = cached if cached and not _damage(cached) else hub.download(address, PATTERNS)
+    if cached and _damage(folder):  # the client takes a file of the right size for complete
+        folder = hub.download(address, PATTERNS, force=True)
     if damage := _damage(folder):
         raise BadWeights(f"{address} on the Hub cannot be used: {damage}")
     return folder
