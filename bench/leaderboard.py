@@ -119,6 +119,14 @@ CAPTIONS = {
     "person, one method per line.",
     "wheel": "Emotion wheel, as in figures 9 to 11 of GANmut's supplement: angles around, radii "
     ".33, .66 and 1.",
+    "mixtures": "Codes that mix two, three and four emotions the most evenly, and two codes far "
+    "apart that show the same mixture: one rendered person, and the classifier's mean softmax over "
+    "test faces, as in section 5.4 of GANmut.",
+    "random": "Random codes on four rendered people, as in figures 6 to 8 of GANmut's supplement.",
+    "styles": "Random styles, one a line, the same latents for all emotions, as in figures 12 and "
+    "13 of GANmut's supplement.",
+    "transfer": "The action units of other faces on one rendered person, as in figures 2, 3 and 5 "
+    "of EF-GAN's supplement.",
     "sweep": "Single action units from 0 to 1, the others as in neutral.",
     "warped": "The same sweep before new pixels are drawn: the source moved by the flow alone, as "
     "in figures 6 and 11 of DefGAN.",

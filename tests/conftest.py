@@ -78,7 +78,9 @@ def bench_run(bundle, tmp_path, monkeypatch):
     monkeypatch.setattr(tsne, "FACES", 10)  # a thousand steps of the embedding for each method
     monkeypatch.setattr(canvas, "FACE_INCHES", 0.4)  # toy pictures: half the pixels to encode
     picture = world(1, 3).images.repeat(1, 1, 4, 4)
-    person = canvas.Person(picture, lambda emotion: 255 - picture)
+    person = canvas.Person(
+        picture, lambda emotion: 255 - picture, picture.repeat(2, 1, 1, 1), torch.rand(2, 17)
+    )
     monkeypatch.setattr(figures, "rendered_person", lambda size, seed=0: person)
 
     def call(*arguments: str, out: str = "out"):

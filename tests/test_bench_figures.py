@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from bench.figures import canvas, changes, lines, tsne
-from ganmut.codes import ActionUnitSpace, LabelSpace
+from bench.figures import canvas, changes, gamut, lines, tsne
+from ganmut.codes import ActionUnitSpace, DiscSpace, LabelSpace, StyleSpace
 from ganmut.emotions import EMOTIONS, UNITS, prototype_units
 from ganmut.methods.base import Edit
 
@@ -59,7 +59,9 @@ class Box:
 @pytest.fixture
 def person() -> canvas.Person:
     picture = torch.full((1, 3, SIDE, SIDE), 50, dtype=torch.uint8)
-    return canvas.Person(picture, lambda emotion: picture + 10)
+    return canvas.Person(
+        picture, lambda emotion: picture + 10, picture.repeat(3, 1, 1, 1), torch.rand(3, 17)
+    )
 
 
 def test_difference_is_white_without_change(person):
@@ -173,3 +175,47 @@ def test_tsne_has_one_panel_per_method(person):
     assert [axes.get_title() for axes in figure.axes] == ["toy", "toy"]
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert names == ["real", *EMOTIONS]
+
+
+def test_style_rows_share_their_latents(person):
+    space = StyleSpace(EMOTIONS, 2, lambda which, z: torch.cat([torch.eye(7)[which], z], 1))
+    editor = ToyEditor(space)
+    figure = lines.style_rows(editor, person, EMOTIONS, styles=3)
+    names = [axes.get_ylabel() for axes in figure.axes]
+    assert names == ["own code", "style 1", "style 2", "style 3"]
+    first, second = editor.asked[1][:, 7:], editor.asked[2][:, 7:]
+    assert (first == first[0]).all() and (first[0] != second[0]).any()
+
+
+def test_units_of_other_faces_are_the_codes(person):
+    editor = ToyEditor(ActionUnitSpace(EMOTIONS, PROTOTYPES, PROTOTYPES))
+    lines.unit_transfer({"toy": editor}, person, columns=2)
+    (asked,) = editor.asked
+    assert torch.equal(asked, person.units[:2])
+
+
+def test_random_codes_differ_between_faces(person):
+    editor = ToyEditor(DiscSpace(EMOTIONS, torch.randn(6, 2)))
+    figure = gamut.random_edits(editor, person, rows=3, columns=4)
+    assert len(figure.axes) == len(editor.asked) == 3
+    assert (editor.asked[0] != editor.asked[1]).any()
+
+
+def test_mixtures_show_the_codes_that_mix(person):
+    space = DiscSpace(EMOTIONS, torch.randn(6, 2))
+    codes = torch.tensor([[-1.0, 0.0], [0.0, 0.0], [1.0, 0.0]])
+    softmax = np.array(
+        [[0.5, 0.5, 0, 0, 0, 0, 0], [0.4, 0.3, 0.3, 0, 0, 0, 0], [0.25] * 4 + [0] * 3]
+    )
+
+    class ToyFeatures(dict):
+        emotions = EMOTIONS
+
+        def edit_set(self, name):
+            return SimpleNamespace(codes=codes)
+
+    editor = ToyEditor(space)
+    gamut.mixtures(ToyFeatures({"chart:softmax": softmax[None]}), editor, person)
+    (asked,) = editor.asked
+    assert asked.tolist()[:3] == codes.tolist()  # two, three and four emotions
+    assert len(asked) == 5  # and the nearest two that lie apart

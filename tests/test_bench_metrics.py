@@ -21,6 +21,7 @@ from bench.features.ground_truth import GroundTruth
 from bench.metrics import METRICS, NotMeasured, TooFew
 from bench.metrics.base import by_set
 from bench.metrics.ere import smallest_error, targets
+from bench.metrics.gamut_mixtures import same_mixture
 from bench.metrics.gamut_share import opposition
 from bench.metrics.real_neighbour_rate import real_nearest
 from bench.metrics.smoothness import largest_step
@@ -262,8 +263,33 @@ def test_gamut_shares_are_areas(faces, tmp_path):
     assert found.parts["cosine of happy and negative"] == pytest.approx(-1, abs=1e-3)
 
 
+def test_same_mixture_takes_ambiguous_codes_that_lie_apart():
+    codes = np.array([[-1.0, 0.0], [-0.9, 0.0], [0.0, 0.0], [1.0, 0.0]])
+    softmax = np.array([[0.5, 0.5, 0.0], [0.5, 0.5, 0.0], [0.5, 0.4, 0.1], [0.9, 0.1, 0.0]])
+    # The first two are equal but near, the last is no mixture.
+    variation, pair = same_mixture(codes, softmax)
+    assert variation == pytest.approx(0.1) and pair in ((0, 2), (1, 2))
+    assert np.isnan(same_mixture(codes[:2], softmax[:2])[0])
+
+
+def test_gamut_mixtures_count_emotions(faces, tmp_path):
+    class Mixed(ToySystem):
+        """Two emotions at once on the right of the disc, one on the left."""
+
+        def edit(self, faces, codes):
+            both = (torch.eye(7)[1] + torch.eye(7)[6]) / 2
+            shown = torch.where(codes[:, :1] > 0, both, torch.eye(7)[2])
+            return super().edit(faces, shown)
+
+    system = Mixed(faces)
+    system.space = DiscSpace(EMOTIONS, torch.randn(6, 2))
+    found = score("gamut_mixtures", system, tmp_path, faces)
+    assert found.value >= 2
+    assert found.parts["same mixture"] == pytest.approx(0, abs=1e-6)
+
+
 def test_gamut_metrics_need_two_dimensions(faces, tmp_path):
-    for name in ("gamut_share", "fed_uniform"):
+    for name in ("gamut_share", "gamut_mixtures", "fed_uniform"):
         assert METRICS[name].needs_of(ToySystem(faces)) == ()
         with pytest.raises(NotMeasured):
             score(name, ToySystem(faces), tmp_path, faces)

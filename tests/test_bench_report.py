@@ -226,6 +226,7 @@ def published_values(labels: str) -> dict:
     scores["gganmut", "fed_uniform"] = score(2.0)
     halves = {"lower half": 0.2, "upper half": 0.4}
     scores["ganmut", "steps_by_radius"] = score(-0.2, parts=halves)
+    scores["ganmut", "gamut_mixtures"] = score(4.0, parts={"same mixture": 0.01})
     return scores
 
 
@@ -254,6 +255,9 @@ def test_published_values_make_all_claims_hold(labels):
         "11b",
         "12",
         "13",
+        "14a",
+        "14b",
+        "15",
     ]
     said = "with labels" if labels == "ganimation_labels" else "with action units"
     assert said in found["3"].sentence and said in found["4, setting 2"].sentence
@@ -619,7 +623,7 @@ def test_terminal_shows_every_number_whole(width, parts, tmp_path):
 def test_no_main_table_is_wider_than_six_metrics(tmp_path):
     results.append(tmp_path, grid())
     main = tables.main_tables(tables.select(results.read(tmp_path)))
-    assert [len(header) for _, (header, _) in main] == [8, 8, 3, 6]
+    assert [len(header) for _, (header, _) in main] == [8, 8, 3, 7]
     shown = [name for _, (header, _) in main for name in header[2:]]
     assert len(set(shown)) == sum(METRICS[name].group in tables.GROUPS for name in METRICS)
     assert all(len(lines) == 12 for _, (_, lines) in main)

@@ -35,14 +35,21 @@ def draw(
         if space.chart(2) is not None:
             made[f"gamut_{name}"] = gamut.gamut_map(features)
             made[f"faces_{name}"] = gamut.gamut_faces(editors[name], person)
+            made[f"mixtures_{name}"] = gamut.mixtures(features, editors[name], person)
+            made[f"random_{name}"] = gamut.random_edits(editors[name], person)
             if "directions" in space.state():
                 made[f"wheel_{name}"] = gamut.emotion_wheel(editors[name], person)
+        if space.kind == "styles":
+            made[f"styles_{name}"] = lines.style_rows(editors[name], person, systems[0].emotions)
         if space.kind == "units":
             made[f"sweep_{name}"] = lines.unit_sweep(editors[name], person, steps)
             warped = lines.warped_sweep(editors[name], person, steps)
             made |= {f"warped_{name}": warped} if warped is not None else {}
     for emotion in emotions:
         made[f"strip_{emotion}"] = lines.emotion_path(editors, person, emotion, steps)
+    by_units = {name: e for name, e in editors.items() if e.space.kind == "units"}
+    if by_units:
+        made["transfer"] = lines.unit_transfer(by_units, person)
     with contextlib.suppress(NotMeasured):  # no face embedder for these faces
         made["frontier"] = frontier.curves(systems)
     made |= changes.figures(editors, person, emotions)

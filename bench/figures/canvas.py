@@ -27,10 +27,13 @@ FACE_INCHES = 0.85  # side of a face in figures with lines of faces
 @dataclass(frozen=True)
 class Person:
     """One rendered test face. picture: uint8 1 x 3 x S x S. render(emotion): the same person with
-    that emotion, the same shape."""
+    that emotion, the same shape. others, units: other rendered test faces (uint8 m x 3 x S x S) and
+    their action units (m x 17)."""
 
     picture: Tensor
     render: Callable[[str], Tensor]
+    others: Tensor
+    units: Tensor
 
     def ground_truth(self, emotions: Sequence[str]) -> Tensor:
         """uint8 m x 3 x S x S: the person under each emotion; white where the renderer lacks it."""
@@ -47,15 +50,22 @@ def rendered_person(size: int, seed: int = 0) -> Person:
     faces = open_source("procedural").load("test", size, 14, seed=seed, progress=False)
     neutral = (faces.emotion == 0).nonzero()[:, 0].tolist()
     row = torch.tensor(neutral[:1] or [0])
-    render = faces.ground_truth
-    if render is None:
+    render, units = faces.ground_truth, faces.units
+    if render is None or units is None:
         raise ValueError("the source procedural renders no ground truth")
-    return Person(faces.faces(row), lambda emotion: render(row, emotion, 1.0))
+    others = torch.tensor([other for other in range(len(faces)) if other != row])
+    return Person(
+        faces.faces(row),
+        lambda emotion: render(row, emotion, 1.0),
+        faces.faces(others),
+        units[others],
+    )
 
 
-def edits(editor: Editor, person: Person, codes: Tensor) -> Tensor:
-    """uint8 m x 3 x S x S: one person under m codes (m x dim), in batches of 16."""
-    face = editor.prepare(person.picture)
+def edits(editor: Editor, picture: Tensor, codes: Tensor) -> Tensor:
+    """uint8 m x 3 x S x S: one face (uint8 1 x 3 x S x S) under m codes (m x dim), in batches of
+    16."""
+    face = editor.prepare(picture)
     parts = [
         editor.edit(editor.select(face, torch.zeros(len(part), dtype=torch.long)), part)
         for part in codes.split(16)

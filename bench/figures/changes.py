@@ -42,7 +42,9 @@ def differences(editors: dict[str, Editor], person: Person, emotions: tuple[str,
     """|edited - source|, amplified, dark on white, one method per line; the ground truth first."""
     lines = {"ground truth": difference(person.ground_truth(emotions), person)}
     for name, editor in editors.items():
-        lines[name] = difference(edits(editor, person, emotion_codes(editor, emotions)), person)
+        lines[name] = difference(
+            edits(editor, person.picture, emotion_codes(editor, emotions)), person
+        )
     return image_rows(f"change from the source, x {GAIN}", lines, list(emotions))
 
 
@@ -50,7 +52,7 @@ def compare_pair(editors: dict[str, Editor], person: Person, emotions: tuple[str
     """Edits and differences of the two methods of PAIR."""
     lines: dict[str, Tensor] = {}
     for name in PAIR:
-        made = edits(editors[name], person, emotion_codes(editors[name], emotions))
+        made = edits(editors[name], person.picture, emotion_codes(editors[name], emotions))
         lines |= {name: made, f"{name}, change": difference(made, person)}
     return image_rows(f"{' against '.join(PAIR)}, change x {GAIN}", lines, list(emotions))
 

@@ -14,7 +14,8 @@ from matplotlib.patches import Circle
 from torch import Tensor
 
 from bench.features.cache import Features
-from bench.figures.canvas import Person, edits
+from bench.figures.canvas import Person, edits, hide_axes, image_rows
+from bench.metrics.gamut_mixtures import same_mixture
 from ganmut import images as pictures
 from ganmut.codes import CodeSpace
 from ganmut.editor import Editor
@@ -52,7 +53,7 @@ def gamut_faces(editor: Editor, person: Person, side: int = 9) -> Figure:
         raise ValueError(f"{editor.name} has no two-dimensional code space")
     figure, axes = _square(f"{editor.name}: the gamut on one person")
     codes = grid.codes[grid.valid]
-    _place(axes, codes, edits(editor, person, codes), [1 / (side - 1)] * len(codes))
+    _place(axes, codes, edits(editor, person.picture, codes), [1 / (side - 1)] * len(codes))
     _mark(axes, editor.space, editor.emotions, faces=True)
     return figure
 
@@ -64,8 +65,53 @@ def emotion_wheel(editor: Editor, person: Person) -> Figure:
     codes = torch.cat([torch.zeros(1, 2), *(radius * around for radius in RINGS)])
     figure, axes = _square(f"{editor.name}: emotion wheel")
     halves = [0.15, *(half for half in RINGS.values() for _ in range(ANGLES))]
-    _place(axes, codes, edits(editor, person, codes), halves)
+    _place(axes, codes, edits(editor, person.picture, codes), halves)
     _mark(axes, editor.space, editor.emotions, faces=True)
+    return figure
+
+
+def random_edits(editor: Editor, person: Person, rows: int = 4, columns: int = 9) -> Figure:
+    """Random codes of the space's prior on one person and on others, other codes for each; the
+    source comes first (GANmut, supplement, figures 6 to 8)."""
+    generator = torch.Generator().manual_seed(0)
+    people = torch.cat([person.picture, person.others[: rows - 1]])
+    lines = {
+        f"face {number + 1}": torch.cat(
+            [picture, edits(editor, picture, editor.space.sample(columns, generator))]
+        )
+        for number, picture in enumerate(people.split(1))
+    }
+    return image_rows(f"{editor.name}: random codes", lines, ["source", *[""] * columns])
+
+
+def mixtures(features: Features, editor: Editor, person: Person) -> Figure:
+    """Codes that mix two, three and four emotions the most evenly, and two codes far apart that
+    show the same mixture: the edit, and the classifier's mean softmax over test faces (GANmut,
+    section 5.4 and supplement, figures 2 to 5 and 7)."""
+    softmax = np.asarray(features["chart:softmax"], np.float64).mean(0)
+    grid = features.edit_set("chart").codes[: len(softmax)]
+    ranked = np.sort(softmax, 1)[:, ::-1]
+    # Two emotions are mixed where the second is strong, three where the third is, and so on.
+    shown = {f"{k} emotions": int(ranked[:, k - 1].argmax()) for k in (2, 3, 4)}
+    _, pair = same_mixture(grid.double().numpy(), softmax)
+    if pair[0] != pair[1]:
+        shown |= {"same mixture, one code": pair[0], "another code": pair[1]}
+    faces = edits(editor, person.picture, grid[list(shown.values())])
+    figure = Figure(figsize=(1.9 * len(shown), 3.6), layout="constrained")
+    figure.suptitle(f"{editor.name}: mixtures of emotions", fontsize=10)
+    panels = zip(shown.items(), pictures.to_array(faces), strict=True)
+    for column, ((title, code), face) in enumerate(panels):
+        above = figure.add_subplot(2, len(shown), column + 1)
+        above.imshow(face)
+        hide_axes(above)
+        x, y = grid[code].tolist()
+        above.set_title(f"{title}\n({x:.1f}, {y:.1f})", fontsize=8)
+        below = figure.add_subplot(2, len(shown), len(shown) + column + 1)
+        tints = [emotion_color(emotion) for emotion in features.emotions]
+        below.barh(range(len(tints)), softmax[code], color=tints)
+        below.set(xlim=(0, 1), xticks=(0, 0.5, 1))
+        below.set_yticks(range(len(tints)), [] if column else features.emotions, fontsize=8)
+        below.invert_yaxis()
     return figure
 
 

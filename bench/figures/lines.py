@@ -23,7 +23,7 @@ def method_grid(editors: dict[str, Editor], person: Person, emotions: tuple[str,
     """One person under each emotion, one method per line; the ground truth first."""
     lines = {"ground truth": torch.cat([person.picture, person.ground_truth(emotions)])}
     for name, editor in editors.items():
-        made = edits(editor, person, emotion_codes(editor, emotions))
+        made = edits(editor, person.picture, emotion_codes(editor, emotions))
         lines[name] = torch.cat([person.picture, made])
     return image_rows("one face, every method", lines, ["source", *emotions])
 
@@ -34,7 +34,7 @@ def emotion_path(editors: dict[str, Editor], person: Person, emotion: str, steps
     for name, editor in editors.items():
         space = editor.space
         codes = space.path(space.of(editor.emotions[0]), space.of(emotion), steps)
-        lines[name] = edits(editor, person, codes)
+        lines[name] = edits(editor, person.picture, codes)
     return image_rows(f"neutral to {emotion}", lines)
 
 
@@ -44,8 +44,35 @@ def unit_sweep(editor: Editor, person: Person, steps: int) -> Figure:
     lines = {}
     for unit in SWEEP_UNITS:
         codes = _unit_codes(editor, unit, steps)
-        lines[f"{UNIT_NAMES[unit]} (AU {unit})"] = edits(editor, person, codes)
+        lines[f"{UNIT_NAMES[unit]} (AU {unit})"] = edits(editor, person.picture, codes)
     return image_rows(f"{editor.name}: single action units from 0 to 1", lines)
+
+
+def style_rows(
+    editor: Editor, person: Person, emotions: tuple[str, ...], styles: int = 6
+) -> Figure:
+    """One person under each emotion with random styles, the same latents for all emotions; one
+    style a line, the emotion's own code first (GANmut, supplement, figures 12 and 13)."""
+    generator = torch.Generator()
+    drawn = [
+        editor.space.sample_emotion(emotion, styles, generator.manual_seed(0))
+        for emotion in emotions
+    ]
+    lines = {"own code": edits(editor, person.picture, emotion_codes(editor, emotions))}
+    for number in range(styles):
+        codes = torch.stack([codes[number] for codes in drawn])
+        lines[f"style {number + 1}"] = edits(editor, person.picture, codes)
+    return image_rows(f"{editor.name}: random styles", lines, list(emotions))
+
+
+def unit_transfer(editors: dict[str, Editor], person: Person, columns: int = 8) -> Figure:
+    """One person under the action units of other faces, one method per line (EF-GAN, supplement,
+    figures 2, 3 and 5)."""
+    lines = {"units of": person.others[:columns]}
+    for name, editor in editors.items():
+        codes = editor.space.clamp(person.units[:columns])
+        lines[name] = edits(editor, person.picture, codes)
+    return image_rows("action units of another face", lines)
 
 
 def warped_sweep(editor: Editor, person: Person, steps: int) -> Figure | None:
