@@ -18,6 +18,7 @@ import rich.table
 from rich.console import Console
 
 from bench import model_table, results
+from bench.figures import canvas, learning_curves
 from bench.metrics.base import METRICS
 from bench.tables import (
     FIRST,
@@ -28,6 +29,7 @@ from bench.tables import (
     Record,
     cell,
     claim_lines,
+    curve_table,
     equal_table,
     heading,
     main_tables,
@@ -85,6 +87,11 @@ SEEDS = (
     "Mean over trainings from different seeds, with the least and the greatest of them in "
     "brackets. The other tables show the first training of each."
 )
+CURVES = (
+    'The same method after trainings of different lengths. "moved" marks a value outside of the '
+    "95 % interval over faces of a training of half its length. Where a row's name has a number, "
+    "the weight was kept on the way of a longer training, before its learning rate fell to zero."
+)
 RENDERED = (
     "These faces are rendered, not photographed. The results are statements about these methods on "
     "these faces."
@@ -109,6 +116,7 @@ PAPERS = (
 CAPTIONS = {
     "sheet": "One rendered person under each emotion, one method per line; above them the ground "
     "truth.",
+    "learning": "Metrics against the length of the training, with 95 % intervals over faces.",
     "frontier": "Strength trades recognition for identity: share of recognised targets against "
     "identity distance on the paths from neutral to each emotion, one curve a method.",
     "gamut": "Label distribution over the gamut, as in figures 1 and 3 of GANmut: the classifier's "
@@ -144,8 +152,12 @@ CAPTIONS = {
 
 
 def write(board: Leaderboard, folder: Path) -> Path:
-    """Writes LEADERBOARD.md to a folder and returns its path."""
+    """Writes LEADERBOARD.md to a folder, and the figure of its learning curves where there are
+    trainings of different lengths; returns the path of the first."""
     path = folder / "LEADERBOARD.md"
+    curves = learning_curves.learning_curves(board)
+    if curves is not None:
+        canvas.write(folder / "figures" / "learning_curves.png", curves)
     write_atomic(path, markdown(board, folder))
     return path
 
@@ -157,6 +169,7 @@ def markdown(board: Leaderboard, folder: Path) -> str:
         _main(board),
         _equal(board),
         _seeds(board),
+        _curves(board),
         _second_judge(board),
         _claims(board),
         _papers(board),
@@ -194,6 +207,11 @@ def _equal(board: Leaderboard) -> str:
 def _seeds(board: Leaderboard) -> str:
     header, lines = seed_table(board)
     return f"## Several trainings\n\n{SEEDS}\n\n{_table(header, lines)}" if lines else ""
+
+
+def _curves(board: Leaderboard) -> str:
+    header, lines = curve_table(board)
+    return f"## Learning curves\n\n{CURVES}\n\n{_table(header, lines)}" if lines else ""
 
 
 def _second_judge(board: Leaderboard) -> str:

@@ -66,6 +66,8 @@ TRAINING = (
     "ablation_of",
     "recipe_hash",
     "kimg",
+    "steps",
+    "seed",
     "minutes",
     "hardware",
     "data",

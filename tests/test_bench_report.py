@@ -727,3 +727,31 @@ def test_ere_edits_first_faces_of_each_batch():
 def test_ere_takes_whole_batches():
     with pytest.raises(ValueError, match="30"):
         replace(PROTOCOLS["default"], n_ere=30)
+
+
+def at_length(row: str, kimg: float, value: float) -> Result:
+    ends = {"value": value, "interval": (value - 1, value + 1)}
+    training = {"kimg": kimg}
+    return replace(BASE, row=row, metric="accuracy", weights_sha256=row, training=training, **ends)
+
+
+def test_learning_curves_mark_what_moved(tmp_path):
+    lengths = {"ganmut-24": (24, 50.0), "ganmut-48": (48, 60.0), "ganmut": (96, 60.5)}
+    alone = {"my-stargan": (48, 70.0)}
+    results.append(tmp_path, [at_length(row, *known) for row, known in (lengths | alone).items()])
+    board = tables.select(results.read(tmp_path))
+    assert board.lengths() == {"ganmut": {24: "ganmut-24", 48: "ganmut-48", 96: "ganmut"}}
+    header, lines = tables.curve_table(board)
+    assert header[1] == "thousand images"
+    assert [line[2].endswith(tables.MOVED) for line in lines] == [False, True, False]
+    leaderboard.write(board, tmp_path)
+    assert (tmp_path / "figures" / "learning_curves.png").is_file()
+    assert "figures/learning_curves.png" in (tmp_path / "LEADERBOARD.md").read_text()
+
+
+def test_one_length_has_no_learning_curve(tmp_path):
+    results.append(tmp_path, [at_length("ganmut", 48, 60), at_length("ganmut@1", 48, 50)])
+    board = tables.select(results.read(tmp_path))
+    assert board.lengths() == {} and tables.curve_table(board)[1] == []
+    leaderboard.write(board, tmp_path)
+    assert not (tmp_path / "figures").exists()
