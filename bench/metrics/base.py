@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "METRICS",
+    "GamutMetric",
     "Metric",
     "NotMeasured",
     "Score",
@@ -108,6 +109,13 @@ class SpaceMetric(Metric):
         """Raises NotMeasured for a system with another space."""
         if features.system.space.kind != self.space_kind:
             raise NotMeasured(self.elsewhere)
+
+
+class GamutMetric(SpaceMetric):
+    """A metric of editors with a two-dimensional code space: GANmut and GGANmut."""
+
+    space_kind = "gamut"
+    elsewhere = "the code space is not two-dimensional"
 
 
 def frechet(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.metrics.base import METRICS, Score, SpaceMetric, by_second_judge, frechet
+from bench.metrics.base import METRICS, GamutMetric, Score, by_second_judge, frechet
 
 if TYPE_CHECKING:
     from bench.features.cache import Features
@@ -19,12 +19,10 @@ REPLICATES = 500  # one replicate costs two eigenvalue decompositions
 
 @by_second_judge
 @METRICS.register("fed_uniform")
-class FEDUniform(SpaceMetric):
+class FEDUniform(GamutMetric):
     title = "FED, even codes"
     needs = ("source:emotion_features", "uniform:emotion_features")
     higher_is_better = False
-    space_kind = "gamut"
-    elsewhere = "the code space is not two-dimensional"
 
     def compute(self, features: Features) -> Score:
         self.require_space(features)

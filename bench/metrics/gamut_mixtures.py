@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.metrics.base import METRICS, Score, SpaceMetric, by_face, by_second_judge
+from bench.metrics.base import METRICS, GamutMetric, Score, by_face, by_second_judge
 
 if TYPE_CHECKING:
     from bench.features.cache import Features
@@ -27,12 +27,10 @@ APART = 0.5  # distance of codes in a space from -1 to 1
 
 @by_second_judge
 @METRICS.register("gamut_mixtures")
-class GamutMixtures(SpaceMetric):
+class GamutMixtures(GamutMetric):
     title = "emotions in one mixture"
     needs = ("chart:softmax",)
     higher_is_better = None
-    space_kind = "gamut"
-    elsewhere = "the code space is not two-dimensional"
 
     def compute(self, features: Features) -> Score:
         self.require_space(features)

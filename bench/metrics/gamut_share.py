@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.metrics.base import METRICS, Score, SpaceMetric, by_face, by_second_judge
+from bench.metrics.base import METRICS, GamutMetric, Score, by_face, by_second_judge
 
 if TYPE_CHECKING:
     from bench.features.cache import Features
@@ -22,12 +22,10 @@ POSITIVE, NEGATIVE = "happy", ("sad", "fearful", "disgusted", "angry")
 
 @by_second_judge
 @METRICS.register("gamut_share")
-class GamutShare(SpaceMetric):
+class GamutShare(GamutMetric):
     title = "largest share of the gamut"
     needs = ("chart:softmax",)
     higher_is_better = None
-    space_kind = "gamut"
-    elsewhere = "the code space is not two-dimensional"
 
     def compute(self, features: Features) -> Score:
         self.require_space(features)
