@@ -40,6 +40,42 @@ assert "torch" not in sys.modules and "numpy" not in sys.modules
     assert all(name in done.stdout for name in COMMANDS)
 
 
+COMPLETE = """
+source "$1"; shift
+COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+_shtab_ganmut
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+def test_bash_completes_commands_options_and_paths(tmp_path, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["--print-completion", "bash"])
+    assert end.value.code == 0
+    (tmp_path / "script").write_text(capsys.readouterr().out)
+    (tmp_path / "photo.png").touch()
+    (tmp_path / "photos").mkdir()
+
+    def complete(*words: str) -> list[str]:
+        call = ["bash", "-c", COMPLETE, "bash", "./script", "ganmut", *words]
+        done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True)
+        assert not done.stderr
+        return done.stdout.split()
+
+    assert complete("ex") == ["export"]
+    assert complete("edit", "--emo") == ["--emotion"]
+    assert complete("train", "ganmut", "--lambda-i") == ["--lambda-info"]
+    assert sorted(complete("edit", "ph")) == ["photo.png", "photos"]
+    assert complete("export", "photos/wheel", "--onnx", "ph") == ["photos"]
+
+
+def test_completion_without_its_package(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "shtab", None)
+    assert main(["--print-completion", "zsh"]) == 2
+    said = capsys.readouterr().err
+    assert "ganmut[completion]" in said and said.count("\n") == 1
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help(name, capsys):
     with pytest.raises(SystemExit) as end:

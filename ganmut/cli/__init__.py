@@ -30,6 +30,7 @@ from ganmut.cli import (
     train_extractor,
     units,
 )
+from ganmut.cli.completion import add_completion_option
 from ganmut.errors import check_words
 from ganmut.folders import check_output
 
@@ -55,19 +56,20 @@ COMMANDS: dict[str, ModuleType] = {
 }
 
 
-def build_parser(command: str | None = None) -> argparse.ArgumentParser:
-    """The parser of the command line. Only `command` gets its arguments: the other commands, which
-    would import what they need for theirs, are listed with their help."""
+def build_parser(*names: str) -> argparse.ArgumentParser:
+    """The parser of the command line. Only the commands `names` get their arguments: the others,
+    which would import what they need for theirs, are listed with their help."""
     script = Path(sys.argv[0]).stem == "ganmut"  # of an installed package
     parser = argparse.ArgumentParser(
         prog="ganmut" if script else "python -m ganmut",
         description="Facial-expression editing with GANs.",
     )
     parser.add_argument("--version", action="version", version=f"ganmut {__version__}")
+    add_completion_option(parser, lambda: build_parser(*COMMANDS))
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, module in COMMANDS.items():
         sub = commands.add_parser(name, help=module.HELP, description=module.HELP)
-        if name == command:
+        if name in names:
             module.add_arguments(sub)
             sub.set_defaults(run=module.run)
     return parser
@@ -77,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line and returns its exit status: 2 for input that cannot be used (every error
     class of the project is a ValueError), 130 after Ctrl-C, 143 after SIGTERM."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    command = next((word for word in argv if word in COMMANDS), None)
+    command = next((word for word in argv if word in COMMANDS), "")
 
     def work() -> int:
         check_words(argv)
