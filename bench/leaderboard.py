@@ -17,7 +17,7 @@ if __package__ in (None, ""):  # run as a script: import bench and ganmut from t
 import rich.table
 from rich.console import Console
 
-from bench import model_table, results
+from bench import model_samples, model_table, results
 from bench.figures import canvas, learning_curves
 from bench.metrics.base import METRICS
 from bench.tables import (
@@ -403,6 +403,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         readme = ROOT / "README.md"
         text = with_summary(readme.read_text(encoding="utf-8"), path.read_text(encoding="utf-8"))
         write_atomic(readme, text)
+        model_samples.update()
         write_atomic(ROOT / "docs" / "models.md", model_table.table(RESULTS))
     print(f"wrote {path}")
     return 0

@@ -1,17 +1,29 @@
-"""docs/models.md: every bundled editor with its size, training, licence and measured quality."""
+"""docs/models.md: every bundled editor with its edits, size, training, speed, licence and measured
+quality."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+from bench import model_samples
 from bench.tables import number
 from ganmut import METHODS, weights
 from ganmut.weights.publish import read_scores, select_scores
 
 # Metrics of the table, and their columns.
 METRICS = {"accuracy": "recognised, %", "identity_distance": "identity distance"}
-HEADER = ["weight", "method", "faces", "file", "training", *METRICS.values()]
+HEADER = [
+    "weight",
+    "source and edits",
+    "method",
+    "faces",
+    "file",
+    "training",
+    "edit, ms",
+    *METRICS.values(),
+    "licence",
+]
 
 TITLES = {"photos": "Photographs", "procedural": "Rendered faces"}
 TEXT = """# Bundled editors
@@ -25,6 +37,11 @@ editor = ganmut.load("procedural/ganmut")  # aligned faces
 edited = ganmut.edit("photo.jpg", emotion="happy", weights="photos/expression")  # a picture
 ```
 
+The edits are {shown}, at full intensity, of a rendered face, or of
+NASA's portrait of Eileen Collins (public domain). "Edit" is the processor time of one edit of a
+prepared face of 64 px, or of 128 px where any size is edited, on one thread, beside other programs
+({processor}, PyTorch {torch}); [speed.md](speed.md) has other sizes and processors.
+
 Recognised is the share of edits at full intensity that the bench's classifier sees as what was
 asked for. Identity distance is one minus the cosine between edit and source (0: the same person, as
 far as the network sees). Both are of the default protocol; the leaderboards of [rendered
@@ -36,9 +53,9 @@ columns together.
 LICENCES = """
 ## Licence
 
-All weights are under Apache-2.0 like the code. The photographs behind the set `photos` are press
-photographs and film stills whose rights their compilers cannot clear: use these weights for
-research ([photographs.md](photographs.md)). Rendered faces show nobody.
+All weights are under Apache-2.0 like the code. "Research": the photographs behind the set `photos`
+are press photographs and film stills whose rights their compilers cannot clear, so use these
+weights for research ([photographs.md](photographs.md)). Rendered faces show nobody.
 
 What every method shows for every emotion is in [one picture](../bench/results/figures/sheet.png)
 (rendered faces).
@@ -47,10 +64,11 @@ What every method shows for every emotion is in [one picture](../bench/results/f
 
 def table(results: Path) -> str:
     """The text of docs/models.md; results: a folder with results.jsonl at any depth."""
-    scores = read_scores(results)
-    parts = [TEXT]
+    scores, times = read_scores(results), model_samples.read_times()
+    shown = ", ".join(model_samples.SHOWN)
+    parts = [TEXT.format(shown=shown, processor=times["processor"], torch=times["torch"])]
     for name in sorted(weights.list_sets()):
-        rows = [row(name, weight, scores) for weight in weights.list_weights(name)]
+        rows = [row(name, weight, scores, times) for weight in weights.list_weights(name)]
         if not rows:
             continue
         lines = [HEADER, ["---"] * len(HEADER), *rows]
@@ -59,9 +77,10 @@ def table(results: Path) -> str:
     return "".join([*parts, LICENCES])
 
 
-def row(group: str, name: str, scores: list[dict[str, Any]]) -> list[str]:
+def row(group: str, name: str, scores: list[dict[str, Any]], times: dict[str, Any]) -> list[str]:
     """The cells of one weight."""
-    folder = weights.resolve(f"{group}/{name}")
+    spec = f"{group}/{name}"
+    folder = weights.resolve(spec)
     config = weights.read_config(folder)
     size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
     found = {
@@ -70,12 +89,15 @@ def row(group: str, name: str, scores: list[dict[str, Any]]) -> list[str]:
         if score["protocol"] == "default" and score["split"] == "test"
     }
     return [
-        f"`{group}/{name}`",
+        f"`{spec}`",
+        f"![{name}](models/{model_samples.strip_name(spec)})",
         title(config, folder),
         f"{config['size']} px" if config["method"] in METHODS else "any size",
         f"{size / 1e6:.1f} MB",
         training(config),
+        str(times["editors"][spec]["milliseconds"]),
         *(found.get(metric, "") for metric in METRICS),
+        "Apache-2.0, research" if group == "photos" else "Apache-2.0",
     ]
 
 

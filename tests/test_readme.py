@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 
-from bench import leaderboard, model_table, run
+from bench import leaderboard, model_samples, model_table, run
 from bench.speed import run as speed
 from ganmut import cli, legacy
 from ganmut.datasets import SOURCES
@@ -35,6 +36,32 @@ def test_the_models_page_is_the_committed_one():
     page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
     made = model_table.table(ROOT / "bench" / "results")
     assert page == made, "run `python bench/leaderboard.py`"
+
+
+def test_strips_and_times_are_of_the_bundled_weights():
+    known = dict(model_samples.list_editors())
+    strips = {spec: model_samples.FOLDER / model_samples.strip_name(spec) for spec in known}
+    assert {spec: model_samples.strip_sha256(path) for spec, path in strips.items()} == known
+    timed = model_samples.read_times()["editors"]
+    assert {spec: entry["sha256"] for spec, entry in timed.items()} == known
+    assert set(model_samples.FOLDER.glob("*.jpg")) == set(strips.values())
+    assert sum(path.stat().st_size for path in strips.values()) < 150_000
+
+
+def test_a_changed_weight_alone_is_drawn_again(tmp_path, monkeypatch):
+    known = {"procedural/ganmut": "a", "procedural/stargan": "b"}
+    monkeypatch.setattr(model_samples, "list_editors", lambda: known.items())
+    monkeypatch.setattr(model_samples, "ROUNDS", 1)
+    model_samples.update(tmp_path)
+    paths = [tmp_path / model_samples.strip_name(spec) for spec in known]
+    before = [path.stat().st_mtime_ns for path in paths]
+    known["procedural/stargan"] = "c"
+    model_samples.update(tmp_path)
+    after = [path.stat().st_mtime_ns for path in paths]
+    assert after[0] == before[0] and after[1] > before[1]
+    with Image.open(paths[1]) as strip:
+        assert strip.size == (5 * 96, 96)
+    assert model_samples.read_times(tmp_path)["editors"]["procedural/stargan"]["sha256"] == "c"
 
 
 def test_every_link_leads_somewhere():

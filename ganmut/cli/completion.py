@@ -28,6 +28,7 @@ def add_completion_option(
     parser.add_argument(
         "--print-completion",
         action=Print,
+        default=argparse.SUPPRESS,  # no setting of a training
         choices=SHELLS,
         help="print the completions of a shell and stop (README, Set-up)",
     )
