@@ -10,12 +10,13 @@ from demo.startup import environment
 from demo.startup.quick_import import without_stubs
 from demo.startup.waiting import waiting_page
 from ganmut import interrupts
+from ganmut.text import Parser
 
 
 def main() -> None:
     """Serves the page until it is stopped. Raises ValueError for a variable that cannot be used."""
     style = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=style)
+    parser = Parser(description=__doc__, formatter_class=style)
     parser.add_argument(
         "--mcp",
         action="store_true",

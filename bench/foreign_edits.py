@@ -38,7 +38,7 @@ from ganmut.folders import real_path
 from ganmut.images import to_tensor, write_png
 from ganmut.json_files import read_json
 from ganmut.rendering import SOURCE
-from ganmut.text import quantity
+from ganmut.text import quantity, quote
 
 # Edit sets whose codes are an emotion at an intensity; `prior_fid` is a part of `prior`.
 SETS = ("labels", "prior", "paths")
@@ -257,7 +257,8 @@ def read_rows(path: Path, most: int) -> list[tuple[int, dict[str, str]]]:
     for column in ("source", "emotion", "intensity", "edited"):
         if rows and column not in rows[0][1]:
             raise UserError(
-                f"{path} lacks the column {column!r}; its first line names columns, with commas"
+                f"{path} lacks the column {quote(column)}; its first line names columns, "
+                "with commas"
             )
     return rows
 
@@ -278,17 +279,17 @@ def match_rows(
             request = known[source.replace("\\", "/"), emotion, round(float(intensity), 6)]
         except (KeyError, ValueError):
             raise UserError(
-                f"{where}: {_shown(source)}, {_shown(emotion)}, {_shown(intensity)} was not "
+                f"{where}: {quote(source)}, {quote(emotion)}, {quote(intensity)} was not "
                 "exported; change the column edited alone"
             ) from None
         if request in files:
             raise UserError(f"{where} is the same edit as line {lines[request]}; keep one")
         if not _is_inside(edited):
-            raise UserError(f"{where}: {_shown(edited)} leads out of the folder; move it there")
+            raise UserError(f"{where}: {quote(edited)} leads out of the folder; move it there")
         if not _is_file(folder, edited):
             gone = sum(not _is_file(folder, row.get("edited", "").strip()) for _, row in rows)
             raise UserError(
-                f"{where}: there is no edited picture {_shown(edited) if edited else '(empty)'}; "
+                f"{where}: there is no edited picture {quote(edited) if edited else '(empty)'}; "
                 f"{gone} of {len(rows)} are missing"
             )
         files[request], lines[request] = folder / edited, line
@@ -313,8 +314,3 @@ def _is_file(folder: Path, name: str) -> bool:
         return bool(name) and (folder / name).is_file()
     except (OSError, ValueError):  # too long, or with a NUL
         return False
-
-
-def _shown(text: str) -> str:
-    """A cell in quotation marks, without its middle where it is long."""
-    return repr(text if len(text) <= 100 else f"{text[:60]} ... {text[-20:]}")

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,6 +41,7 @@ from bench.tables import (
 )
 from ganmut import interrupts
 from ganmut.files import remove_temporaries, write_atomic
+from ganmut.text import Parser
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
@@ -385,9 +385,7 @@ def _rich_table(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Writes LEADERBOARD.md (and the README) and prints the tables; exit code 2 without results."""
-    parser = argparse.ArgumentParser(
-        prog="bench/leaderboard.py", description=__doc__.split("\n")[0]
-    )
+    parser = Parser(prog="bench/leaderboard.py", description=__doc__.split("\n")[0])
     parser.add_argument("--out", metavar="DIR", help="folder of results.jsonl")
     out = parser.parse_args(arguments).out
     folder = Path(out) if out else RESULTS

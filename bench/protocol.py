@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from ganmut.registry import UnknownNameError, did_you_mean
+from ganmut.text import quote
 
 VERSION = 4  # raised whenever the meaning of a field, or how faces and codes are drawn, changes
 
@@ -141,5 +142,7 @@ def get_protocol(name: str, seed: int = 0) -> Protocol:
     """The protocol of this name with a seed; raises UnknownNameError for an unknown name."""
     if name not in PROTOCOLS:
         hint = did_you_mean(name, PROTOCOLS)
-        raise UnknownNameError(f"unknown protocol {name!r}{hint} There are: {', '.join(PROTOCOLS)}")
+        raise UnknownNameError(
+            f"unknown protocol {quote(name)}{hint} There are: {', '.join(PROTOCOLS)}"
+        )
     return replace(PROTOCOLS[name], seed=seed)

@@ -26,6 +26,7 @@ from ganmut import extractors, weights
 from ganmut.datasets import FaceSet, open_source
 from ganmut.json_files import read_json
 from ganmut.registry import did_you_mean
+from ganmut.text import quote
 from ganmut.weights.editors import FITTED
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ def choose(text: str, names: Iterable[str], kind: str) -> list[str]:
         if name not in known:
             hint = did_you_mean(name, known)
             raise UserError(
-                f"unknown {kind} {name!r}{hint} There are: {', '.join(known) or 'none'}"
+                f"unknown {kind} {quote(name)}{hint} There are: {', '.join(known) or 'none'}"
             )
     return list(dict.fromkeys(listed))
 
@@ -98,7 +99,7 @@ def find_editors(spec: str) -> dict[str, str]:
     if root is None:
         sets = weights.list_sets()
         raise UserError(
-            f"no weights {spec!r}{did_you_mean(spec, sets)} Bundled sets: "
+            f"no weights {quote(spec)}{did_you_mean(spec, sets)} Bundled sets: "
             f"{', '.join(sets) or 'none'}. Or give a folder, or hub:OWNER/NAME@REVISION"
         )
     if spec.startswith("hub:") and (root / "config.json").is_file():
@@ -154,7 +155,7 @@ def split_ablations(text: str, editors: dict[str, str]) -> tuple[dict[str, str],
     complete = [name for name in editors if not base[name]]
     names = _of_one_size(complete, editors) if text == "all" else choose(text, editors, "method")
     if not names:
-        raise UserError(f"no methods in {text!r}; there are: {', '.join(editors)}")
+        raise UserError(f"no methods in {quote(text)}; there are: {', '.join(editors)}")
     methods = {name: editors[name] for name in names}
     ablations = {
         name: editors[name] for name in editors if base[name] in methods and name not in methods

@@ -28,11 +28,12 @@ from bench.resolve import BUNDLED, ROLES, UserError
 from bench.runner import export, resolve, run
 from ganmut.errors import check_words
 from ganmut.folders import check_output
+from ganmut.text import Parser
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    it = argparse.ArgumentParser(prog="bench/run.py", description="Measure expression editors.")
+    it = Parser(prog="bench/run.py", description="Measure expression editors.")
     add = it.add_argument
     add(
         "--methods",

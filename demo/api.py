@@ -15,7 +15,6 @@ from demo.components.gamut_pad import GamutPad
 from demo.components.pictures import Photograph, Png
 from demo.components.result import Facts
 from demo.components.sliders import Sliders
-from demo.errors import quote
 from demo.handlers import Handlers
 from demo.security.files import read_picture
 from demo.settings import START, number
@@ -23,6 +22,7 @@ from demo.tabs.animate import FRAMES, RATES, WAYS, Animate, Gif, Mp4, PathStops
 from demo.tabs.compare import Cards, Compare
 from demo.tabs.edit import NET
 from demo.visualize import jpeg
+from ganmut.text import quote
 
 
 class Api:

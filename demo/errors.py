@@ -26,6 +26,7 @@ from gradio.route_utils import GradioMultiPartParser
 from uvicorn.config import LOGGING_CONFIG
 
 from ganmut.faces import NoFace
+from ganmut.text import sentence
 
 log = logging.getLogger(__name__)
 
@@ -49,17 +50,9 @@ WRONG_VALUES = (
 )
 
 
-def quote(value: Any, most: int = 40) -> str:
-    """A visitor's value in quotation marks, at most `most` characters of it."""
-    text = value if isinstance(value, str) else str(value)
-    return repr(text if len(text) <= most else text[:most] + "…")
-
-
 def as_sentence(text: str) -> str:
     """The text with a capital, one stop at its end and a bounded length, safe in HTML."""
-    text = " ".join(text.split())
-    if len(text) > LONGEST_SENTENCE:
-        text = text[:LONGEST_SENTENCE] + "…"
+    text = sentence(text, LONGEST_SENTENCE)
     end = "" if text.endswith(("!", "?", "…")) else "."
     return html.escape(text[:1].upper() + text[1:].rstrip(".") + end, quote=False)
 

@@ -14,7 +14,7 @@ from demo.components import face_picker
 from demo.components.gamut_pad import pad_properties, sheet_value
 from demo.components.sliders import mix_rows, unit_rows
 from demo.descriptions import LEARNED, about, heading, notice
-from demo.errors import quote, to_sentence
+from demo.errors import to_sentence
 from demo.security.files import read_picture
 from demo.service import Service
 from demo.sessions.history import History, State
@@ -39,6 +39,7 @@ from demo.visualize import jpeg
 from ganmut.emotions import UNITS, emotion_from_units
 from ganmut.encoding import compose_edit
 from ganmut.faces import NoFace, turn_note
+from ganmut.text import quote
 
 MOVED = {
     "gamut": "a point",
@@ -129,17 +130,26 @@ class Handlers:
         if choice.kind == "units" and not choice.reads:
             own = self._own(face, choice)
             setting = replace(setting, units={int(u): v for u, v in own.items()} | setting.units)
+        code = self.service.code(setting, face).tolist()
+        if said := outside(setting, choice, code):
+            setting = replace(setting, point=tuple(code))
         return [
-            *self._card(face),
+            *self._card(face, said),
             *self.method_buttons(setting.method),
             *self.show_setting(face, choice, setting),
         ]
 
-    def _card(self, face: str) -> list:
-        """The face's id, a sentence on its picture, the boxes of all faces, and the source."""
+    def _card(self, face: str, *said: str) -> list:
+        """The face's id, what is said of its picture, and `said`, the boxes of all faces, and the
+        source."""
         session = self.service.session(face)
-        said = notice("; ".join([*session.origin.notes, *turn_note(session.face)]))
-        return [face, said, face_picker.picker_value(session), jpeg(session.view)]
+        notes = [*session.origin.notes, *turn_note(session.face), *filter(None, said)]
+        return [
+            face,
+            notice("; ".join(notes)),
+            face_picker.picker_value(session),
+            jpeg(session.view),
+        ]
 
     def _keep_controls(self, face: str, setting: Setting, edited: str, readings: dict) -> list:
         """Method, set and controls stay; faces on the buttons, units and the result do not."""

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from demo import settings
 from demo.classifiers import Classifiers, readings
-from demo.errors import quote
 from demo.sessions.face_store import FaceStore
 from demo.sessions.session import (
     KINDS,
@@ -33,6 +32,7 @@ from ganmut import faces as photographs
 from ganmut import images, load, weights
 from ganmut.decoding import Picture
 from ganmut.editor import Editor
+from ganmut.text import quote
 
 GRID = 8  # mini faces along a side of the gamut
 CHUNK = 8  # of them that are made before anybody else may have the network

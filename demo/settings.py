@@ -11,15 +11,16 @@ from urllib.parse import parse_qsl, urlencode
 import torch
 from torch import Tensor
 
-from demo.errors import quote
 from demo.sessions.session import MethodChoice
 from ganmut.codes import CodeSpace
 from ganmut.device import generator
 from ganmut.emotions import UNITS, emotion_index
+from ganmut.text import quote
 
 UNIT_KEYS = {str(unit): unit for unit in UNITS}
 SEEDS = 9999  # styles that a visitor can ask for by number
 START = 0.9  # intensity of the first edit
+FARTHEST = 1e9  # coordinates that a link may ask for
 
 
 @dataclass(frozen=True)
@@ -207,7 +208,8 @@ def parse_link(query: Mapping[str, str], choices: Mapping[str, MethodChoice]) ->
     share = {name: min(max(value, 0.0), 1.0) for name, value in values.items()}
     units = {n[2:]: v for n, v in share.items() if n[:2] == "au" and n[2:] in UNIT_KEYS}
     mix = {name: value for name, value in share.items() if name in choice.emotions}
-    point = tuple(min(max(values.get(axis, 0.0), -1.0), 1.0) for axis in "xy")
+    # Not clamped yet: who opens it is told which point was asked for, see `outside`.
+    point = tuple(min(max(values.get(axis, 0.0), -FARTHEST), FARTHEST) for axis in "xy")
     seed = min(max(values.get("seed", 0.0), 0.0), SEEDS)
     return parse_setting(choice, point, mix, seed, units)
 
@@ -234,6 +236,7 @@ def snippet(edits: Sequence[tuple[MethodChoice, Tensor, int, list[float] | None]
     made = "\n".join(_edit_lines(*edit) for edit in edits)
     return f"""import ganmut, torch
 from ganmut import faces, images
+from ganmut.text import quote
 
 picture = images.read_image("photo.jpg")
 {made}

@@ -30,6 +30,7 @@ from ganmut.colours import (
 from ganmut.files import STAND_IN_BYTES, describe_stand_in
 from ganmut.jpeg import is_endless
 from ganmut.picture_tags import UPRIGHT, orientation, range_tags, raw_mode
+from ganmut.text import WORD, shorten
 
 # Pillow's name of a format -> the suffixes of its files. Nothing else reaches a decoder: Pillow
 # knows formats that start programs (EPS), are rarely met, or have decoders written in Python.
@@ -60,7 +61,7 @@ class BadImage(ValueError):
     """A file that cannot be read as a picture. reason: why, without the name of the file."""
 
     def __init__(self, reason: str, file: object = ""):
-        super().__init__(f"{file}: {reason}" if file else reason)
+        super().__init__(f"{shorten(str(file), WORD)}: {reason}" if file else reason)
         self.reason = reason
 
 

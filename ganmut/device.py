@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from ganmut.errors import ParameterError
+from ganmut.text import quote
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -27,9 +28,9 @@ def select_device(name: str | None = None) -> torch.device:
     except RuntimeError:
         device = torch.device("meta")
     if device.type not in ("cpu", "cuda", "mps"):  # "meta" computes shapes and no values
-        raise ParameterError("device", f"unknown device {name!r}; use cpu, cuda or cuda:N")
+        raise ParameterError("device", f"unknown device {quote(name)}; use cpu, cuda or cuda:N")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ParameterError("device", f"PyTorch finds no CUDA device for {name!r}; use cpu")
+        raise ParameterError("device", f"PyTorch finds no CUDA device for {quote(name)}; use cpu")
     return device
 
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 
 from ganmut.registry import did_you_mean
+from ganmut.text import quote
 
 # AffectNet's ids 0..6. Every CodeSpace relies on neutral being first. A FaceSet has its own tuple,
 # so the number of emotions may differ from seven.
@@ -101,7 +102,7 @@ def emotion_index(name: str, emotions: tuple[str, ...] = EMOTIONS) -> int:
     if word in emotions:
         return emotions.index(word)
     hint = did_you_mean(word, emotions)
-    raise ValueError(f"unknown emotion {name!r}{hint} There are: {', '.join(emotions)}")
+    raise ValueError(f"unknown emotion {quote(name)}{hint} There are: {', '.join(emotions)}")
 
 
 def emotion_color(name: str) -> str:

@@ -6,6 +6,8 @@ import errno
 import re
 from collections.abc import Callable, Sequence
 
+from ganmut.text import QUOTED, WORD, shorten
+
 
 class ParameterError(ValueError):
     """A parameter with a value that cannot be used.
@@ -31,7 +33,7 @@ def check_words(words: Sequence[str]) -> None:
     """Raises ValueError for the value "--" of an option: argparse takes that for the end of all
     options, and the value for an empty list."""
     if odd := next((word for word in words if re.fullmatch(r"--[^=]+=--", word)), None):
-        raise ValueError(f"{odd} gives no value; write another")
+        raise ValueError(f"{shorten(odd)} gives no value; write another")
 
 
 def describe_error(error: Exception, name: Callable[[str], str] = str) -> str:
@@ -52,7 +54,8 @@ def describe_os_error(error: OSError) -> str:
         return first_line(error)
     full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     remedy = "; free some space and run the same command again" if full else ""
-    return f"{error.filename}: {error.strerror}{remedy}"
+    most = QUOTED if error.errno == errno.ENAMETOOLONG else WORD
+    return f"{shorten(str(error.filename), most)}: {error.strerror}{remedy}"
 
 
 def is_memory_error(error: Exception) -> bool:

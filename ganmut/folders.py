@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,12 +80,17 @@ def check_output(path: str | Path | None, parameter: str = "out") -> None:
 
 
 def check_output_folder(path: str | Path, parameter: str = "out") -> None:
-    """Raises ParameterError for an output that can be no folder: a link to nothing, a file, or a
-    place below a file."""
+    """Raises ParameterError for an output that can be no folder: a link to nothing, a file, a place
+    below a file or in a folder that cannot be written to; OSError for a name that no folder can
+    have."""
     check_output(path, parameter)
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        os.lstat(path)
     place = next(p for p in (Path(path), *Path(path).absolute().parents) if os.path.lexists(p))
     if not place.is_dir():
         raise ParameterError(parameter, f"{place} is no folder; name another or move it away")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise ParameterError(parameter, f"{place} cannot be written to; name another folder")
 
 
 def real_path(path: str | Path) -> Path:

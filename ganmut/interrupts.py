@@ -13,8 +13,7 @@ from types import FrameType
 from typing import NoReturn
 
 from ganmut.errors import describe_error, first_line, is_memory_error
-
-LONGEST = 2000  # characters of a sentence
+from ganmut.text import sentence
 
 
 class Terminated(KeyboardInterrupt):
@@ -80,8 +79,7 @@ def status_of(
     except KeyboardInterrupt as stop:
         print(f"\n{describe(stop)}{after_stop and '; '}{after_stop}", file=sys.stderr)
         return exit_status(stop)
-    said = " ".join(said.split())  # a value of the user's may hold lines, and be long
-    print(f"error: {said[:LONGEST]}{'…' * (len(said) > LONGEST)}", file=sys.stderr)
+    print(f"error: {sentence(said)}", file=sys.stderr)
     return 2
 
 

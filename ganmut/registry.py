@@ -8,6 +8,8 @@ import pkgutil
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from ganmut.text import quote
+
 
 def nearest_name(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
     """The known name most similar to `name` (difflib ratio of at least `cutoff`), or None."""
@@ -18,7 +20,7 @@ def nearest_name(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The hint of an error message about an unknown name: `; did you mean 'x'?`, or "."."""
     near = nearest_name(name, known)
-    return f"; did you mean {near!r}?" if near else "."
+    return f"; did you mean {quote(near)}?" if near else "."
 
 
 class UnknownNameError(ValueError):
@@ -46,7 +48,7 @@ class Registry:
             same = known is not None and known.__module__ == entry.__module__
             if known is not None and not same:  # a reload imports the same file again
                 raise ValueError(
-                    f"two {self.kind}s are called {name!r}: "
+                    f"two {self.kind}s are called {quote(name)}: "
                     f"{known.__module__} and {entry.__module__}"
                 )
             entry.name = name
@@ -78,8 +80,6 @@ class Registry:
     def __getitem__(self, name: str) -> Any:
         self._search()
         if name not in self._entries:
-            hint = did_you_mean(name, self._entries)
-            raise UnknownNameError(
-                f"unknown {self.kind} {name!r}{hint} There are: {', '.join(self.names()) or 'none'}"
-            )
+            hint, known = did_you_mean(name, self._entries), ", ".join(self.names()) or "none"
+            raise UnknownNameError(f"unknown {self.kind} {quote(name)}{hint} There are: {known}")
         return self._entries[name]

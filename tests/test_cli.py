@@ -15,6 +15,7 @@ from ganmut.edit_picture import choose_weight
 from ganmut.errors import ParameterError, describe_error
 from ganmut.images import write_png
 from ganmut.interrupts import Terminated
+from ganmut.text import quote
 
 ROOT = Path(__file__).parent.parent
 
@@ -219,3 +220,61 @@ def test_outputs_that_are_broken_links_are_refused(name, tmp_path, capsys):
         if name == "out":
             assert main(["align", str(tmp_path), "--out", path]) == 2
             assert path in capsys.readouterr().err
+
+
+LONG = [
+    ["edit", "a.png", "--out", "b.png", "--emotion={}"],
+    ["edit", "a.png", "--out", "b.png", "--emotion", "happy", "--units={}"],
+    ["edit", "a.png", "--out", "b.png", "--emotion", "happy", "--face={}"],
+    ["edit", "a.png", "--out", "b.png", "--emotion", "happy", "--intensity={}"],
+    ["edit", "{}", "--out", "b.png", "--emotion", "happy"],
+    ["train", "{}"],
+    ["train", "ganmut", "--data={}"],
+    ["train", "ganmut", "--device={}"],
+    ["train-extractor", "{}", "--out", "x"],
+    ["train-extractor", "emotion", "--out={}"],
+    ["train-expressions", "stargan", "--out={}"],
+    ["fit-expressions", "--data={}", "--out", "x"],
+    ["align", "x", "--out", "y", "--face={}"],
+    ["methods", "--{}"],
+    ["{}"],
+]
+
+
+@pytest.mark.parametrize("words", LONG, ids=" ".join)
+@pytest.mark.parametrize("piece", ["x", "two words ", "it's \n "])
+def test_long_values_are_repeated_shortened(words, piece, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_png("a.png", np.zeros((64, 64, 3), np.uint8))
+    value = piece * (100_000 // len(piece))
+    try:
+        assert main([word.replace("{}", value) for word in words]) == 2
+    except SystemExit as end:  # of argparse
+        assert end.code == 2
+    text = capsys.readouterr().err
+    said = text[text.index("error: ") :]
+    assert len(said) < 1200 and value[:100] not in said and len(said.splitlines()) == 1
+
+
+def test_values_are_quoted():
+    assert quote("short") == "'short'" and quote(7) == "7"
+    assert quote(10**5000) == "a number of thousands of digits"
+    for long in ("x" * 100_000, "\x00" * 100, [7] * 10**6, {"x" * 300: 1}):
+        assert len(quote(long)) == 80
+
+
+def test_outputs_are_checked_before_the_work(tmp_path, capsys, monkeypatch):
+    def late(*_: object, **__: object) -> None:
+        raise AssertionError("the work began")
+
+    monkeypatch.setattr("ganmut.datasets.open_source", late)
+    monkeypatch.setattr("ganmut.expression.rendered_landmarks.landmark_set", late)
+    monkeypatch.setattr("ganmut.expression.conditional.labelled_expressions", late)
+    (tmp_path / "file").write_text("")
+    for words in (
+        ["train-extractor", "emotion"],
+        ["fit-expressions", "--data", "procedural"],
+        ["train-expressions", "smit"],
+    ):
+        assert main([*words, "--out", str(tmp_path / "file" / "x")]) == 2
+        assert "is no folder" in capsys.readouterr().err

@@ -208,3 +208,15 @@ def test_test_names_have_at_most_eight_words():
     }
     assert len(names) > 500
     assert [name for name in names if len(name.split("::test_")[1].split("_")) > 8] == []
+
+
+def test_values_in_messages_are_bounded():
+    own = {ROOT / "ganmut" / "text.py", ROOT / "ganmut" / "__init__.py"}  # its names are Python's
+    offenders = set()
+    for path in set(FILES) - own:
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.FormattedValue) and node.conversion == ord("r"):
+                offenders.add(f"{path.name}:{node.lineno}: use ganmut.text.quote")
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("ArgumentParser"):
+                offenders.add(f"{path.name}:{node.lineno}: use ganmut.text.Parser")
+    assert offenders == set()

@@ -18,6 +18,7 @@ from bench.features import regions
 from bench.features.ground_truth import GroundTruth
 from bench.stats import NotMeasured
 from ganmut import images as pictures
+from ganmut.text import quote
 
 
 @dataclass
@@ -90,7 +91,7 @@ class EditedBatch:
         """Raises ValueError unless every edit has a target emotion."""
         if (self.targets < 0).any():
             raise ValueError(
-                f"the feature {feature!r} needs edits with a target emotion, such as labels"
+                f"the feature {quote(feature)} needs edits with a target emotion, such as labels"
             )
 
     def ground_truth(self, feature: str) -> Tensor:

@@ -29,6 +29,8 @@ from typing import Any
 from PIL import Image
 from skimage import data as samples
 
+from ganmut.text import Parser
+
 ROOT = Path(__file__).resolve().parents[2]
 FACE = {"number": 1}
 LOADING = "The networks are loading"  # on a page without its first edit
@@ -221,7 +223,7 @@ def measure(server: subprocess.Popen, address: str, options: argparse.Namespace)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = Parser(description=__doc__.split("\n")[0])
     parser.add_argument("--method", help="whose pad is moved; the first by default")
     parser.add_argument("--weights", help="another folder of sets than weights/")
     parser.add_argument("--side", type=int, default=512, help="px of the photograph")

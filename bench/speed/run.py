@@ -34,6 +34,7 @@ from ganmut.emotions import EMOTIONS, UNITS
 from ganmut.methods.base import METHODS, Method
 from ganmut.rendering.sampler import sample_parameters
 from ganmut.rendering.shading import render
+from ganmut.text import Parser
 from ganmut.training import presets
 from ganmut.training.trainer import Trainer
 
@@ -231,7 +232,7 @@ def processor() -> str:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    it = argparse.ArgumentParser(prog="bench/speed/run.py", description=__doc__.split("\n")[0])
+    it = Parser(prog="bench/speed/run.py", description=__doc__.split("\n")[0])
     add = it.add_argument
     add("--methods", default="all", metavar="A,B", help="registered methods (default all)")
     add("--size", default="64,128", metavar="S,S", help="sides in pixels (default 64,128)")

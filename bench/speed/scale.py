@@ -7,7 +7,6 @@ training that processes share. The last line of the output is one JSON object.
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import os
@@ -35,6 +34,7 @@ from ganmut.datasets.stored import StoredImages
 from ganmut.emotions import EMOTIONS
 from ganmut.files import sha256
 from ganmut.methods.base import METHODS
+from ganmut.text import Parser
 from ganmut.training import presets
 from ganmut.training.distributed import init_process_group
 from ganmut.training.trainer import Trainer
@@ -126,7 +126,7 @@ def measure_training(size: int, batch: int, cycles: int) -> dict[str, float]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status."""
-    it = argparse.ArgumentParser(prog="bench/speed/scale.py")
+    it = Parser(prog="bench/speed/scale.py")
     it.add_argument("--size", type=int, default=128, help="of the images in pixels (default 128)")
     it.add_argument("--source", type=int, default=224, help="of the JPEG files (default 224)")
     it.add_argument("--batch", type=int, default=16, help="images a step (default 16)")

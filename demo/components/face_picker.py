@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from demo.components.base import STATIC, JsonHTML, NoStubMeta
-from demo.errors import quote
 from demo.security.files import LONGEST
 from demo.sessions.session import FaceSession, Spot
 from demo.settings import number
+from ganmut.text import quote
 
 SHOWN = (210, 210)  # px of the picture on the page, at least
 REACH = 40  # px there that a finger needs

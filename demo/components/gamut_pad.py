@@ -14,10 +14,10 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from demo.components.base import STATIC, JsonHTML, NoStubMeta
-from demo.errors import quote
 from demo.sessions.session import Gamut, MethodChoice
 from demo.settings import number
 from ganmut.emotions import emotion_color
+from ganmut.text import quote
 
 TILE = 72  # px of a mini face in the drawing
 RIM = 0.07  # share of a face's sides that its mini leaves out: the expression is what counts

@@ -13,8 +13,8 @@ from typing import Any
 from gradio.components import Component
 from gradio.data_classes import FileData, ImageData
 
-from demo.errors import quote
 from demo.security.files import check_files
+from ganmut.text import quote
 
 LARGEST = 1e9  # of numbers; every handler has bounds of its own within it
 

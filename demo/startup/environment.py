@@ -1,6 +1,6 @@
 """What the page reads of its environment, checked before anything is loaded.
 
-Imports nothing but the standard library.
+Imports nothing that takes time: of this project `ganmut.text` alone.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import socket
 from collections.abc import Callable, Mapping, MutableMapping
 from importlib.util import find_spec
 from pathlib import Path
+
+from ganmut.text import quote
 
 MCP_REMEDY = "pip install 'gradio[mcp]', or start without --mcp and GRADIO_MCP_SERVER"
 DEFAULTS = {"GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": "7860"}
@@ -106,7 +108,7 @@ def prepare(environment: MutableMapping[str, str] = os.environ) -> tuple[str, in
     for name, check in CHECKS.items():
         value = environment.get(name, "")
         if value and (wrong := check(value)):
-            raise ValueError(f"{name}={value[:100]!r} {wrong}; set another value or none")
+            raise ValueError(f"{name}={quote(value)} {wrong}; set another value or none")
         if not value:
             environment.pop(name, None)  # Gradio would read an empty text as a number
     for name, value in THREADS.items():

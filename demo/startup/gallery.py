@@ -11,12 +11,12 @@ from PIL import Image
 from skimage import data as samples
 
 from demo.components.gamut_pad import data_uri
-from demo.errors import quote
 from ganmut import images
 from ganmut.faces import Face
 from ganmut.faces.align import template
 from ganmut.rendering.sampler import sample_parameters, with_expression
 from ganmut.rendering.shading import render
+from ganmut.text import quote
 
 EXAMPLES = (17, 14, 12, 1, 19)  # people of the rendered test split who stand on the front page
 RENDERED = tuple(f"rendered {i}" for i in range(1, len(EXAMPLES) + 1))  # their names

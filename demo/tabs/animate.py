@@ -16,12 +16,12 @@ from torch import Tensor
 
 from demo import video
 from demo.components.base import JsonHTML, NoStubMeta, save_file
-from demo.errors import quote
 from demo.handlers import Handlers
 from demo.sessions.session import MethodChoice
 from demo.settings import Setting, number
 from demo.tabs.edit import PAGE, Controls, Face
 from demo.visualize import add_mark, jpeg
+from ganmut.text import quote
 
 SIDE = 320  # px of a frame
 FRAMES, RATES = (8, 96), (5, 30)

@@ -11,12 +11,12 @@ import gradio as gr
 
 from demo.components.base import JsonHTML, NoStubMeta
 from demo.components.pickers import Methods
-from demo.errors import quote
 from demo.handlers import MOVED, Handlers
 from demo.settings import START, number
 from demo.startup.opening import Start
 from demo.tabs.edit import LIVE, NET, PAGE, Face
 from demo.visualize import jpeg
+from ganmut.text import quote
 
 CARD = (
     "<div class='cards'>${(value.cards || []).map(c => `<figure class='card'>"

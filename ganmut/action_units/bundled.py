@@ -10,6 +10,7 @@ import torch
 from ganmut.action_units.base import PROVIDERS, ProviderUnavailable
 from ganmut.datasets.cache import crop_square
 from ganmut.extractors import load
+from ganmut.text import quote
 
 RENDERED = "procedural/units"
 
@@ -26,8 +27,8 @@ class Bundled:
         self.extractor = load(model or RENDERED)
         if self.extractor.name != "units":
             raise ProviderUnavailable(
-                f"{model} is the extractor {self.extractor.name!r}; give a units extractor, as "
-                "`python -m ganmut train-extractor units` writes"
+                f"{model} is the extractor {quote(self.extractor.name)}; give a units extractor, "
+                "as `python -m ganmut train-extractor units` writes"
             )
         if str(self.extractor.config.get("data", "")).startswith("procedural"):
             print(

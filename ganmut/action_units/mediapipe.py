@@ -10,6 +10,7 @@ from PIL import Image
 
 from ganmut.action_units import blendshapes
 from ganmut.action_units.base import PROVIDERS, ProviderUnavailable
+from ganmut.text import quote
 
 MODEL = "face_landmarker.task"
 PAGE = "https://ai.google.dev/edge/mediapipe/solutions/vision/face_landmarker"
@@ -34,7 +35,7 @@ class MediaPipe:
             ) from None
         path = Path(model).expanduser()
         if not model or not path.is_file():
-            reason = f"no file {model!r}" if model else "mediapipe needs its model"
+            reason = f"no file {quote(model)}" if model else "mediapipe needs its model"
             raise ProviderUnavailable(
                 f"{reason}: download {MODEL} from {PAGE} and pass its path as model"
             )

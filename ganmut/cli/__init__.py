@@ -33,6 +33,7 @@ from ganmut.cli import (
 from ganmut.cli.completion import add_completion_option
 from ganmut.errors import check_words
 from ganmut.folders import check_output
+from ganmut.text import Parser
 
 AFTER_STOP = (
     "continue a training with `python -m ganmut train resume RUN`, align, edit, units and "
@@ -60,7 +61,7 @@ def build_parser(*names: str) -> argparse.ArgumentParser:
     """The parser of the command line. Only the commands `names` get their arguments: the others,
     which would import what they need for theirs, are listed with their help."""
     script = Path(sys.argv[0]).stem == "ganmut"  # of an installed package
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="ganmut" if script else "python -m ganmut",
         description="Facial-expression editing with GANs.",
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ganmut.text import quote
+
 HELP = "for maintainers: add a weight to the bundled ones"
 
 
@@ -23,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
 
     group, _, name = args.spec.partition("/")
     if not group or not name or "/" in name:
-        raise ValueError(f"SET/NAME is needed, such as procedural/ganmut; got {args.spec!r}")
+        raise ValueError(f"SET/NAME is needed, such as procedural/ganmut; got {quote(args.spec)}")
     facts = {"note": args.note, "ablation_of": args.ablation_of}
     facts = {key: value for key, value in facts.items() if value}
     print(publish.bundle(weights.resolve(args.folder), group, name, **facts))

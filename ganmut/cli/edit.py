@@ -7,7 +7,7 @@ from typing import Any
 
 from ganmut.cli.face_options import add_face_options, print_lines
 from ganmut.cli.pin_option import add_pin_option, apply_pin
-from ganmut.text import quantity
+from ganmut.text import quantity, quote
 
 HELP = "edit the faces of images and videos, pasted back at full resolution"
 
@@ -125,7 +125,9 @@ def parse_unit(text: str) -> tuple[int, float]:
     try:
         return int(number), float(value)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"expected AU=VALUE such as 12=.8, got {text!r}") from None
+        raise argparse.ArgumentTypeError(
+            f"expected AU=VALUE such as 12=.8, got {quote(text)}"
+        ) from None
 
 
 def parse_stop(text: str) -> tuple[str, float, float]:
@@ -137,7 +139,7 @@ def parse_stop(text: str) -> tuple[str, float, float]:
         return emotion, float(intensity or 1), float(seconds.removesuffix("s") or 0)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"expected EMOTION:INTENSITY@SECONDS such as happy:.8@2, got {text!r}"
+            f"expected EMOTION:INTENSITY@SECONDS such as happy:.8@2, got {quote(text)}"
         ) from None
 
 

@@ -34,7 +34,9 @@ def run(args: argparse.Namespace) -> int:
         save_expression_model,
         save_wheel,
     )
+    from ganmut.folders import check_output_folder
 
+    check_output_folder(args.out)  # before the minutes of the fit
     faces = landmark_set(args.data, "train")
     model, facts = fit_expressions(faces, recipes(faces.points))
     folder = Path(args.out) / FOLDER

@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ganmut.text import quote
+
 HELP = "train judges and all methods, and measure them: a leaderboard from nothing"
 
 # Judges, as the bundled ones were trained: faces, epochs, minutes on a core.
@@ -175,7 +177,7 @@ def choose_rows(text: str, data: str) -> list[str]:
     named = [name.strip() for name in text.split(",") if name.strip()]
     if unknown := [name for name in named if name not in known]:
         raise ParameterError(
-            "methods", f"unknown row {unknown[0]!r}; there are: {', '.join(known)}"
+            "methods", f"unknown row {quote(unknown[0])}; there are: {', '.join(known)}"
         )
     if not named:
         raise ParameterError("methods", "methods names no row")

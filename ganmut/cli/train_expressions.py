@@ -49,7 +49,9 @@ def run(args: argparse.Namespace) -> int:
     )
     from ganmut.expression.conditional_weight import Drawing, save_conditional
     from ganmut.expression.weight import landmarks_for, model_beside
+    from ganmut.folders import check_output_folder
 
+    check_output_folder(args.out)
     data, points = labelled_expressions(args.data, EMOTIONS)
     drawing = Drawing(args.method, points.name, args.gain)
     folder = Path(args.out) / expression_row(args.method, args.seed)

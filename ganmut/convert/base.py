@@ -23,7 +23,7 @@ from ganmut.methods.base import Method
 from ganmut.registry import Registry
 from ganmut.rendering.sampler import SAMPLES_PER_PERSON, sample_parameters
 from ganmut.rendering.shading import render
-from ganmut.text import quantity
+from ganmut.text import quantity, quote
 from ganmut.weights.storage import BadWeights
 
 log = logging.getLogger(__name__)
@@ -46,11 +46,14 @@ class Checkpoint:
         """Removes a tensor and returns it. Raises BadWeights where it is missing or, if a shape is
         given, has another one."""
         if name not in self.tensors:
-            raise BadWeights(f"{self.path} lacks the tensor {name!r}; is it of another format?")
+            raise BadWeights(
+                f"{self.path} lacks the tensor {quote(name)}; is it of another format?"
+            )
         tensor = self.tensors.pop(name)
         if shape and tuple(tensor.shape) != shape:
             raise BadWeights(
-                f"{self.path}: tensor {name!r} has shape {tuple(tensor.shape)}, expected {shape}"
+                f"{self.path}: tensor {quote(name)} has shape {tuple(tensor.shape)}, "
+                f"expected {shape}"
             )
         return tensor
 
@@ -83,7 +86,7 @@ class Checkpoint:
             name = next(iter(self.tensors))
             raise BadWeights(
                 f"{self.path} holds {len(self.tensors)} tensors that the published network lacks, "
-                f"such as {name!r}; is it of another format?"
+                f"such as {quote(name)}; is it of another format?"
             )
 
 
@@ -200,7 +203,7 @@ def load_tensors(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> 
     for name, value in tensors.items():
         if own[name].shape != value.shape:
             raise BadWeights(
-                f"{path}: the tensor for {name!r} has shape {tuple(value.shape)}, the published "
-                f"network has {tuple(own[name].shape)}"
+                f"{path}: the tensor for {quote(name)} has shape {tuple(value.shape)}, the "
+                f"published network has {tuple(own[name].shape)}"
             )
     network.load_state_dict(own | tensors)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ganmut.convert.base import Checkpoint
 from ganmut.networks.stargan import Norm
+from ganmut.text import quote
 from ganmut.weights.storage import BadWeights
 
 
@@ -52,7 +53,7 @@ class LayerMatcher:
         for stem, parts in named.items():
             if not parts.keys() <= {"weight", "bias"} or "weight" not in parts:
                 raise BadWeights(
-                    f"{self.path}: layer {stem!r} has tensors other than weight and bias"
+                    f"{self.path}: layer {quote(stem)} has tensors other than weight and bias"
                 )
             self.layers.append(Layer(stem, parts["weight"], parts.get("bias")))
 
@@ -90,12 +91,12 @@ class LayerMatcher:
         layer = self.pop(Layer("", module.weight, None).kind)
         if layer.weight.shape != module.weight.shape:
             raise BadWeights(
-                f"{self.path}: {layer.name!r} matches {at!r} but has shape "
+                f"{self.path}: {quote(layer.name)} matches {quote(at)} but has shape "
                 f"{tuple(layer.weight.shape)}, not {tuple(module.weight.shape)}"
             )
         if (layer.bias is None) != (module.bias is None):
             has = "no bias" if layer.bias is None else "a bias"
-            raise BadWeights(f"{self.path}: {layer.name!r} matches {at!r} but has {has}")
+            raise BadWeights(f"{self.path}: {quote(layer.name)} matches {quote(at)} but has {has}")
         return layer
 
     def finish(self) -> None:
@@ -103,5 +104,5 @@ class LayerMatcher:
         if self.layers:
             raise BadWeights(
                 f"{self.path} holds {len(self.layers)} layers more than the published network, "
-                f"such as {self.layers[0].name!r}"
+                f"such as {quote(self.layers[0].name)}"
             )

@@ -20,6 +20,7 @@ from torch import Tensor
 from ganmut.convert.base import FORMATS, Checkpoint, Format, load_tensors, order_emotions
 from ganmut.convert.layer_matching import Layer, LayerMatcher
 from ganmut.methods.base import METHODS, Method
+from ganmut.text import quote
 from ganmut.weights.storage import BadWeights
 
 DEPTH = 4  # layers of the mapping network: as many shared ones as per emotion
@@ -106,7 +107,7 @@ def generator_tensors(layers: LayerMatcher, method: Method) -> dict[str, Tensor]
     # The last norm is in the same nn.Sequential as the head, and must not match an earlier one.
     norms = [layer for layer in layers.remaining("norm") if _parent(layer) == _parent(head)]
     if len(norms) != 1:
-        raise BadWeights(f"{layers.path}: {head.name!r} should have one norm beside it")
+        raise BadWeights(f"{layers.path}: {quote(head.name)} should have one norm beside it")
     layers.layers.remove(norms[0])
     stem = layers.pop("conv3", -1, 3)
     tensors: dict[str, Any] = {}

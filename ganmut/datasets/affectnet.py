@@ -26,6 +26,7 @@ from ganmut.datasets.directory import DirectorySource, class_rows, list_images
 from ganmut.datasets.records import NO_LABEL, SPLIT_WORDS, Row, RowFilter
 from ganmut.datasets.tables import read_csv
 from ganmut.folders import subfolders
+from ganmut.text import quote
 
 IDS = (
     "neutral",
@@ -159,7 +160,7 @@ def parse_label(cell: str, key: str, row_filter: RowFilter) -> str:
     except (ValueError, IndexError, OverflowError):
         label = ""
     if not label:
-        row_filter.reject(key, f"unknown label {cell!r}, ids are 0..{len(IDS) - 1}")
+        row_filter.reject(key, f"unknown label {quote(cell)}, ids are 0..{len(IDS) - 1}")
     elif label in NO_LABEL:
         row_filter.skip(f"labelled {label}", key)
         return ""

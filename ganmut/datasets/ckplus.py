@@ -19,6 +19,7 @@ from ganmut.datasets.directory import DirectorySource, list_images
 from ganmut.datasets.records import Row, RowFilter, parse_positive_int
 from ganmut.datasets.tables import read_lines
 from ganmut.emotions import UNITS
+from ganmut.text import quote
 
 IDS = ("neutral", "angry", "contempt", "disgusted", "fearful", "happy", "sad", "surprised")
 
@@ -65,7 +66,7 @@ def parse_id(text: str) -> int:
     """The id of a label file; raises ValueError where it is no number from 0."""
     number = float(text)
     if not 0 <= number < len(IDS):
-        raise ValueError(f"no id: {text!r}")
+        raise ValueError(f"no id: {quote(text)}")
     return int(number)
 
 

@@ -21,6 +21,7 @@ from ganmut.datasets.base import SOURCES, BadData, FaceSet, digest, open_source
 from ganmut.datasets.spec import HINT, split_sources
 from ganmut.datasets.stored import StoredImages
 from ganmut.registry import UnknownNameError
+from ganmut.text import quote
 
 MIN_FACES = 20  # of an emotion in a source; a discriminator overfits fewer
 CHUNK = 1024  # images made grey at a time
@@ -33,14 +34,14 @@ class Concat:
     def __init__(self, argument: str, **options: Any):
         self.specs = split_sources(argument)
         if len(self.specs) < 2 or not all(self.specs):
-            raise BadData(f"several sources are written SPEC + SPEC, got {argument!r}; {HINT}")
+            raise BadData(f"several sources are written SPEC + SPEC, got {quote(argument)}; {HINT}")
         try:
             self.sources = [open_source(spec, **options) for spec in self.specs]
         except (UnknownNameError, BadData) as error:
             whole = Path(argument.partition(":")[2])
             if isinstance(error, BadData) and not whole.exists():
                 raise
-            raise type(error)(f"{error}. In {argument!r}: {HINT}") from None
+            raise type(error)(f"{error}. In {quote(argument)}: {HINT}") from None
         self.emotions = tuple(dict.fromkeys(e for s in self.sources for e in s.emotions))
 
     def load(

@@ -19,6 +19,7 @@ from ganmut.datasets.directory import DirectorySource, class_rows
 from ganmut.datasets.records import SPLIT_WORDS, Row, RowFilter
 from ganmut.datasets.tables import read_csv_columns
 from ganmut.folders import subfolders
+from ganmut.text import quote
 
 IDS = ("angry", "disgusted", "fearful", "happy", "sad", "surprised", "neutral")
 NAMES = {str(number): name for number, name in enumerate(IDS)}
@@ -63,7 +64,7 @@ class FER2013(DirectorySource):
         if pixels is None:
             row_filter.reject(key, f"not {SIDE} x {SIDE} pixels in 0..255")
         elif usage.lower() not in USAGE:
-            row_filter.reject(key, f"unknown Usage {usage!r}")
+            row_filter.reject(key, f"unknown Usage {quote(usage)}")
         else:
             self.pixels[key] = pixels
             split, check = USAGE[usage.lower()], zlib.crc32(pixels.tobytes())

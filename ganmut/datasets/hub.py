@@ -25,6 +25,7 @@ from ganmut.datasets.records import (
     parse_units,
 )
 from ganmut.errors import first_line
+from ganmut.text import quote
 
 
 @SOURCES.register("hub")
@@ -50,7 +51,9 @@ class Hub(TableSource):
         label = label_column or _label_column(self.id, features)
         for column in (self.image_column, label):
             if column not in features:
-                raise BadData(f"{self.id} has no column {column!r}; it has {', '.join(features)}")
+                raise BadData(
+                    f"{self.id} has no column {quote(column)}; it has {', '.join(features)}"
+                )
         source = f"hub:{self.id}@{self.revision}"
         row_filter = RowFilter(source, on_error)
         rows = list(self._rows(label, row_filter))

@@ -19,6 +19,7 @@ from ganmut.emotions import EMOTIONS
 from ganmut.errors import ParameterError
 from ganmut.rendering.sampler import SPLITS, sample_parameters, with_expression
 from ganmut.rendering.shading import render
+from ganmut.text import quote
 
 CHUNK = 256  # faces rendered between two updates of the progress bar
 
@@ -47,7 +48,7 @@ class Procedural:
     ) -> FaceSet:
         """`n` faces of a split at size x size px. Raises BadData for an unknown split."""
         if split not in SPLITS:
-            raise BadData(f"unknown split {split!r}; there are: {', '.join(SPLITS)}")
+            raise BadData(f"unknown split {quote(split)}; there are: {', '.join(SPLITS)}")
         count = self.DEFAULT_COUNT[split] if n is None else n
         parameters = sample_parameters(seed, split, range(count))
 

@@ -17,6 +17,7 @@ from ganmut.datasets.directory import DirectorySource, class_rows
 from ganmut.datasets.records import SPLIT_WORDS, Row, RowFilter
 from ganmut.datasets.tables import read_lines
 from ganmut.folders import subfolders
+from ganmut.text import quote
 
 IDS = ("surprised", "fearful", "disgusted", "happy", "sad", "angry", "neutral")  # from 1
 NAMES = {str(number): name for number, name in enumerate(IDS, 1)}
@@ -54,12 +55,14 @@ class RAFDB(DirectorySource):
             name, _, cell = line.strip().rpartition(" ")
             split, stem = name.partition("_")[0], Path(name.strip()).stem
             if split not in ("train", "test"):
-                raise BadData(f"{table}: expected lines such as train_00001.jpg 5, got {line!r}")
+                raise BadData(
+                    f"{table}: expected lines such as train_00001.jpg 5, got {quote(line)}"
+                )
             label = cell if self.label_map else NAMES.get(cell, "")
             path = images / f"{stem}{aligned}.jpg"
             if not label:
                 key = path.relative_to(self.root).as_posix()
-                row_filter.reject(key, f"unknown label {cell!r}, ids are 1..{len(IDS)}")
+                row_filter.reject(key, f"unknown label {quote(cell)}, ids are 1..{len(IDS)}")
                 continue
             yield from self.file_row(path, row_filter, label, split=split)
 

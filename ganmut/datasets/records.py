@@ -24,7 +24,7 @@ from ganmut.datasets.base import CROP, BadData, FaceSet, digest, hash_split
 from ganmut.datasets.stored import StoredImages
 from ganmut.emotions import EMOTIONS, UNITS, canonical_emotion
 from ganmut.registry import nearest_name
-from ganmut.text import quantity
+from ganmut.text import quantity, quote
 
 SPLITS = ("train", "extractor", "test")
 SPLIT_WORDS = {
@@ -72,7 +72,7 @@ class RowFilter:
 
     def __init__(self, source: str, on_error: str):
         if on_error not in ("raise", "skip"):
-            raise BadData(f'on_error must be "raise" or "skip", got {on_error!r}')
+            raise BadData(f'on_error must be "raise" or "skip", got {quote(on_error)}')
         self.source, self.on_error = source, on_error
         self.rejected: list[tuple[str, str]] = []
         self.skipped: Counter[str] = Counter()
@@ -130,7 +130,7 @@ def parse_label_map(text: str) -> dict[str, str]:
     names = {label.strip().lower(): canonical_emotion(name) for label, _, name in pairs}
     if len(names) < len(pairs) or not all(label and name for label, name in names.items()):
         raise BadData(
-            f"label_map must be LABEL:EMOTION pairs such as 0:neutral,1:happy, got {text!r}"
+            f"label_map must be LABEL:EMOTION pairs such as 0:neutral,1:happy, got {quote(text)}"
         )
     return names
 
@@ -159,7 +159,7 @@ class TableSource(ABC):
         names = parse_label_map(label_map)
         if unknown := sorted(names.keys() - {row.label.strip().lower() for row in rows}):
             found = ", ".join(sorted({row.label for row in rows})[:SHOWN_LABELS])
-            raise BadData(f"{name}: label_map names {unknown[0]!r}; the labels are {found}")
+            raise BadData(f"{name}: label_map names {quote(unknown[0])}; the labels are {found}")
         labelled = [row for row in map(partial(self._normalise_label, names), rows) if row]
         labelled = self._distinct(labelled)
         row_filter.report()
@@ -215,7 +215,7 @@ class TableSource(ABC):
 
     def _choose(self, split: str, n: int | None, seed: int) -> np.ndarray:
         if split not in SPLITS:
-            raise BadData(f"unknown split {split!r}; there are: {', '.join(SPLITS)}")
+            raise BadData(f"unknown split {quote(split)}; there are: {', '.join(SPLITS)}")
         members = np.array([i for i, row in enumerate(self.rows) if row.split == split], np.int64)
         if not len(members):
             raise BadData(f"{self.source}: the {split} split has no faces")
@@ -250,13 +250,13 @@ class TableSource(ABC):
                 return None
             word = mapped
         if word in NO_LABEL:
-            reason = "no label" if not word else f"label {word!r} is no emotion"
+            reason = "no label" if not word else f"label {quote(word)} is no emotion"
         elif word.lstrip("-").isdigit():
-            reason = f"label {word!r} {NUMBER}"
+            reason = f"label {quote(word)} {NUMBER}"
         elif row.split and row.split.lower() not in SPLIT_WORDS:
-            reason = f"unknown split {row.split!r}"
+            reason = f"unknown split {quote(row.split)}"
         elif near := _likely_typo(word):
-            reason = f"unknown label {word!r}, did you mean {near!r}?"
+            reason = f"unknown label {quote(word)}, did you mean {quote(near)}?"
         else:
             return replace(row, label=word, split=SPLIT_WORDS.get(row.split.lower(), ""))
         self.row_filter.reject(row.key, reason)
@@ -268,7 +268,7 @@ class TableSource(ABC):
         except ValueError:
             least = -1.0
         if not 0 <= least <= 1:
-            raise BadData(f"{self.source}: min_fill must be in 0..1, got {min_fill!r}")
+            raise BadData(f"{self.source}: min_fill must be in 0..1, got {quote(min_fill)}")
         if not least:
             return rows
         fills = [row.fill for row in rows if row.fill is not None]
@@ -382,7 +382,7 @@ def parse_positive_int(name: str, value: int | str) -> int:
     except ValueError:
         number = 0
     if number < 1:
-        raise BadData(f"{name} must be a whole number above 0, got {value!r}")
+        raise BadData(f"{name} must be a whole number above 0, got {quote(value)}")
     return number
 
 

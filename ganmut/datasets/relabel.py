@@ -22,7 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ganmut.datasets.base import SOURCES, BadData, FaceSet, digest, open_source
-from ganmut.text import quantity
+from ganmut.text import quantity, quote
 
 RELABEL_THRESHOLD = 0.45  # probability under balanced classes
 RARE = 0.1  # share of the faces below which an emotion is rare
@@ -52,11 +52,12 @@ class Relabel:
         self.min_label_prob = _parse_float(min_label_prob)
         if not 0 < self.relabel_threshold <= 1:
             raise BadData(
-                f"relabel: relabel_threshold must be above 0 and up to 1, got {relabel_threshold!r}"
+                "relabel: relabel_threshold must be above 0 and up to 1, "
+                f"got {quote(relabel_threshold)}"
             )
         if not 0 <= self.min_label_prob < 1:
             raise BadData(
-                f"relabel: min_label_prob must be from 0 to below 1, got {min_label_prob!r}"
+                f"relabel: min_label_prob must be from 0 to below 1, got {quote(min_label_prob)}"
             )
         self.source = open_source(argument, **options)
 

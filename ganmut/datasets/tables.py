@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ganmut.datasets.base import BadData
-from ganmut.errors import first_line
+from ganmut.errors import describe_os_error, first_line
 from ganmut.files import STAND_IN_BYTES, DamagedFile, describe_stand_in, require_file
 from ganmut.json_files import parse_json
+from ganmut.text import quote
 
 CHUNK = 1 << 20
 REMEDY = "save it as UTF-8"
@@ -27,7 +28,7 @@ def open_text(path: Path) -> TextIO:
     except DamagedFile as error:
         raise BadData(str(error)) from None
     except OSError as error:
-        raise BadData(f"{path}: {error.strerror}") from None
+        raise BadData(describe_os_error(error)) from None
 
 
 def find_encoding(path: Path) -> str:
@@ -81,7 +82,7 @@ def read_csv_columns(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
             names = [name.strip() for name in cells]
             twice = sorted({name for name in names if name and names.count(name) > 1})
             if twice:
-                raise BadData(f"{path} has two columns {twice[0]!r}; keep one")
+                raise BadData(f"{path} has two columns {quote(twice[0])}; keep one")
             continue
         if any(cells[len(names) :]):
             raise BadData(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import copy
 import math
 import sys
@@ -34,6 +33,7 @@ from ganmut.expression.point_set import IBUG, MESH, SIZE, PointSet
 from ganmut.expression.rendered_landmarks import landmark_set
 from ganmut.files import DamagedFile, append_lines, folder_lock, remove_temporaries, trim_lines
 from ganmut.images import luma, resize
+from ganmut.text import Parser
 from ganmut.training.run_dir import (
     module_tensors,
     optimizer_tensors,
@@ -352,9 +352,7 @@ def restore(
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m ganmut.expression.train_landmarks", description=__doc__
-    )
+    parser = Parser(prog="python -m ganmut.expression.train_landmarks", description=__doc__)
     parser.add_argument(
         "--data",
         required=True,

@@ -20,6 +20,7 @@ from ganmut.emotions import EMOTIONS, canonical_emotion
 from ganmut.extractors.base import BATCH_SIZE, Extraction, Extractor, TrainingTask
 from ganmut.files import sha256
 from ganmut.json_files import read_json
+from ganmut.text import quote
 from ganmut.weights.storage import BadWeights
 
 SIDECAR_KEYS = {"labels", "mean", "std", "channels", "licence", "note"}
@@ -57,7 +58,7 @@ def fetch_pack(pack: str) -> Path:
     except Exception as error:  # noqa: BLE001 (its errors share no base class)
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise BadWeights(
-            f"insightface provides no pack {pack!r} ({reason}): give buffalo_l, buffalo_s, "
+            f"insightface provides no pack {quote(pack)} ({reason}): give buffalo_l, buffalo_s, "
             "antelopev2 or an ONNX file"
         ) from None
     for path in sorted(folder.rglob("*.onnx")):
@@ -86,7 +87,7 @@ def read_sidecar(path: str | Path) -> dict[str, Any]:
             f"{path} has no labels of its outputs: write {side.name} beside it, {example}"
         ) from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise BadWeights(f"{side} must be like {example} ({error!r})") from None
+        raise BadWeights(f"{side} must be like {example} ({quote(error)})") from None
     valid = all(len(v) == 3 for v in scale.values()) and all(scale.get("std", [1.0]))
     if not (labels and valid and len(scale) in (0, 2) and order in ("RGB", "BGR")):
         raise BadWeights(
@@ -189,7 +190,9 @@ class OnnxEmotion(OnnxExtractor):
             raise BadWeights(f"{path} has an input of shape {shape}, expected N x 3 x S x S")
         # Outputs are reordered from the classes of the file to the project's order, neutral first.
         if "neutral" not in names or len(set(names)) != len(names):
-            raise BadWeights(f"{path}: name each output once, neutral among them, got {emotions!r}")
+            raise BadWeights(
+                f"{path}: name each output once, neutral among them, got {quote(emotions)}"
+            )
         emotions_here = [e for e in EMOTIONS if e in names] + [
             e for e in names if e not in EMOTIONS
         ]

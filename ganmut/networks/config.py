@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import reprlib
 import types
 import typing
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 from ganmut.errors import ParameterError
+from ganmut.text import quote
 
 MAX_NAMES = 256  # entries of a list of names, and characters of each
 
@@ -52,12 +52,12 @@ class Settings:
         """The settings of a JSON object, whose lists become tuples. Raises ParameterError for a
         name that is no field, a field that is missing, and a value that cannot be used."""
         if not isinstance(values, Mapping):
-            raise ParameterError("config", f"settings must be an object, got {_short(values)}")
+            raise ParameterError("config", f"settings must be an object, got {quote(values)}")
         if unknown := sorted(values.keys() - cls.names()):
-            raise ParameterError(unknown[0], f"{unknown[0]!r} is not a setting")
+            raise ParameterError(unknown[0], f"{quote(unknown[0])} is not a setting")
         needed = {f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING}
         if missing := sorted(needed - values.keys()):
-            raise ParameterError(missing[0], f"{missing[0]!r} is missing")
+            raise ParameterError(missing[0], f"{quote(missing[0])} is missing")
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
     def __post_init__(self) -> None:
@@ -67,7 +67,8 @@ class Settings:
         for name, values in self.choices().items():
             if getattr(self, name) not in values:
                 raise ParameterError(
-                    name, f"{name} must be one of {', '.join(values)}, got {getattr(self, name)!r}"
+                    name,
+                    f"{name} must be one of {', '.join(values)}, got {quote(getattr(self, name))}",
                 )
         # A subclass adds shares; it does not repeat those of its bases.
         shares = {name for kind in type(self).__mro__ for name in vars(kind).get("SHARES", ())}
@@ -78,7 +79,7 @@ class Settings:
             # `type`: a bool is an int to isinstance.
             if type(value) in (int, float) and not least <= value <= most:
                 raise ParameterError(
-                    name, f"{name} must be in {least:.12g}..{most:.12g}, got {_short(value)}"
+                    name, f"{name} must be in {least:.12g}..{most:.12g}, got {quote(value)}"
                 )
 
 
@@ -115,15 +116,7 @@ def _check_type(name: str, value: Any, hint: Any) -> None:
             hint, "an object"
         )
     if not fits:
-        raise ParameterError(name, f"{name} must be {expected}, got {_short(value)}")
-
-
-def _short(value: Any) -> str:
-    """A value for a message, at most a few dozen characters."""
-    try:
-        return reprlib.repr(value)
-    except ValueError:  # a whole number of more digits than Python prints
-        return "a number of thousands of digits"
+        raise ParameterError(name, f"{name} must be {expected}, got {quote(value)}")
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ganmut.datasets.base import BadData, digest
 from ganmut.emotions import EMOTIONS, UNITS, emotion_index, prototype_units
+from ganmut.text import quote
 
 VERSION = 3  # part of the fingerprint; raise it when the faces of a seed change
 # A split's place is part of its samples' key: new ones come last.
@@ -92,7 +93,7 @@ def sample_parameters(
     Raises BadData for an unknown split or a negative index.
     """
     if split not in SPLITS:
-        raise BadData(f"unknown split {split!r}; there are: {', '.join(SPLITS)}")
+        raise BadData(f"unknown split {quote(split)}; there are: {', '.join(SPLITS)}")
     rows = [int(i) for i in indices]
     if not rows or min(rows) < 0:
         raise BadData(f"indices must be whole numbers from 0 on, at least one; got {rows[:8]}")

@@ -16,6 +16,7 @@ from torch import Tensor
 from ganmut.errors import ParameterError
 from ganmut.files import naming_errors, sha256
 from ganmut.images import to_array
+from ganmut.text import quote
 from ganmut.training.run_dir import RunDir
 
 
@@ -94,7 +95,9 @@ def check_logs(names: Sequence[str]) -> None:
     """Raises ParameterError for a log that does not exist or whose package is missing."""
     for name in names:
         if name not in LOGS:
-            raise ParameterError("log_to", f"unknown log {name!r}; there are: {', '.join(LOGS)}")
+            raise ParameterError(
+                "log_to", f"unknown log {quote(name)}; there are: {', '.join(LOGS)}"
+            )
         package, _ = LOGS[name]
         try:
             importlib.import_module(package)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ganmut.methods.base import METHODS, Config
+from ganmut.text import quote
 from ganmut.training.config import Recipe
 
 # What is minimised. "paper" is each method's published loss, in float32 and without an average of
@@ -114,7 +115,7 @@ def layers(
         ("domain", domain, DOMAINS),
     ):
         if name not in known:
-            raise ValueError(f"unknown {kind} {name!r}. There are: {', '.join(known)}")
+            raise ValueError(f"unknown {kind} {quote(name)}. There are: {', '.join(known)}")
     entry, stable = METHODS[method], objective == "stable"
     defaults = {f.name: f.default for f in dataclasses.fields(entry.Config)}
     # Only what differs from the defaults, so that --explain names the paper where it matters.

@@ -15,6 +15,7 @@ from ganmut.faces.detectors.base import Detector, Face
 from ganmut.faces.detectors.builtin import Builtin, eye_distance
 from ganmut.faces.landmarks.five_points import load_network, locate_points
 from ganmut.faces.pipeline import select_faces
+from ganmut.text import quote
 from ganmut.video.reading import Frame
 
 # A search of a whole frame takes ten times as long as an edit: without a face every eighth frame is
@@ -117,7 +118,7 @@ def check_face(face: str | int) -> None:
     """Raises ParameterError for what is neither "largest" nor a number."""
     if face != "largest" and not str(face).strip().isdecimal():
         raise ParameterError(
-            "face", f"in a clip one face is tracked: give largest or a number, got {face!r}"
+            "face", f"in a clip one face is tracked: give largest or a number, got {quote(face)}"
         )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ganmut.errors import first_line
+from ganmut.text import quote
 
 CONNECT_TIMEOUT = 8.0  # seconds until the Hub's first answer
 MAIN = "main"  # the branch that a repository without a revision means
@@ -57,7 +58,7 @@ def parse(spec: str) -> Address:
     match = re.fullmatch(rf"(?:hub:)?({name}/{name})(?:@({name}))?((?:/{name})*)/?", spec)
     if not match:
         raise HubError(
-            f"{spec!r} is not hub:OWNER/NAME, with @REVISION (a commit, a tag or a branch) and "
+            f"{quote(spec)} is not hub:OWNER/NAME, with @REVISION (a commit, a tag or a branch) and "
             "/FOLDER where they are needed"
         )
     name, revision, subfolder = match.groups()
@@ -69,7 +70,7 @@ def parse_commit(spec: str) -> Address:
     # What everybody loads by default must not change under its users.
     if not re.fullmatch(r"[^@]*@[0-9a-f]{40}(/.*)?", spec):
         raise HubError(
-            f"{spec!r} is not hub:OWNER/NAME@REVISION with the 40 hex digits of a commit; the "
+            f"{quote(spec)} is not hub:OWNER/NAME@REVISION with the 40 hex digits of a commit; the "
             "repository's page lists its commits"
         )
     return parse(spec)

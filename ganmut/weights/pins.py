@@ -7,19 +7,22 @@ commit in it. To delete the file ends the pin.
 from __future__ import annotations
 
 import sys
+import urllib.parse
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import quote
 
 from ganmut.errors import ParameterError
 from ganmut.files import write_atomic
+from ganmut.text import quote
 from ganmut.weights import hub
 
 
 def pin(spec: str) -> Path:
     """Writes the file of `weights.pin`, which see, and returns it."""
     if not spec.startswith("hub:"):
-        raise ParameterError("pin", f"names of the Hub are pinned, hub:OWNER/NAME; got {spec!r}")
+        raise ParameterError(
+            "pin", f"names of the Hub are pinned, hub:OWNER/NAME; got {quote(spec)}"
+        )
     address = hub.parse(spec)
     if address.is_commit:
         raise ParameterError("pin", f"{address} names a commit, which never changes; omit it")
@@ -43,7 +46,7 @@ def resolve_commit(address: hub.Address) -> hub.Address:
         said = f"is pinned to {found.revision} by {file}"
     else:
         found = hub.find_commit(address)
-        said = f"is at {found.revision}; a pin or revision={found.revision!r} keeps it"
+        said = f"is at {found.revision}; a pin or revision={quote(found.revision)} keeps it"
     print(f"{address.name}@{address.revision} {said}", file=sys.stderr)
     return found
 
@@ -52,5 +55,5 @@ def _file(address: hub.Address) -> Path:
     from huggingface_hub import constants
 
     # Names of branches may hold slashes.
-    name = quote(f"{address.name}@{address.revision}", safe="@")
+    name = urllib.parse.quote(f"{address.name}@{address.revision}", safe="@")
     return Path(constants.HF_HOME) / "ganmut" / "pins" / name

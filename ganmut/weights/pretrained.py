@@ -11,6 +11,7 @@ import torch
 
 from ganmut.editor import Editor
 from ganmut.errors import ParameterError
+from ganmut.text import quote
 from ganmut.weights import hub, pins, publish
 from ganmut.weights.editors import load
 from ganmut.weights.storage import BadWeights, read_config
@@ -25,7 +26,7 @@ def from_pretrained(
     """See `Editor.from_pretrained`."""
     inside = re.fullmatch(r"(?:[\w-][\w.-]*(?:/[\w-][\w.-]*)*)?", str(subfolder))
     if not inside:
-        raise ParameterError("subfolder", f"{subfolder!r} is no folder inside of a repository")
+        raise ParameterError("subfolder", f"{quote(subfolder)} is no folder inside of a repository")
     if os.path.isdir(str(name)):  # not of Path, whose empty name is this folder
         if revision is not None:
             raise ParameterError("revision", f"{name} is a folder here, which has no revisions")
@@ -33,11 +34,11 @@ def from_pretrained(
         return load(Path(name).resolve() / subfolder, device)
     if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", str(name)):
         raise ParameterError(
-            "name", f"{str(name)!r} is neither a folder nor OWNER/NAME on the Hugging Face Hub"
+            "name", f"{quote(str(name))} is neither a folder nor OWNER/NAME on the Hugging Face Hub"
         )
     revision = hub.MAIN if revision is None else revision
     if not isinstance(revision, str) or not re.fullmatch(r"[\w-][\w./-]*", revision):
-        raise ParameterError("revision", f"{revision!r} is no commit, branch or tag")
+        raise ParameterError("revision", f"{quote(revision)} is no commit, branch or tag")
     try:
         address = pins.resolve_commit(hub.Address(str(name), revision))
     except hub.HubError as error:

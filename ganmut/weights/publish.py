@@ -19,7 +19,7 @@ from ganmut.errors import ParameterError, first_line
 from ganmut.extractors.base import EXTRACTORS
 from ganmut.files import read_lines, replaced_folder, write_atomic
 from ganmut.methods.base import METHODS
-from ganmut.text import quantity
+from ganmut.text import quantity, quote
 from ganmut.weights import card, hub
 from ganmut.weights.editors import verify
 from ganmut.weights.resolve import bundled_root, locate, resolve
@@ -92,7 +92,9 @@ def plan_upload(spec: str | Path, to: str, results: Path) -> list[Item]:
     `to` is not OWNER/NAME.
     """
     if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", to):
-        raise ParameterError("to", f"expected OWNER/NAME such as me/ganmut-weights, got {to!r}")
+        raise ParameterError(
+            "to", f"expected OWNER/NAME such as me/ganmut-weights, got {quote(to)}"
+        )
     scores = read_scores(results)
     folders = list_members(spec)
     items, measurements = [], {}

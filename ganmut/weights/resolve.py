@@ -14,6 +14,7 @@ from pathlib import Path
 from ganmut.errors import ParameterError
 from ganmut.files import write_atomic
 from ganmut.registry import UnknownNameError, did_you_mean
+from ganmut.text import quote
 from ganmut.weights import hub, pins
 from ganmut.weights.storage import BadWeights, read, read_config
 
@@ -103,7 +104,7 @@ def resolve(spec: str | Path, kind: str = "editor", member: str = "") -> Path:
     single = _weight_folder(found) if found else None
     if single and member:
         raise ParameterError(
-            "weights, method", f"{spec} is one weight, not a set: omit the method {member!r}"
+            "weights, method", f"{spec} is one weight, not a set: omit the method {quote(member)}"
         )
     inner = found / member if found and member else None
     # The spec itself first: a run has a folder `weights` of its own that is no set.
@@ -138,7 +139,7 @@ def _unknown(name: str, kind: str) -> UnknownNameError:
     """The error for a name that does not exist, with the closest name and all names."""
     names = [f"{group}/{name}" for group in list_sets() for name in list_weights(group, kind, True)]
     same_end = [known for known in names if known.rsplit("/")[-1] == name]
-    hint = f"; did you mean {same_end[0]!r}?" if same_end else did_you_mean(name, names)
+    hint = f"; did you mean {quote(same_end[0])}?" if same_end else did_you_mean(name, names)
     more = ""
     if bundled_root() == PACKAGED and not hub_address():
         more = (
@@ -147,7 +148,7 @@ def _unknown(name: str, kind: str) -> UnknownNameError:
             "weights of a checkout"
         )
     return UnknownNameError(
-        f"unknown weight {name!r}{hint} Bundled in {_search_roots()[0]}: "
+        f"unknown weight {quote(name)}{hint} Bundled in {_search_roots()[0]}: "
         f"{', '.join(names) or 'none'}. Other specs: a folder, hub:OWNER/NAME@REVISION{more}"
     )
 

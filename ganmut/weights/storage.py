@@ -30,6 +30,7 @@ from ganmut.errors import ParameterError, first_line
 from ganmut.files import DamagedFile, describe_stand_in, replaced_folder, write_atomic
 from ganmut.json_files import parse_json
 from ganmut.networks.config import Settings
+from ganmut.text import quote
 from ganmut.weights.schema import Facts
 from ganmut.weights.tensor_files import (
     REMEDY,
@@ -107,11 +108,12 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     # True equals 1.
     if found != FORMAT or type(found) is not int:
         raise BadWeights(
-            f"{path} has format {found!r}, this version reads {FORMAT}; update ganmut or {REMEDY}"
+            f"{path} has format {quote(found)}, this version reads {FORMAT}; "
+            f"update ganmut or {REMEDY}"
         )
     if config.get("kind") not in tuple(FILES):
         raise BadWeights(
-            f"{path} has kind {config.get('kind')!r}, expected one of {', '.join(FILES)}"
+            f"{path} has kind {quote(config.get('kind'))}, expected one of {', '.join(FILES)}"
         )
     parse_settings(Facts, {k: v for k, v in config.items() if k in Facts.names()}, path)
     stem = FILES[config["kind"]].removesuffix(".safetensors")
@@ -205,7 +207,7 @@ def read_golden(folder: str | Path, *names: str) -> dict[str, Tensor]:
     read_start(path, MAX_GOLDEN_BYTES)
     found = read_tensors(path)
     if missing := [name for name in names if name not in found]:
-        raise BadWeights(f"{path} lacks the tensor {missing[0]!r}; {REMEDY}")
+        raise BadWeights(f"{path} lacks the tensor {quote(missing[0])}; {REMEDY}")
     return found
 
 
@@ -222,19 +224,21 @@ def check_fit(expected: Mapping[str, Tensor], weights: Weights) -> None:
 def _compare(expected: Mapping[str, Tensor], given: Mapping[str, Tensor], path: Path) -> None:
     for name in [*expected, *(extra for extra in given if extra not in expected)]:
         if name not in given:
-            raise BadWeights(f"{path} lacks the tensor {name!r} that its config needs; {REMEDY}")
+            raise BadWeights(
+                f"{path} lacks the tensor {quote(name)} that its config needs; {REMEDY}"
+            )
         if name not in expected:
             raise BadWeights(
-                f"{path} holds the tensor {name!r} that its config does not need; {REMEDY}"
+                f"{path} holds the tensor {quote(name)} that its config does not need; {REMEDY}"
             )
         if expected[name].shape != given[name].shape:
             raise BadWeights(
-                f"{path}: the tensor {name!r} has shape {tuple(given[name].shape)}, "
+                f"{path}: the tensor {quote(name)} has shape {tuple(given[name].shape)}, "
                 f"its config asks for {tuple(expected[name].shape)}; {REMEDY}"
             )
         if expected[name].is_floating_point() != given[name].is_floating_point():
             raise BadWeights(
-                f"{path}: the tensor {name!r} is {_dtype(given[name])}, its config asks for "
+                f"{path}: the tensor {quote(name)} is {_dtype(given[name])}, its config asks for "
                 f"{_dtype(expected[name])}; {REMEDY}"
             )
 
@@ -347,7 +351,7 @@ def to_storage(name: str, tensor: Tensor, half: bool = True) -> Tensor:
     `half` is set and none of their values overflows. Raises BadWeights on NaN or infinity."""
     tensor = tensor.detach().cpu()
     if not torch.isfinite(tensor).all():
-        raise BadWeights(f"the tensor {name!r} holds NaN or infinity; nothing was written")
+        raise BadWeights(f"the tensor {quote(name)} holds NaN or infinity; nothing was written")
     if (
         half
         and tensor.dtype == torch.float32

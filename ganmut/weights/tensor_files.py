@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ganmut.errors import first_line
 from ganmut.files import STAND_IN_BYTES, describe_stand_in
+from ganmut.text import quote
 
 REMEDY = "fetch it again or train it again"
 CHUNK_BYTES = 1 << 20
@@ -96,7 +97,7 @@ def read_shapes(path: Path) -> dict[str, Tensor]:
         # A dtype of no network here would be converted silently when it is loaded.
         if kind not in DTYPES:
             raise BadWeights(
-                f"{path}: the tensor {name!r} is {kind}, expected one of {', '.join(DTYPES)}; "
+                f"{path}: the tensor {quote(name)} is {kind}, expected one of {', '.join(DTYPES)}; "
                 f"{REMEDY}"
             )
     return {
@@ -114,7 +115,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         found = safetensors.torch.load(path.read_bytes())
     for name, tensor in found.items():
         if not torch.isfinite(tensor).all():
-            raise BadWeights(f"{path}: the tensor {name!r} holds NaN or infinity; {REMEDY}")
+            raise BadWeights(f"{path}: the tensor {quote(name)} holds NaN or infinity; {REMEDY}")
     return found
 
 

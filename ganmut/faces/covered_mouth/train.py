@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from ganmut.faces.covered_mouth.network import (
     save_mouth_cover_net,
 )
 from ganmut.faces.covered_mouth.occluders import OccluderSource
+from ganmut.text import Parser
 from ganmut.weights.card import front_matter, table
 
 SHARES = (0.3, 0.2)  # of the views: photographs as they are, and with something beside the mouth
@@ -168,9 +168,7 @@ either.
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m ganmut.faces.covered_mouth.train", description=__doc__
-    )
+    parser = Parser(prog="python -m ganmut.faces.covered_mouth.train", description=__doc__)
     parser.add_argument("--data", required=True, help="a folder of photographs with landmarks")
     parser.add_argument("--out", default="out/mouth_cover", help="weight folder to write")
     parser.add_argument("--views", type=int, default=10000, help="pictures to learn from")

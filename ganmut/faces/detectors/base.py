@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ganmut.registry import Registry
-from ganmut.text import quantity
+from ganmut.text import quantity, quote
 
 DETECTORS = Registry("detector", "ganmut.faces.detectors")
 
@@ -29,7 +29,7 @@ class FaceNumberError(NoFace):
         numbers = "1" if count == 1 else f"1..{count}"
         faces = quantity(count, "face")
         super().__init__(
-            f"this image has {faces}; expected {numbers}, largest or all, got {face!r}"
+            f"this image has {faces}; expected {numbers}, largest or all, got {quote(face)}"
         )
 
 

@@ -20,6 +20,7 @@ from ganmut.faces.landmarks.five_points import (
     locate_points,
     read_windows,
 )
+from ganmut.text import quote
 
 # The cascade's box relative to the aligned crop, measured on photographs: its side in sides of the
 # crop, and the centre of the crop (x, y) in sides of the box.
@@ -44,7 +45,7 @@ class Builtin:
 
     def __init__(self, argument: str = ""):
         if argument:
-            raise ValueError(f"the builtin detector takes no argument, got {argument!r}")
+            raise ValueError(f"the builtin detector takes no argument, got {quote(argument)}")
         self.network = load_network()
         self.cascade = open_cascade()
 

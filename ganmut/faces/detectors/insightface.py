@@ -10,10 +10,11 @@ import numpy as np
 
 from ganmut.errors import first_line
 from ganmut.faces.detectors.base import DETECTORS, DetectorMissing, Face, non_max_suppression
+from ganmut.text import quote
 
 PACK = "buffalo_sc"
 LICENCE = (
-    "insightface's model pack {pack!r} will be downloaded from its GitHub release, which has no "
+    "insightface's model pack {pack} will be downloaded from its GitHub release, which has no "
     "checksum. Its weights are for non-commercial research only."
 )
 
@@ -21,7 +22,7 @@ LICENCE = (
 def announce(pack: str) -> None:
     """Prints the licence of a pack's weights, unless they are downloaded already."""
     if not (Path("~/.insightface/models") / pack).expanduser().exists():
-        print(LICENCE.format(pack=pack), file=sys.stderr)
+        print(LICENCE.format(pack=quote(pack)), file=sys.stderr)
 
 
 @DETECTORS.register("insightface")
@@ -45,7 +46,8 @@ class InsightFace:
         if not Path(pack).expanduser().is_dir():
             if "/" in pack or "\\" in pack:
                 raise DetectorMissing(
-                    f"there is no folder {pack!r}; give a folder of ONNX files or a pack's name"
+                    f"there is no folder {quote(pack)}; give a folder of ONNX files or a "
+                    "pack's name"
                 )
             announce(pack)
         providers = ["CPUExecutionProvider"]
@@ -57,7 +59,7 @@ class InsightFace:
             ) from None
         except Exception as error:  # noqa: BLE001 (its errors share no base class)
             raise DetectorMissing(
-                f"insightface could not load {pack!r} ({first_line(error)})"
+                f"insightface could not load {quote(pack)} ({first_line(error)})"
             ) from None
         self.app.prepare(ctx_id=-1, det_thresh=self.min_score)
 

@@ -11,6 +11,7 @@ import torch
 from ganmut.errors import first_line
 from ganmut.faces.detectors.base import DETECTORS, DetectorMissing, Face, non_max_suppression
 from ganmut.faces.detectors.builtin import downscale
+from ganmut.text import quote
 
 STRIDES = (8, 16, 32)
 FILE = "face_detection_yunet_2023mar.onnx"
@@ -50,7 +51,7 @@ class YuNet:
             f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in STRIDES
         }
         if missing := sorted(required - set(self.outputs)):
-            raise DetectorMissing(f"{path} is not a YuNet: it has no output {missing[0]!r}")
+            raise DetectorMissing(f"{path} is not a YuNet: it has no output {quote(missing[0])}")
         self.input = self.session.get_inputs()[0]
 
     def detect(self, picture: np.ndarray) -> list[Face]:
@@ -108,7 +109,7 @@ def locate(argument: str) -> Path:
         return Path(argument)
     match = re.fullmatch(r"([\w.-]+/[\w.-]+?)(?:/([\w./-]+\.onnx))?@([0-9a-f]{40})", argument)
     if not match:
-        raise DetectorMissing(f"there is no file {argument!r}; {USAGE}")
+        raise DetectorMissing(f"there is no file {quote(argument)}; {USAGE}")
     from huggingface_hub import errors, hf_hub_download
 
     name, file, revision = match.groups()
