@@ -510,6 +510,13 @@ def test_the_link_and_the_python_are_copied(visit, space):
     compile(code, "copied", "exec")
 
 
+def test_a_point_outside_is_moved_with_a_word(visit):
+    page = visit("?method=photos/wheel&x=9&y=9")
+    expect(page.locator("#said")).to_contain_text("(9, 9) lies outside the gamut")
+    expect(page.locator("#pad .readout")).to_contain_text("0.71")
+    assert readout(page)["radius"] == 1
+
+
 def test_invalid_link_opens_the_default_page(visit):
     on_the_wheel(visit("?method=%3Cscript%3E&x=nan&y=1e999&seed=__import__"))
 
@@ -592,6 +599,21 @@ def test_a_phone_shows_picture_above_controls(visit):
         ".map(([r, html]) => [r.width, r.height, html.slice(0, 120)])"
     )
     assert small == []
+
+
+@pytest.mark.parametrize("size", [(844, 390), (900, 700)])
+def test_a_low_window_has_room_for_controls(visit, size):
+    page = visit(rendered=False, viewport=dict(zip(("width", "height"), size, strict=True)))
+    with_sliders(page)  # a click: the picture must not cover the buttons
+    slider = page.locator("#units input[data-key='26']")
+    slider.evaluate("e => e.scrollIntoView({ block: 'center' })")
+    picture, box = page.locator("#after img").bounding_box(), slider.bounding_box()
+    assert picture["y"] >= 0 and picture["y"] + picture["height"] <= size[1]
+    assert slider.evaluate(
+        "e => { const r = e.getBoundingClientRect(); "
+        "return document.elementFromPoint(r.left + r.width / 2, r.top + r.height / 2) === e; }"
+    )
+    assert box["y"] >= 0 and box["y"] + box["height"] <= size[1]
 
 
 def test_errors_and_readings_are_announced(visit):

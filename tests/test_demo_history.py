@@ -202,3 +202,10 @@ def test_a_link_gives_the_same_link_again(handlers, setting):
     choice = handlers.choice(setting.method)
     of = link(setting, choice)
     assert link(parse_link(query_of(of), handlers.choices), choice) == of
+
+
+def test_a_link_outside_is_moved(handlers, visitor):
+    _, said, *rest = handlers.restore(visitor.face, "?method=ganmut&x=9&y=9")
+    assert "(9, 9) lies outside the gamut" in said
+    points = [u["value"] for u in rest if isinstance(u, dict) and isinstance(u.get("value"), tuple)]
+    assert points == [pytest.approx((0.5**0.5, 0.5**0.5))]
