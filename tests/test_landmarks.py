@@ -220,3 +220,23 @@ def test_a_missing_file_is_named(folder, name):
 def test_a_split_without_photographs_is_refused(folder):
     with pytest.raises(BadData, match="validation"):
         read_landmark_set(folder, "validation", progress=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("landmarks.npz", lambda old: old[: len(old) // 2], "landmarks.npz is damaged"),
+        ("landmarks.npz", lambda old: b"", "landmarks.npz"),
+        ("metadata.jsonl", lambda old: b"[" * 100_000, "line 1 is not valid JSON"),
+        ("metadata.jsonl", lambda old: b"[1]", "line 1 is not a JSON object"),
+        ("metadata.jsonl", lambda old: old.replace(b"1.0", b"2.0", 1), "line 1 needs"),
+        ("metadata.jsonl", lambda old: old.replace(b"file_name", b"name", 1), "line 1 needs"),
+        ("metadata.jsonl", lambda old: old.splitlines()[0], "landmarks is float16"),
+        ("blendshape_names.json", lambda old: b"{}", "no list of names"),
+    ],
+)
+def test_a_damaged_file_is_named(folder, name, content, said):
+    path = folder / name
+    path.write_bytes(content(path.read_bytes()))
+    with pytest.raises(BadData, match=said):
+        read_landmark_set(folder, "train", progress=False)

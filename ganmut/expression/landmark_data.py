@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,8 +13,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ganmut.datasets.base import BadData
+from ganmut.datasets.folder import read_table
+from ganmut.errors import describe_error, first_line
 from ganmut.expression.point_set import CONTROLS, MESH, SIZE, PointSet
+from ganmut.files import DamagedFile, require_file
 from ganmut.images import read_image
+from ganmut.json_files import read_json
+from ganmut.text import quote
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,7 @@ def read_landmark_set(
         if row.get("split", "train") == split and row.get("fill", 1) >= min_fill and sound[i]
     ]
     if not keep:
-        raise BadData(f"{folder}: no usable photograph in split {split!r}")
+        raise BadData(f"{folder}: no usable photograph in split {quote(split)}")
     images = np.empty((len(keep), SIZE, SIZE), np.uint8)
     for n, i in enumerate(tqdm(keep, unit="photo", disable=not progress, leave=False)):
         picture = Image.fromarray(read_image(folder / rows[i]["file_name"]))
@@ -118,21 +123,54 @@ def read_landmark_set(
 
 
 def _read_tables(folder: Path) -> tuple[list[dict], list[str], dict[str, np.ndarray]]:
-    """The rows of metadata.jsonl, the blendshapes' names and the arrays of landmarks.npz."""
+    """The rows of metadata.jsonl, the blendshapes' names and the arrays of landmarks.npz, of which
+    each row has its own."""
+    metadata = folder / "metadata.jsonl"
     try:
-        lines = (folder / "metadata.jsonl").read_text(encoding="utf-8").splitlines()
-        rows = [json.loads(line) for line in lines if line.strip()]
-        names = json.loads((folder / "blendshape_names.json").read_text(encoding="utf-8"))
-        with np.load(folder / "landmarks.npz", allow_pickle=False) as file:
-            arrays = {name: file[name] for name in ("landmarks", "pose", "score")}
-    except (OSError, KeyError, ValueError) as error:
+        table = list(read_table(metadata))
+        names = read_json(folder / "blendshape_names.json")
+        arrays = _read_arrays(folder / "landmarks.npz")
+    except (OSError, ValueError) as error:
         raise BadData(
-            f"{folder} is not a folder of photographs with landmarks ({error}); it needs "
+            f"{describe_error(error)}; a folder of photographs with landmarks holds "
             "metadata.jsonl, blendshape_names.json and landmarks.npz"
         ) from None
-    if arrays["landmarks"].shape != (len(rows), MESH.count, 2):
-        raise BadData(
-            f"{folder}/landmarks.npz holds {arrays['landmarks'].shape}, "
-            f"expected {len(rows)} x {MESH.count} x 2, a row for each of metadata.jsonl"
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise BadData(f"{folder}/blendshape_names.json is no list of names")
+    for number, row in table:
+        values = row.get("blendshapes")
+        fits = (
+            isinstance(values, list) and len(values) == len(names) and all(map(_is_share, values))
         )
-    return rows, names, arrays
+        if (
+            not fits
+            or not isinstance(row.get("file_name"), str)
+            or not _is_share(row.get("fill", 1))
+        ):
+            raise BadData(
+                f"{metadata} line {number} needs a file_name, {len(names)} blendshapes from 0 to 1 "
+                "and, if any, a fill from 0 to 1"
+            )
+    expected = {"landmarks": (len(table), MESH.count, 2), "pose": (len(table), 3)}
+    expected["score"] = (len(table),)
+    for name, shape in expected.items():
+        if arrays[name].shape != shape or arrays[name].dtype.kind not in "fiu":
+            raise BadData(
+                f"{folder}/landmarks.npz: {name} is {arrays[name].dtype} {arrays[name].shape}, "
+                f"expected numbers {shape}, a row for each of metadata.jsonl"
+            )
+    return [row for _, row in table], names, arrays
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with open(require_file(path), "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in ("landmarks", "pose", "score")}
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001 (zipfile, zlib and numpy raise anything at damage)
+        raise DamagedFile(f"{path} is damaged ({first_line(error)})") from None
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, int | float) and 0 <= value <= 1

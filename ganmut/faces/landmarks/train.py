@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import copy
 import json
 import math
@@ -20,6 +19,7 @@ from tqdm import trange
 from ganmut import images as pictures
 from ganmut import interrupts
 from ganmut.datasets.base import BadData, digest
+from ganmut.datasets.folder import read_table
 from ganmut.device import autocast
 from ganmut.device import generator as seeded
 from ganmut.faces.align import SIDE, TEMPLATE
@@ -31,6 +31,7 @@ from ganmut.faces.landmarks.negatives import (
     sample_negatives,
     to_grey,
 )
+from ganmut.text import Parser, quote
 from ganmut.weights.card import front_matter, table
 from ganmut.weights.storage import read_config
 
@@ -51,12 +52,13 @@ def read_faces(folder: str | Path, split: str, fill: float = 0.8) -> Tensor:
         raise BadData(
             f"{metadata} is missing: data must be aligned {SIDE} px faces with a metadata.jsonl"
         )
-    rows = [json.loads(line) for line in metadata.read_text().splitlines() if line.strip()]
     rows = [
-        row for row in rows if row.get("split", "train") == split and row.get("fill", 1) >= fill
+        row
+        for _, row in read_table(metadata)
+        if row.get("split", "train") == split and row.get("fill", 1) >= fill
     ]
     if not rows:
-        raise BadData(f"{metadata}: no row with split {split!r} and fill >= {fill}")
+        raise BadData(f"{metadata}: no row with split {quote(split)} and fill >= {fill}")
     faces = torch.stack(
         [to_grey(pictures.read_image(Path(folder) / row["file_name"])) for row in rows]
     )
@@ -216,9 +218,7 @@ def evaluate(network: FivePoints, faces: Tensor, negatives: Tensor) -> dict[str,
 
 def main(arguments: list[str] | None = None) -> int:
     """Trains and prints the facts as JSON; exit code 2 for unusable data or weights."""
-    parser = argparse.ArgumentParser(
-        prog="python -m ganmut.faces.landmarks.train", description=__doc__
-    )
+    parser = Parser(prog="python -m ganmut.faces.landmarks.train", description=__doc__)
     parser.add_argument("--data", required=True, help="aligned 128 px faces with a metadata.jsonl")
     parser.add_argument(
         "--out", default=f"weights/{WEIGHT}", help="folder to write (default: %(default)s)"
