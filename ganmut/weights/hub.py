@@ -58,8 +58,8 @@ def parse(spec: str) -> Address:
     match = re.fullmatch(rf"(?:hub:)?({name}/{name})(?:@({name}))?((?:/{name})*)/?", spec)
     if not match:
         raise HubError(
-            f"{quote(spec)} is not hub:OWNER/NAME, with @REVISION (a commit, a tag or a branch) and "
-            "/FOLDER where they are needed"
+            f"{quote(spec)} is not hub:OWNER/NAME, with @REVISION (a commit, a tag or a branch) "
+            "and /FOLDER where they are needed"
         )
     name, revision, subfolder = match.groups()
     return Address(name, revision or MAIN, subfolder.strip("/"))
