@@ -96,3 +96,12 @@ def check_output_folder(path: str | Path, parameter: str = "out") -> None:
 def real_path(path: str | Path) -> Path:
     """The path without links. A link to itself stays as it is; Path.resolve fails on it."""
     return Path(os.path.realpath(path))
+
+
+def stamp(path: str | Path) -> list[int]:
+    """Bytes and time of change (ns) of a file; empty where it has gone."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return []
+    return [status.st_size, status.st_mtime_ns]

@@ -22,7 +22,7 @@ from ganmut.datasets.base import CROP
 from ganmut.editor import Editor
 from ganmut.emotions import EMOTIONS
 from ganmut.errors import ParameterError
-from ganmut.faces import BadPoints, DetectorMissing, Face, NoFace, image_files, pipeline
+from ganmut.faces import BadPoints, DetectorMissing, Face, NoFace, pipeline
 from ganmut.faces.align import resample, similarity, template
 from ganmut.faces.detectors import yunet
 from ganmut.faces.detectors.base import FaceNumberError, non_max_suppression
@@ -643,15 +643,15 @@ def test_a_reader_of_source_codes_is_a_setting(editor, code):
     saved = Editor(editor.method, editor.config | {"sha256": "1" * 64})
     reader = SimpleNamespace(sha256="2" * 64)
     digests = [
-        image_files.settings_digest(faces.EditSettings(saved, target, "builtin", face, source))
+        faces.EditSettings(saved, target, "builtin", face, source).digest()
         for target in (code, {12: 1.0}, {12: 0.9})
         for face in ("1", "all")
         for source in (None, code, type("Reader", (), {"__call__": None, **vars(reader)})())
     ]
     assert len(set(digests)) == len(digests)
-    assert image_files.settings_digest(faces.EditSettings(saved, code, face=1)) == digests[0]
+    assert faces.EditSettings(saved, code, face=1).digest() == digests[0]
     unnamed = faces.EditSettings(saved, code, source_code=lambda face: [0.0])
-    assert image_files.settings_digest(unnamed) != image_files.settings_digest(unnamed)
+    assert unnamed.digest() != unnamed.digest()
 
 
 def test_one_picture_may_go_to_one_file(tmp_path, astronaut, editor, code):

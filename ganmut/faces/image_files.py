@@ -4,7 +4,6 @@ results."""
 from __future__ import annotations
 
 import os
-import secrets
 import sys
 from collections import Counter
 from collections.abc import Iterable
@@ -14,14 +13,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
 from tqdm import tqdm
 
-from ganmut import __version__
-from ganmut.datasets.base import digest
 from ganmut.decoding import SUFFIXES, BadImage, is_picture_name, read_picture
 from ganmut.editor import Editor
-from ganmut.encoding import WRITABLE, encode_edit, is_marked, losses
+from ganmut.encoding import WRITABLE, encode_edit, losses
 from ganmut.errors import ParameterError, UnusableFace
 from ganmut.faces.detectors.base import NoFace
 from ganmut.faces.pipeline import EditedImage, EditSettings, open_detector, turn_note
@@ -34,7 +30,7 @@ from ganmut.files import (
     to_text,
     write_atomic,
 )
-from ganmut.folders import real_path, walk_files
+from ganmut.folders import real_path, stamp, walk_files
 from ganmut.video.editing import edit_clip
 from ganmut.video.reading import VIDEOS, is_clip, is_clip_name
 from ganmut.video.tracking import check_face
@@ -73,7 +69,7 @@ def edit_files(
     pairs = [(path, target) for (path, _), target in zip(inputs, targets, strict=True)]
     check_targets(pairs, settings)
     check_workers(workers, settings.editor, len(inputs))
-    edit = FileEdit(settings, settings_digest(settings), progress)
+    edit = FileEdit(settings, settings.digest(), progress)
     if len(inputs) == 1:
         records = edit(*pairs[0])
         write_json_lines(records_file, records)
@@ -96,8 +92,8 @@ class FileEdit:
     def __call__(self, path: Path, target: Path) -> list[dict[str, Any]]:
         """The records of a file, after its edit is written. Raises BadImage, NoFace and
         UnusableFace."""
-        stamp = _stamp(path)  # before the image is read: it may be replaced meanwhile
-        reading = {"settings": self.digest, "stamp": stamp}
+        read = stamp(path)  # before the image is read: it may be replaced meanwhile
+        reading = {"settings": self.digest, "stamp": read}
         detector, face = self.settings.detector, self.settings.face
         if becomes_clip(path, target):
             facts = edit_clip(path, self.settings, target, progress=self.progress)
@@ -118,7 +114,7 @@ class FileEdit:
         except (BadImage, NoFace, UnusableFace) as error:
             message = str(error) if str(path) in str(error) else f"{path}: {error}"
             failure = {"file": str(path), "error": message, "settings": self.digest}
-            return [failure | {"stamp": _stamp(path)}]
+            return [failure | {"stamp": stamp(path)}]
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A worker process reads the weight itself: networks hold what cannot be sent.
@@ -187,24 +183,6 @@ def edit_logged(
     return records
 
 
-def settings_digest(settings: EditSettings) -> str:
-    """16 hex digits of what an edit depends on besides the image; random where the editor, or what
-    reads the source code, has no sha256 of its own."""
-    editor, code, path = settings.editor, settings.code, settings.path
-    parts: list[Any] = [__version__, editor.config.get("sha256") or secrets.token_hex(8)]
-    parts += editor.method.dependencies
-    parts += [is_marked(), settings.detector, str(settings.face)]
-    if path is not None:
-        parts += [path.times, path.codes, path.shares]
-    else:
-        parts.append(code if isinstance(code, Tensor) else sorted(code.items()))
-    if callable(settings.source_code):
-        parts.append(getattr(settings.source_code, "sha256", "") or secrets.token_hex(8))
-    else:
-        parts.append(settings.source_code)
-    return digest(*parts)
-
-
 def becomes_clip(path: Path, target: Path) -> bool:
     """Whether an input becomes a clip: a video, or an animation whose output may hold one."""
     return is_clip_name(path) or (target.suffix.lower() in CLIPS and is_clip(path))
@@ -231,18 +209,9 @@ def check_workers(workers: int, editor: Editor, images: int) -> None:
         raise ParameterError("workers", "several processes need an editor of a weight folder")
 
 
-def _stamp(path: Path) -> list[int]:
-    """Bytes and time of change of a file; empty where it has gone."""
-    try:
-        status = path.stat()
-    except OSError:
-        return []
-    return [status.st_size, status.st_mtime_ns]
-
-
 def _is_current(records: list[dict[str, Any]], path: Path, target: Path) -> bool:
     """Whether an image is unchanged since its records, all of them are there, and its output is."""
-    if not records or any(record.get("stamp") != _stamp(path) for record in records):
+    if not records or any(record.get("stamp") != stamp(path) for record in records):
         return False
     if "error" in records[0]:
         return True

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from skimage.transform import SimilarityTransform
 from torch import Tensor
 
-from ganmut import images
+from ganmut import __version__, images
+from ganmut.datasets.base import digest
 from ganmut.editor import Editor, PreparedFaces
+from ganmut.encoding import is_marked
 from ganmut.errors import ParameterError, UnusableFace
 from ganmut.faces.align import crop_extent, crop_face
 from ganmut.faces.covered_mouth.network import has_covered_mouth
@@ -175,6 +178,23 @@ class EditSettings:
             face=self.face,
             source_code=self.source_code,
         )
+
+    def digest(self) -> str:
+        """16 hex digits of what an edit depends on besides the picture; random where the editor, or
+        what reads the source code, has no sha256 of its own."""
+        editor, code, path = self.editor, self.code, self.path
+        parts: list[Any] = [__version__, editor.config.get("sha256") or secrets.token_hex(8)]
+        parts += editor.method.dependencies
+        parts += [is_marked(), self.detector, str(self.face)]
+        if path is not None:
+            parts += [path.times, path.codes, path.shares]
+        else:
+            parts.append(code if isinstance(code, Tensor) else sorted(code.items()))
+        if callable(self.source_code):
+            parts.append(getattr(self.source_code, "sha256", "") or secrets.token_hex(8))
+        else:
+            parts.append(self.source_code)
+        return digest(*parts)
 
 
 def edit_face(

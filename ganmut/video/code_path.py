@@ -4,9 +4,10 @@ them."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -119,3 +120,14 @@ class FrameCodes:
             self.usual = torch.lerp(self.usual, own, 1 / self.weight)
         self.last = shot, seconds
         return self.usual
+
+    def state(self) -> dict[str, Any]:
+        """What the next code depends on, as JSON holds it, for `restore`."""
+        usual = None if self.usual is None else self.usual.tolist()
+        return {"usual": usual, "weight": self.weight, "last": self.last}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Goes on from a state."""
+        self.usual = None if state["usual"] is None else torch.tensor(state["usual"])
+        self.weight = state["weight"]
+        self.last = None if state["last"] is None else (state["last"][0], state["last"][1])

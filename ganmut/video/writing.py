@@ -4,10 +4,11 @@ their metadata."""
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -42,7 +43,11 @@ PALETTE_DRIFT = 1.0
 
 
 class ClipWriter:
-    """Writes frames and sound to a file; see `write_clip`."""
+    """Writes frames and sound to a file; see `write_clip`. done, state, checkpoint: of a writer
+    that goes on after a kill (`segments.SegmentWriter`); this one starts anew."""
+
+    done = 0
+    state: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, file: BinaryIO, suffix: str, clip: Clip):
         self.av: Any = pyav()
@@ -81,8 +86,16 @@ class ClipWriter:
         for packet in self.stream.encode(frame):
             if self.layout == "pal8":  # else the last frame of a GIF has no duration
                 packet.duration = frame.duration
-            self.container.mux(packet)
+            self.put(packet)
         self.file.check()
+
+    def put(self, packet: Any) -> None:
+        """Takes an encoded packet of frames."""
+        self.container.mux(packet)
+
+    def checkpoint(self, make_state: Callable[[], dict[str, Any]]) -> bool:
+        """Is called after each frame that is written; whether an edit can go on from here."""
+        return False
 
     def write_sound(self, packet: Any) -> None:
         """Appends a packet of the source's sound as it is."""
