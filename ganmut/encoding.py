@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -70,10 +71,11 @@ def compose_edit(picture: Picture, edited: np.ndarray, file_format: str) -> Imag
     holds them, see `losses`. A picture with changes gets the mark, see `is_marked`, and MARK as its
     "Comment".
     """
-    changed = not np.array_equal(picture.pixels, edited)
+    changed, mark = not np.array_equal(picture.pixels, edited), None
     if changed and is_marked():
-        edited = draw_mark(edited)
-    own, alpha, profile = fit(picture, edited, file_format)
+        marked = draw_mark(edited)
+        edited, mark = marked, (marked != edited).any(-1)
+    own, alpha, profile = fit(picture, edited, file_format, mark)
     stored = Image.fromarray(own)
     if alpha is not None:
         stored.putalpha(Image.fromarray(alpha))
@@ -109,20 +111,23 @@ def read_comment(file: Image.Image) -> str:
 
 
 def fit(
-    picture: Picture, edited: np.ndarray, file_format: str
+    picture: Picture, edited: np.ndarray, file_format: str, mark: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray | None, bytes]:
-    """(values, alpha, ICC profile) of an edited picture, as a format can hold them."""
+    """(values, alpha, ICC profile) of an edited picture, as a format can hold them. mark: H x W
+    bool, pixels that are seen on any background, also where the picture is transparent."""
     if losses(picture, file_format):
         picture = Picture.of(picture.pixels)
-    alpha = picture.alpha
-    if alpha is not None:  # a change in a transparent part would not be seen
-        alpha = np.where((edited != picture.pixels).any(-1), np.uint8(255), alpha)
-    if picture.own is picture.pixels:
-        return edited, alpha, picture.profile
     # A coloured edit of a grey file: only sRGB can hold it.
     if picture.own.ndim == 2 and not _is_grey(edited):
-        return edited, alpha, b""
-    return restore(picture, edited), alpha, picture.profile
+        colours = picture.pixels if picture.alpha is None else np.stack([picture.own] * 3, -1)
+        picture = replace(picture, own=colours, profile=b"")
+    if picture.own is picture.pixels:
+        return edited, picture.alpha, picture.profile
+    return restore(picture, edited, mark), _with_mark(picture.alpha, mark), picture.profile
+
+
+def _with_mark(alpha: np.ndarray | None, mark: np.ndarray | None) -> np.ndarray | None:
+    return alpha if alpha is None or mark is None else np.where(mark, np.uint8(255), alpha)
 
 
 def losses(picture: Picture, file_format: str) -> list[str]:
@@ -138,9 +143,13 @@ def losses(picture: Picture, file_format: str) -> list[str]:
     return lost
 
 
-def restore(picture: Picture, edited: np.ndarray) -> np.ndarray:
+def restore(picture: Picture, edited: np.ndarray, mark: np.ndarray | None = None) -> np.ndarray:
     """The values of `picture.own` with the change from `picture.pixels` to `edited` (H x W x 3
-    uint8 sRGB) added in their own colours; the same values where nothing changed."""
+    uint8 sRGB) added in their own colours; the same values where nothing changed.
+
+    Where the picture is transparent in part, the change is as much larger as less of it is seen;
+    where it is so wholly, there is none. mark: H x W bool, pixels that become those of `edited`.
+    """
     own, grey = picture.own.copy(), picture.own.ndim == 2
     # A level of the 8-bit edit in units of the file's own values.
     step = (picture.white - picture.black) / 255
@@ -157,10 +166,19 @@ def restore(picture: Picture, edited: np.ndarray) -> np.ndarray:
         elif grey:
             before, after = before[..., 0], after[..., 0]
         change = (after.astype(np.float32) - before) * step
+        base = own[rows]
+        if picture.alpha is not None:  # of 8 bits: `pixels` are `own` on white
+            share = picture.alpha[rows] / np.float32(255)
+            opaque = np.zeros_like(changed) if mark is None else mark[rows]
+            changed &= opaque | (share > 0)
+            share = np.where(opaque, np.float32(1), np.maximum(share, np.float32(1 / 255)))
+            if not grey:
+                share, opaque = share[..., None], opaque[..., None]
+            change, base = change / share, np.where(opaque, before, base)
         if own.dtype == np.uint8:
             change = change.round()
         # Integers wrap where they overflow; floating-point files have no top.
-        values = (own[rows] + change).clip(-np.inf if top == np.inf else 0, top)
+        values = (base + change).clip(-np.inf if top == np.inf else 0, top)
         values = values.round() if np.isfinite(top) else values
         own[rows][changed] = values[changed].astype(own.dtype)
     return own

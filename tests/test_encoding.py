@@ -72,6 +72,29 @@ def test_values_outside_the_change_are_the_files_own(tmp_path, no_mark, name):
         assert np.abs(difference).mean() < 1
 
 
+@pytest.mark.parametrize("grey", [False, True])
+def test_transparency_is_kept(tmp_path, no_mark, monkeypatch, grey):
+    alpha = np.tile(np.repeat([0, 64, 128, 255], 32).astype(np.uint8), (128, 1))
+    # Of medium brightness: no colour is darker than black, however little of it is seen.
+    stored = Image.fromarray(PIXELS // 2 + 64).convert("L" if grey else "RGB")
+    stored.putalpha(Image.fromarray(alpha))
+    stored.save(tmp_path / "a.png")
+    picture = read_picture(tmp_path / "a.png")
+    edited = picture.pixels.copy()
+    edited[40:80] -= np.array([9, 6, 3], np.uint8)
+    back = reread(encode_edit(picture, edited, "PNG"))
+    assert np.array_equal(back.alpha, alpha)
+    difference = back.pixels.astype(int) - edited
+    assert np.abs(difference[:, 32:]).max() <= 2  # on white it looks as the edit does
+    assert np.array_equal(back.pixels[:, :32], picture.pixels[:, :32])
+    # The mark alone is seen on any background.
+    monkeypatch.setenv("GANMUT_MARK", "1")
+    marked = reread(encode_edit(picture, edited, "PNG"))
+    written = marked.alpha != alpha
+    assert (marked.alpha[written] == 255).all() and written[:100].sum() == 0 < written[:, :32].sum()
+    assert np.array_equal(marked.pixels[written], encoding.draw_mark(edited)[written])
+
+
 @pytest.mark.parametrize("name", SOURCES)
 @pytest.mark.parametrize("form", ["JPEG", "BMP", "WEBP"])
 def test_what_a_format_cannot_hold_is_said(tmp_path, no_mark, name, form):
