@@ -125,7 +125,7 @@ def test_one_image_with_two_labels_is_refused(tmp_path):
     assert len(source.rows) == 7 and source.skip_counts["listed again"] == 1
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "utf-16", "utf-16-le", "utf-8-sig"])
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16", "utf-16-le", "utf-32", "utf-8-sig"])
 def test_tables_in_other_encodings_are_read(tmp_path, encoding):
     source = open_source(f"folder:{table(tmp_path, rows('Zoë {}.png'), encoding)}")
     assert len(source.rows) == 8 and source.skip_counts == {}

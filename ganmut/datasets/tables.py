@@ -19,7 +19,7 @@ REMEDY = "save it as UTF-8"
 
 
 def open_text(path: Path) -> TextIO:
-    """A text file opened for reading, in UTF-8, UTF-16 or, where it is neither, Windows-1252.
+    """A text file opened for reading, in UTF-8, UTF-16 or UTF-32, or, where it is none, Windows-1252.
 
     Raises BadData for a file that cannot be read or is in another encoding.
     """
@@ -37,8 +37,11 @@ def find_encoding(path: Path) -> str:
         start = file.read(STAND_IN_BYTES)
         if stand_in := describe_stand_in(start):
             raise BadData(f"{path} is {stand_in}")
-        if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            candidates: tuple[str, ...] = ("utf-16",)
+        # The mark of UTF-32 begins as that of UTF-16 does.
+        if start.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+            candidates: tuple[str, ...] = ("utf-32",)
+        elif start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            candidates = ("utf-16",)
         elif b"\0" in start:  # UTF-16 without a mark: Latin letters have a zero byte each
             candidates = ("utf-16-be" if start[:1] == b"\0" else "utf-16-le",)
         else:
