@@ -161,7 +161,7 @@ def outside(setting: Setting, choice: MethodChoice, code: list[float]) -> str:
     """A sentence where a gamut has no such point, or ""; code: what was edited with."""
     if choice.kind != "gamut" or math.dist(code, setting.point) < 1e-3:
         return ""
-    asked, used = (f"({x:g}, {y:.4g})" for x, y in (setting.point, code))
+    asked, used = (f"({x:.4g}, {y:.4g})" for x, y in (setting.point, code))
     return f"The point {asked} lies outside the gamut; the nearest point of it, {used}, was used."
 
 
