@@ -19,7 +19,7 @@ REMEDY = "save it as UTF-8"
 
 
 def open_text(path: Path) -> TextIO:
-    """A text file opened for reading, in UTF-8, UTF-16 or UTF-32, or, where it is none, Windows-1252.
+    """A text file opened for reading, in UTF-8, UTF-16, UTF-32 or, where it is none, Windows-1252.
 
     Raises BadData for a file that cannot be read or is in another encoding.
     """
