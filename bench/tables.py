@@ -111,12 +111,13 @@ class Leaderboard:
 
     def lengths(self) -> dict[str, dict[float, str]]:
         """Method -> length of its training -> row, shortest first, of the methods that were
-        measured after trainings of different lengths: rows such as ganmut-24 beside ganmut."""
+        measured after trainings of different lengths: rows such as ganmut-24 beside ganmut, which
+        has its length to itself, since its training ended there."""
         found: dict[str, dict[float, str]] = {}
         for row in self.rows:
-            length = self._length(row)
-            if length is not None:
-                found.setdefault(re.sub(r"-[\d.]+$", "", row), {})[length[0]] = row
+            method, length = re.sub(r"-[\d.]+$", "", row), self._length(row)
+            if length is not None and (method == row or length[0] not in found.get(method, ())):
+                found.setdefault(method, {})[length[0]] = row
         return {
             method: dict(sorted(rows.items())) for method, rows in found.items() if len(rows) > 1
         }
