@@ -54,7 +54,7 @@ def parse_shares(value: Any, emotions: tuple[str, ...]) -> dict[str, float]:
     """
     if not isinstance(value, Mapping):
         raise ValueError(f'a mix is {{"happy": 0.8}}, got {quote(value)}')
-    named = {emotions[emotion_index(str(n)[:40], emotions)]: share for n, share in value.items()}
+    named = {emotions[emotion_index(str(n), emotions)]: share for n, share in value.items()}
     mix = {name: number(share, 0, 1, name) for name, share in named.items()}
     mix.pop(emotions[0], None)
     total = max(sum(mix.values()), 1.0)

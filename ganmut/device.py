@@ -31,6 +31,8 @@ def select_device(name: str | None = None) -> torch.device:
         raise ParameterError("device", f"unknown device {quote(name)}; use cpu, cuda or cuda:N")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ParameterError("device", f"PyTorch finds no CUDA device for {quote(name)}; use cpu")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ParameterError("device", f"PyTorch finds no MPS device for {quote(name)}; use cpu")
     return device
 
 

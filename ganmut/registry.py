@@ -10,9 +10,13 @@ from typing import Any
 
 from ganmut.text import quote
 
+LONGEST = 200  # characters of a name that is compared with others
+
 
 def nearest_name(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
     """The known name most similar to `name` (difflib ratio of at least `cutoff`), or None."""
+    if len(name) > LONGEST:  # near to none, and a search takes seconds for millions of characters
+        return None
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
     return near[0] if near else None
 

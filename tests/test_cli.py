@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,13 @@ import pytest
 
 from bench import run as bench
 from ganmut.cli import COMMANDS, build_parser, main, option
+from ganmut.device import select_device
 from ganmut.edit_picture import choose_weight
+from ganmut.emotions import EMOTIONS
 from ganmut.errors import ParameterError, describe_error
 from ganmut.images import write_png
 from ganmut.interrupts import Terminated
+from ganmut.registry import nearest_name
 from ganmut.text import quote
 
 ROOT = Path(__file__).parent.parent
@@ -278,3 +282,17 @@ def test_outputs_are_checked_before_the_work(tmp_path, capsys, monkeypatch):
     ):
         assert main([*words, "--out", str(tmp_path / "file" / "x")]) == 2
         assert "is no folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:7", "mps", "tpu", "cuda:-2"])
+def test_devices_that_are_not_there_are_refused(name, monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    with pytest.raises(ParameterError, match="use cpu"):
+        select_device(name)
+
+
+def test_long_names_are_near_to_none():
+    start = time.monotonic()
+    assert nearest_name("happy" * 10**7, EMOTIONS) is None and nearest_name("hapy", EMOTIONS)
+    assert time.monotonic() - start < 1

@@ -48,5 +48,6 @@ def check_inputs(blocks: Sequence[Component], values: Sequence[Any]) -> None:
         if not fits(value):
             name = f" ({block.label.split(':')[0]})" if block.label else ""
             example = block.example_payload() if fits(block.example_payload()) else None
-            takes += f" such as {json.dumps(example)[:60]}" if example else ""
+            if example and not isinstance(example, str):  # Gradio's own text is a greeting
+                takes += f" such as {json.dumps(example)[:60]}"
             raise ValueError(f"value {place}{name} must be {takes}, got {quote(value)}")
