@@ -73,8 +73,11 @@ def to_sentence(error: BaseException) -> str:
 def to_error(error: BaseException, text: str | None = None) -> gr.Error:
     """The error as Gradio shows it. text: what is said of an error that a library raised at a
     visitor's value; without it such an error is a fault of ours, and noted."""
-    if isinstance(error.__cause__, ValueError) and is_own(error.__cause__):
-        error = error.__cause__  # Gradio wraps what a component raises
+    inner = error.__cause__ or error.__context__  # Gradio wraps what a component raises
+    if (isinstance(inner, ValueError) and is_own(inner) and error.__cause__) or (
+        isinstance(inner, OSError) and inner.errno in NO_ROOM
+    ):
+        error = inner
     if isinstance(error, ValueError | gr.Error) and is_own(error):
         said = to_sentence(error)
     elif text is not None:

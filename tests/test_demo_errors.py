@@ -114,6 +114,18 @@ def test_a_library_error_is_not_shown():
     assert errors.to_sentence(full) == errors.as_sentence(errors.DISK_FULL)
 
 
+def test_a_wrapped_full_disk_is_named():
+    """Gradio raises an error of its own where a component cannot store its value."""
+    try:
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device", "/secret/Ann.png")
+        except OSError as full:
+            raise RuntimeError("Processing of an output failed") from full
+    except RuntimeError as wrapped:
+        said = errors.to_error(wrapped).message
+    assert "disk" in said and "secret" not in said
+
+
 def test_a_point_outside_gets_a_word():
     choice = SimpleNamespace(kind="gamut")
     said = outside(SimpleNamespace(point=(1.0, 1.0)), choice, [0.7071, 0.7071])

@@ -56,7 +56,7 @@ def attack(report: Report, folder: Path) -> None:
     words = ("--emotion", "happy")
 
     def edit(own: Path, *options: str) -> Outcome:
-        return run(lambda: editing(own, "pictures", "", *words, *options), limit=120)
+        return run(lambda: editing(own, "pictures", "", *words, *options), limit=240)
 
     def case(name: str) -> Path:
         own = folder / name
