@@ -20,12 +20,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, ImageDraw
 from skimage import data as samples
 
 import ganmut
 from ganmut import faces, weights
 from ganmut.encoding import MARK
+from ganmut.faces.covered_mouth.network import REFUSAL
 from ganmut.weights.onnx_graphs import export_onnx
 
 api = pytest.importorskip("playwright.sync_api", reason="no playwright: run `make browser`")
@@ -274,6 +275,17 @@ def test_pictures_that_cannot_be_edited(page, content, word):
     assert word in said and said.count("\n") == 0
     upload(page, samples.astronaut())  # the page goes on
     page.wait_for_selector("#status", state="hidden")
+    page.wait_for_selector("#download:enabled")
+
+
+def test_a_covered_mouth_is_refused(page):
+    """With Python's sentence, and from the same crop."""
+    picture = Image.fromarray(samples.astronaut())
+    ImageDraw.Draw(picture).rounded_rectangle((190, 122, 262, 166), 10, fill=(25, 25, 30))
+    upload(page, np.asarray(picture))
+    page.wait_for_selector("#status:not(.calm)")
+    assert page.locator("#status").inner_text().lower() == f"{REFUSAL}."
+    upload(page, samples.astronaut())
     page.wait_for_selector("#download:enabled")
 
 

@@ -13,6 +13,7 @@ from toys import TOY, toy
 from ganmut import images, weights
 from ganmut.cli import main
 from ganmut.errors import ParameterError
+from ganmut.faces.covered_mouth import network
 from ganmut.faces.landmarks.five_points import load_network, read_windows
 from ganmut.methods.base import METHODS
 from ganmut.weights import BadWeights, onnx_graphs
@@ -110,3 +111,20 @@ def test_faces_are_found_by_a_graph(tmp_path):
     expected = read_windows(load_network(), windows)
     assert np.abs(points - expected[0].numpy()).max() < 1e-2
     assert np.abs(logits - expected[1].numpy()).max() < 1e-3
+
+
+def test_covered_mouths_are_noticed_by_a_graph(tmp_path, monkeypatch):
+    checked = saved(tmp_path / "w", "stargan")
+    folder, _ = export_onnx(checked, tmp_path / "graphs", faces=True)
+    crops = torch.rand(3, 1, network.SIZE, network.SIZE)
+    session = onnxruntime.InferenceSession(folder / "mouth.onnx")
+    (logits,) = session.run(["logits"], {"crops": crops.numpy()})
+    with torch.no_grad():
+        expected = network.cover_logits(network.find_network(), crops)
+    assert np.abs(logits - expected.numpy()).max() < 1e-3
+    facts = json.loads((folder / "editor.json").read_text())["covered_mouth"]
+    assert facts == {"size": network.SIZE, "above": network.SURE, "refusal": network.REFUSAL}
+    monkeypatch.setenv("GANMUT_WEIGHTS", str(tmp_path / "none"))
+    monkeypatch.setattr(onnx_graphs, "write_face_graph", lambda path: None)
+    export_onnx(checked, tmp_path / "graphs", faces=True)
+    assert not (folder / "mouth.onnx").exists()

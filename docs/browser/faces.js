@@ -10,7 +10,8 @@ const CERTAIN = Math.log(MIN_SCORE / (1 - MIN_SCORE)), FURTHER = 4; // a logit; 
 const BOX_SIDE = 0.8, CENTRE = [0.5, 0.48]; // the box of a face (brow to chin) in its crop
 const LUMA = [0.299, 0.587, 0.114];
 
-function luma({ data, width, height }, out = new Float32Array(width * height), at = 0, factor = 1) {
+// The luminance of planes in 0..255, times a factor.
+export function luma({ data, width, height }, out = new Float32Array(width * height), at = 0, factor = 1) {
   const size = width * height;
   for (let i = 0; i < size; i++) {
     out[at + i] = (LUMA[0] * data[i] + LUMA[1] * data[size + i] + LUMA[2] * data[2 * size + i]) * factor;

@@ -1,13 +1,14 @@
 // The networks, in a thread of their own: a drag stays fluid while an edit is computed.
 // Messages to here: { open: picture }, { face: number }, { edit: [x, y], whole: bool }. From here:
 // { ready: facts }, { faces }, { patch, whole, ms }, { error }.
-import { findFaces } from './faces.js';
+import { findFaces, luma } from './faces.js';
 import { alignment, cropFace, scaleOf, shrink } from './pixels.js';
 import { PasteBack } from './paste.js';
 
 const RUNTIME = 'https://cdn.jsdelivr.net/npm/onnxruntime-web@1.30.0/dist/';
 const MODEL = new URL('./model/', self.location.href);
 const MAKE = 'python -m ganmut export photos/wheel --onnx docs/browser/model --faces';
+const NETWORKS = ['faces', 'mouth', 'encode', 'decode'];
 const VIEW_SIDE = 1024; // px of the picture that a drag shows
 const DRAG_CROP = 256, MAX_CROP = 1024; // px of the crop of a drag, and of any edit
 
@@ -27,11 +28,12 @@ async function start() {
   state.ort.env.wasm.wasmPaths = RUNTIME;
   state.ort.env.wasm.numThreads = 1; // more need headers that static hosts do not send
   state.ort.env.logLevel = 'error';
-  const [facts, ...graphs] = await Promise.all(['editor.json', 'faces.onnx', 'encode.onnx', 'decode.onnx'].map(load));
+  const [facts, ...graphs] = await Promise.all(['editor.json', ...NETWORKS.map((name) => `${name}.onnx`)].map(load));
   state.facts = JSON.parse(new TextDecoder().decode(facts));
-  for (const [i, name] of ['faces', 'encode', 'decode'].entries()) {
-    // More optimisation takes longer than it saves.
-    state.sessions[name] = await state.ort.InferenceSession.create(new Uint8Array(graphs[i]), { graphOptimizationLevel: 'basic' });
+  for (const [i, name] of NETWORKS.entries()) {
+    // To look for what can be simplified takes longer than it saves, but for what runs at every move.
+    const graphOptimizationLevel = name === 'decode' ? 'basic' : 'disabled';
+    state.sessions[name] = await state.ort.InferenceSession.create(new Uint8Array(graphs[i]), { graphOptimizationLevel });
   }
   postMessage({ ready: state.facts });
 }
@@ -58,9 +60,18 @@ async function open(picture) {
   await choose(0);
 }
 
+// Whether something covers the mouth of a face, as prepare_crop of ganmut/faces/pipeline.py asks.
+async function checkMouth(points) {
+  const { size, above, refusal } = state.facts.covered_mouth;
+  const crops = luma(cropFace(state.picture, points, size).planes, undefined, 0, 1 / 255);
+  const { logits } = await state.sessions.mouth.run({ crops: new state.ort.Tensor('float32', crops, [1, 1, size, size]) });
+  if (logits.data[0] > above) throw new Problem(`${refusal[0].toUpperCase()}${refusal.slice(1)}.`);
+}
+
 // The levels of a face: `view`, small enough for a drag, and `whole`, what is saved.
 async function choose(number) {
   const { picture, facts } = state, { margin, size } = facts, { points } = state.faces[number];
+  await checkMouth(points);
   const extent = size / scaleOf(alignment(points, size));
   // As Editor.crop_size: never below the model's size, never above what memory allows.
   const side = Math.round(Math.min(Math.max(extent, size), MAX_CROP / margin) * margin);

@@ -16,7 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--onnx", required=True, type=Path, metavar="DIR", help="the folder to write"
     )
     parser.add_argument(
-        "--faces", action="store_true", help="add faces.onnx, the network that finds faces"
+        "--faces",
+        action="store_true",
+        help="add faces.onnx and mouth.onnx, which find faces and covered mouths",
     )
     add_pin_option(parser, "SPEC")
 

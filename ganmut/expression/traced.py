@@ -8,6 +8,8 @@ those that they have. Outside a trace every function here is one of Python or to
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import cast
 
 import torch
@@ -141,11 +143,24 @@ def eliminate(system: Tensor, right: Tensor) -> Tensor:
 
 def _inverse(matrix: Tensor, size: int) -> Tensor:
     """Inverses of N x size x size matrices by sweeps (Dempster 1969) without pivoting."""
-    zero, one = matrix.new_zeros(()), matrix.new_ones(())
-    for i, pivot in enumerate(torch.eye(size).bool()):
+    return _scripted(_sweep)(matrix, size)
+
+
+@cache
+def _scripted(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A function whose loops stay loops of the graph: written out they would be most of its nodes,
+    which take longer to load than to run."""
+    return torch.jit.script(function)
+
+
+def _sweep(matrix: Tensor, size: int) -> Tensor:
+    place = torch.arange(size)
+    one = torch.ones_like(matrix[:, :1])
+    for i in range(size):
+        pivot = place == i
         row, column = matrix[:, i : i + 1], matrix[:, :, i : i + 1]
         # The rest less a product, the new row and the new column, all in one difference.
         row = torch.where(pivot, one, row) / row[:, :, i : i + 1]
-        rest = torch.where(pivot | pivot[:, None], zero, matrix)
-        matrix = rest - torch.where(pivot[:, None], -one, column) * row
+        rest = torch.where(pivot | pivot[:, None], torch.zeros_like(matrix), matrix)
+        matrix = rest - torch.where(pivot[:, None], -torch.ones_like(column), column) * row
     return matrix

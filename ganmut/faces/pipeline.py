@@ -18,7 +18,7 @@ from ganmut.editor import Editor, PreparedFaces
 from ganmut.encoding import is_marked
 from ganmut.errors import ParameterError, UnusableFace
 from ganmut.faces.align import crop_extent, crop_face
-from ganmut.faces.covered_mouth.network import has_covered_mouth
+from ganmut.faces.covered_mouth.network import REFUSAL, has_covered_mouth
 from ganmut.faces.detectors.base import (
     DETECTORS,
     Detector,
@@ -241,10 +241,7 @@ def prepare_crop(
     whose mouth is covered."""
     rim = round(len(crop) * (1 - 1 / margin) / 2)
     if has_covered_mouth(crop[rim : len(crop) - rim, rim : len(crop) - rim]):
-        raise UnusableFace(
-            "something covers the mouth of this face (a hand, a mask or an object), and an edit "
-            "would draw a mouth on it; choose a picture that shows the mouth"
-        )
+        raise UnusableFace(REFUSAL)
     return editor.prepare([crop], source_code, margin)
 
 

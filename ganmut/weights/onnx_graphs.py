@@ -20,6 +20,7 @@ from ganmut.device import generator
 from ganmut.editor import with_chroma
 from ganmut.emotions import emotion_color
 from ganmut.errors import ParameterError
+from ganmut.faces.covered_mouth import network as covered_mouth
 from ganmut.faces.landmarks.five_points import SIZE as WINDOW
 from ganmut.faces.landmarks.five_points import load_network
 from ganmut.methods.base import Edit, Method
@@ -29,7 +30,7 @@ from ganmut.weights.storage import BadWeights, Weights
 
 OPSET = 17  # the lowest with all that the networks need; runtimes keep reading old ones
 TOLERANCE = 1e-3  # of images in [-1, 1]: an eighth of a grey level
-FILES = ("encode.onnx", "decode.onnx", "editor.json", "faces.onnx")
+FILES = ("encode.onnx", "decode.onnx", "editor.json", "faces.onnx", "mouth.onnx")
 TRACED, COMPARED = 2, (1, 3)  # numbers of examples
 EDIT_PARTS = ("images", "mask", "flow")  # of an Edit, in the order of its outputs
 FORMAT = 1
@@ -149,8 +150,8 @@ def export_onnx(
 ) -> tuple[Path, float | None]:
     """Writes the graphs of a checked editor's weight to a folder, complete or not at all. Returns
     the folder, and the largest difference of an edit between onnxruntime and PyTorch (images in
-    [-1, 1]), None where onnxruntime is not installed. faces: also writes the network that finds
-    faces.
+    [-1, 1]), None where onnxruntime is not installed. faces: also writes the networks that find
+    faces and covered mouths.
 
     Raises BadWeights where the difference is above TOLERANCE, ParameterError for a folder that
     holds other files.
@@ -175,9 +176,10 @@ def export_onnx(
                 f"the graphs of {weights.folder} differ from PyTorch by {error:.2g}, more than "
                 f"{TOLERANCE}: nothing was written"
             )
+        facts = describe(weights, method, graphs)
         if faces:
             write_face_graph(partial / "faces.onnx")
-        facts = describe(weights, method, graphs)
+            facts |= write_mouth_graph(partial / "mouth.onnx")
         files.write_atomic(partial / "editor.json", files.to_text(facts))
     return folder, error
 
@@ -191,6 +193,7 @@ def write_graph(
 ) -> None:
     """Writes a module as an ONNX file; sides: the names of the free ones, by tensor and
     dimension."""
+    graph.eval()  # the exporter leaves modules in the mode in which it found the outermost one
     with quiet_tracer():
         torch.onnx.export(
             graph,
@@ -211,6 +214,32 @@ def write_face_graph(path: Path) -> None:
     names = ["points", "logits"]
     sides = {name: {0: "n"} for name in ["windows", *names]}
     write_graph(path, load_network(), {"windows": windows}, names, sides)
+
+
+class MouthGraph(nn.Module):
+    """Aligned crops n x 1 x 128 x 128, luminance in 0..1 -> logits n of a covered mouth."""
+
+    def __init__(self, network: covered_mouth.MouthCoverNet):
+        super().__init__()
+        self.network = network
+
+    def forward(self, crops: Tensor) -> Tensor:
+        return covered_mouth.cover_logits(self.network, crops)
+
+
+def write_mouth_graph(path: Path) -> dict[str, Any]:
+    """Writes the network that notices covered mouths as an ONNX file, where the bundled weights
+    have it: crops n x 1 x 128 x 128, luminance in 0..1 -> logits n. Returns what editor.json says
+    of it."""
+    network = covered_mouth.find_network()
+    if network is None:
+        return {}
+
+    crops = torch.rand(2, 1, covered_mouth.SIZE, covered_mouth.SIZE, generator=generator(0))
+    sides = {name: {0: "n"} for name in ("crops", "logits")}
+    write_graph(path, MouthGraph(network), {"crops": crops}, ["logits"], sides)
+    size, sure, refusal = covered_mouth.SIZE, covered_mouth.SURE, covered_mouth.REFUSAL
+    return {"covered_mouth": {"size": size, "above": sure, "refusal": refusal}}
 
 
 def difference(folder: Path, graphs: Graphs) -> float | None:

@@ -24,6 +24,10 @@ WEIGHT = "faces/mouth_cover"
 # The logit above which a mouth counts as covered, a probability of .95: to refuse a face that shows
 # its mouth is worse than to draw on what covers one.
 SURE = 3.0
+REFUSAL = (
+    "something covers the mouth of this face (a hand, a mask or an object), and an edit would draw "
+    "a mouth on it; choose a picture that shows the mouth"
+)
 
 
 class MouthCoverNet(nn.Module):
@@ -57,25 +61,36 @@ def _conv(before: int, after: int, kernel: int, stride: int) -> list[nn.Module]:
     return [conv, nn.BatchNorm2d(after), nn.ReLU()]
 
 
+def cover_logits(network: MouthCoverNet, crops: Tensor) -> Tensor:
+    """N logits, above SURE for covered mouths, of crops N x 1 x 128 x 128 in 0..1."""
+    # A face and its mirror image are one face: their mean is surer than either.
+    return (network(crops) + network(crops.flip(3))) / 2
+
+
 @torch.no_grad()
 def covered_mouths(network: MouthCoverNet, crops: Tensor) -> Tensor:
     """N bool: whether the mouths of aligned crops are covered; crops: N x 1 x 128 x 128 luminance
     in 0..1. Raises ValueError for another shape."""
     if crops.shape[1:] != (1, SIZE, SIZE):
         raise ValueError(f"expected N x 1 x {SIZE} x {SIZE}, got {tuple(crops.shape)}")
-    # A face and its mirror image are one face: their mean is surer than either.
-    return (network(crops) + network(crops.flip(3))) / 2 > SURE
+    return cover_logits(network, crops) > SURE
 
 
 def has_covered_mouth(crop: np.ndarray) -> bool:
     """Whether something covers the mouth of an aligned face, by the bundled network; crop: S x S x
     3 uint8 RGB. False with weights (GANMUT_WEIGHTS) that lack this network."""
-    folder = bundled_root() / WEIGHT
-    if not (folder / "config.json").is_file():
+    network = find_network()
+    if network is None:
         return False
     grey = images.luma(images.to_tensor(crop[None]).float() / 255)[:, :1]
     small = images.resize(grey, SIZE).clamp(0, 1)
-    return bool(covered_mouths(load_mouth_cover_net(folder), small))
+    return bool(covered_mouths(network, small))
+
+
+def find_network() -> MouthCoverNet | None:
+    """The bundled network; None with weights (GANMUT_WEIGHTS) that lack it. Raises BadWeights."""
+    folder = bundled_root() / WEIGHT
+    return load_mouth_cover_net(folder) if (folder / "config.json").is_file() else None
 
 
 def save_mouth_cover_net(
