@@ -300,6 +300,7 @@ def without_webassembly(route) -> None:
     ("url", "handler", "word"),
     [
         ("**/model/*", lambda route: route.fulfill(status=404), "ganmut export photos/wheel"),
+        ("**/editor.json", lambda route: route.fulfill(json={"format": 99}), "another version"),
         ("**/worker.js", without_webassembly, "no WebAssembly"),
         (REMOTE + "**", lambda route: route.abort(), "could not be loaded"),
     ],

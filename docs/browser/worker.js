@@ -8,6 +8,7 @@ import { PasteBack } from './paste.js';
 const RUNTIME = 'https://cdn.jsdelivr.net/npm/onnxruntime-web@1.30.0/dist/';
 const MODEL = new URL('./model/', self.location.href);
 const MAKE = 'python -m ganmut export photos/wheel --onnx docs/browser/model --faces';
+const FORMAT = 1; // of editor.json
 const NETWORKS = ['faces', 'mouth', 'encode', 'decode'];
 const VIEW_SIDE = 1024; // px of the picture that a drag shows
 const DRAG_CROP = 256, MAX_CROP = 1024; // px of the crop of a drag, and of any edit
@@ -29,7 +30,9 @@ async function start() {
   state.ort.env.wasm.numThreads = 1; // more need headers that static hosts do not send
   state.ort.env.logLevel = 'error';
   const [facts, ...graphs] = await Promise.all(['editor.json', ...NETWORKS.map((name) => `${name}.onnx`)].map(load));
-  state.facts = JSON.parse(new TextDecoder().decode(facts));
+  const stated = JSON.parse(new TextDecoder().decode(facts));
+  if (stated.format !== FORMAT || !stated.covered_mouth) throw new Problem(`The model files are of another version. Make them again with: ${MAKE}`);
+  state.facts = stated;
   for (const [i, name] of NETWORKS.entries()) {
     // To look for what can be simplified takes longer than it saves, but for what runs at every move.
     const graphOptimizationLevel = name === 'decode' ? 'basic' : 'disabled';
