@@ -78,10 +78,10 @@ def list_weights(
 def locate(spec: str | Path, roots: tuple[Path, ...] = ()) -> Path | None:
     """The folder that a spec names, whatever it holds (a weight, a run, a set, sets), or None.
 
-    "hub:OWNER/NAME[@REVISION][/FOLDER]", "hub[/SET[/NAME]]" (the published weights; the set
-    procedural by default), SET[/NAME], or a path. roots: where SET is looked up; by default the
-    published weights, the bundled ones, and then the path itself. Raises BadWeights for an address
-    that cannot be fetched.
+    "hub:OWNER/NAME" with @REVISION and /FOLDER where they are given, "hub[/SET[/NAME]]" (the
+    published weights; the set procedural by default), SET[/NAME], or a path. roots: where SET is
+    looked up; by default the published weights, the bundled ones, and then the path itself. Raises
+    BadWeights for an address that cannot be fetched.
     """
     spec = str(spec)
     if spec.startswith("hub:"):
@@ -177,16 +177,16 @@ def _search_roots() -> tuple[Path, ...]:
 
 
 def pin(spec: str) -> Path:
-    """Pins "hub:OWNER/NAME[@BRANCH_OR_TAG]" to the commit that it is at now, and returns the file
-    that says so; an earlier pin of it moves. Raises HubError, ParameterError for a spec that no
-    pin is of."""
+    """Pins "hub:OWNER/NAME@REVISION", a branch or a tag, to the commit that it is at now, and
+    returns the file that says so; an earlier pin of it moves. Raises HubError, ParameterError for a
+    spec that no pin is of."""
     file = pins.pin(spec)
     _find_commit.cache_clear()
     return file
 
 
 def download(spec: str) -> Path:
-    """The local folder of "hub:OWNER/NAME[@REVISION][/FOLDER]", fetched once and every weight in it
+    """The local folder of "hub:OWNER/NAME@REVISION/FOLDER", fetched once and every weight in it
     checked against its sha256; raises BadWeights."""
     try:
         return _fetch(_find_commit(spec))
