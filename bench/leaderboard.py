@@ -17,7 +17,10 @@ import rich.table
 from rich.console import Console
 
 from bench import model_samples, model_table, results
-from bench.figures import canvas, learning_curves
+from bench.figures import canvas
+from bench.figures import learning_curves as curve_figure
+from bench.figures.captions import CAPTIONS
+from bench.learning_curves import curve_table, learning_curves
 from bench.metrics.base import METRICS
 from bench.tables import (
     FIRST,
@@ -28,7 +31,6 @@ from bench.tables import (
     Record,
     cell,
     claim_lines,
-    curve_table,
     equal_table,
     heading,
     main_tables,
@@ -113,39 +115,6 @@ PAPERS = (
     "The papers measured on AffectNet with a classifier that was never released. Levels therefore "
     "differ; only orders are comparable."
 )
-CAPTIONS = {
-    "sheet": "One rendered person under each emotion, one method per line; above them the ground "
-    "truth.",
-    "learning": "Metrics against the length of the training, with 95 % intervals over faces.",
-    "frontier": "Strength trades recognition for identity: share of recognised targets against "
-    "identity distance on the paths from neutral to each emotion, one curve a method.",
-    "gamut": "Label distribution over the gamut, as in figures 1 and 3 of GANmut: the classifier's "
-    "mean softmax over edited test faces. Colour: most probable emotion; shade: its probability. "
-    "Marks: learned directions or modes.",
-    "faces": "The same gamut as edits of one rendered person.",
-    "strip": "From neutral to the emotion in ten steps, as in figure 4 of GANmut: one rendered "
-    "person, one method per line.",
-    "wheel": "Emotion wheel, as in figures 9 to 11 of GANmut's supplement: angles around, radii "
-    ".33, .66 and 1.",
-    "mixtures": "Codes that mix two, three and four emotions the most evenly, and two codes far "
-    "apart that show the same mixture: one rendered person, and the classifier's mean softmax over "
-    "test faces, as in section 5.4 of GANmut.",
-    "random": "Random codes on four rendered people, as in figures 6 to 8 of GANmut's supplement.",
-    "styles": "Random styles, one a line, the same latents for all emotions, as in figures 12 and "
-    "13 of GANmut's supplement.",
-    "transfer": "The action units of other faces on one rendered person, as in figures 2, 3 and 5 "
-    "of EF-GAN's supplement.",
-    "sweep": "Single action units from 0 to 1, the others as in neutral.",
-    "warped": "The same sweep before new pixels are drawn: the source moved by the flow alone, as "
-    "in figures 6 and 11 of DefGAN.",
-    "change": "Absolute difference between edit and source, times four, as in figures 5, 13 and 14 "
-    "of DefGAN.",
-    "flow": "Flow: an arrow from each pixel to the position that its colour is taken from.",
-    "boxes": "The regions that the local branches edit.",
-    "tsne": "Real faces (grey) and edits under the evaluation prior (coloured by the classifier's "
-    "prediction) in one t-SNE embedding of the classifier's features per method, as in figure 5 of "
-    "GANmut.",
-}
 
 
 # Markdown -----------------------------------------------------------------------------------------
@@ -155,9 +124,9 @@ def write(board: Leaderboard, folder: Path) -> Path:
     """Writes LEADERBOARD.md to a folder, and the figure of its learning curves where there are
     trainings of different lengths; returns the path of the first."""
     path = folder / "LEADERBOARD.md"
-    curves = learning_curves.learning_curves(board)
-    if curves is not None:
-        canvas.write(folder / "figures" / "learning_curves.png", curves)
+    if curves := learning_curves(board):
+        figure = curve_figure.learning_curves(curves)
+        canvas.write(folder / "figures" / "learning_curves.png", figure)
     write_atomic(path, markdown(board, folder))
     return path
 
@@ -210,8 +179,8 @@ def _seeds(board: Leaderboard) -> str:
 
 
 def _curves(board: Leaderboard) -> str:
-    header, lines = curve_table(board)
-    return f"## Learning curves\n\n{CURVES}\n\n{_table(header, lines)}" if lines else ""
+    curves = learning_curves(board)
+    return f"## Learning curves\n\n{CURVES}\n\n{_table(*curve_table(curves))}" if curves else ""
 
 
 def _second_judge(board: Leaderboard) -> str:

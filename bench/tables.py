@@ -4,7 +4,6 @@ share protocol, data and seed.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,13 +40,11 @@ GROUPS = {
     "spaces": "Code spaces",
 }
 NO_VALUE = "–"
-MOVED = " moved"  # a value that a training of half the length does not give
 FIRST = ("row", "supervision")  # the first columns of the tables of scores
 MIN_RANKED = 3  # methods whose order can agree
 UNITS_TITLE = ", conditioned on action units"
 DRAWN_TITLE = ", drawn by the expression model"
 MAX_METRICS = 6  # per table
-LENGTHS = {"kimg": "thousand images", "steps": "steps"}  # how trainings record their length
 ARROWS = {True: " ↑", False: " ↓", None: ""}
 Record = dict[str, Any]
 Table = tuple[list[str], list[list[str]]]  # header and lines
@@ -108,38 +105,6 @@ class Leaderboard:
         """The name of a row and what its training knew of the faces."""
         known = (r.get("supervision", "") for (name, _), r in self.cells.items() if name == row)
         return [row, next((supervision for supervision in known if supervision), NO_VALUE)]
-
-    def lengths(self) -> dict[str, dict[float, str]]:
-        """Method -> length of its training -> row, shortest first, of the methods that were
-        measured after trainings of different lengths: rows such as ganmut-24 beside ganmut, which
-        has its length to itself, since its training ended there."""
-        found: dict[str, dict[float, str]] = {}
-        for row in self.rows:
-            method, length = re.sub(r"-[\d.]+$", "", row), self._length(row)
-            if length is not None and (method == row or length[0] not in found.get(method, ())):
-                found.setdefault(method, {})[length[0]] = row
-        return {
-            method: dict(sorted(rows.items())) for method, rows in found.items() if len(rows) > 1
-        }
-
-    def length_unit(self) -> str:
-        """What the lengths of trainings count."""
-        units = {length[1] for row in self.rows if (length := self._length(row))}
-        return " or ".join(sorted(units))
-
-    def curve_metrics(self) -> list[str]:
-        """The metrics of the main tables that every training of `lengths` has a value of."""
-        rows = [row for rows in self.lengths().values() for row in rows.values()]
-        names = [m for group in ("expression", "preservation") for m in self.of_group(group)]
-        return [m for m in names if all(_is_known(self.cells.get((row, m))) for row in rows)]
-
-    def _length(self, row: str) -> tuple[float, str] | None:
-        """The length of a row's training and its unit; None where it is not recorded."""
-        training = next(r["training"] for (name, _), r in self.cells.items() if name == row)
-        for key, unit in LENGTHS.items():
-            if key in training:
-                return float(training[key]), unit
-        return None
 
     def any_record(self) -> Record:
         """One record, for the fields that all of them share."""
@@ -308,29 +273,6 @@ def seed_table(board: Leaderboard) -> Table:
             line.append(f"{mean} [{', '.join(ends)}]")
         lines.append(line)
     return [*FIRST, "trainings", *(heading(name) for name in names)], lines
-
-
-def curve_table(board: Leaderboard) -> Table:
-    """The headline metrics of each method after trainings of different lengths. A value outside of
-    the interval that the training of half its length has (or the longest of at most half) is
-    marked; no lines where there is one length alone."""
-    names = board.curve_metrics()
-    lines = []
-    for method, rows in board.lengths().items():
-        for length, row in rows.items():
-            halves = [other for at, other in rows.items() if at <= length / 2]
-            line = [method, f"{length:g}"]
-            for name in names:
-                record = board.cells[row, name]
-                half = board.cells[halves[-1], name]["interval"] if halves else None
-                moved = half is not None and not half[0] <= record["value"] <= half[1]
-                line.append(cell(record) + (MOVED if moved else ""))
-            lines.append(line)
-    return ["method", board.length_unit(), *(heading(name) for name in names)], lines
-
-
-def _is_known(record: Record | None) -> bool:
-    return record is not None and record["value"] is not None and record["interval"] is not None
 
 
 def second_judge_tables(board: Leaderboard) -> list[tuple[str, Table]]:

@@ -22,6 +22,8 @@ from bench.claims.verdicts import (
     evaluate_judges,
     evaluate_seeds,
 )
+from bench.figures.captions import CAPTIONS
+from bench.learning_curves import MOVED, curve_table, learning_curves
 from bench.metrics import METRICS, Score
 from bench.metrics.base import by_face
 from bench.protocol import PROTOCOLS, Protocol, get_protocol
@@ -653,10 +655,10 @@ def test_removed_claims_are_not_shown(tmp_path):
 
 def test_figures_follow_their_captions(tmp_path):
     (tmp_path / "figures").mkdir()
-    for kind in leaderboard.CAPTIONS:
+    for kind in CAPTIONS:
         (tmp_path / "figures" / f"{kind}_x.png").touch()
     text = leaderboard.markdown(write(tmp_path, BASE), tmp_path)
-    for kind, caption in leaderboard.CAPTIONS.items():
+    for kind, caption in CAPTIONS.items():
         assert f"{caption}\n\n![{kind} x](figures/{kind}_x.png)" in text
 
 
@@ -741,10 +743,11 @@ def test_learning_curves_mark_what_moved(tmp_path):
     alone = {"my-stargan": (48, 70.0)}
     results.append(tmp_path, [at_length(row, *known) for row, known in (lengths | alone).items()])
     board = tables.select(results.read(tmp_path))
-    assert board.lengths() == {"ganmut": {24: "ganmut-24", 48: "ganmut-48", 96: "ganmut"}}
-    header, lines = tables.curve_table(board)
+    curves = learning_curves(board)
+    assert curves.rows == {"ganmut": {24: "ganmut-24", 48: "ganmut-48", 96: "ganmut"}}
+    header, lines = curve_table(curves)
     assert header[1] == "thousand images"
-    assert [line[2].endswith(tables.MOVED) for line in lines] == [False, True, False]
+    assert [line[2].endswith(MOVED) for line in lines] == [False, True, False]
     leaderboard.write(board, tmp_path)
     assert (tmp_path / "figures" / "learning_curves.png").is_file()
     assert "figures/learning_curves.png" in (tmp_path / "LEADERBOARD.md").read_text()
@@ -753,6 +756,6 @@ def test_learning_curves_mark_what_moved(tmp_path):
 def test_one_length_has_no_learning_curve(tmp_path):
     results.append(tmp_path, [at_length("ganmut", 48, 60), at_length("ganmut@1", 48, 50)])
     board = tables.select(results.read(tmp_path))
-    assert board.lengths() == {} and tables.curve_table(board)[1] == []
+    assert learning_curves(board) is None
     leaderboard.write(board, tmp_path)
     assert not (tmp_path / "figures").exists()
