@@ -62,8 +62,9 @@ from ganmut.errors import ParameterError
 from ganmut.files import remove_temporaries
 
 # The fields of a weight's config that are stored with its results.
-TRAINING = ("ablation_of", "recipe_hash", "kimg", "steps", "seed", "minutes", "hardware")
-TRAINING += ("data", "data_fingerprint", "commit")
+TRAINING = tuple(
+    "ablation_of recipe_hash kimg steps seed minutes hardware data data_fingerprint commit".split()
+)
 
 
 @dataclass
