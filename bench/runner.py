@@ -62,8 +62,16 @@ from ganmut.errors import ParameterError
 from ganmut.files import remove_temporaries
 
 # The fields of a weight's config that are stored with its results.
-TRAINING = tuple(
-    "ablation_of recipe_hash kimg steps seed minutes hardware data data_fingerprint commit".split()
+TRAINING = (
+    "ablation_of",
+    "recipe_hash",
+    "kimg",
+    "steps",
+    "minutes",
+    "hardware",
+    "data",
+    "data_fingerprint",
+    "commit",
 )
 
 
