@@ -236,7 +236,6 @@ def snippet(edits: Sequence[tuple[MethodChoice, Tensor, int, list[float] | None]
     made = "\n".join(_edit_lines(*edit) for edit in edits)
     return f"""import ganmut, torch
 from ganmut import faces, images
-from ganmut.text import quote
 
 picture = images.read_image("photo.jpg")
 {made}

@@ -95,8 +95,6 @@ def upload(page, pixels: np.ndarray) -> None:
     """Gives the page a picture of its own."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
-    if page.locator("#photo button[aria-label='Clear']").count():
-        page.locator("#photo button[aria-label='Clear']").click()
     page.locator("#photo input[type=file]").first.set_input_files(
         {"name": "face.png", "mimeType": "image/png", "buffer": buffer.getvalue()}
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+
 import numpy as np
 import pytest
 import torch
@@ -34,6 +36,9 @@ def photo(tmp_path, monkeypatch):
 
 def run_snippet(text: str, photo, monkeypatch) -> np.ndarray:
     """What the copied Python writes for a photograph."""
+    imports = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Import | ast.ImportFrom)]
+    names = [alias.name for statement in imports for alias in statement.names]
+    assert [name for name in names if text.count(name) == 1] == []  # imported and not used
     monkeypatch.chdir(photo.parent)
     exec(text.replace("photo.jpg", photo.name), {})
     return read_image("edited.png")

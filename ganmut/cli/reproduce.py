@@ -121,6 +121,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from ganmut import device as hardware
     from ganmut.files import folder_lock
 
     steps = make_plan(args)
@@ -129,6 +130,7 @@ def run(args: argparse.Namespace) -> int:
             state = "done" if step.result() else f"about {step.minutes:.1f} min on a core"
             print(f"{step.name:<28} {state}")
         return 0
+    hardware.select_device(args.device)  # before hours of training
     with folder_lock(args.out):
         return work_through(steps, args.out, args.minutes)
 
