@@ -69,9 +69,10 @@ def update(folder: Path = FOLDER) -> None:
 
 def strip_sha256(path: Path) -> str:
     """The sha256 of the weight that a strip was made with."""
-    with Image.open(path) as picture:
-        comment = picture.info.get("comment", b"")
-    return comment.decode() if isinstance(comment, bytes) else comment
+    data = path.read_bytes()
+    start = data.find(b"\xff\xfe") + 2  # the marker of a comment; its length counts itself
+    end = start + int.from_bytes(data[start : start + 2])
+    return data[start + 2 : end].decode("ascii", "replace")
 
 
 def make_strip(editor: Editor, spec: str, sha256: str) -> bytes:

@@ -44,7 +44,7 @@ def test_all_methods_all_metrics(bench_run, tmp_path, capsys):
     assert ere["interval"][0] <= ere["value"] <= ere["interval"][1]
     assert scores["no_edit", "fed"]["value"] == pytest.approx(0, abs=1e-6)
     assert scores["ground_truth", "ground_truth_l1"]["value"] == 0
-    assert sum(r["kind"] == "claim" for r in records) == 19
+    assert sum(r["kind"] == "claim" for r in records) == 22
     text = (tmp_path / "out" / "LEADERBOARD.md").read_text()
     assert "ganmut_rho1 |" not in text.split("## ")[0]
     printed = " ".join(capsys.readouterr().out.split())

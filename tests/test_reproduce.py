@@ -169,7 +169,7 @@ def test_chain_ends_in_a_leaderboard(tmp_path, capfd):
     assert capfd.readouterr().out.count("done") == 10
 
 
-def test_an_absent_device_is_refused_before_the_first_step(tmp_path, capsys):
+def test_an_absent_device_is_refused_first(tmp_path, capsys):
     words = ["reproduce", "--device=cuda:99", f"--out={tmp_path / 'out'}"]
     assert main([*words, "--plan"]) == 0  # a plan for another machine
     assert main(words) == 2
