@@ -23,6 +23,7 @@ import safetensors
 from safetensors.numpy import load, save
 
 from ganmut.files import UNSEALED, DamagedFile, folder_lock, replacement, seal, unseal, write_atomic
+from ganmut.json_files import parse_json
 from ganmut.video.reading import Clip, open_clip, pyav
 from ganmut.video.writing import ClipWriter, write_clip
 
@@ -101,9 +102,10 @@ def read_segment(path: Path, key: str) -> tuple[dict[str, Any], dict[str, np.nda
     with another key wrote."""
     data = unseal(path)
     try:
-        facts = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
-        state, packets = json.loads(facts["state"]), load(data)
-    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+        with safetensors.safe_open(path, "np") as file:
+            facts = file.metadata()
+        state, packets = parse_json(facts["state"]), load(data)
+    except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
         raise DamagedFile(f"{path} is damaged: {error}") from None
     if facts.get("key") != key or "pts" not in packets:
         raise DamagedFile(f"{path} is of another edit")
