@@ -34,6 +34,7 @@ from ganmut.video.editing import Flicker, edit_clip
 from ganmut.video.reading import Frame, open_clip
 from ganmut.video.smoothing import REACH, steady
 from ganmut.video.tracking import STRIDE, TrackedFrame, Tracker
+from ganmut.video.writing import check_output
 
 ROOT = Path(__file__).parent.parent
 
@@ -213,6 +214,27 @@ def test_sound_that_a_format_cannot_hold(video, editor, happy, tmp_path):
         edit_clip(video, faces.EditSettings(editor, happy), tmp_path / "b.webm", progress=False)
     record = edit_clip(video, faces.EditSettings(editor, happy), tmp_path / "b.gif", progress=False)
     assert "sound" in record["notes"][0]
+    # FFmpeg's lists of codecs have Opus for MP4 and MOV alike; before a frame is edited.
+    opus = write_video(tmp_path / "a.mkv", moving_face(2), sound="libopus")
+    with open_clip(opus) as clip, pytest.raises(BadImage, match=r"\.mov .*opus.*\.mkv"):
+        check_output(clip, ".mov")
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.mp4"])
+def test_sound_before_the_first_frame_is_kept(name, editor, happy, tmp_path):
+    ticks = [400 + 40 * number for number in range(6)]
+    source = write_video(tmp_path / name, moving_face(6), ticks)
+    edit_clip(source, faces.EditSettings(editor, happy), tmp_path / "b.mp4", progress=False)
+    assert read_video(tmp_path / "b.mp4")[1:] == read_video(source)[1:]
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".webm", ".mp4"])
+def test_the_same_edit_makes_the_same_bytes(suffix, editor, happy, tmp_path):
+    source = write_video(tmp_path / "a.mkv", moving_face(3), sound="libopus")
+    one, other = tmp_path / f"b{suffix}", tmp_path / f"c{suffix}"
+    for out in (one, other):
+        edit_clip(source, faces.EditSettings(editor, happy), out, progress=False)
+    assert one.read_bytes() == other.read_bytes()
 
 
 def test_a_missing_package_has_its_remedy(video, editor, happy, tmp_path, monkeypatch):

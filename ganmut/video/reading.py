@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -153,7 +153,7 @@ def open_clip(path: str | Path) -> Iterator[Clip]:
             path, first.size, count, Fraction(10), MILLISECOND, notes=[CLEAR] if clear else []
         )
         return
-    av = pyav()
+    pyav()  # where it is missing, that is said first
     with open_regular(path) as file:
         start = file.read(STAND_IN_BYTES)
         if not start:
@@ -164,38 +164,51 @@ def open_clip(path: str | Path) -> Iterator[Clip]:
             raise BadImage(
                 f"incomplete: its last {missing:,} bytes are missing; copy it again", path
             )
-        options = {"format_whitelist": CONTAINERS, "protocol_whitelist": ""}
-        try:
-            container = av.open(file, "r", options=options)
-        except av.error.FFmpegError as error:
-            raise BadImage(
-                f"damaged, incomplete or not a video ({type(error).__name__}); known are "
-                + ", ".join(VIDEOS),
-                path,
-            ) from None
-        with container:
-            yield _video_clip(path, container)
+        with _open_container(path, file) as container:
+            first = _first_frame(path, container)
+        # Opened anew, not rewound: FFmpeg rewinds to a frame, and sound that begins before it is
+        # skipped.
+        file.seek(0)
+        with _open_container(path, file) as container:
+            yield _video_clip(path, container, first)
 
 
-def _video_clip(path: Path, container: Any) -> Clip:
+def _open_container(path: Path, file: BinaryIO) -> Any:
+    av = pyav()
+    options = {"format_whitelist": CONTAINERS, "protocol_whitelist": ""}
+    try:
+        return av.open(file, "r", options=options)
+    except av.error.FFmpegError as error:
+        raise BadImage(
+            f"damaged, incomplete or not a video ({type(error).__name__}); known are "
+            + ", ".join(VIDEOS),
+            path,
+        ) from None
+
+
+def _first_frame(path: Path, container: Any) -> Any:
+    """The first frame of a video as FFmpeg decodes it, which tells how it is turned."""
     if not container.streams.video:
         raise BadImage("it has no pictures, only sound", path)
     stream = container.streams.video[0]
     context = stream.codec_context
     if context is None:
         raise BadImage("its pictures are in no form that is known here; convert it first", path)
-    stream.thread_type = "AUTO"
     if not 0 < context.width * context.height <= MAX_FRAME:
         million = MAX_FRAME // 10**6
         raise BadImage(f"frames of no size, or of more than {million} million pixels", path)
-    # The rotation is known with the first frame: it is read once more from the start.
     try:
         first = next(container.decode(stream), None)
-        container.seek(0)
     except pyav().error.FFmpegError:
         first = None
     if first is None:
         raise BadImage("damaged: no frame of it can be read; copy it again", path)
+    return first
+
+
+def _video_clip(path: Path, container: Any, first: Any) -> Clip:
+    stream = container.streams.video[0]
+    stream.thread_type = "AUTO"
     width, height = first.width, first.height
     size = (height, width) if quarter_turns(first) % 2 else (width, height)
     notes = []

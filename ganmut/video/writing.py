@@ -52,9 +52,10 @@ class ClipWriter:
     def __init__(self, file: BinaryIO, suffix: str, clip: Clip):
         self.av: Any = pyav()
         kind, codec, self.layout, options = WRITABLE[suffix]
-        looped = {"loop": "0"} if suffix in SILENT else {}
+        # bitexact: Matroska would name the file and its tracks by random numbers.
+        muxing = {"fflags": "+bitexact"} | ({"loop": "0"} if suffix in SILENT else {})
         self.file = _CommentedGif(file) if suffix == ".gif" else _ClipFile(file)
-        self.container: Any = self.av.open(self.file, "w", format=kind, options=looped)
+        self.container: Any = self.av.open(self.file, "w", format=kind, options=muxing)
         self.container.metadata["comment"] = MARK
         stream: Any = self.container.add_stream(codec, rate=clip.rate, options=dict(options))
         self.stream: Any = stream
@@ -186,11 +187,16 @@ def check_output(clip: Clip, suffix: str) -> list[str]:
         return notes
     if suffix in SILENT:
         return [*notes, f"{suffix[1:].upper()} has no sound: it was left out"]
-    codec = clip.sound.codec_context.name
-    with pyav().open(io.BytesIO(), "w", format=WRITABLE[suffix][0]) as container:
-        known = codec in container.supported_codecs
-    if not known:
-        raise BadImage(f"{suffix} cannot hold its sound ({codec}); write a .mkv", clip.path)
+    # The head of a file says it: lists of codecs are those of a family (Opus: MP4, but not MOV).
+    try:
+        with pyav().open(io.BytesIO(), "w", format=WRITABLE[suffix][0]) as container:
+            container.add_stream_from_template(clip.sound)
+            container.start_encoding()
+    except (pyav().error.FFmpegError, ValueError):
+        codec = clip.sound.codec_context.name
+        raise BadImage(
+            f"{suffix} cannot hold its sound ({codec}); write a .mkv", clip.path
+        ) from None
     return notes
 
 
