@@ -74,6 +74,17 @@ def test_bash_completes_commands_options_and_paths(tmp_path, capsys):
     assert complete("export", "photos/wheel", "--onnx", "ph") == ["photos"]
 
 
+def test_options_in_zsh_have_three_fields(capsys):
+    with pytest.raises(SystemExit):
+        main(["--print-completion", "zsh"])
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    options = [line for line in lines if line.startswith('"--') and line.endswith('"')]
+    assert any("--path[" in line for line in options)
+    # What is left of [explanation]:value:action; zsh completes nothing behind a further one.
+    wrong = [line for line in options if line.replace(r"\:", "").count(":") not in (0, 2)]
+    assert not wrong
+
+
 def test_completion_without_its_package(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "shtab", None)
     assert main(["--print-completion", "zsh"]) == 2

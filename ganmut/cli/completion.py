@@ -43,17 +43,21 @@ def _script(parser: argparse.ArgumentParser, shell: str) -> str:
             "completions need the package shtab: pip install 'ganmut[completion]'"
         ) from None
     parser.prog = "ganmut"  # `python -m ganmut` is no word that a shell completes
-    _mark_paths(parser, shtab)
+    _annotate(parser, shtab)
     return shtab.complete(parser, shell)
 
 
-def _mark_paths(parser: argparse.ArgumentParser, shtab: Any) -> None:
-    """Marks the arguments of a parser that are paths as shtab reads it."""
+def _annotate(parser: argparse.ArgumentParser, shtab: Any) -> None:
+    """Marks the arguments of a parser that are paths as shtab reads it, and escapes what it does
+    not."""
     for action in parser._actions:  # as shtab does: argparse has no public list of them
         if isinstance(action, argparse._SubParsersAction):
             for inner in action.choices.values():
-                _mark_paths(inner, shtab)
-        elif action.metavar in FOLDERS:
+                _annotate(inner, shtab)
+            continue
+        if isinstance(action.metavar, str):  # colons part the fields of an option in zsh
+            action.metavar = action.metavar.replace(":", r"\:")
+        if action.metavar in FOLDERS:
             action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
         elif action.metavar in FILES or action.type is Path or action.dest == "out":
             action.complete = shtab.FILE  # type: ignore[attr-defined]
