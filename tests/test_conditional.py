@@ -11,11 +11,13 @@ import torch
 
 import ganmut
 from ganmut import weights
+from ganmut.cli import main
 from ganmut.datasets.base import BadData
 from ganmut.expression.conditional import (
     LabelledExpressions,
     check_expressions,
     expression_methods,
+    expression_settings,
     train_on_expressions,
 )
 from ganmut.expression.conditional_weight import Drawing, build_conditional, save_conditional
@@ -65,6 +67,26 @@ def test_training_repeats_with_its_seed():
     same = zip(first.G.state_dict().values(), second.G.state_dict().values(), strict=True)
     assert all(torch.equal(a, b) for a, b in same)
     assert not torch.equal(first.G.directions, other.G.directions)
+
+
+@pytest.mark.parametrize("name", expression_methods())
+def test_every_setting_of_a_training_is_read(name):
+    data = make_expressions()
+    for setting in expression_settings(name):
+        # Not a default of any method, and a size where it is one.
+        value = 3 if setting in ("style", "hidden") else 0.375
+        method = train_on_expressions(
+            name, data, torch.zeros(4), steps=1, settings={setting: value}, progress=False
+        )
+        assert getattr(method.config, setting) == value
+
+
+def test_loss_weights_are_checked_at_once(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("ganmut.expression.conditional.trange", lambda *_, **__: 1 / 0)
+    words = ["train-expressions", "ganmut", "--out", str(tmp_path)]
+    for word, said in (("--lambda-info=-1", "lambda_info"), ("--lambda-info=nan", "lambda_info")):
+        assert main([*words, word]) == 2
+        assert said in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

@@ -9,41 +9,49 @@ HELP = "train a method on expressions, which the expression model draws"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from ganmut.expression.conditional import STEPS, expression_methods
+    from ganmut.cli.setting_options import add_options
+    from ganmut.expression.conditional import STEPS, expression_methods, expression_settings
+    from ganmut.methods.base import METHODS
 
-    parser.add_argument("method", choices=expression_methods(), help="the method to train")
-    parser.add_argument(
-        "--data",
-        default="procedural",
-        metavar="FOLDER",
-        help="procedural: rendered faces (default), or a folder of photographs with landmarks",
-    )
-    parser.add_argument(
-        "--out",
-        required=True,
-        metavar="DIR",
-        help="the set to write to; its weight expression draws the edits, else the bundled one",
-    )
-    parser.add_argument("--steps", type=int, default=STEPS, help="(default: %(default)s)")
-    parser.add_argument(
-        "--gain",
-        type=float,
-        default=1.0,
-        help="factor on the learned changes (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--seed",
-        type=int,
-        default=0,
-        help="of the training; other seeds than 0 are written as METHOD_expression@SEED, which the "
-        "bench takes as further trainings (default: %(default)s)",
-    )
+    methods = parser.add_subparsers(dest="method", metavar="METHOD", required=True)
+    for name in expression_methods():
+        sub = methods.add_parser(name, help=METHODS[name].paper)
+        sub.add_argument(
+            "--data",
+            default="procedural",
+            metavar="FOLDER",
+            help="procedural: rendered faces (default), or a folder of photographs with landmarks",
+        )
+        sub.add_argument(
+            "--out",
+            required=True,
+            metavar="DIR",
+            help="the set to write to; its weight expression draws the edits, else the bundled one",
+        )
+        sub.add_argument("--steps", type=int, default=STEPS, help="(default: %(default)s)")
+        sub.add_argument(
+            "--gain",
+            type=float,
+            default=1.0,
+            help="factor on the learned changes (default: %(default)s)",
+        )
+        sub.add_argument(
+            "--seed",
+            type=int,
+            default=0,
+            help="of the training; other seeds than 0 are written as METHOD_expression@SEED, which "
+            "the bench takes as further trainings (default: %(default)s)",
+        )
+        config = METHODS[name].Config
+        images = config.names() - expression_settings(name)
+        add_options(sub, config, skip=tuple(images))
 
 
 def run(args: argparse.Namespace) -> int:
     from ganmut.emotions import EMOTIONS
     from ganmut.expression.conditional import (
         expression_row,
+        expression_settings,
         labelled_expressions,
         train_on_expressions,
     )
@@ -57,7 +65,10 @@ def run(args: argparse.Namespace) -> int:
     folder = Path(args.out) / expression_row(args.method, args.seed)
     model = model_beside(folder, points)
     landmarks_for(model, folder)  # before minutes of training: raises where it cannot be used
-    method = train_on_expressions(args.method, data, model.rest, steps=args.steps, seed=args.seed)
+    chosen = {k: v for k, v in vars(args).items() if k in expression_settings(args.method)}
+    method = train_on_expressions(
+        args.method, data, model.rest, steps=args.steps, seed=args.seed, settings=chosen
+    )
     facts = {"faces": len(data.values), "steps": args.steps, "seed": args.seed}
     print(save_conditional(folder, method, drawing, facts))
     return 0

@@ -7,7 +7,7 @@ with the drawing held fixed: what differs between them is the conditional space 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,15 @@ OBJECTIVE: dict[str, Any] = {
 def expression_methods() -> list[str]:
     """The names of the methods whose networks can work on expressions."""
     return [name for name in METHODS if issubclass(METHODS[name].Config, ExpressionConfig)]
+
+
+def expression_settings(method: str) -> set[str]:
+    """The names of the fields of a method's Config that a training on expressions may set: weights
+    of losses, and what its EXPRESSIONS set. The others are those of image networks."""
+    kind = METHODS[method]
+    return {name for name in kind.Config.names() if name.startswith("lambda_")} | {
+        *kind.EXPRESSIONS
+    }
 
 
 def expression_row(method: str, seed: int = 0) -> str:
@@ -105,12 +114,15 @@ def train_on_expressions(
     *,
     steps: int = STEPS,
     seed: int = 0,
+    settings: Mapping[str, Any] | None = None,
     progress: bool = True,
 ) -> Method:
     """A method, by name, trained on expressions; every emotion is shown equally often.
 
-    rest: K, the neutral expression. Raises BadData for data that cannot be used, ValueError for a
-    method that works on images alone, DivergenceError where a loss is not finite.
+    rest: K, the neutral expression; settings: fields of its Config (expression_settings) that
+    differ from OBJECTIVE and the method's EXPRESSIONS. Raises BadData for data that cannot be used,
+    ParameterError for a setting out of its range, ValueError for a method that works on images
+    alone, DivergenceError where a loss is not finite.
     """
     kind = METHODS[name]
     if name not in expression_methods():
@@ -124,7 +136,9 @@ def train_on_expressions(
     # torch.nn initialises parameters with the global generator.
     torch.manual_seed(seed)
     common = {name: value for name, value in OBJECTIVE.items() if name in kind.Config.names()}
-    config = kind.Config(controls=data.values.shape[1], **common | kind.EXPRESSIONS)
+    config = kind.Config(
+        controls=data.values.shape[1], **common | kind.EXPRESSIONS | dict(settings or {})
+    )
     recipe = Recipe(
         name, batch=BATCH, kimg=steps * BATCH / 1000, lr_g=2e-4, lr_d=2e-4, dtype="fp32", seed=seed
     )
