@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.claims.verdicts import ABSENT, FAILS, HOLDS, OPEN
 from bench.resolve import UserError
 from bench.stats import percentile_interval, resample_counts
 from ganmut import legacy
@@ -22,6 +23,8 @@ from ganmut.files import read_lines
 REPLICATES, STEPS = 1000, 200
 PRIOR = 0.1  # votes added to either side of every pair, which keeps all scores finite
 Interval = tuple[float, float] | None
+# DefGAN's claim, section 4: of two edits people chose DefGAN's in 63 % of the cases.
+CHOSEN, OVER, PUBLISHED = "defgan", "ganimation", 0.63
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,40 @@ def standings(votes: list[dict[str, Any]], seed: int = 0) -> list[Standing]:
     return sorted(found, key=lambda s: -np.inf if s.score is None else s.score, reverse=True)
 
 
+def preference(votes: list[dict[str, Any]], seed: int = 0) -> tuple[float, Interval, int] | None:
+    """The share of the pairs of DefGAN's and GANimation's edits in which people chose DefGAN's, its
+    interval (None for one voter) and the number of pairs; None where no vote compares them."""
+    won: dict[str, list[bool]] = {}
+    for vote in votes:
+        # Names may carry their set: procedural/defgan.
+        names = {vote[side].rpartition("/")[2] for side in ("left", "right") if side in vote}
+        if names == {CHOSEN, OVER}:
+            chosen = vote["chosen"].rpartition("/")[2] == CHOSEN
+            won.setdefault(vote["voter"], []).append(chosen)
+    if not won:
+        return None
+    wins, pairs = (np.array([count(answers) for answers in won.values()]) for count in (sum, len))
+    draws = resample_counts(len(won), REPLICATES, seed)
+    between = percentile_interval(draws @ wins / (draws @ pairs)) if len(won) > 1 else None
+    return float(wins.sum() / pairs.sum()), between, int(pairs.sum())
+
+
+def preference_verdict(votes: list[dict[str, Any]]) -> str:
+    """DefGAN's claim about people's choice, tested on votes, as a sentence."""
+    claim = (
+        f"People prefer DefGAN's edits to GANimation's ({PUBLISHED:.0%} of the pairs in the paper)"
+    )
+    if (found := preference(votes)) is None:
+        return f"{claim}: {ABSENT}, no vote compares the two."
+    share, between, pairs = found
+    verdict = OPEN
+    if between and between[0] > 0.5:
+        verdict = HOLDS
+    elif between and between[1] < 0.5:
+        verdict = FAILS
+    return f"{claim}: **{verdict}**, {_cell(share, between, 100)} % of {pairs} pairs."
+
+
 def table(rows: list[Standing]) -> str:
     """The standings as a Markdown table."""
     lines = [
@@ -153,7 +190,7 @@ def report(path: Path) -> str:
     head = f"{len(votes)} votes of {voters} rounds"
     head += f"; {invalid} invalid lines" if invalid else ""
     note = "\n\nNo intervals: there is only one round." if voters == 1 else ""
-    return f"{head}.\n\n{table(standings(votes))}{note}"
+    return f"{head}.\n\n{table(standings(votes))}\n\n{preference_verdict(votes)}{note}"
 
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:

@@ -58,6 +58,32 @@ def test_constant_winner_has_a_finite_score():
     assert best.score_interval is None and best.rating is None
 
 
+@pytest.mark.parametrize(
+    ("shares", "verdict"),
+    [
+        ({}, "not measured"),
+        ({"1": 0.8}, "undecided"),  # one voter tells nothing of others
+        ({"1": 0.9, "2": 0.8, "3": 0.9}, "holds"),
+        ({"1": 0.1, "2": 0.2, "3": 0.1}, "does not hold"),
+        ({"1": 0.9, "2": 0.1, "3": 0.5}, "undecided"),
+    ],
+)
+def test_people_prefer_defgan(shares, verdict):
+    sides = {"left": "procedural/ganimation", "right": "procedural/defgan"}
+    other = {"left": "procedural/defgan", "right": "procedural/stargan"}
+    cast = [{"stage": 2, "voter": "1", "chosen": "procedural/stargan"} | other] * 20
+    for voter, share in shares.items():
+        for number in range(10):
+            chosen = "procedural/" + ("defgan" if number < 10 * share else "ganimation")
+            cast.append({"stage": 2, "voter": voter, "chosen": chosen} | sides)
+    assert verdict in user_study.preference_verdict(cast)
+    found = user_study.preference(cast)
+    if shares:
+        assert found[0] == pytest.approx(sum(shares.values()) / len(shares)) and found[
+            2
+        ] == 10 * len(shares)
+
+
 def test_votes_of_the_page_are_read(tmp_path, monkeypatch, capsys):
     file = tmp_path / "study.jsonl"
     monkeypatch.setenv("GANMUT_STUDY", str(file))
