@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bench.protocol import Protocol
-from bench.systems import System
 from ganmut.datasets import FaceSet
 from ganmut.device import generator
+
+from .protocol import Protocol
+from .systems import System
 
 FINE_SIDE = 401  # of the grid from which even codes are drawn
 

@@ -22,12 +22,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench import edit_sets
-from bench.metrics import METRICS
-from bench.protocol import Protocol
-from bench.resolve import UserError
-from bench.stats import NotMeasured
-from bench.systems import NoEditSystem, System, decode_one_hot
 from ganmut.codes import LabelSpace
 from ganmut.datasets import FaceSet
 from ganmut.datasets.tables import read_csv_columns
@@ -39,6 +33,13 @@ from ganmut.images import to_tensor, write_png
 from ganmut.json_files import read_json
 from ganmut.rendering import SOURCE
 from ganmut.text import quantity, quote
+
+from . import edit_sets
+from .metrics import METRICS
+from .protocol import Protocol
+from .resolve import UserError
+from .stats import NotMeasured
+from .systems import NoEditSystem, System, decode_one_hot
 
 # Edit sets whose codes are an emotion at an intensity; `prior_fid` is a part of `prior`.
 SETS = ("labels", "prior", "paths")

@@ -10,19 +10,26 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-if __package__ in (None, ""):  # run as a script: import bench and ganmut from the repository's root
+if not __package__:  # run as a script: again as a module of the package, in this process
+    import runpy
+
     sys.path[0] = str(Path(__file__).resolve().parents[1])
+    runpy.run_module("bench.leaderboard", run_name=__name__, alter_sys=True)
 
 import rich.table
 from rich.console import Console
 
-from bench import model_samples, model_table, results
-from bench.figures import canvas
-from bench.figures import learning_curves as curve_figure
-from bench.figures.captions import CAPTIONS
-from bench.learning_curves import curve_table, learning_curves
-from bench.metrics.base import METRICS
-from bench.tables import (
+from ganmut import interrupts
+from ganmut.files import remove_temporaries, write_atomic
+from ganmut.text import Parser
+
+from . import model_samples, model_table, results
+from .figures import canvas
+from .figures import learning_curves as curve_figure
+from .figures.captions import CAPTIONS
+from .learning_curves import curve_table, learning_curves
+from .metrics.base import METRICS
+from .tables import (
     FIRST,
     GROUPS,
     MAX_METRICS,
@@ -41,9 +48,6 @@ from bench.tables import (
     seed_table,
     select,
 )
-from ganmut import interrupts
-from ganmut.files import remove_temporaries, write_atomic
-from ganmut.text import Parser
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
@@ -357,6 +361,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser(prog="bench/leaderboard.py", description=__doc__.split("\n")[0])
     parser.add_argument("--out", metavar="DIR", help="folder of results.jsonl")
     out = parser.parse_args(arguments).out
+    if out is None and not RESULTS.is_dir():  # of an installed package
+        print("the results of this project lie in its checkout: pass --out DIR", file=sys.stderr)
+        return 2
     folder = Path(out) if out else RESULTS
     try:
         board = select(results.read(folder))

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from bench.tables import Leaderboard, Record, Table, cell, heading
+from .tables import Leaderboard, Record, Table, cell, heading
 
 LENGTHS = {"kimg": "thousand images", "steps": "steps"}  # how trainings record their length
 MOVED = " moved"  # a value that a training of half the length does not give

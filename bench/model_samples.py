@@ -17,13 +17,14 @@ from PIL import Image
 from skimage import data as samples
 from torch import Tensor
 
-from bench.figures.canvas import edits, rendered_person
-from bench.figures.lines import emotion_codes
-from bench.speed.run import processor
 from ganmut import faces, images, weights
 from ganmut.editor import Editor
 from ganmut.files import write_atomic
 from ganmut.json_files import read_json
+
+from .figures.canvas import edits, rendered_person
+from .figures.lines import emotion_codes
+from .speed.run import processor
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "models"
 TIMES = "times.json"

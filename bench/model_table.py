@@ -6,10 +6,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bench import model_samples
-from bench.tables import number
 from ganmut import METHODS, weights
 from ganmut.weights.publish import read_scores, select_scores
+
+from . import model_samples
+from .tables import number
 
 # Metrics of the table, and their columns.
 METRICS = {"accuracy": "recognised, %", "identity_distance": "identity distance"}

@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from bench.features.cache import Features
-from bench.features.extract import FEATURES, NON_NETWORK_ROLES
-from bench.metrics import METRICS, NotMeasured, Score
-from bench.results import Result
 from ganmut.workers import check_count, map_items
 
+from .features.cache import Features
+from .features.extract import FEATURES, NON_NETWORK_ROLES
+from .metrics import METRICS, NotMeasured, Score
+from .results import Result
+
 if TYPE_CHECKING:
-    from bench.runner import Benchmark
+    from .runner import Benchmark
 
 Cell = tuple[Result, Score | None]
 # Errors of a metric, an editor or an extractor that become the status of a cell; the run goes on.

@@ -18,16 +18,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.extractors import inception
-from bench.features.extract import FEATURES, NON_NETWORK_ROLES
-from bench.metrics import METRICS, NotMeasured
-from bench.protocol import Protocol
 from ganmut import extractors, weights
 from ganmut.datasets import FaceSet, open_source
 from ganmut.json_files import read_json
 from ganmut.registry import did_you_mean
 from ganmut.text import quote
 from ganmut.weights.editors import FITTED
+
+from .extractors import inception
+from .features.extract import FEATURES, NON_NETWORK_ROLES
+from .metrics import METRICS, NotMeasured
+from .protocol import Protocol
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +60,9 @@ class UserError(ValueError):
 # Names --------------------------------------------------------------------------------------------
 
 
-def choose(text: str, names: Iterable[str], kind: str) -> list[str]:
-    """The names listed in `text` ("a,b", or "all"); raises UserError for an unknown name."""
+def choose(text: str, names: Iterable[str], kind: str, remedy: str = "") -> list[str]:
+    """The names listed in `text` ("a,b", or "all"); raises UserError for an unknown name. remedy:
+    the end of its message."""
     known = list(names)
     if text == "all":
         return known
@@ -68,9 +70,8 @@ def choose(text: str, names: Iterable[str], kind: str) -> list[str]:
     for name in listed:
         if name not in known:
             hint = did_you_mean(name, known)
-            raise UserError(
-                f"unknown {kind} {quote(name)}{hint} There are: {', '.join(known) or 'none'}"
-            )
+            there = ", ".join(known) or "none"
+            raise UserError(f"unknown {kind} {quote(name)}{hint} There are: {there}{remedy}")
     return list(dict.fromkeys(listed))
 
 
@@ -101,6 +102,7 @@ def find_editors(spec: str) -> dict[str, str]:
         raise UserError(
             f"no weights {quote(spec)}{did_you_mean(spec, sets)} Bundled sets: "
             f"{', '.join(sets) or 'none'}. Or give a folder, or hub:OWNER/NAME@REVISION"
+            f"{weights.other_weights()}"
         )
     if spec.startswith("hub:") and (root / "config.json").is_file():
         return {_config(root)["method"]: str(root)}  # the folder is named by its commit
@@ -153,7 +155,10 @@ def split_ablations(text: str, editors: dict[str, str]) -> tuple[dict[str, str],
         for name, spec in editors.items()
     }
     complete = [name for name in editors if not base[name]]
-    names = _of_one_size(complete, editors) if text == "all" else choose(text, editors, "method")
+    bundled = all(Path(spec).is_relative_to(weights.bundled_root()) for spec in editors.values())
+    remedy = weights.other_weights() if bundled else ""
+    chosen = choose(text, editors, "method", remedy)
+    names = _of_one_size(complete, editors) if text == "all" else chosen
     if not names:
         raise UserError(f"no methods in {quote(text)}; there are: {', '.join(editors)}")
     methods = {name: editors[name] for name in names}

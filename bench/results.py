@@ -10,12 +10,13 @@ from typing import Any
 
 import torch
 
-from bench.claims.verdicts import Verdict
-from bench.stats import Score
 from ganmut import device as hardware
 from ganmut import legacy
 from ganmut.files import append_lines, read_lines
 from ganmut.revision import commit
+
+from .claims.verdicts import Verdict
+from .stats import Score
 
 FILE = "results.jsonl"
 

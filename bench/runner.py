@@ -20,23 +20,22 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import ganmut
-from bench import figures, leaderboard, results, tables
-from bench.claims.papers import Claim, claims
-from bench.claims.verdicts import Scores, Verdict, evaluate_judges
-from bench.features.cache import Features, source_features
-from bench.features.extract import FEATURES, NON_NETWORK_ROLES, Extractors, second
-from bench.features.ground_truth import GroundTruth
-from bench.foreign_edits import (
-    SETTINGS,
-    FilesSystem,
-    edit_sets_of,
-    export_sources,
-    read_export,
-)
-from bench.metrics import METRICS, NotMeasured, Score
-from bench.processes import FAILURES, measure_rows, number_of_workers, one_thread
-from bench.protocol import Protocol, get_protocol
-from bench.resolve import (
+from ganmut import device as hardware
+from ganmut.datasets import FaceSet
+from ganmut.errors import ParameterError
+from ganmut.files import remove_temporaries
+
+from . import figures, leaderboard, results, tables
+from .claims.papers import Claim, claims
+from .claims.verdicts import Scores, Verdict, evaluate_judges
+from .features.cache import Features, source_features
+from .features.extract import FEATURES, NON_NETWORK_ROLES, Extractors, second
+from .features.ground_truth import GroundTruth
+from .foreign_edits import SETTINGS, FilesSystem, edit_sets_of, export_sources, read_export
+from .metrics import METRICS, NotMeasured, Score
+from .processes import FAILURES, measure_rows, number_of_workers, one_thread
+from .protocol import Protocol, get_protocol
+from .resolve import (
     UserError,
     choose,
     common_size,
@@ -47,19 +46,15 @@ from bench.resolve import (
     require_writable,
     split_ablations,
 )
-from bench.results import ClaimRecord, Result
-from bench.systems import (
+from .results import ClaimRecord, Result
+from .systems import (
     EditorSystem,
     GroundTruthSystem,
     NoEditSystem,
     RealSplitSystem,
     System,
 )
-from bench.tables import REFERENCE_ROWS
-from ganmut import device as hardware
-from ganmut.datasets import FaceSet
-from ganmut.errors import ParameterError
-from ganmut.files import remove_temporaries
+from .tables import REFERENCE_ROWS
 
 # The fields of a weight's config that are stored with its results.
 TRAINING = (

@@ -10,11 +10,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from bench.features.ground_truth import GroundTruth
-from bench.stats import NotMeasured
 from ganmut.codes import CodeSpace, LabelSpace
 from ganmut.datasets import FaceSet
 from ganmut.editor import Editor, PreparedFaces
+
+from .features.ground_truth import GroundTruth
+from .stats import NotMeasured
 
 # Edits per batch by device. Larger batches are no faster.
 BATCH = {"cpu": 16, "cuda": 128}

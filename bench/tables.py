@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from scipy.stats import kendalltau
 
-from bench.claims.papers import claims
-from bench.claims.verdicts import ABSENT
-from bench.features.extract import second
-from bench.metrics.base import METRICS
 from ganmut.emotions import EMOTIONS
+
+from .claims.papers import claims
+from .claims.verdicts import ABSENT
+from .features.extract import second
+from .metrics.base import METRICS
 
 REFERENCE_ROWS = ("real_split", "no_edit", "ground_truth")  # rows that are no methods
 METRIC_ORDER = (

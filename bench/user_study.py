@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from bench.claims.verdicts import ABSENT, FAILS, HOLDS, OPEN
-from bench.resolve import UserError
-from bench.stats import percentile_interval, resample_counts
 from ganmut import legacy
 from ganmut.files import read_lines
+
+from .claims.verdicts import ABSENT, FAILS, HOLDS, OPEN
+from .resolve import UserError
+from .stats import percentile_interval, resample_counts
 
 REPLICATES, STEPS = 1000, 200
 PRIOR = 0.1  # votes added to either side of every pair, which keeps all scores finite

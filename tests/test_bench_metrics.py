@@ -532,7 +532,7 @@ def test_every_metric_declares_itself():
 
 TOY_METRIC = '''
 """A toy."""
-from bench.metrics.base import METRICS, Metric, by_face
+from .base import METRICS, Metric, by_face
 
 
 @METRICS.register("toy_brightness")

@@ -15,7 +15,7 @@ import pytest
 import torch
 from toys import BENCH_METHODS, TINY, TOY, ToySource, world
 
-from bench import figures, resolve, results, run, runner
+from bench import cli, figures, resolve, results, run, runner
 from bench.figures import canvas
 from bench.metrics import METRICS
 from bench.metrics.identity_distance import IdentityDistance
@@ -272,6 +272,44 @@ def test_runs_as_a_script_from_any_folder(tmp_path):
         check=True,
     )
     assert "--protocol" in ran.stdout
+
+
+@pytest.mark.parametrize("name", ["bench/run.py", "bench/leaderboard.py", "bench/speed/run.py"])
+def test_scripts_load_the_package_once(name, tmp_path):
+    """A script runs as a module of `bench`; its own file is not loaded beside it."""
+    root = Path(run.__file__).parents[1]
+    code = f"""
+import runpy, sys
+from pathlib import Path
+
+sys.argv = [{name!r}, "--help"]
+try:
+    runpy.run_path({str(root / name)!r}, run_name="__main__")
+except SystemExit as stop:
+    assert not stop.code
+modules = [(name, getattr(module, "__file__", None)) for name, module in sys.modules.items()]
+inside = Path({str(root / "bench")!r})
+found = [(name, file) for name, file in modules if file and inside in Path(file).parents]
+found = [pair for pair in found if pair[0] not in ("__main__", "__mp_main__")]
+assert found and all(name.split(".")[0] == "bench" for name, _ in found), found
+assert len(found) == len(dict(map(reversed, found))), found
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize(("name", "ours"), [("sklearn.manifold", False), ("bench.absent", True)])
+def test_a_missing_package_is_named(name, ours, monkeypatch, capsys):
+    def fail(*_: object) -> int:
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    monkeypatch.setattr(cli, "main", fail)
+    if ours:  # a fault of the program
+        with pytest.raises(ModuleNotFoundError):
+            run.main([])
+        return
+    assert run.main([]) == 2
+    said = capsys.readouterr().err
+    assert "sklearn" in said and "pip install 'ganmut[bench]'" in said and said.count("\n") == 1
 
 
 def test_figures_never_show_photographs(monkeypatch):

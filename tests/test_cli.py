@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import run as bench
+from bench import cli as bench
 from ganmut.cli import COMMANDS, build_parser, main, option
 from ganmut.device import select_device
 from ganmut.edit_picture import choose_weight

@@ -35,9 +35,16 @@ def imports(path: Path, top_level_only: bool = False) -> set[str]:
     for node in nodes:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            module = module_of(node, path)
+            names |= {module} | {f"{module}.{alias.name}" for alias in node.names}
     return names
+
+
+def module_of(node: ast.ImportFrom, path: Path) -> str:
+    """The dotted name that `from ... import` names in a file, also where it is relative."""
+    package = path.relative_to(ROOT).parts[: -node.level] if node.level else ()
+    return ".".join([*package, *filter(None, [node.module])])
 
 
 def offenders(files: list[Path], *forbidden: str, top_level_only: bool = False) -> list[str]:
@@ -60,6 +67,20 @@ def test_arrows_point_one_way():
     pageless = [ROOT / "demo" / p for p in ("service.py", "sessions/face_store.py")]
     assert offenders(pageless, "gradio") == []
     assert offenders([ROOT / "demo" / "app.py"], "torch") == []
+
+
+def test_the_bench_never_names_its_package():
+    """It is `bench` in a checkout and `ganmut.bench` in an installed package: a name would load the
+    modules a second time, or fail."""
+    for path in room("bench"):
+        for node in ast.walk(parsed(path)):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module or ""]
+            named = [name for name in names if name.split(".")[0] == "bench"]
+            assert named == [], f"{path.relative_to(ROOT)}:{node.lineno}"
+    everything = [*FILES, *sorted((ROOT / "tests").rglob("*.py"))]
+    assert offenders(everything, "ganmut.bench") == []
 
 
 def test_the_demo_and_the_metrics_know_editors_only():
@@ -130,12 +151,11 @@ def import_graph() -> dict[str, set[str]]:
         for node in ast.walk(tree):
             if isinstance(node, ast.Import):
                 names |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                members = {f"{node.module}.{alias.name}" for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                name = module_of(node, path)
+                members = {f"{name}.{alias.name}" for alias in node.names}
                 submodules = members & modules.keys()
-                names |= (
-                    submodules if len(submodules) == len(members) else {node.module, *submodules}
-                )
+                names |= submodules if len(submodules) == len(members) else {name, *submodules}
         graph[module] = names & modules.keys() - {module}
     return graph
 
@@ -143,6 +163,7 @@ def import_graph() -> dict[str, set[str]]:
 def test_no_import_circle():
     graph = import_graph()
     assert len(graph) > 100 and "ganmut.datasets.base" in graph["ganmut.datasets.relabel"]
+    assert {"bench.figures", "bench.metrics"} <= graph["bench.runner"]
     # Modules whose imports are all resolved are removed: what stays is on a circle or behind one.
     while resolved := {name for name, needs in graph.items() if not needs & graph.keys()}:
         graph = {name: needs for name, needs in graph.items() if name not in resolved}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import csv
 import os
 import shutil
 import subprocess
 import sys
 import tomllib
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,10 +21,10 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from PIL import Image
 from skimage import data as samples
-from toys import TOY, toy
+from toys import TOY, toy, write_bundle
 
 import ganmut
-from ganmut import __version__, cli, revision, weights
+from ganmut import __version__, cli, files, revision, weights
 from ganmut.registry import UnknownNameError
 
 RESOLVE = sys.modules["ganmut.weights.resolve"]  # weights.resolve is the function
@@ -33,7 +36,7 @@ LIMIT = 25 << 20  # bytes of the default weights in a wheel
 def wheel(tmp_path_factory):
     """The wheel of this checkout, built in a copy: a build writes beside its sources."""
     folder = tmp_path_factory.mktemp("build")
-    for name in ("ganmut", "weights"):
+    for name in ("ganmut", "weights", "bench"):
         shutil.copytree(
             ROOT / name,
             folder / name,
@@ -57,16 +60,16 @@ def link(source: str, target: str) -> None:
 
 
 def python(
-    folder: Path, *words: str | Path, path: Path | None = None, **variables: str
+    folder: Path, *words: str | Path, path: str | Path = "", status: int = 0, **variables: str
 ) -> subprocess.CompletedProcess:
-    """Runs Python in a folder, with `path` in place of the checkout on the search path. variables:
-    of its environment."""
+    """Runs Python in a folder, with `path` in place of the checkout on the search path, and expects
+    a status. variables: of its environment."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("GANMUT_", "PYTHONPATH"))}
     environment = kept | ({"PYTHONPATH": str(path)} if path else {}) | variables
     ran = subprocess.run(
         [sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True
     )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert ran.returncode == status, ran.stdout + ran.stderr
     return ran
 
 
@@ -91,7 +94,11 @@ def test_the_wheel_holds_the_package_alone(wheel):
     inside = {name for name in names if ".dist-info/" not in name}
     assert all(name.startswith("ganmut/") for name in inside)
     modules = {p.relative_to(ROOT).as_posix() for p in (ROOT / "ganmut").rglob("*.py")}
+    bench = {p.relative_to(ROOT).as_posix() for p in (ROOT / "bench").rglob("*.py")}
+    modules |= {f"ganmut/{name}" for name in bench}
     assert modules == {name for name in inside if name.endswith(".py")}
+    # Of the bench the code alone: results belong to a checkout.
+    assert {n for n in inside if n.startswith("ganmut/bench/")} == {f"ganmut/{n}" for n in bench}
     assert "ganmut/py.typed" in inside
 
 
@@ -132,16 +139,63 @@ def test_the_library_works_outside_a_checkout(installed, empty):
     """Its own weights without a network, the published ones where an address is set."""
     faces = torch.zeros(2, 3, TOY["size"], TOY["size"], dtype=torch.uint8)
     weights.save(empty / "all" / "mine" / "stargan", toy("stargan"), {}, faces)
-    with serve({("models", "me/all"): {"a" * 40: empty / "all"}}) as endpoint:
-        hub = {"HF_ENDPOINT": endpoint, "HF_HOME": str(empty / "home"), "HF_HUB_OFFLINE": "0"}
-        hub |= {"NO_PROXY": "127.0.0.1", "HF_HUB_DISABLE_XET": "1"}
+    with published(empty) as hub:
         message, name = python(empty, "-c", USE, path=installed, **hub).stdout.splitlines()
     assert "mine/stargan" in message and "GANMUT_HUB=" in message
     assert name == "stargan"
 
 
+@contextlib.contextmanager
+def published(folder: Path) -> Iterator[dict[str, str]]:
+    """The variables with which programs find folder/all as the published weights `me/all`."""
+    with serve({("models", "me/all"): {"a" * 40: folder / "all"}}) as endpoint:
+        hub = {"HF_ENDPOINT": endpoint, "HF_HOME": str(folder / "home"), "HF_HUB_OFFLINE": "0"}
+        yield hub | {"NO_PROXY": "127.0.0.1", "HF_HUB_DISABLE_XET": "1"}
+
+
+def test_the_bench_measures_outside_a_checkout(installed, empty):
+    """Editors and judges are the published ones; the work is shared by two processes."""
+    write_bundle(empty / "all", "stargan")
+    script = installed / "bin" / "ganmut-bench"
+    few = ("--protocol", "quick", "--metrics", "accuracy")
+    with published(empty) as hub:
+        hub["GANMUT_HUB"] = "me/all@" + "a" * 40
+        python(empty, script, *few, "--export-sources", "copies", path=installed, **hub)
+        with open(empty / "copies" / "manifest.csv", newline="") as table:
+            for row in csv.DictReader(table):
+                shutil.copy(empty / "copies" / row["source"], empty / "copies" / row["edited"])
+        rows = ("--methods", "stargan", "--edits", "copies", "--workers", "2", "--no-figures")
+        python(empty, script, *few, *rows, path=installed, **hub)
+    folder = empty / "out" / "bench"
+    records, unread = files.read_lines(folder / "results.jsonl")
+    found = {record["row"]: record for record in records if record["kind"] == "score"}
+    assert {"no_edit", "stargan", "copies"} <= set(found) and not unread
+    assert {record["status"] for record in found.values()} == {"ok"}
+    assert found["copies"]["value"] == found["no_edit"]["value"] is not None
+    assert "| copies |" in (folder / "LEADERBOARD.md").read_text(encoding="utf-8")
+
+
+def test_the_bench_says_what_to_install(installed, empty):
+    """Without the extra `bench`, and without the published weights: one sentence each."""
+    script = installed / "bin" / "ganmut-bench"
+    (empty / "lacking").mkdir()
+    lack = "raise ModuleNotFoundError(\"No module named 'rich'\", name='rich')"
+    (empty / "lacking" / "rich.py").write_text(lack)
+    path = os.pathsep.join(map(str, (empty / "lacking", installed)))
+    told = python(empty, script, "--help", path=path, status=2).stderr
+    assert "pip install 'ganmut[bench]'" in told and told.count("\n") == 1
+    few = ("--protocol", "quick", "--metrics", "accuracy", "--no-figures")
+    for name in ("ganmut", "stargan"):  # the judge is missing, and the editor
+        words = (*few, "--methods", name)
+        told = python(empty, script, *words, path=installed, status=2).stderr
+        assert "GANMUT_HUB=" in told and told.count("\n") == 1
+    module = ("-m", "ganmut.bench.leaderboard")
+    told = python(empty, *module, path=installed, status=2).stderr
+    assert "--out" in told and told.count("\n") == 1
+
+
 def test_the_console_script_edits_a_photograph(installed, empty):
-    script = next((installed / "bin").glob("ganmut*"))
+    script = installed / "bin" / "ganmut"
     options = ("--emotion", "happy", "--out", "edited.png")
     told = python(empty, script, "edit", "photo.png", *options, path=installed).stdout
     assert "photos/expression" in told
@@ -150,14 +204,27 @@ def test_the_console_script_edits_a_photograph(installed, empty):
 
 
 def test_the_version_is_the_packages_own(installed, empty):
-    script = next((installed / "bin").glob("ganmut*"))
-    assert python(empty, script, "--version", path=installed).stdout == f"ganmut {__version__}\n"
-    told = python(empty, script, "--help", path=installed).stdout
-    assert told.startswith("usage: ganmut ")
+    for name in ("ganmut", "ganmut-bench"):
+        script = installed / "bin" / name
+        told = python(empty, script, "--version", path=installed).stdout
+        assert told == f"ganmut {__version__}\n"
+        told = python(empty, script, "--help", path=installed).stdout
+        assert told.startswith(f"usage: {name} ")
     (metadata,) = installed.glob("ganmut-*.dist-info")
     assert metadata.name == f"ganmut-{__version__}.dist-info"
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert cited["version"] == __version__
+
+
+def test_reproduce_finds_the_installed_bench(installed, empty):
+    """It starts the module, and says before it trains what the bench lacks."""
+    words = ("-m", "ganmut", "reproduce", "--trial")
+    assert "\nbench " in python(empty, *words, "--plan", path=installed).stdout
+    program = "from ganmut.cli import reproduce; print(*reproduce.bench_command())"
+    assert python(empty, "-c", program, path=installed).stdout == "-m ganmut.bench.run\n"
+    (empty / "rich.py").write_text("raise ModuleNotFoundError(name='rich')")
+    told = python(empty, *words, path=installed, status=2).stderr
+    assert "ganmut[bench]" in told and not (empty / "out").exists()
 
 
 def test_reproduce_needs_the_bench(tmp_path, monkeypatch, capsys):

@@ -10,7 +10,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from bench import leaderboard, model_samples, model_table, run
+from bench import cli as bench
+from bench import leaderboard, model_samples, model_table
 from bench.speed import run as speed
 from ganmut import cli, legacy
 from ganmut.datasets import SOURCES
@@ -24,7 +25,11 @@ PAGES = [
     *sorted((ROOT / "bench" / "results").rglob("README.md")),
 ]
 # Scripts of the bench that documents name, and their parsers.
-SCRIPTS = {"bench/run.py": run.parser, "bench/speed/run.py": speed.parser}
+SCRIPTS = {
+    "bench/run.py": bench.parser,
+    "ganmut-bench": bench.parser,
+    "bench/speed/run.py": speed.parser,
+}
 
 
 def test_the_leaderboard_is_the_committed_one():

@@ -17,7 +17,7 @@ from ganmut.training.loop import train
 ROOT = Path(__file__).resolve().parents[1]
 # Files that name the test split of a data source, and what they do with it.
 READERS = {
-    "bench/run.py": "leaderboards; --split validation is for choosing",
+    "bench/cli.py": "leaderboards; --split validation is for choosing",
     "bench/figures/canvas.py": "figures of finished editors",
     "bench/model_table.py": "the leaderboard's scores",
     "bench/speed/run.py": "time of rendering",

@@ -13,15 +13,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bench.claims.papers import Claim, Less, Term
-from bench.features.extract import second
-from bench.stats import (
+from ..features.extract import second
+from ..stats import (
     CONFIDENCE,
     Score,
     mean_of_means,
     percentile_interval,
     resample_counts,
 )
+from .papers import Claim, Less, Term
 
 HOLDS, FAILS, OPEN, ABSENT = "holds", "does not hold", "undecided", "not measured"
 YES, NO, UNCORRECTED, TIE = "yes", "no", "no, but not after correction", "tie"

@@ -19,7 +19,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from bench.stats import NotMeasured
+from ..stats import NotMeasured
 
 # torch-fidelity's published file, made from the original TensorFlow weights.
 PUBLISHED = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"

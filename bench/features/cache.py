@@ -16,16 +16,17 @@ import safetensors.numpy
 import torch
 from safetensors import SafetensorError
 
-from bench import edit_sets
-from bench.edit_sets import EditSet
-from bench.features.extract import FEATURES, EditedBatch, Extractors
-from bench.protocol import Protocol
-from bench.stats import NotMeasured
-from bench.systems import SourceSystem, System
 from ganmut.datasets import FaceSet
 from ganmut.datasets.base import digest
 from ganmut.errors import describe_os_error, first_line
 from ganmut.files import UNSEALED, DamagedFile, seal, unseal, write_atomic
+
+from .. import edit_sets
+from ..edit_sets import EditSet
+from ..protocol import Protocol
+from ..stats import NotMeasured
+from ..systems import SourceSystem, System
+from .extract import FEATURES, EditedBatch, Extractors
 
 log = logging.getLogger(__name__)
 

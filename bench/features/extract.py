@@ -14,11 +14,12 @@ import torch
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from bench.features import regions
-from bench.features.ground_truth import GroundTruth
-from bench.stats import NotMeasured
 from ganmut import images as pictures
 from ganmut.text import quote
+
+from ..stats import NotMeasured
+from . import regions
+from .ground_truth import GroundTruth
 
 
 @dataclass

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.stats import NotMeasured
 from ganmut.datasets import FaceSet
 from ganmut.datasets.base import digest
 from ganmut.datasets.cache import stored_array
 from ganmut.errors import describe_os_error
+
+from ..stats import NotMeasured
 
 log = logging.getLogger(__name__)
 

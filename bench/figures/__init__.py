@@ -6,11 +6,11 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from bench.features.cache import Features
-from bench.figures import changes, frontier, gamut, lines, tsne
-from bench.figures.canvas import rendered_person, write
-from bench.metrics import NotMeasured
-from bench.systems import EditorSystem
+from ..features.cache import Features
+from ..metrics import NotMeasured
+from ..systems import EditorSystem
+from . import changes, frontier, gamut, lines, tsne
+from .canvas import rendered_person, write
 
 __all__ = ["draw", "rendered_person"]
 

@@ -8,10 +8,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from bench.figures.canvas import FACE_INCHES, Person, edits, hide_axes, image_rows
-from bench.figures.lines import emotion_codes
 from ganmut import images as pictures
 from ganmut.editor import Editor, PreparedFaces
+
+from .canvas import FACE_INCHES, Person, edits, hide_axes, image_rows
+from .lines import emotion_codes
 
 GAIN = 4  # factor by which differences are amplified
 ARROWS = 16  # per side of a face

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from bench.features.cache import Features
-from bench.metrics.frontier import SHARE, curve, fixed_distance, points
+from ..features.cache import Features
+from ..metrics.frontier import SHARE, curve, fixed_distance, points
 
 
 def curves(systems: list[Features]) -> Figure:

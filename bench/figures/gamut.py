@@ -13,13 +13,14 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from torch import Tensor
 
-from bench.features.cache import Features
-from bench.figures.canvas import Person, edits, hide_axes, image_rows
-from bench.metrics.gamut_mixtures import same_mixture
 from ganmut import images as pictures
 from ganmut.codes import CodeSpace
 from ganmut.editor import Editor
 from ganmut.emotions import emotion_color
+
+from ..features.cache import Features
+from ..metrics.gamut_mixtures import same_mixture
+from .canvas import Person, edits, hide_axes, image_rows
 
 # Radius -> half the side of a face: as large as twelve faces on that ring allow.
 RINGS, ANGLES = {0.33: 0.058, 0.66: 0.112, 1.0: 0.15}, 12

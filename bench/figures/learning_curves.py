@@ -7,9 +7,9 @@ import math
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.learning_curves import LearningCurves
-from bench.metrics.base import METRICS
-from bench.tables import heading
+from ..learning_curves import LearningCurves
+from ..metrics.base import METRICS
+from ..tables import heading
 
 COLUMNS = 3  # panels in a row
 

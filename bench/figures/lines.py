@@ -7,9 +7,10 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from bench.figures.canvas import Person, edits, image_rows
 from ganmut.editor import Editor
 from ganmut.emotions import UNIT_NAMES, UNITS
+
+from .canvas import Person, edits, image_rows
 
 SWEEP_UNITS = (1, 4, 9, 12, 26, 45)  # brows up and down, nose, mouth, jaw, lids
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from bench.features.cache import Features
-from bench.figures.canvas import hide_axes
 from ganmut.emotions import emotion_color
+
+from ..features.cache import Features
+from .canvas import hide_axes
 
 FACES = 200  # real, and as many edited: more points would overlap
 COLUMNS = 3

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.metrics.base import METRICS, Metric, NotMeasured, Score, by_face
 from ganmut.emotions import PROTOTYPES, UNITS, canonical_emotion, prototype_units
 
+from .base import METRICS, Metric, NotMeasured, Score, by_face
+
 if TYPE_CHECKING:
-    from bench.features.cache import Features
-    from bench.systems import System
+    from ..features.cache import Features
+    from ..systems import System
 
 
 @METRICS.register("au_error")

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
-from bench.features.extract import second, second_need
-from bench.stats import (
+from ganmut.registry import Registry
+
+from ..features.extract import second, second_need
+from ..stats import (
     NotMeasured,
     Score,
     TooFew,
@@ -23,11 +25,10 @@ from bench.stats import (
     recentre,
     resample_counts,
 )
-from ganmut.registry import Registry
 
 if TYPE_CHECKING:
-    from bench.features.cache import Features
-    from bench.systems import System
+    from ..features.cache import Features
+    from ..systems import System
 
 __all__ = [
     "METRICS",
@@ -42,7 +43,7 @@ __all__ = [
     "frechet",
 ]
 
-METRICS = Registry("metric", "bench.metrics")
+METRICS = Registry("metric", __package__)
 
 
 class Metric(ABC):

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.metrics.base import METRICS, Metric, NotMeasured, Score, by_face
+from .base import METRICS, Metric, NotMeasured, Score, by_face
 
 if TYPE_CHECKING:
-    from bench.features.cache import Features
+    from ..features.cache import Features
 
 
 @METRICS.register("edit_localisation")

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from bench.metrics.base import METRICS, Metric, Score, by_face, by_second_judge
+from .base import METRICS, Metric, Score, by_face, by_second_judge
 
 if TYPE_CHECKING:
-    from bench.features.cache import Features
+    from ..features.cache import Features
 
 
 # The rows of table 2 of GANmut, in the order of the values below.

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from bench.metrics.base import METRICS, Metric, Score, by_second_judge, frechet
+from .base import METRICS, Metric, Score, by_second_judge, frechet
 
 if TYPE_CHECKING:
-    from bench.features.cache import Features
+    from ..features.cache import Features
 
 REPLICATES = 500  # one replicate costs two eigenvalue decompositions
 

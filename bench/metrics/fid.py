@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from bench.metrics.base import METRICS, Metric, Score, by_set
-from bench.stats import frechet_distance
+from ..stats import frechet_distance
+from .base import METRICS, Metric, Score, by_set
 
 if TYPE_CHECKING:
-    from bench.features.cache import Features
+    from ..features.cache import Features
 
 REPLICATES = 50  # one replicate costs a singular value decomposition of an n x n matrix
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.metrics.base import METRICS, Metric, NotMeasured, Score, by_set
+from .base import METRICS, Metric, NotMeasured, Score, by_set
 
 if TYPE_CHECKING:
-    from bench.features.cache import Features
+    from ..features.cache import Features
 
 # Embedders differ: that of rendered faces puts true expressions at .02 to .16, face recognition
 # puts photographs of one person at about .25 (a cosine of .75).

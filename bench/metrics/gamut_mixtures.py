@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.metrics.base import METRICS, GamutMetric, Score, by_face, by_second_judge
+from .base import METRICS, GamutMetric, Score, by_face, by_second_judge
 
 if TYPE_CHECKING:
-    from bench.features.cache import Features
+    from ..features.cache import Features
 
 MIXED = 0.1  # probability from which an emotion is part of a mixture
 AMBIGUOUS = 0.6  # largest probability of a mixture's strongest emotion

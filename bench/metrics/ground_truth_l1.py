@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.metrics.base import METRICS, Metric, Score, by_face
+from .base import METRICS, Metric, Score, by_face
 
 if TYPE_CHECKING:
-    from bench.features.cache import Features
+    from ..features.cache import Features
 
 
 @METRICS.register("ground_truth_l1")

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.metrics.base import METRICS, Metric, Score, by_face, by_second_judge
+from .base import METRICS, Metric, Score, by_face, by_second_judge
 
 if TYPE_CHECKING:
-    from bench.features.cache import Features
+    from ..features.cache import Features
 
 
 @by_second_judge

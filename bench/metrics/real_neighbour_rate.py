@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.metrics.base import METRICS, Metric, Score, by_face
+from .base import METRICS, Metric, Score, by_face
 
 if TYPE_CHECKING:
-    from bench.features.cache import Features
+    from ..features.cache import Features
 
 
 @METRICS.register("real_neighbour_rate")

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.metrics.base import METRICS, Score, SpaceMetric, by_second_judge, by_set
+from .base import METRICS, Score, SpaceMetric, by_second_judge, by_set
 
 if TYPE_CHECKING:
-    from bench.features.cache import Features
+    from ..features.cache import Features
 
 
 @by_second_judge

@@ -26,6 +26,9 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+if not __package__:  # run as a script: import ganmut from the repository's root
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
+
 from PIL import Image
 from skimage import data as samples
 
@@ -233,6 +236,8 @@ def main() -> None:
     parser.add_argument("--edits", type=int, default=500)
     parser.add_argument("--start-only", action="store_true", help="measure the start alone")
     options = parser.parse_args()
+    if not (ROOT / "app.py").is_file():  # an installed package
+        raise SystemExit("the page is not in the installed package: run this in a checkout")
     with tempfile.TemporaryDirectory() as folder:
         server, address, seconds = start(Path(folder), options.weights)
         try:

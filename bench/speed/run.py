@@ -20,12 +20,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-if __package__ in (None, ""):  # run as a script: import bench and ganmut from the repository's root
+if not __package__:  # run as a script: again as a module of the package, in this process
+    import runpy
+
     sys.path[0] = str(Path(__file__).resolve().parents[2])
+    runpy.run_module("bench.speed.run", run_name=__name__, alter_sys=True)
 
 import torch
 
-from bench.speed.baseline import METHOD_TERMS, Baseline, Optimisations
 from ganmut import device as hardware
 from ganmut import images, interrupts
 from ganmut.datasets.base import Batch, FaceSet
@@ -37,6 +39,8 @@ from ganmut.rendering.shading import render
 from ganmut.text import Parser
 from ganmut.training import presets
 from ganmut.training.trainer import Trainer
+
+from .baseline import METHOD_TERMS, Baseline, Optimisations
 
 Turn = Callable[[], Any]
 EDIT_BATCHES = (1, 16)

@@ -17,7 +17,7 @@ import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 
-if __package__ in (None, ""):  # run as a script: import bench and ganmut from the repository's root
+if not __package__:  # run as a script: import ganmut from the repository's root
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 import numpy as np

@@ -2,7 +2,7 @@
 
 Every step is another command of the project, in a process of its own: `train-extractor`, `train` or
 `train resume`, `bundle`, for rendered faces the expression model and `train-expressions`, and
-bench/run.py. What a step leaves in the folder says whether it is done, so the same command goes on
+the bench. What a step leaves in the folder says whether it is done, so the same command goes on
 where it stopped. Weights get a root of their own in the folder (GANMUT_WEIGHTS), so that nothing
 bundled is read or replaced.
 """
@@ -131,6 +131,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"{step.name:<28} {state}")
         return 0
     hardware.select_device(args.device)  # before hours of training
+    check_bench()
     with folder_lock(args.out):
         return work_through(steps, args.out, args.minutes)
 
@@ -270,19 +271,38 @@ def expression_steps(args: argparse.Namespace, root: Path, rows: list[str]) -> I
             yield step(f"train {name}", words, root / name, EXPRESSION_MINUTES)
 
 
-def bench_step(args: argparse.Namespace, root: Path) -> Step:
+def bench_command() -> list[str]:
+    """The words after the interpreter that start the bench: its module in an installed package, its
+    script in a checkout. Raises ValueError where there is neither."""
     import ganmut
 
-    script = Path(ganmut.__file__).resolve().parents[1] / "bench" / "run.py"
-    if not script.is_file():  # said before hours of training
+    package = Path(ganmut.__file__).resolve().parent
+    if (package / "bench").is_dir():
+        return ["-m", "ganmut.bench.run"]
+    script = package.parent / "bench" / "run.py"
+    if not script.is_file():
         raise ValueError(
-            "the bench is not in the installed package: clone the repository and run "
+            "the bench is neither in this package nor beside it: clone the repository and run "
             "`python -m ganmut reproduce` there"
         )
-    out = args.out / "results"
+    return [str(script)]
+
+
+def check_bench() -> None:
+    """Raises ValueError with the bench's own sentence where it cannot start, as without the
+    packages that it needs."""
+    words = [sys.executable, *bench_command(), "--version"]
+    tried = subprocess.run(words, capture_output=True, text=True)
+    if tried.returncode:
+        said = tried.stderr.strip().splitlines() or [f"the bench ends with {tried.returncode}"]
+        raise ValueError(said[-1].removeprefix("error: "))
+
+
+def bench_step(args: argparse.Namespace, root: Path) -> Step:
+    command, out = bench_command(), args.out / "results"
 
     def words() -> list[str]:
-        found = [str(script), f"--weights={root}", f"--data={args.data}", f"--out={out}"]
+        found = [*command, f"--weights={root}", f"--data={args.data}", f"--out={out}"]
         found += [f"--protocol={'quick' if args.trial else args.protocol}", *device_words(args)]
         found += [f"--cache={args.out / 'cache'}"]
         for name in JUDGES:

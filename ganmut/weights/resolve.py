@@ -140,16 +140,22 @@ def _unknown(name: str, kind: str) -> UnknownNameError:
     names = [f"{group}/{name}" for group in list_sets() for name in list_weights(group, kind, True)]
     same_end = [known for known in names if known.rsplit("/")[-1] == name]
     hint = f"; did you mean {quote(same_end[0])}?" if same_end else did_you_mean(name, names)
-    more = ""
-    if bundled_root() == PACKAGED and not hub_address():
-        more = (
-            ". An installed package holds the default weights only: for others, set "
-            "GANMUT_HUB=OWNER/NAME@REVISION to published weights, or GANMUT_WEIGHTS to the folder "
-            "weights of a checkout"
-        )
     return UnknownNameError(
         f"unknown weight {quote(name)}{hint} Bundled in {_search_roots()[0]}: "
-        f"{', '.join(names) or 'none'}. Other specs: a folder, hub:OWNER/NAME@REVISION{more}"
+        f"{', '.join(names) or 'none'}. Other specs: a folder, hub:OWNER/NAME@REVISION"
+        f"{other_weights()}"
+    )
+
+
+def other_weights() -> str:
+    """The end of a message about bundled weights that are not there: how an installed package gets
+    the others. "" for a checkout, which holds all, and where an address is set."""
+    if bundled_root() != PACKAGED or hub_address():
+        return ""
+    return (
+        ". An installed package holds the default weights only: for others, set "
+        "GANMUT_HUB=OWNER/NAME@REVISION to published weights, or GANMUT_WEIGHTS to the folder "
+        "weights of a checkout"
     )
 
 
