@@ -17,6 +17,9 @@ import torch
 
 from ganmut import extractors
 from ganmut.emotions import EMOTIONS
+from ganmut.extractors.onnx_file import open_onnx
+from ganmut.faces.detectors.base import DetectorMissing
+from ganmut.faces.pipeline import open_detector
 from ganmut.files import sha256
 from ganmut.rendering.sampler import SAMPLES_PER_PERSON, sample_parameters, with_expression
 from ganmut.rendering.shading import render
@@ -214,6 +217,24 @@ def test_bad_sidecar_is_refused(tmp_path, said, why):
 
 
 # The command --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["IR", "opset", "cut"])
+def test_networks_of_later_versions_are_named(tmp_path, kind):
+    path = tint(tmp_path / "network.onnx")
+    model = onnx.load(path)
+    if kind == "IR":
+        model.ir_version = 999
+    elif kind == "opset":
+        model.opset_import[0].version = 999
+    data = model.SerializeToString()
+    path.write_bytes(data[: len(data) // 2] if kind == "cut" else data)
+    words = "readable ONNX network" if kind == "cut" else f"{kind} version 999.*upgrade onnxruntime"
+    with pytest.raises(DetectorMissing, match=words) as refused:
+        open_detector(f"yunet:{path}")
+    assert "onnxruntime_src" not in str(refused.value) and "\n" not in str(refused.value)
+    with pytest.raises(BadWeights, match=r"network\.onnx"):
+        open_onnx(f"{path}:neutral,happy,sad")
 
 
 def test_the_bench_takes_both(bench_run, tmp_path):

@@ -20,6 +20,7 @@ from ganmut.emotions import EMOTIONS, canonical_emotion
 from ganmut.extractors.base import BATCH_SIZE, Extraction, Extractor, TrainingTask
 from ganmut.files import sha256
 from ganmut.json_files import read_json
+from ganmut.onnx_network import BadNetwork, open_session
 from ganmut.text import quote
 from ganmut.weights.storage import BadWeights
 
@@ -183,7 +184,6 @@ class OnnxEmotion(OnnxExtractor):
         names = [canonical_emotion(name) for name in emotions.split(",") if name.strip()]
         model = load_model(path)
         import onnx
-        import onnxruntime
 
         shape = input_shape(model)
         if len(shape) != 4 or shape[1] != 3 or not shape[2] or shape[2] != shape[3]:
@@ -205,12 +205,10 @@ class OnnxEmotion(OnnxExtractor):
         if feature := penultimate(model):
             model.graph.output.append(onnx.helper.make_empty_tensor_value_info(feature))
             self.output_names.append(feature)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = 3
-        self.session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        try:
+            self.session = open_session(path, model.SerializeToString())
+        except BadNetwork as error:
+            raise BadWeights(str(error)) from None
         self.input_name, self.sha256 = model.graph.input[0].name, sha256(path)
         if sidecar:
             self.sha256 = hashlib.sha256(self.sha256.encode() + sidecar).hexdigest()

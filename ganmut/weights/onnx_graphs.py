@@ -24,6 +24,7 @@ from ganmut.faces.covered_mouth import network as covered_mouth
 from ganmut.faces.landmarks.five_points import SIZE as WINDOW
 from ganmut.faces.landmarks.five_points import load_network
 from ganmut.methods.base import Edit, Method
+from ganmut.onnx_network import open_session
 from ganmut.registry import Registry
 from ganmut.weights.editors import build_method
 from ganmut.weights.storage import BadWeights, Weights
@@ -247,15 +248,7 @@ def difference(folder: Path, graphs: Graphs) -> float | None:
     PyTorch, over examples that the trace did not see; None without onnxruntime."""
     if importlib.util.find_spec("onnxruntime") is None:
         return None
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3  # it warns of its own way to fold constants
-    first, second = (
-        onnxruntime.InferenceSession(folder / f"{name}.onnx", options)
-        for name in ("encode", "decode")
-    )
+    first, second = (open_session(folder / f"{name}.onnx") for name in ("encode", "decode"))
     # A graph keeps no input that it does not use, such as the source of most methods.
     known = {node.name for node in second.get_inputs()}
     worst = 0.0

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from ganmut.errors import first_line
 from ganmut.faces.detectors.base import DETECTORS, DetectorMissing, Face, non_max_suppression
 from ganmut.faces.detectors.builtin import downscale
+from ganmut.onnx_network import BadNetwork, open_session
 from ganmut.text import quote
 
 STRIDES = (8, 16, 32)
@@ -29,23 +30,13 @@ class YuNet:
     min_score = 0.6  # geometric mean of the class and the objectness probability
 
     def __init__(self, argument: str = ""):
-        try:
-            import onnxruntime
-        except ImportError:
-            raise DetectorMissing("yunet needs onnxruntime: pip install onnxruntime") from None
+        if importlib.util.find_spec("onnxruntime") is None:
+            raise DetectorMissing("yunet needs onnxruntime: pip install onnxruntime")
         path = locate(argument)
-        options = onnxruntime.SessionOptions()
-        # Its own default is a thread a core, which spin between calls and slow everything else.
-        options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = 3
         try:
-            self.session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # noqa: BLE001 (onnxruntime's errors share no other base class)
-            raise DetectorMissing(
-                f"{path} is not a readable ONNX network ({first_line(error)})"
-            ) from None
+            self.session = open_session(path)
+        except BadNetwork as error:
+            raise DetectorMissing(str(error)) from None
         self.outputs = [output.name for output in self.session.get_outputs()]
         required = {
             f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in STRIDES
