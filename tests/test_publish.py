@@ -116,21 +116,21 @@ def test_unmeasured_weight_has_card_without_scores(bundled, results):
 def test_what_is_not_ours_is_not_published(tmp_path):
     theirs = make(tmp_path / "w", converted_from="linear.ckpt")
     with pytest.raises(BadWeights, match=r"linear\.ckpt"):
-        publish.plan_upload(theirs, "me/editor", tmp_path)
+        publish.plan_upload(theirs, "me/editor", None)
 
 
 def test_damage_and_wrong_names_stop_the_upload(bundled, tmp_path):
     folder = make(tmp_path / "w")
     with pytest.raises(ParameterError, match="editor"):
-        publish.plan_upload(folder, "editor", tmp_path)
+        publish.plan_upload(folder, "editor", None)
     (folder / "golden.safetensors").unlink()
     with pytest.raises(BadWeights, match=r"golden\.safetensors"):
-        publish.plan_upload(folder, "me/editor", tmp_path)
+        publish.plan_upload(folder, "me/editor", None)
     with pytest.raises(ValueError, match="procedural/none"):
-        publish.plan_upload("procedural/none", "me/editor", tmp_path)
+        publish.plan_upload("procedural/none", "me/editor", None)
     (folder / "config.json").unlink()
     with pytest.raises(BadWeights, match=re.escape(str(tmp_path))):
-        publish.plan_upload(folder, "me/editor", tmp_path)
+        publish.plan_upload(folder, "me/editor", None)
 
 
 def test_dry_run_prints_the_upload_offline(bundled, results, capsys):
@@ -141,6 +141,19 @@ def test_dry_run_prints_the_upload_offline(bundled, results, capsys):
         assert f"  {path}\n" in told
     assert "GANMUT_HUB=me/all@REVISION" in told and "value: 2.5" in told
     assert "Dry run" in told
+
+
+def test_results_without_scores_are_refused(bundled, tmp_path, capsys):
+    asked = ["push", str(bundled), "--to", "me/all", "--dry-run"]
+    for empty in (tmp_path, tmp_path / "none"):
+        assert main([*asked, "--results", str(empty)]) == 2
+        assert "results.jsonl" in capsys.readouterr().err
+
+
+def test_cards_of_a_package_have_no_scores(bundled, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("ganmut.cli.push.RESULTS", tmp_path / "none")  # no checkout
+    assert main(["push", str(bundled), "--to", "me/all", "--dry-run"]) == 0
+    assert "value:" not in capsys.readouterr().out
 
 
 FROM = """
@@ -266,21 +279,21 @@ def test_push_default_changes_what_names_mean(bundled, results, tmp_path):
     assert used.startswith(f"{ours}/procedural/ganmut\n")
 
 
-def test_one_weight_is_no_default(bundled, tmp_path, capsys):
+def test_one_weight_is_no_default(bundled, capsys):
     one = str(bundled / "procedural" / "ganmut")
-    asked = ["push", one, "--to", "me/one", "--default", "--results", str(tmp_path)]
+    asked = ["push", one, "--to", "me/one", "--default"]
     assert main(asked) == 2 and "--default" in capsys.readouterr().err
 
 
 def test_a_run_is_published_by_its_folder(bundled, tmp_path):
     shutil.copytree(bundled / "procedural" / "ganmut", tmp_path / "run" / "weights")
-    items = publish.plan_upload(tmp_path / "run", "me/one", tmp_path)
+    items = publish.plan_upload(tmp_path / "run", "me/one", None)
     assert [item.path for item in items][:2] == ["generator.safetensors", "config.json"]
 
 
 def test_a_fitted_method_keeps_its_card(tmp_path, monkeypatch):
     folder = weights.bundled_root() / "photos" / "expression"
-    items = {item.path: item for item in publish.plan_upload(folder, "me/one", tmp_path)}
+    items = {item.path: item for item in publish.plan_upload(folder, "me/one", None)}
     own = (folder / "README.md").read_text().rpartition("---\n")[2]
     assert own in items["README.md"].content.decode()
     assert "expression" in publish.repository_card({"photos/expression": folder}, {}, "me/all")

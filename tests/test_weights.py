@@ -168,7 +168,7 @@ def test_large_weight_is_split_without_change(folder, split):
     whole = b"".join((split / name).read_bytes() for name in names)
     assert config["sha256"] == hashlib.sha256(whole).hexdigest() and config["bytes"] == len(whole)
     assert weights.verify(split) == 0
-    sent = [item.path for item in publish.plan_upload(split, "me/editor", split)]
+    sent = [item.path for item in publish.plan_upload(split, "me/editor", None)]
     assert sent == [*names, "config.json", "golden.safetensors", "README.md"]
 
 

@@ -17,9 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--results",
         type=Path,
-        default=RESULTS,
         metavar="DIR",
-        help="results.jsonl files with the scores for the cards (default bench/results)",
+        help="results.jsonl files with the scores for the cards (default: a checkout's "
+        "bench/results)",
     )
     parser.add_argument(
         "--default",
@@ -35,7 +35,8 @@ def run(args: argparse.Namespace) -> int:
     from ganmut import weights
     from ganmut.weights import hub, publish
 
-    items = publish.plan_upload(args.spec, args.to, args.results)
+    results = args.results or (RESULTS if RESULTS.is_dir() else None)  # none in a package
+    items = publish.plan_upload(args.spec, args.to, results)
     single = any(item.path == "config.json" for item in items)
     if args.default and single:
         raise ValueError("--default requires a weight set, such as `push weights`")

@@ -57,6 +57,6 @@ def push_to_hub(editor: Editor, name: str, private: bool) -> str:
     if read_config(folder).get("sha256") != editor.config.get("sha256"):
         raise BadWeights(f"{folder} holds other weights than this editor by now: load it again")
     # Scores belong to sets of a checkout: without a folder of results the card has none.
-    items = publish.plan_upload(folder, name, folder)
+    items = publish.plan_upload(folder, name, None)
     address = hub.Address(name, publish.push(items, name, private))
     return f"{address.page}/commit/{address.revision}"

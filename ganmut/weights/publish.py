@@ -67,8 +67,13 @@ def bundle(folder: str | Path, set: str, name: str, **facts: Any) -> Path:
 
 
 def read_scores(results: Path) -> list[dict[str, Any]]:
-    """The scores in all results.jsonl below a folder, in the order of writing, current names."""
+    """The scores in all results.jsonl below a folder, in the order of writing, current names.
+    Raises ParameterError where there is none."""
     paths = sorted(results.rglob("results.jsonl"))
+    if not paths:
+        raise ParameterError(
+            "results", f"{results} has no results.jsonl; give a folder that the bench wrote"
+        )
     records = [record for path in paths for record in read_lines(path)[0]]
     found = [legacy.read_result(record) for record in records]
     return [r for r in found if r.get("kind") == "score" and r.get("status") == "ok"]
@@ -85,17 +90,18 @@ def select_scores(scores: Iterable[dict[str, Any]], sha256: str) -> list[dict[st
     return list(kept.values())
 
 
-def plan_upload(spec: str | Path, to: str, results: Path) -> list[Item]:
-    """The files that `push` uploads for a run, a weight, a set or a folder of sets.
+def plan_upload(spec: str | Path, to: str, results: Path | None) -> list[Item]:
+    """The files that `push` uploads for a run, a weight, a set or a folder of sets; results: where
+    the cards' scores are, None for cards without.
 
     Raises BadWeights or UnknownNameError for what cannot be published, ParameterError where
-    `to` is not OWNER/NAME.
+    `to` is not OWNER/NAME or `results` has none.
     """
     if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", to):
         raise ParameterError(
             "to", f"expected OWNER/NAME such as me/ganmut-weights, got {quote(to)}"
         )
-    scores = read_scores(results)
+    scores = read_scores(results) if results else []
     folders = list_members(spec)
     items, measurements = [], {}
     for inside, folder in folders.items():
