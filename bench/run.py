@@ -31,8 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         package = (error.name or "").partition(".")[0]
         if package in ("", "bench", "ganmut"):  # a fault of ours
             raise
-        said = f"the bench needs the package {package}: pip install 'ganmut[bench]'"
-        print(f"error: {said}", file=sys.stderr)
+        checkout = __package__ == "bench"
+        install = "-r requirements-bench.txt" if checkout else "'ganmut[bench]'"
+        print(f"error: the bench needs {package}: pip install {install}", file=sys.stderr)
         return 2
 
 
