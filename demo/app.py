@@ -189,13 +189,16 @@ def with_mcp(page: Page) -> dict[str, Any]:
     """What LAUNCH is for a page whose endpoints are also tools of the Model Context Protocol, at
     /gradio_api/mcp/. Raises ValueError where Gradio cannot offer that."""
     try:
-        from gradio.mcp import GradioMCPServer
+        import gradio.mcp
 
-        GradioMCPServer(page)  # Gradio itself would print the error and serve without it
+        from demo.mcp_tools import Tools
+
+        Tools(page)  # Gradio itself would print the error and serve without it
     except Exception as error:  # noqa: BLE001 (whatever the other version raises)
         raise ValueError(
             f"tools of MCP need another version of the package mcp ({first_line(error)}): "
             f"{MCP_REMEDY}"
         ) from None
+    gradio.mcp.GradioMCPServer = Tools  # type: ignore[misc] # what launch() makes
     passing = [Middleware(RequestFilter, mcp=True)]
     return LAUNCH | {"mcp_server": True, "app_kwargs": {"middleware": passing}}

@@ -112,14 +112,29 @@ def test_tools_edit_and_open_no_address(tmp_path, listener):
             ClientSession(reading, writing) as session,
         ):
             await session.initialize()
-            tools = {tool.name for tool in (await session.list_tools()).tools}
-            assert tools == {"methods", "edit", "compare", "animate"}
+            tools = {tool.name: tool for tool in (await session.list_tools()).tools}
+            assert tools.keys() == {"methods", "edit", "compare", "animate"}
+            for tool in tools.values():
+                assert "http" not in f"{tool.description}{tool.inputSchema}"
+                values = tool.inputSchema["properties"].values()
+                assert all(value["description"] for value in values)
             picture = {"picture": f"data:image/png;base64,{portrait}", "emotion": "happy"}
             edited = await session.call_tool("edit", picture)
-            assert not edited.isError and "/gradio_api/file=" in str(edited.content)
+            shown, named, facts = edited.content
+            assert not edited.isError and "/gradio_api/file=" in named.text
+            assert base64.b64decode(shown.data)[1:4] == b"PNG" and "'method'" in facts.text
+            [listed] = (await session.call_tool("methods", {})).content
+            assert listed.text.startswith("[{")
             for value in (f"{address}/a.png", {"path": f"{address}/b.png", "url": address}):
                 refused = await session.call_tool("edit", {"picture": value})
                 assert refused.isError
+            for value, why in (
+                (f"{address}/a.png", "a data: URI, such as"),
+                ("portrait.png", "a data: URI, such as"),
+                (f"data:image/png;base64,{portrait[:1001]}", "is damaged"),
+            ):
+                refused = await session.call_tool("edit", {"picture": value})
+                assert refused.isError and why in refused.content[0].text
             face = {"number": 1, "edits": {"2": f"{address}/c.png"}}
             assert (await session.call_tool("edit", picture | {"face": face})).isError
 
