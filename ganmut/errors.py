@@ -29,6 +29,14 @@ class UnusableFace(ValueError):
     """A face that was found and that no edit can be made of: another picture is the remedy."""
 
 
+def hub_errors() -> tuple[type[Exception], ...]:
+    """The errors that the Hub's client raises: OSError, its own, and those of the library below it,
+    which are no OSErrors (a connection that breaks off)."""
+    from huggingface_hub import errors
+
+    return (OSError, *(kind for kind in errors.HfHubHTTPError.__bases__ if kind is not OSError))
+
+
 def check_words(words: Sequence[str]) -> None:
     """Raises ValueError for the value "--" of an option: argparse takes that for the end of all
     options, and the value for an empty list."""

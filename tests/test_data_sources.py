@@ -456,8 +456,15 @@ def test_a_hub_dataset_through_the_real_client(tmp_path):
     (tmp_path / "repo" / "data").mkdir(parents=True)
     table = datasets.Dataset.from_dict(cells, features=datasets.Features(kinds))
     table.to_parquet(tmp_path / "repo" / "data" / "train-00000-of-00001.parquet")
+    broken = tmp_path / "cut" / "data" / "train.parquet"
+    broken.parent.mkdir(parents=True)
+    table.to_parquet(broken)
     spec = f"hub:me/faces@{REVISION}"
-    with serve({("datasets", "me/faces"): {REVISION: tmp_path / "repo"}}) as endpoint:
+    repositories = {
+        ("datasets", f"me/{name}"): {REVISION: tmp_path / folder}
+        for name, folder in (("faces", "repo"), ("gated", "repo"), ("cut", "cut"))
+    }
+    with serve(repositories, gated=("me/gated",), cut=(broken.name,)) as endpoint:
         told = ask(
             TRY,
             endpoint,
@@ -467,6 +474,8 @@ def test_a_hub_dataset_through_the_real_client(tmp_path):
             f"{spec} label_column=mood",
             f"hub:me/faces@{'f' * 40}",
             f"hub:me/nothing@{REVISION}",
+            f"hub:me/gated@{REVISION}",
+            f"hub:me/cut@{REVISION}",
         ).splitlines()
     told = [line for line in told if line.startswith(("(", "refused"))]
     assert "train/4: unreadable image" in told[0]
@@ -475,3 +484,5 @@ def test_a_hub_dataset_through_the_real_client(tmp_path):
     assert "me/faces has no column 'mood'; it has picture, label, other" in told[2]
     assert f"the Hub has no dataset me/faces at {'f' * 40}" in told[3]
     assert "the Hub has no dataset me/nothing" in told[4]
+    assert "me/gated is gated: accept its terms on https://huggingface.co/datasets/" in told[5]
+    assert "me/cut could not be fetched from the Hub: peer closed connection" in told[6]

@@ -21,7 +21,7 @@ from ganmut import faces, files
 from ganmut.datasets.base import CROP
 from ganmut.editor import Editor
 from ganmut.emotions import EMOTIONS
-from ganmut.errors import ParameterError
+from ganmut.errors import ParameterError, hub_errors
 from ganmut.faces import BadPoints, DetectorMissing, Face, NoFace, pipeline
 from ganmut.faces.align import resample, similarity, template
 from ganmut.faces.detectors import yunet
@@ -411,6 +411,14 @@ def test_yunet_from_the_hub_wants_a_pinned_revision(monkeypatch):
     assert (asked["name"], asked["file"]) == ("owner/name", "sub/net.onnx")
     with pytest.raises(DetectorMissing, match="REVISION"):
         yunet.locate("opencv/face_detection_yunet@main")
+    for kind in hub_errors():
+
+        def broken(*_, kind=kind, **__):
+            raise kind("peer closed connection")
+
+        monkeypatch.setattr("huggingface_hub.hf_hub_download", broken)
+        with pytest.raises(DetectorMissing, match="could not be fetched"):
+            yunet.locate("opencv/face_detection_yunet@" + "a" * 40)
 
 
 def test_insightface_runs_on_a_folder_of_networks(tmp_path):

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 import torch
 import yaml
@@ -90,6 +91,11 @@ def test_the_card_and_croissant_describe_the_files(folder):
     assert columns == ["image", "emotion", "units", "person"]
     named = {d["@id"] for d in described["distribution"]}
     assert {field["source"]["fileSet"]["@id"] for field in records["field"]} <= named
+
+
+def test_a_data_set_has_the_faces_asked(tmp_path):
+    files = rendered.write_dataset(tmp_path / "set", 82, 16, 0, progress=False)  # rounded: 83
+    assert sum(pyarrow.parquet.read_metadata(file).num_rows for file in files) == 82
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+from hub_server import TOKEN, ask
 
 from bench import run, user_study
 from demo.tabs.user_study import store_vote
@@ -101,3 +102,10 @@ def test_votes_of_the_page_are_read(tmp_path, monkeypatch, capsys):
     assert run.main(["--study", str(file), "--methods", "ganmut", "--no-figures"]) == 2
     error = capsys.readouterr().err
     assert "--methods" in error and "--no-figures" in error and "--data" not in error
+
+
+def test_votes_stay_here_without_the_hub(tmp_path):
+    program = "from demo.tabs.user_study import share_votes; share_votes(); print('started')"
+    variables = {"GANMUT_STUDY_HUB": "me/votes", "HF_TOKEN": TOKEN}
+    variables["GANMUT_STUDY"] = str(tmp_path / "study.jsonl")
+    assert ask(program, "http://127.0.0.1:9", tmp_path / "home", **variables) == "started\n"

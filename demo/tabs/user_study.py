@@ -25,6 +25,7 @@ from demo.handlers import Handlers
 from demo.tabs.edit import PAGE
 from demo.visualize import jpeg
 from ganmut import images
+from ganmut.errors import hub_errors
 from ganmut.files import append_lines
 from ganmut.rendering.sampler import sample_parameters, with_expression
 from ganmut.rendering.shading import render
@@ -72,7 +73,7 @@ def share_votes() -> None:
                 token=token,
                 allow_patterns=path.name,
             )
-        except (OSError, ValueError) as error:
+        except (*hub_errors(), ValueError) as error:
             errors.note(error)
 
 

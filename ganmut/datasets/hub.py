@@ -24,7 +24,7 @@ from ganmut.datasets.records import (
     parse_fill,
     parse_units,
 )
-from ganmut.errors import first_line
+from ganmut.errors import first_line, hub_errors
 from ganmut.text import quote
 
 
@@ -129,11 +129,16 @@ def fetch(name: str, revision: str, config: str | None) -> dict[str, Any]:
         return dict(datasets.load_dataset(name, config, revision=revision))
     except errors.RevisionNotFoundError:
         raise BadData(f"{name} on the Hub has no revision {revision}") from None
-    except (datasets.exceptions.DatasetNotFoundError, errors.RepositoryNotFoundError):
+    except (datasets.exceptions.DatasetNotFoundError, errors.RepositoryNotFoundError) as error:
+        if "gated" in str(error):
+            raise BadData(
+                f"{name} is gated: accept its terms on https://huggingface.co/datasets/{name}, "
+                "then run `hf auth login`"
+            ) from None
         raise BadData(
             f"the Hub has no dataset {name} at {revision}, or it is private: log in first"
         ) from None
-    except (OSError, errors.HfHubHTTPError) as error:  # ConnectionError and offline mode included
+    except hub_errors() as error:
         raise BadData(f"{name} could not be fetched from the Hub: {first_line(error)}") from None
     except (ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         raise BadData(f"{name} could not be read as a dataset: {first_line(error)}") from None

@@ -35,7 +35,7 @@ TYPES = {
 
 
 def write_dataset(out: Path, n: int, size: int, seed: int, progress: bool = True) -> list[Path]:
-    """Renders about `n` faces of size x size px into Parquet files below `out`, whole or not at
+    """Renders `n` faces of size x size px into Parquet files below `out`, whole or not at
     all, and returns the files.
 
     A face depends on seed, split and its number alone: it is that of the data source `procedural`.
@@ -44,6 +44,7 @@ def write_dataset(out: Path, n: int, size: int, seed: int, progress: bool = True
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ParameterError("out", f"{out} exists; name a new folder")
     counts = {split: round(n * share) for split, share in SHARES.items()}
+    counts["train"] += n - sum(counts.values())
     if min(counts.values()) < len(EMOTIONS):
         raise ParameterError("n", f"a data set of four splits needs at least 80 faces, got {n}")
     schema = _schema()

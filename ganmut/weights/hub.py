@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ganmut.errors import first_line
+from ganmut.errors import first_line, hub_errors
 from ganmut.text import quote
 
 CONNECT_TIMEOUT = 8.0  # seconds until the Hub's first answer
@@ -101,7 +101,7 @@ def download(address: Address, patterns: list[str], force: bool = False) -> Path
 
     # The short question first: the client itself retries for minutes.
     list_files(address)
-    retryable: tuple[type[Exception], ...] = (*client_errors(), errors.EntryNotFoundError)
+    retryable: tuple[type[Exception], ...] = (*hub_errors(), errors.EntryNotFoundError)
     try:
         return _snapshot(address, patterns, force_download=force)
     except retryable as error:
@@ -123,7 +123,7 @@ def _describe(address: Address) -> Any:
 
     try:
         return HfApi().model_info(address.name, revision=address.revision, timeout=CONNECT_TIMEOUT)
-    except client_errors() as error:
+    except hub_errors() as error:
         raise HubError(explain(error, address)) from None
 
 
@@ -133,7 +133,7 @@ def check_connection() -> None:
 
     try:
         get_session().head(constants.ENDPOINT, timeout=CONNECT_TIMEOUT)
-    except client_errors() as error:
+    except hub_errors() as error:
         raise HubError(
             f"{constants.ENDPOINT} cannot be reached ({first_line(error)}): "
             "check the network, the proxy and HF_HUB_OFFLINE"
@@ -179,13 +179,6 @@ def explain_status(error: Any, name: str) -> str:
             "https://huggingface.co/settings/tokens, then `hf auth login` or HF_TOKEN"
         )
     return f"the Hub answered {status} for {name} ({first_line(error)}); try again later"
-
-
-def client_errors() -> tuple[type[Exception], ...]:
-    """The errors that the client raises: OSError, its own, and those of httpx (their bases)."""
-    from huggingface_hub import errors
-
-    return (OSError, *(kind for kind in errors.HfHubHTTPError.__bases__ if kind is not OSError))
 
 
 def _snapshot(

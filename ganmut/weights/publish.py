@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ganmut import legacy
-from ganmut.errors import ParameterError, first_line
+from ganmut.errors import ParameterError, first_line, hub_errors
 from ganmut.extractors.base import EXTRACTORS
 from ganmut.files import read_lines, replaced_folder, write_atomic
 from ganmut.methods.base import METHODS
@@ -282,7 +282,7 @@ def push(items: list[Item], to: str, private: bool = False) -> str:
         )
     except errors.HfHubHTTPError as error:
         raise hub.HubError(hub.explain_status(error, to)) from None
-    except hub.client_errors() as error:
+    except hub_errors() as error:
         raise hub.HubError(
             f"the upload to {to} was interrupted ({first_line(error)}); "
             "the repository is unchanged: try again"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ganmut.errors import first_line
+from ganmut.errors import first_line, hub_errors
 from ganmut.faces.detectors.base import DETECTORS, DetectorMissing, Face, non_max_suppression
 from ganmut.faces.detectors.builtin import downscale
 from ganmut.onnx_network import BadNetwork, open_session
@@ -101,12 +101,12 @@ def locate(argument: str) -> Path:
     match = re.fullmatch(r"([\w.-]+/[\w.-]+?)(?:/([\w./-]+\.onnx))?@([0-9a-f]{40})", argument)
     if not match:
         raise DetectorMissing(f"there is no file {quote(argument)}; {USAGE}")
-    from huggingface_hub import errors, hf_hub_download
+    from huggingface_hub import hf_hub_download
 
     name, file, revision = match.groups()
     try:
         return Path(hf_hub_download(name, file or FILE, revision=revision))
-    except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, OSError) as error:
+    except hub_errors() as error:
         raise DetectorMissing(
             f"{argument} could not be fetched from the Hub ({first_line(error)})"
         ) from None
