@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +32,20 @@ def open_session(path: str | Path, network: bytes | None = None) -> Any:
     # Its own default is a thread a core, which spin between calls and slow everything else.
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
-    try:
+    with loading(path):
         return onnxruntime.InferenceSession(
             network or str(path), options, providers=["CPUExecutionProvider"]
         )
+
+
+@contextmanager
+def loading(path: str | Path) -> Iterator[None]:
+    """Whatever onnxruntime raises at a file becomes BadNetwork, with the remedy."""
+    try:
+        yield
     except Exception as error:  # noqa: BLE001 (onnxruntime's errors share no other base class)
+        import onnxruntime
+
         for kind, words in NEWER.items():
             if found := re.search(words, str(error)):
                 raise BadNetwork(

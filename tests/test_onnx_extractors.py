@@ -201,6 +201,7 @@ def test_fixed_batch_size_is_padded(tmp_path):
     [
         (None, r"tint\.json"),
         ("[", r"tint\.json"),
+        ('["anger"]', r"it holds a list\)$"),
         ('{"lables": ["anger"]}', "labels"),
         ('{"labels": ["anger"], "mean": [0, 0, 0]}', "mean"),
         ('{"labels": ["anger"], "mean": [0, 0, 0], "std": [1, 0, 1]}', "std 0"),
@@ -214,6 +215,11 @@ def test_bad_sidecar_is_refused(tmp_path, said, why):
         path.with_suffix(".json").write_text(said)
     with pytest.raises(BadWeights, match=why):
         extractors.load(f"onnx:{path}:")
+
+
+def test_a_missing_classifier_is_named(tmp_path):
+    with pytest.raises(BadWeights, match=r"gone\.onnx: no such ONNX file"):
+        extractors.load(f"onnx:{tmp_path / 'gone.onnx'}:")
 
 
 # The command --------------------------------------------------------------------------------------
@@ -233,8 +239,9 @@ def test_networks_of_later_versions_are_named(tmp_path, kind):
     with pytest.raises(DetectorMissing, match=words) as refused:
         open_detector(f"yunet:{path}")
     assert "onnxruntime_src" not in str(refused.value) and "\n" not in str(refused.value)
-    with pytest.raises(BadWeights, match=r"network\.onnx"):
-        open_onnx(f"{path}:neutral,happy,sad")
+    for spec in (f"{path}:neutral,happy,sad", str(path)):  # a classifier, and an embedder
+        with pytest.raises(BadWeights, match=r"network\.onnx.*(export it|older version)"):
+            open_onnx(spec)
 
 
 def test_the_bench_takes_both(bench_run, tmp_path):
@@ -264,4 +271,4 @@ def test_two_extractors_for_one_role_are_refused(bench_run, tmp_path, capsys):
     assert bench_run(*both)[0] == 2
     assert "--identity-model" in capsys.readouterr().err
     assert bench_run("--emotion-model", str(tmp_path / "none.onnx"))[0] == 2
-    assert "none.json" in capsys.readouterr().err
+    assert "none.onnx: no such ONNX file" in capsys.readouterr().err

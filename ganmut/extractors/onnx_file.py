@@ -17,10 +17,11 @@ from torch import Tensor
 from ganmut import images as pictures
 from ganmut.datasets.base import BadData, FaceSet
 from ganmut.emotions import EMOTIONS, canonical_emotion
+from ganmut.errors import first_line
 from ganmut.extractors.base import BATCH_SIZE, Extraction, Extractor, TrainingTask
 from ganmut.files import sha256
 from ganmut.json_files import read_json
-from ganmut.onnx_network import BadNetwork, open_session
+from ganmut.onnx_network import BadNetwork, loading, open_session
 from ganmut.text import quote
 from ganmut.weights.storage import BadWeights
 
@@ -75,11 +76,14 @@ def read_sidecar(path: str | Path) -> dict[str, Any]:
     {"labels": [...], "mean": [r, g, b], "std": [r, g, b], "channels": "RGB" or "BGR"}: mean and std
     are for pixels in 0..1; without them pixels stay in 0..255. Raises BadWeights.
     """
+    require_file(path)
     side = Path(path).with_suffix(".json")
     example = '{"labels": ["anger", ...], "mean": [...], "std": [...]}'
     try:
         values = read_json(side)
-        known = isinstance(values, dict) and values.keys() <= SIDECAR_KEYS
+        if not isinstance(values, dict):
+            raise TypeError(f"it holds a {type(values).__name__}")
+        known = values.keys() <= SIDECAR_KEYS
         labels = [str(label) for label in values["labels"]] if known else []
         scale = {key: [float(v) for v in values[key]] for key in ("mean", "std") if key in values}
         order = str(values.get("channels", "RGB")).upper()
@@ -87,8 +91,8 @@ def read_sidecar(path: str | Path) -> dict[str, Any]:
         raise BadWeights(
             f"{path} has no labels of its outputs: write {side.name} beside it, {example}"
         ) from None
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise BadWeights(f"{side} must be like {example} ({quote(error)})") from None
+    except (ValueError, TypeError, KeyError) as error:
+        raise BadWeights(f"{side} must be like {example} ({first_line(error)})") from None
     valid = all(len(v) == 3 for v in scale.values()) and all(scale.get("std", [1.0]))
     if not (labels and valid and len(scale) in (0, 2) and order in ("RGB", "BGR")):
         raise BadWeights(
@@ -130,7 +134,11 @@ class OnnxIdentity(OnnxExtractor):
         load_model(path)  # raises BadWeights before insightface reads the file
         from insightface.model_zoo import get_model
 
-        self.network = get_model(str(path), providers=["CPUExecutionProvider"])
+        try:
+            with loading(path):
+                self.network = get_model(str(path), providers=["CPUExecutionProvider"])
+        except BadNetwork as error:
+            raise BadWeights(str(error)) from None
         if not hasattr(self.network, "get_feat"):
             raise BadWeights(f"{path} is not a face recognition model of 112 x 112 px")
         width = self.network.output_shape[-1]
@@ -264,11 +272,16 @@ def require_packages() -> None:
         ) from None
 
 
+def require_file(path: str | Path) -> None:
+    """Raises BadWeights for a missing file."""
+    if not Path(path).is_file():
+        raise BadWeights(f"{path}: no such ONNX file")
+
+
 def load_model(path: str | Path) -> Any:
     """The ONNX model of a file; raises BadWeights for a missing or invalid file and for missing
     packages."""
-    if not Path(path).is_file():
-        raise BadWeights(f"{path}: no such ONNX file")
+    require_file(path)
     require_packages()
     import onnx
     from google.protobuf.message import DecodeError
@@ -277,5 +290,8 @@ def load_model(path: str | Path) -> Any:
         onnx.checker.check_model(str(path))
         return onnx.load(str(path))
     except (onnx.checker.ValidationError, DecodeError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise BadWeights(f"{path} is not a usable ONNX file: {reason}") from None
+        reason = first_line(error).rstrip(".")
+        raise BadWeights(
+            f"{path} is not a usable ONNX file ({reason}): copy it again, or export it for an "
+            "older version of ONNX"
+        ) from None
