@@ -17,11 +17,12 @@ from rich.console import Console
 from ganmut import __version__, interrupts
 from ganmut.errors import check_words
 from ganmut.folders import check_output
+from ganmut.registry import UnknownNameError
 from ganmut.text import Parser
 
 from . import user_study
 from .metrics import METRICS
-from .protocol import PROTOCOLS
+from .protocol import PROTOCOLS, get_protocol
 from .resolve import BUNDLED, ROLES, UserError
 from .runner import export, resolve, run
 
@@ -58,7 +59,13 @@ def parser() -> argparse.ArgumentParser:
         "leaderboards are of test (default test)",
     )
     add("--metrics", default="all", metavar="A,B", help=f"of {', '.join(METRICS)} (default all)")
-    add("--protocol", default="default", metavar="NAME", help=f"one of {', '.join(PROTOCOLS)}")
+    add(
+        "--protocol",
+        type=protocol_name,
+        default="default",
+        metavar="NAME",
+        help=f"one of {', '.join(PROTOCOLS)}",
+    )
     for role, network in ROLES.items():
         add(
             option(role),
@@ -119,6 +126,14 @@ def parser() -> argparse.ArgumentParser:
     return it
 
 
+def protocol_name(text: str) -> str:
+    """The text, where it names a protocol; what is wrong is said before anything else is read."""
+    try:
+        return get_protocol(text).name
+    except UnknownNameError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 # What an export depends on; the other options have no effect on it.
 EXPORT_OPTIONS = ("methods", "weights", "data", "split", "metrics", "protocol", "seed", "size")
 
@@ -158,7 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run(resolve(args, console), console)
 
     after = f"finished features are in {args.cache}: run the same command to continue"
-    return interrupts.status_of(work, after, option)
+    return interrupts.status_of(work, after, option, "bench")
 
 
 def option(parameter: str) -> str:

@@ -10,16 +10,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-if not __package__:  # run as a script: again as a module of the package, in this process
-    import runpy
+if not __package__:  # run as a script
+    sys.path[0], __package__ = str(Path(__file__).resolve().parents[1]), "bench"
+if __name__ == "__main__":
+    from . import script
 
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
-    runpy.run_module("bench.leaderboard", run_name=__name__, alter_sys=True)
+    script.run("leaderboard")
 
 import rich.table
 from rich.console import Console
 
-from ganmut import interrupts
 from ganmut.files import remove_temporaries, write_atomic
 from ganmut.text import Parser
 
@@ -381,7 +381,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write_atomic(ROOT / "docs" / "models.md", model_table.table(RESULTS))
     print(f"wrote {path}")
     return 0
-
-
-if __name__ == "__main__":
-    interrupts.run(main)

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
+from ganmut import __version__, legacy
 from ganmut import device as hardware
-from ganmut import legacy
 from ganmut.files import append_lines, read_lines
 from ganmut.revision import commit
 
@@ -118,7 +118,12 @@ def environment(device: torch.device) -> dict[str, Any]:
     import scipy
 
     dtype = "bfloat16 autocast" if hardware.bf16(device) else "float32"
-    versions = {"torch": torch.__version__, "numpy": numpy.__version__, "scipy": scipy.__version__}
+    versions = {
+        "ganmut": __version__,  # an installed package has no commit
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "scipy": scipy.__version__,
+    }
     return {
         "commit": commit(),
         "device": hardware.device_name(device),

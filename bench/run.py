@@ -12,34 +12,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-if not __package__:  # run as a script: again as a module of the package, in this process
-    import runpy
+if not __package__:  # run as a script
+    sys.path[0], __package__ = str(Path(__file__).resolve().parents[1]), "bench"
 
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
-    runpy.run_module("bench.run", run_name=__name__, alter_sys=True)
-
-from ganmut import interrupts
+from . import script
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code of the command line, 2 where a package that the bench needs is missing."""
-    try:
-        from .cli import main as run  # a signal during this import has its sentence too
+    """The exit code of the command line."""
+    from .cli import main as run
 
-        return run(arguments)
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package in ("", "bench", "ganmut"):  # a fault of ours
-            raise
-        checkout = __package__ == "bench"
-        install = "-r requirements-bench.txt" if checkout else "'ganmut[bench]'"
-        print(f"error: the bench needs {package}: pip install {install}", file=sys.stderr)
-        return 2
+    return run(arguments)
 
 
 def start() -> NoReturn:
     """Ends the process with the status of the command line."""
-    interrupts.run(main)
+    script.run("run")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
-"""Ctrl-C and SIGTERM: a command ends with one sentence and a status at any moment, also while it is
-still importing."""
+"""How a command ends: with one sentence and a status, for bad input, at Ctrl-C and SIGTERM at any
+moment, and where a package is missing."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from ganmut.errors import describe_error, first_line, is_memory_error
 from ganmut.text import sentence
+
+ROOT = Path(__file__).resolve().parents[1]  # of a checkout
+OWN = ("", "bench", "demo", "ganmut")  # packages whose modules cannot be missing
 
 
 class Terminated(KeyboardInterrupt):
@@ -53,14 +57,17 @@ def describe(stop: KeyboardInterrupt) -> str:
 
 
 def status_of(
-    work: Callable[[], int | None], after_stop: str = "", name: Callable[[str], str] = str
+    work: Callable[[], int | None],
+    after_stop: str = "",
+    name: Callable[[str], str] = str,
+    extra: str = "",
 ) -> int:
     """The exit status of a program that does `work`: what that returns, or, with one sentence, 2
-    for input that cannot be used, an error of the system or too little memory, 130 after Ctrl-C and
-    143 after SIGTERM. Other errors are faults of the program: they are raised.
+    for input that cannot be used, an error of the system, too little memory or a missing package,
+    130 after Ctrl-C and 143 after SIGTERM. Other errors are faults of the program: they are raised.
 
     after_stop: what the sentence about a stop adds. name: the program's word for a parameter of the
-    library.
+    library. extra: the extra of the package that the program needs, such as "bench".
     """
     for stream in (sys.stdout, sys.stderr):  # names of files may hold bytes that are no text
         if isinstance(stream, io.TextIOWrapper):
@@ -69,6 +76,11 @@ def status_of(
         return work() or 0
     except (ValueError, OSError) as error:  # every error class of the project is a ValueError
         said = describe_error(error, name)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in OWN:
+            raise
+        said = f"this Python lacks the package {package}: {remedy(extra)}"
     except (MemoryError, RuntimeError) as error:
         if not is_memory_error(error):
             raise
@@ -83,10 +95,17 @@ def status_of(
     return 2
 
 
-def run(main: Callable[[], int | None]) -> NoReturn:
+def remedy(extra: str) -> str:
+    """How to get the packages of an extra: the file of a checkout, or the extra of the package."""
+    file = ROOT / f"requirements{extra and '-'}{extra}.txt"
+    what = f"-r {file.name}" if file.is_file() else f"'ganmut[{extra}]'" if extra else "ganmut"
+    return f"activate the environment that has it, or pip install {what}"
+
+
+def run(main: Callable[[], int | None], extra: str = "") -> NoReturn:
     """Ends the process as `status_of` says, from now on also at signals."""
     install()
-    leave(status_of(main))
+    leave(status_of(main, extra=extra))
 
 
 def leave(status: int) -> NoReturn:

@@ -87,7 +87,10 @@ def bench_run(bundle, tmp_path, monkeypatch):
         folder = tmp_path / out
         where = ["--out", str(folder), "--cache", str(tmp_path / "cache"), "--device", "cpu"]
         # One process: others would not have the toy world.
-        code = run.main(["--protocol", "tiny", "--workers", "1", *where, *arguments])
+        try:
+            code = run.main(["--protocol", "tiny", "--workers", "1", *where, *arguments])
+        except SystemExit as stop:  # of the parser
+            code = stop.code
         return code, results.read(folder)
 
     return call

@@ -28,6 +28,7 @@ from bench.metrics import METRICS, Score
 from bench.metrics.base import by_face
 from bench.protocol import PROTOCOLS, Protocol, get_protocol
 from bench.results import ClaimRecord, Result
+from ganmut import __version__
 from ganmut.emotions import EMOTIONS
 from ganmut.registry import UnknownNameError
 from ganmut.weights.publish import read_scores
@@ -759,3 +760,8 @@ def test_one_length_has_no_learning_curve(tmp_path):
     assert learning_curves(board) is None
     leaderboard.write(board, tmp_path)
     assert not (tmp_path / "figures").exists()
+
+
+def test_results_record_the_version():
+    """An installed package has no commit."""
+    assert results.environment(torch.device("cpu"))["versions"]["ganmut"] == __version__

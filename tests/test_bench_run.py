@@ -4,6 +4,7 @@ classes."""
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -15,12 +16,12 @@ import pytest
 import torch
 from toys import BENCH_METHODS, TINY, TOY, ToySource, world
 
-from bench import cli, figures, resolve, results, run, runner
+from bench import figures, resolve, results, run, runner
 from bench.figures import canvas
 from bench.metrics import METRICS
 from bench.metrics.identity_distance import IdentityDistance
 from bench.tables import REFERENCE_ROWS
-from ganmut import weights
+from ganmut import interrupts, weights
 from ganmut.emotions import EMOTIONS
 from ganmut.methods.base import METHODS
 
@@ -298,22 +299,40 @@ assert len(found) == len(dict(map(reversed, found))), found
 
 
 @pytest.mark.parametrize(("name", "ours"), [("sklearn.manifold", False), ("bench.absent", True)])
-def test_a_missing_package_is_named(name, ours, monkeypatch, capsys):
-    def fail(*_: object) -> int:
+def test_a_missing_package_is_named(name, ours, capsys):
+    def fail() -> int:
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
-    monkeypatch.setattr(cli, "main", fail)
     if ours:  # a fault of the program
         with pytest.raises(ModuleNotFoundError):
-            run.main([])
+            interrupts.status_of(fail, extra="bench")
         return
-    assert run.main([]) == 2
+    assert interrupts.status_of(fail, extra="bench") == 2
     said = capsys.readouterr().err
-    assert (
-        "sklearn" in said
-        and "pip install -r requirements-bench.txt" in said
-        and said.count("\n") == 1
+    assert "the package sklearn: " in said and "pip install -r requirements-bench.txt" in said
+
+
+@pytest.mark.parametrize(
+    "words, package",
+    [
+        (["app.py"], "gradio"),
+        (["-m", "ganmut", "methods"], "torch"),
+        (["bench/leaderboard.py"], "rich"),
+        (["bench/speed/run.py"], "torch"),
+        (["bench/speed/page.py"], "skimage"),
+        (["bench/speed/scale.py"], "torch"),
+    ],
+)
+def test_programs_name_a_missing_package(words, package, tmp_path):
+    lack = f"raise ModuleNotFoundError('none', name={package!r})"
+    (tmp_path / f"{package}.py").write_text(lack)
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    root = Path(run.__file__).parents[1]
+    ran = subprocess.run(
+        [sys.executable, *words], cwd=root, env=environment, capture_output=True, text=True
     )
+    assert ran.returncode == 2 and ran.stderr.count("\n") == 1
+    assert f"lacks the package {package}: " in ran.stderr and "pip install -r" in ran.stderr
 
 
 def test_figures_never_show_photographs(monkeypatch):

@@ -72,6 +72,20 @@ def test_training_takes_presets_settings_and_seed(tmp_path):
     assert step.minutes == pytest.approx(45 * 7 * 128**2 / (48 * 64**2))
 
 
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["--protocol=qick"], "unknown protocol 'qick'; did you mean 'quick'"),
+        (["--trial", "--protocol=qick"], "unknown protocol 'qick'"),
+        (["--", "--batch=-3"], "--batch: batch must be in"),
+    ],
+)
+def test_late_steps_are_checked_before_the_first(words, said, tmp_path, capsys):
+    assert main(["reproduce", f"--out={tmp_path / 'out'}", *words]) == 2
+    told = capsys.readouterr()
+    assert said in told.err and "{" not in told.out and not (tmp_path / "out").exists()
+
+
 def test_started_training_is_resumed(tmp_path):
     step = plan(f"--out={tmp_path}", "--methods=stargan")["train stargan"]
     run = tmp_path / "runs" / "stargan" / "00000-stargan-procedural-64"

@@ -26,8 +26,12 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-if not __package__:  # run as a script: import ganmut from the repository's root
-    sys.path[0] = str(Path(__file__).resolve().parents[2])
+if not __package__:  # run as a script
+    sys.path[0], __package__ = str(Path(__file__).resolve().parents[2]), "bench.speed"
+if __name__ == "__main__":
+    from .. import script
+
+    script.run("speed.page")
 
 from PIL import Image
 from skimage import data as samples
@@ -250,7 +254,3 @@ def main() -> None:
             server.terminate()
             server.wait()
     print(json.dumps(answer))
-
-
-if __name__ == "__main__":
-    main()

@@ -20,16 +20,17 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-if not __package__:  # run as a script: again as a module of the package, in this process
-    import runpy
+if not __package__:  # run as a script
+    sys.path[0], __package__ = str(Path(__file__).resolve().parents[2]), "bench.speed"
+if __name__ == "__main__":
+    from .. import script
 
-    sys.path[0] = str(Path(__file__).resolve().parents[2])
-    runpy.run_module("bench.speed.run", run_name=__name__, alter_sys=True)
+    script.run("speed.run")
 
 import torch
 
 from ganmut import device as hardware
-from ganmut import images, interrupts
+from ganmut import images
 from ganmut.datasets.base import Batch, FaceSet
 from ganmut.editor import Editor
 from ganmut.emotions import EMOTIONS, UNITS
@@ -319,7 +320,3 @@ def main(words: Sequence[str] | None = None) -> int:
     say(f"{processor()}, PyTorch {torch.__version__}")
     print(json.dumps(measure(args, say)))
     return 0
-
-
-if __name__ == "__main__":
-    interrupts.run(main)

@@ -17,8 +17,12 @@ import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 
-if not __package__:  # run as a script: import ganmut from the repository's root
-    sys.path[0] = str(Path(__file__).resolve().parents[2])
+if not __package__:  # run as a script
+    sys.path[0], __package__ = str(Path(__file__).resolve().parents[2]), "bench.speed"
+if __name__ == "__main__":
+    from .. import script
+
+    script.run("speed.scale")
 
 import numpy as np
 import torch
@@ -26,7 +30,7 @@ from PIL import Image
 from skimage.data import astronaut
 
 from ganmut import device as hardware
-from ganmut import images, interrupts
+from ganmut import images
 from ganmut.datasets.base import Batch
 from ganmut.datasets.cache import crop_square, stored_array
 from ganmut.datasets.records import Row
@@ -144,7 +148,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(hardware.device_name(torch.device("cpu")), torch.__version__)
         print(json.dumps({name: round(value, 6) for name, value in found.items()}))
     return 0
-
-
-if __name__ == "__main__":
-    interrupts.run(main)

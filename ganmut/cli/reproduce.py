@@ -10,6 +10,7 @@ bundled is read or replaced.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import os
 import signal
@@ -20,7 +21,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ganmut.text import quote
+from ganmut.cli import train
+from ganmut.text import Parser, quote
 
 HELP = "train judges and all methods, and measure them: a leaderboard from nothing"
 
@@ -131,7 +133,8 @@ def run(args: argparse.Namespace) -> int:
             print(f"{step.name:<28} {state}")
         return 0
     hardware.select_device(args.device)  # before hours of training
-    check_bench()
+    check_bench(steps[-1].words())
+    check_settings(steps)
     with folder_lock(args.out):
         return work_through(steps, args.out, args.minutes)
 
@@ -288,22 +291,32 @@ def bench_command() -> list[str]:
     return [str(script)]
 
 
-def check_bench() -> None:
-    """Raises ValueError with the bench's own sentence where it cannot start, as without the
-    packages that it needs."""
-    words = [sys.executable, *bench_command(), "--version"]
-    tried = subprocess.run(words, capture_output=True, text=True)
+def check_bench(words: list[str]) -> None:
+    """Raises ValueError with the bench's own sentence where it refuses these words, or cannot
+    start, as without the packages that it needs."""
+    tried = subprocess.run([sys.executable, *words, "--version"], capture_output=True, text=True)
     if tried.returncode:
         said = tried.stderr.strip().splitlines() or [f"the bench ends with {tried.returncode}"]
-        raise ValueError(said[-1].removeprefix("error: "))
+        raise ValueError(said[-1].rpartition("error: ")[2])
+
+
+def check_settings(steps: list[Step]) -> None:
+    """Raises what the first training raises that refuses its settings."""
+    parser = Parser(prog="python -m ganmut train")
+    train.add_arguments(parser)
+    for words in (step.words()[2:] for step in steps if not step.result()):
+        if words[:1] == ["train"] and words[1] != "resume":
+            with contextlib.redirect_stdout(None):
+                train.run(parser.parse_args([*words[1:], "--dry-run"]))
 
 
 def bench_step(args: argparse.Namespace, root: Path) -> Step:
     command, out = bench_command(), args.out / "results"
+    protocol = "quick" if args.trial and args.protocol == "default" else args.protocol
 
     def words() -> list[str]:
         found = [*command, f"--weights={root}", f"--data={args.data}", f"--out={out}"]
-        found += [f"--protocol={'quick' if args.trial else args.protocol}", *device_words(args)]
+        found += [f"--protocol={protocol}", *device_words(args)]
         found += [f"--cache={args.out / 'cache'}"]
         for name in JUDGES:
             # The bench looks for judges of rendered faces by itself.

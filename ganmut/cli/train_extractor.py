@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from ganmut import __version__
     from ganmut.datasets import open_source
     from ganmut.device import select_device
     from ganmut.extractors.base import EXTRACTORS
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         size=args.size,
         device=args.device,
         seed=args.seed,
-        meta={"commit": commit()},
+        meta={"commit": commit(), "ganmut": __version__},
     )
     print(f"{args.name}: {folder}")
     return 0

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from ganmut import __version__, weights
 from ganmut import device as hardware
-from ganmut import weights
 from ganmut.datasets.base import FaceSet, open_source
 from ganmut.errors import ParameterError
 from ganmut.methods.base import METHODS, Config
@@ -274,6 +274,7 @@ def training_record(trainer: Trainer, faces: FaceSet) -> dict[str, Any]:
         "g_steps": origin["g_steps"] + trainer.g_steps,
         "hardware": hardware.device_name(trainer.device),
         "minutes": round(origin["minutes"] + trainer.seconds / 60, 1),
+        "ganmut": __version__,  # an installed package has no commit
         "torch": torch.__version__,
     }
 

@@ -1,0 +1,22 @@
+"""How a program of the bench starts: its file as a script, its module by `-m`, or a console script.
+
+A file that is run imports none of its packages: `run` imports it again as a module of the package,
+so that a missing package ends in a sentence. The folder is the package `bench` of a checkout and
+`ganmut.bench` of an installed one.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import NoReturn
+
+from ganmut import interrupts
+
+
+def run(module: str) -> NoReturn:
+    """Ends the process with the status of `main` in a module of the bench, such as "speed.run"."""
+
+    def main() -> int | None:
+        return importlib.import_module(f"{__package__}.{module}").main()
+
+    interrupts.run(main, "bench")
