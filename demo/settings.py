@@ -201,7 +201,9 @@ def query_of(link: str) -> dict[str, str]:
 def parse_link(query: Mapping[str, str], choices: Mapping[str, MethodChoice]) -> Setting | None:
     """The setting that a link carries, or None where it names none; what it spells wrong is left
     out: a link is no place for an error."""
-    choice = choices.get(query.get("method", ""))
+    name = query.get("method", "")
+    # By hand a weight is named as everywhere else; the page leaves out its first set.
+    choice = choices.get(name) or next((c for c in choices.values() if c.weight == name), None)
     if choice is None:
         return None
     values = {name: value for name, text in query.items() if (value := _value(text)) is not None}
@@ -248,7 +250,6 @@ def _edit_lines(
     numbers = ", ".join(map(str, exact_numbers(code)))
     face = f", face={number_of_face}" if number_of_face > 1 else ""
     face += f", source_code=torch.tensor({own})" if own else ""
-    name = choice.key.rpartition("/")[2]
-    return f"""editor = ganmut.load("{choice.group}/{name}")
+    return f"""editor = ganmut.load("{choice.weight}")
 code = torch.tensor([{numbers}])
 picture = faces.edit_image(picture, editor, code{face}).pixels"""

@@ -204,6 +204,16 @@ def test_a_link_gives_the_same_link_again(handlers, setting):
     assert link(parse_link(query_of(of), handlers.choices), choice) == of
 
 
+def test_a_link_takes_the_name_of_a_weight(handlers):
+    """By hand, as for the command line; a link of the page leaves out its first set."""
+    for key in ("ganmut", "stargan"):
+        weight = handlers.choice(key).weight
+        assert "/" in weight
+        setting = parse_link(query_of(f"?method={weight}"), handlers.choices)
+        assert setting == parse_link(query_of(f"?method={key}"), handlers.choices)
+    assert parse_link(query_of("?method=nowhere/ganmut"), handlers.choices) is None
+
+
 def test_a_link_outside_is_moved(handlers, visitor):
     _, said, *rest = handlers.restore(visitor.face, "?method=ganmut&x=9&y=9")
     assert "(9, 9) lies outside the gamut" in said

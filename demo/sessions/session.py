@@ -82,6 +82,11 @@ class MethodChoice:
     space: str = ""
 
     @property
+    def weight(self) -> str:
+        """SET/NAME of the weight, as `ganmut.load` takes it."""
+        return f"{self.group}/{self.key.rpartition('/')[2]}"
+
+    @property
     def mixes(self) -> bool:
         """Whether emotions can be mixed."""
         return self.kind in ("labels", "styles", "expression")
