@@ -350,7 +350,9 @@ class Handlers:
         choice = self.choice(setting.method)
         example, of = self.example_for(choice), link(setting, choice)
         known = self.service.open(example.picture, pinned=True)
-        picture = [gr.skip()] * 2 if known == face else [example.name, example.picture]
+        # A page that came before the first edit has not all examples yet.
+        named = gr.update(value=example.name, items=self.gallery.thumbnails(complete=True))
+        picture = [gr.skip()] * 2 if known == face else [named, example.picture]
         history = History((State(known, of),))
         return [True, *self.restore(known, of), *history.outputs(), *picture]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from types import SimpleNamespace
 
 import pytest
 from skimage import data as samples
@@ -68,6 +69,16 @@ def test_early_visitors_get_the_first_edit(gallery):
     start = opening.start()
     assert not before.face and answer[:2] == [True, start.face]
     assert start.values["edited"] in answer and opening.start() is start
+
+
+def test_a_link_fills_the_gallery_of_early_visitors(gallery):
+    """A page that was loaded before the first edit has one example; its link brings the others."""
+    people = [Example("other", samples.astronaut()[:, ::-1].copy())]
+    handlers = Handlers(Service(detector=Knows()), gallery + people)
+    link = SimpleNamespace(query_params={"method": "procedural/ganmut"})
+    items = handlers.open_link(outline(handlers).face, link)[-2]["items"]
+    assert [name for name, _ in items] == ["astronaut", "other"]
+    assert all(picture.startswith("data:image/jpeg") for _, picture in items)
 
 
 def test_a_stopped_page_makes_no_edit(gallery):
