@@ -9,7 +9,7 @@ import contextlib
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -34,6 +34,7 @@ from .features.ground_truth import GroundTruth
 from .foreign_edits import SETTINGS, FilesSystem, edit_sets_of, export_sources, read_export
 from .metrics import METRICS, NotMeasured, Score
 from .processes import FAILURES, measure_rows, number_of_workers, one_thread
+from .progress import track
 from .protocol import Protocol, get_protocol
 from .resolve import (
     UserError,
@@ -145,20 +146,13 @@ class Benchmark:
             system, faces, self.protocol, self.extractors, self.cache, self.source, self.track
         )
 
-    @contextlib.contextmanager
-    def track(self, label: str, total: int) -> Iterator[Callable[[int], None]]:
-        """A progress bar with the time left; without a terminal, one line at the end."""
-        if not self.shows:
-            yield lambda done: None
-            return
-        task = self.progress.add_task(label, total=total)
-        start = time.perf_counter()
-        try:
-            yield lambda done: self.progress.advance(task, done)
-        finally:
-            self.progress.remove_task(task)
-        if not self.progress.console.is_terminal:
-            print(f"{label}: {total}, {time.perf_counter() - start:.1f} s", flush=True)
+    def track(
+        self, label: str, total: int
+    ) -> contextlib.AbstractContextManager[Callable[[int], None]]:
+        """progress.track; nothing in a process that shows nothing."""
+        if self.shows:
+            return track(self.progress, label, total)
+        return contextlib.nullcontext(lambda done: None)
 
     def claims(self) -> list[Claim]:
         """The claims that the measured methods allow."""

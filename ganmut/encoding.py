@@ -35,6 +35,7 @@ QUALITY = {"JPEG": 95, "WEBP": 95, "AVIF": 90}
 # zlib's level of a PNG: its default, 6, takes four times as long for a sixth less.
 PNG_LEVEL = 2
 MARK = "expression edited with ganmut"
+SHORTER = ("edited with ganmut", "ganmut")  # what is seen where MARK would cover a small picture
 DESCRIPTION = 0x010E  # EXIF tag ImageDescription
 BAND = 1 << 20  # pixels that are converted at once
 
@@ -46,14 +47,16 @@ def is_marked() -> bool:
 
 
 def draw_mark(pixels: np.ndarray) -> np.ndarray:
-    """A copy of H x W x 3 uint8 with the visible mark in the lower left corner."""
+    """A copy of H x W x 3 uint8 with the visible mark in the lower left corner: the longest text
+    that half of the width holds, at least the last word."""
     picture = Image.fromarray(pixels)
     # In proportion to the picture, and legible on the smallest ones.
     size = max(round(min(picture.size) / 40), 10)
     font, gap = ImageFont.load_default(size), size // 2
+    fits = [text for text in (MARK, *SHORTER) if font.getlength(text) <= picture.width / 2]
     ImageDraw.Draw(picture).text(
         (gap, picture.height - gap),
-        MARK,
+        fits[0] if fits else SHORTER[-1],
         "white",
         font,
         "ls",

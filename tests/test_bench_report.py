@@ -92,7 +92,7 @@ def test_differences_are_of_common_faces_only():
     found = evaluate(claim, {("a", "smoothness"): a, ("b", "smoothness"): b})
     assert found.verdict == HOLDS
     assert "a 0.20, b 0.30" in found.why and "16 common ones of 32" in found.why
-    assert "difference -0.10 to -0.10" in found.why
+    assert "difference -0.10 to -0.10, -33 %" in found.why
 
 
 def test_systems_without_common_faces_are_undecided():
@@ -104,7 +104,7 @@ def test_systems_without_common_faces_are_undecided():
 def test_equal_systems_are_a_tie():
     a = by_face({"": np.random.default_rng(0).normal(size=32)}, Faces)
     found = evaluate(LESS, {("a", "fed"): a, ("b", "fed"): a})
-    assert found.verdict == OPEN and "(tie: difference 0 to 0)" in found.why
+    assert found.verdict == OPEN and "(tie: difference 0 to 0" in found.why
 
 
 def gaussian(centre: float) -> Score:
