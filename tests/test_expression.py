@@ -6,17 +6,24 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from skimage import data as samples
 
 from ganmut import weights
 from ganmut.emotions import EMOTIONS
+from ganmut.expression.face_basis import SHARP
 from ganmut.expression.fit import fit_expressions
 from ganmut.expression.geometry import gradient, similarity, spline_flow, unfolded_share
 from ganmut.expression.landmark_data import LandmarkSet
 from ganmut.expression.model import ExpressionModel
 from ganmut.expression.openings import middle_gap
 from ganmut.expression.point_set import CONTROLS, IBUG, MESH, SIZE
-from ganmut.expression.render import backward_flow, clamp_change, hidden_nodes
+from ganmut.expression.render import (
+    backward_flow,
+    clamp_change,
+    eyeball_heights,
+    hidden_nodes,
+)
 from ganmut.expression.weight import build_expression_model, example_crop, save_expression_model
 from ganmut.faces import edit_image
 from ganmut.weights import BadWeights
@@ -155,6 +162,34 @@ def test_blinking_closes_the_lids(model, basis):
     moved = model.displacement(basis, torch.tensor([[0, 1.0, 0, 0]]))
     for eye in IBUG.eyes:
         assert middle_gap(moved.points, eye).abs().max() < 1e-4
+
+
+def test_half_closed_lids_follow_the_shape(model, basis):
+    # The gap's regression is biased towards closed; it decides only where lids meet.
+    moved = model.displacement(basis, torch.tensor([[0, 0.3, 0, 0]]))
+    for eye in IBUG.eyes:
+        lowered = middle_gap(basis.landmarks[None], eye) - middle_gap(moved.points, eye)
+        assert lowered == pytest.approx(0.3 * 5 * basis.scale, abs=0.1)
+
+
+def test_lashes_go_with_a_closing_lid():
+    up, down = torch.tensor([[50.0]]), torch.tensor([[60.0]])
+    rows = torch.tensor([52.0, 56, 59])
+    heights = eyeball_heights(rows, up + 2, down, up, down, lashes=2.5)[0, :, 0]
+    assert heights.tolist() == [50.0, 56.0, 59.0]  # the edge brings its own pixels, the rest stays
+
+
+def test_what_is_drawn_is_as_soft_as_the_picture(model):
+    face = samples.astronaut()[:256, 100:356] / 255
+
+    def softness(sigma: float) -> float:
+        picture = torch.from_numpy(gaussian_filter(face, (sigma, sigma, 0))).permute(2, 0, 1)
+        return float(model.basis(picture, face_shape(), torch.zeros(4)).softness)
+
+    sharp = softness(0)
+    assert sharp == pytest.approx(SIZE / 256, rel=0.3)
+    # Blurs add in squares, nearly: no edge of a photograph is a step.
+    assert softness(3) == pytest.approx((sharp**2 + (3 * SIZE / 256 / SHARP) ** 2) ** 0.5, rel=0.2)
 
 
 def test_wide_eyes_open(model, basis):

@@ -29,6 +29,7 @@ from ganmut.expression.traced import (
 FLOW_REACH = (1.35, 1.6)
 LIGHT_REACH = (0.80, 1.08)
 FLOW_STEP, LIGHT_STEP = 3.5, 1.2  # px of the mean face between nodes
+SHARP = 0.95  # what `blur` finds in a sharp picture, whose edges are a pixel wide
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,11 @@ class FaceBasis:
     box: top, left, height, width in pixels of the crop, all that a change can touch; low, high:
     centres of its outer pixels, (x, y) in px of 128; columns, rows: centres of its pixels.
     matrix: 2 x 2, turns displacements of the mean shape into this face's; scale: its size, 1 is the
-    mean's. curves: the openings' edges at the columns. grid: 2 x h x w nodes of flow; fixed: F x 2
-    points that no flow moves; reach: h x w, 0..1, exactly 0 at and beyond them. light: K x h' x w'
-    log ratio per unit; light_grid: 2 x h' x w', its nodes. inside: height x width, False where
-    nothing changes.
+    mean's. softness: 1, how wide the crop's sharpest edges are (px of 128, a pixel at least), and
+    so those of what is drawn. curves: the openings' edges at the columns. grid: 2 x h x w nodes of
+    flow; fixed: F x 2 points that no flow moves; reach: h x w, 0..1, exactly 0 at and beyond them.
+    light: K x h' x w' log ratio per unit; light_grid: 2 x h' x w', its nodes. inside: height x
+    width, False where nothing changes.
     """
 
     crop: Tensor
@@ -55,6 +57,7 @@ class FaceBasis:
     high: Tensor
     matrix: Tensor
     scale: float
+    softness: Tensor
     grid: Tensor
     columns: Tensor
     rows: Tensor
@@ -216,6 +219,7 @@ def make_basis(
         high=high,
         matrix=matrix,
         scale=scale,
+        softness=pixel * (blur(crop, box, radius, low, high) / SHARP).clamp(min=1),
         grid=grid,
         columns=columns,
         rows=rows,
@@ -227,6 +231,40 @@ def make_basis(
         inside=inside,
         colours=palette(skin, points.enamel),
     )
+
+
+def blur(
+    crop: Tensor,
+    box: tuple[int, int, int, int],
+    radius: Callable[[Tensor], Tensor],
+    low: Tensor,
+    high: Tensor,
+) -> Tensor:
+    """1: standard deviation, in pixels, of the blur of the crop's sharpest edges inside the face
+    (Zhuo and Sim 2011): blurred once more, a sharp edge loses more of its gradient than a soft one.
+    """
+    top, left, height, width = box
+    part = crop[:, top : top + height, left : left + width].mean(0)
+    # A Gaussian of one pixel.
+    taps = torch.exp(-torch.arange(-3, 4).square() / 2.0)
+    taps = (taps / taps.sum()).view(1, 1, 1, -1)
+    wide = F.pad(part[None, None], (3, 3, 3, 3), mode="replicate")
+    again = F.conv2d(F.conv2d(wide, taps), taps.transpose(2, 3))
+
+    def power(image: Tensor) -> Tensor:
+        dx, dy = (
+            image[..., 1:-1, 2:] - image[..., 1:-1, :-2],
+            image[..., 2:, 1:-1] - image[..., :-2, 1:-1],
+        )
+        return dx.square() + dy.square()
+
+    before, after = power(part[None, None]), power(again)
+    x, y = (torch.linspace(to_float(low[i]), to_float(high[i]), 48) for i in (0, 1))
+    face = (radius(torch.stack(torch.meshgrid(x, y, indexing="xy"))) < 0.85).float()
+    # Squared once more: strong edges are lids, lips and glasses, weak ones are shades of the skin.
+    weight = after.square() * F.interpolate(face[None, None], size=after.shape[2:], mode="bilinear")
+    ratio = (weight * before).sum() / (weight * after).sum().clamp(min=1e-12)
+    return (1 / (ratio - 1).clamp(min=1e-2).sqrt()).view(1)
 
 
 def skin_colour(

@@ -33,6 +33,7 @@ SIDES: dict[str, dict[int, str]] = {
     "low": {},
     "high": {},
     "matrix": {},
+    "softness": {},
     "grid": {1: "flow_rows", 2: "flow_columns"},
     "columns": {0: "width"},
     "rows": {0: "height"},

@@ -169,8 +169,12 @@ class ExpressionModel(nn.Module):
             opened = (whole - contact).clamp(min=0)
             predicted = basis.scale * (values @ weights[:-1] + weights[-1])
             gap = target_gap(opened, predicted[:1], predicted[1:])
-            # Contact itself closes with the rest: lips that meet leave no gap at all.
-            kept = whole.clamp(max=contact) * (gap / opened.clamp(min=0.5)).clamp(max=1)
+            # Where lips or lids stay apart, the linear shape is the better guess.
+            linear_gap = (middle_gap(source + moves, opening) - contact).clamp(min=0)
+            gap = torch.lerp(gap, linear_gap, (predicted[1:] / basis.scale).clamp(0, 1))
+            # Contact itself closes with the last of the gap: lips that meet leave none at all.
+            last = opened.clamp(min=0.5, max=contact)
+            kept = whole.clamp(max=contact) * (gap / last).clamp(max=1)
             index = opening.index
             upper, lower = (source + moves)[:, index["both"]].chunk(2, 1)
             up, down = solved_edges(upper, lower, gap + kept, UPPER_SHARE[kind])

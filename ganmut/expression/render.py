@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 4  # at a flow that does not fold
 KEPT = 0.97  # of the share at which a flow nearly folds
+LASHES = 2.5  # px of the mean face under the edge of an upper lid
 BRIGHTEST = 0.7  # the light's logarithm is held to +-this
 
 
@@ -171,16 +172,22 @@ def between(up: Tensor, down: Tensor, rows: Tensor, pixel: float) -> Tensor:
 def draw_eyes(model: ExpressionModel, basis: FaceBasis, flow: Flow, part: Tensor) -> Tensor:
     """The eyeballs between the moved lids: they rest in the skull, so the source's stay where they
     are; where lids open beyond the source's, the eye is stretched to them."""
+    soft = to_float(basis.softness)
     for number, opening in enumerate(model.points.eyes, 1):
         down, across = window_of(flow.moved.points, opening, basis, 0.0)
         x, y = basis.columns[across], basis.rows[down]
         new, old = flow.curves[across], basis.curves[across]
         # Columns stay: lids move up and down, and gaze is not edited.
         height = eyeball_heights(
-            y, new.upper[number], new.lower[number], old.upper[number], old.lower[number]
+            y,
+            new.upper[number],
+            new.lower[number],
+            old.upper[number],
+            old.lower[number],
+            LASHES * basis.scale,
         )
         places = torch.stack([x.view(1, 1, -1).expand_as(height), height], 1)
-        share = between(new.upper[number], new.lower[number], y, basis.pixel)
+        share = between(new.upper[number], new.lower[number], y, soft)
         window = part[:, :, down, across]
         mixed = torch.lerp(window, sampled(basis, sampling_grid(basis, places)), share)
         part = with_window(part, mixed, down, across)
@@ -198,10 +205,16 @@ def window_of(
 
 
 def eyeball_heights(
-    rows: Tensor, new_up: Tensor, new_down: Tensor, old_up: Tensor, old_down: Tensor
+    rows: Tensor,
+    new_up: Tensor,
+    new_down: Tensor,
+    old_up: Tensor,
+    old_down: Tensor,
+    lashes: float,
 ) -> Tensor:
     """N x H x W heights of the source that show between moved lids (edges N x W): the same height,
-    and where a lid opens beyond the source's, its half of the eye is stretched to it."""
+    and where a lid opens beyond the source's, its half of the eye is stretched to it. `lashes` px
+    of a lid that closes go with it."""
     y = rows.view(1, -1, 1)
     middle = ((old_up + old_down) / 2)[:, None]
 
@@ -213,7 +226,10 @@ def eyeball_heights(
         return (half / reach).clamp(max=1)
 
     above, below = stretch(old_up, new_up, -1), stretch(old_down, new_down, 1)
-    return middle + (y - middle) * torch.where(y < middle, above, below)
+    height = middle + (y - middle) * torch.where(y < middle, above, below)
+    # The dark of lashes and of the shade under a lid is what tells a lowered lid from a pale eye.
+    closed = (new_up - old_up).clamp(min=0)[:, None]
+    return height - closed * (1 - smooth((y - new_up[:, None]) / lashes))
 
 
 def with_window(part: Tensor, window: Tensor, down: slice, across: slice) -> Tensor:
@@ -234,7 +250,7 @@ def draw_lips(
     """The inside of the mouth between the moved lips: the source's own where it shows, drawn teeth
     and darkness where it does not; a line of shade where open lips close."""
     # 2 px around the lips: the line of shade is as wide where they meet.
-    mouth, scale = model.points.mouth, basis.scale
+    mouth, scale, soft = model.points.mouth, basis.scale, to_float(basis.softness)
     down, across = window_of(flow.moved.points, mouth, basis, 2 * scale)
     x, y = basis.columns[across], basis.rows[down]
     new, old = flow.curves[across], basis.curves[across]
@@ -247,7 +263,7 @@ def draw_lips(
         after = basis.expression + change
         # Teeth are drawn for the whole expression after the edit, not for its change.
         edges = teeth_edges(model, basis, after, lips)
-        inside = draw_mouth(x, y, new_up, new_down, edges, basis.colours, scale, basis.pixel)
+        inside = draw_mouth(x, y, new_up, new_down, edges, basis.colours, scale, soft)
         # The tone is in units of the lit skin, and distances in millimetres of this face.
         light = tone(model.mouth_tone, after, x, y, (new_up, new_down), corners, MM * scale)
         inside = apply_tone(inside, light * basis.colours.level, basis.pixel / (MM * scale))
@@ -259,7 +275,7 @@ def draw_lips(
         own, own_share = own_mouth(basis, new, old, edges, x, y, opened, drop)
         if own is not None and own_share is not None:
             inside = torch.lerp(inside, own, own_share)
-        window = torch.lerp(window, inside, between(new_up, new_down, y, basis.pixel))
+        window = torch.lerp(window, inside, between(new_up, new_down, y, soft))
     # Lips that close from open meet in a dark line, as closed lips do.
     closed = ((old_down - old_up) - (new_down - new_up)) / (2 * scale)
     closed = closed.clamp(0, 1) * (1 - (new_down - new_up) / scale).clamp(0, 1)
