@@ -13,6 +13,7 @@ from ganmut.expression.face_basis import FaceBasis
 from ganmut.expression.landmark_net import LandmarkNet, Landmarks, find_landmarks
 from ganmut.expression.model import ExpressionModel
 from ganmut.expression.point_set import SIZE
+from ganmut.expression.render import VERSION
 from ganmut.expression.space import ExpressionSpace
 from ganmut.expression.traced import area_means, rounded
 from ganmut.images import luma
@@ -45,7 +46,7 @@ class ExpressionMethod(nn.Module):
         # a pixel, and all editors may share one network.
         self.find: Callable[[Tensor], Landmarks] = lambda crops: find_landmarks(landmarks, crops)
         self.emotions, self.size = emotions, SIZE
-        self.dependencies: tuple[str, ...] = (model.sha256, landmarks.sha256)
+        self.dependencies: tuple[str, ...] = (model.sha256, landmarks.sha256, VERSION)
 
     def space(self) -> CodeSpace:
         return ExpressionSpace(self.emotions, self.model)

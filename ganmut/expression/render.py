@@ -20,6 +20,7 @@ from ganmut.expression.traced import any_true, to_float, to_int
 if TYPE_CHECKING:
     from ganmut.expression.model import Displacement, ExpressionModel
 
+VERSION = "drawing 2"  # raised whenever the same change of the same face is drawn otherwise
 ATTEMPTS = 4  # at a flow that does not fold
 KEPT = 0.97  # of the share at which a flow nearly folds
 LASHES = 2.5  # px of the mean face under the edge of an upper lid
