@@ -95,6 +95,14 @@ def test_transparency_is_kept(tmp_path, no_mark, monkeypatch, grey):
     assert np.array_equal(marked.pixels[written], encoding.draw_mark(edited)[written])
 
 
+@pytest.mark.parametrize("side", [128, 256, 1024])
+def test_mark_leaves_the_face_free(side):
+    grey = np.full((side, side, 3), 128, np.uint8)
+    rows, columns = (encoding.draw_mark(grey) != grey).any(-1).nonzero()
+    assert len(rows) > 0
+    assert rows.min() > 0.85 * side and columns.max() < 0.55 * side
+
+
 @pytest.mark.parametrize("name", SOURCES)
 @pytest.mark.parametrize("form", ["JPEG", "BMP", "WEBP"])
 def test_what_a_format_cannot_hold_is_said(tmp_path, no_mark, name, form):
