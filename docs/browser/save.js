@@ -1,6 +1,7 @@
 // The edited picture as a file, with the marks of ganmut/encoding.py: a visible one in the lower
 // left corner, and a comment.
 const MARK = 'expression edited with ganmut';
+const SHORTER = ['edited with ganmut', 'ganmut']; // where half of a small picture does not hold MARK
 const QUALITY = 0.95; // of JPEG
 
 // A Blob of a canvas, PNG or JPEG.
@@ -12,8 +13,9 @@ export async function encode(canvas, jpeg) {
   const size = Math.max(Math.round(Math.min(copy.width, copy.height) / 40), 10), gap = Math.floor(size / 2);
   Object.assign(context, { font: `${size}px sans-serif`, fillStyle: 'white', strokeStyle: 'black', lineJoin: 'round' });
   context.lineWidth = 2 * Math.max(Math.floor(size / 10), 1);
-  context.strokeText(MARK, gap, copy.height - gap);
-  context.fillText(MARK, gap, copy.height - gap);
+  const seen = [MARK, ...SHORTER].find((text) => context.measureText(text).width <= copy.width / 2) ?? SHORTER.at(-1);
+  context.strokeText(seen, gap, copy.height - gap);
+  context.fillText(seen, gap, copy.height - gap);
   const type = jpeg ? 'image/jpeg' : 'image/png';
   const blob = await new Promise((done) => copy.toBlob(done, type, QUALITY));
   const bytes = new Uint8Array(await blob.arrayBuffer()), text = new TextEncoder().encode(MARK);
