@@ -179,7 +179,7 @@ def test_lashes_go_with_a_closing_lid():
     assert heights.tolist() == [50.0, 56.0, 59.0]  # the edge brings its own pixels, the rest stays
 
 
-def test_what_is_drawn_is_as_soft_as_the_picture(model):
+def test_drawing_is_as_soft_as_the_picture(model):
     face = samples.astronaut()[:256, 100:356] / 255
 
     def softness(sigma: float) -> float:
