@@ -252,10 +252,8 @@ def blur(
     again = F.conv2d(F.conv2d(wide, taps), taps.transpose(2, 3))
 
     def power(image: Tensor) -> Tensor:
-        dx, dy = (
-            image[..., 1:-1, 2:] - image[..., 1:-1, :-2],
-            image[..., 2:, 1:-1] - image[..., :-2, 1:-1],
-        )
+        dx = image[..., 1:-1, 2:] - image[..., 1:-1, :-2]
+        dy = image[..., 2:, 1:-1] - image[..., :-2, 1:-1]
         return dx.square() + dy.square()
 
     before, after = power(part[None, None]), power(again)

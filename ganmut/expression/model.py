@@ -152,7 +152,8 @@ class ExpressionModel(nn.Module):
 
     def displacement(self, basis: FaceBasis, change: Tensor) -> Displacement:
         """Where changes N x K (already held to the allowed range) move the landmarks: the linear
-        shape, with lips and lids solved for the gap that the target's expression has."""
+        shape, with lips and lids solved for a gap of zero where the target's expression closes
+        them."""
         # On the mean shape; basis.matrix turns and scales it to this face.
         linear = torch.einsum("nk,kpc->npc", change, self.shape)
         moves = linear @ basis.matrix.T
