@@ -228,8 +228,9 @@ def optimizer_tensors(prefix: str, optimizer: torch.optim.Optimizer) -> dict[str
 def restore_optimizer(
     prefix: str, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
 ) -> None:
-    """The inverse of `optimizer_tensors`; groups and learning rates stay as they are. Raises
-    ValueError for a moment that is not of a parameter's shape."""
+    """The inverse of `optimizer_tensors`; groups and learning rates stay as they are. Moments get
+    the memory format of their parameter. Raises ValueError for a moment that is not of a
+    parameter's shape."""
     # Names are PREFIX.INDEX.SLOT, as `optimizer_tensors` writes them.
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
@@ -242,6 +243,10 @@ def restore_optimizer(
             known = number < len(parameters) and slot in MOMENTS
             if not known or (value.dim() and value.shape != parameters[number].shape):
                 raise ValueError(f"{prefix}.{number}.{slot} belongs to no parameter")
+            if value.dim():
+                # A file holds no memory format, and fused Adam reads parameter and moments in the
+                # order in which they lie: channels_last on CUDA.
+                slots[slot] = torch.empty_like(parameters[number]).copy_(value)
     optimizer.load_state_dict(
         {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
     )
