@@ -52,7 +52,9 @@ def memory_format(device: torch.device) -> torch.memory_format:
 def bf16(device: torch.device) -> bool:
     """Whether the device computes bfloat16 natively, so that it is faster than float32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        # Without emulation: GPUs before Ampere compute bfloat16 too, several times slower.
+        with torch.cuda.device(device):
+            return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.backends.cpu.get_cpu_capability() in ("AVX512", "AVX512_BF16", "AMX")
 
 

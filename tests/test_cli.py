@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from bench import cli as bench
 from ganmut.cli import COMMANDS, build_parser, main, option
-from ganmut.device import select_device
+from ganmut.device import bf16, select_device
 from ganmut.edit_picture import choose_weight
 from ganmut.emotions import EMOTIONS
 from ganmut.errors import ParameterError, describe_error
@@ -301,6 +304,18 @@ def test_devices_that_are_not_there_are_refused(name, monkeypatch):
     monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
     with pytest.raises(ParameterError, match="use cpu"):
         select_device(name)
+
+
+@pytest.mark.parametrize(("major", "native"), [(7, False), (8, True)])
+def test_emulated_bfloat16_is_not_used(major, native, monkeypatch):
+    """GPUs before Ampere have no arithmetic of it: PyTorch emulates it, slower than float32."""
+    gpu = types.SimpleNamespace(major=major)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device", contextlib.nullcontext)
+    monkeypatch.setattr("torch.cuda.current_device", lambda: 0)
+    monkeypatch.setattr("torch.cuda.get_device_properties", lambda device: gpu)
+    monkeypatch.setattr("torch.cuda._check_bf16_tensor_supported", lambda device: True)
+    assert bf16(torch.device("cuda")) is native
 
 
 def test_long_names_are_near_to_none():

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 from safetensors.torch import load_file
 from toys import SHORT, SHORT_OPTIONS
 
 import ganmut
-from ganmut.training.distributed import ProcessGroup
+from ganmut.errors import ParameterError
+from ganmut.training.distributed import ProcessGroup, init_process_group
 from ganmut.training.run_dir import RunDir
 
 ROOT = Path(ganmut.__file__).parent.parent
@@ -147,3 +149,29 @@ def test_a_killed_process_ends_the_others(tmp_path):
 def test_a_batch_that_cannot_be_shared_is_refused():
     with pytest.raises(ValueError, match=r"\b16\b.*\b3\b"):
         ProcessGroup(0, 3).local_batch(16)
+
+
+def start_on_gpus(monkeypatch, gpus: int, rank: int, name: str = "cuda"):
+    """What the process of a local rank would start on a machine with GPUs."""
+    asked = {}
+    for key, value in {"TORCHELASTIC_RUN_ID": "1", "LOCAL_RANK": str(rank)}.items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
+    monkeypatch.setattr("torch.cuda.set_device", lambda device: asked.update(current=device))
+    monkeypatch.setattr(dist, "init_process_group", lambda *a, **k: asked.update(backend=a, **k))
+    monkeypatch.setattr(dist, "get_rank", lambda: rank)
+    monkeypatch.setattr(dist, "get_world_size", lambda: gpus)
+    return init_process_group(torch.device(name)), asked
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:1"])
+def test_every_process_has_its_gpu(name, monkeypatch):
+    (processes, device), asked = start_on_gpus(monkeypatch, 2, 1, name)
+    assert device == asked["current"] == torch.device("cuda", 1) and not processes.is_main
+    # Decoding a data set may take longer than NCCL's ten minutes.
+    assert asked["backend"] == ("nccl",) and asked["timeout"].total_seconds() > 12 * 3600
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch):
+    with pytest.raises(ParameterError, match=r"finds 1\b.*nproc-per-node"):
+        start_on_gpus(monkeypatch, 1, 1)

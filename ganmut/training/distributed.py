@@ -8,6 +8,7 @@ averaged at every step, so that all processes hold the same networks. Only the m
 from __future__ import annotations
 
 import contextlib
+import datetime
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,6 +18,11 @@ import torch.distributed as dist
 from torch import Tensor
 
 from ganmut.errors import ParameterError
+
+
+# While the main process decodes or writes, the others wait: for as long as it takes. A process that
+# has ended is noticed by its sockets and by torchrun, not by a clock.
+PATIENCE = datetime.timedelta(days=1)
 
 
 class ProcessLost(ValueError):
@@ -109,13 +115,23 @@ SINGLE_PROCESS = ProcessGroup()
 
 def init_process_group(device: torch.device) -> tuple[ProcessGroup, torch.device]:
     """The processes that torchrun started, or this single one, and the device of this process: the
-    GPU with its local rank."""
+    GPU with its local rank. Raises ParameterError for more processes than GPUs."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return SINGLE_PROCESS, device
-    if device.type == "cuda" and device.index is None:
-        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    if device.type == "cuda":
+        if device.index is None:
+            rank, count = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+            if rank >= count:
+                raise ParameterError(
+                    "device",
+                    f"process {rank} has no GPU of its own: PyTorch finds {count}; start as many "
+                    "processes as there are GPUs (torchrun --nproc-per-node), or use cpu",
+                )
+            device = torch.device("cuda", rank)
+        # NCCL's barrier takes no tensor and so no device: it uses the current one.
         torch.cuda.set_device(device)
     # A second training in the same process, as in tests, uses the group of the first.
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, timeout=PATIENCE)
     return ProcessGroup(dist.get_rank(), dist.get_world_size()), device
