@@ -78,6 +78,7 @@ def test_the_command_line_overrides_both_dataclasses(capsys):
         (["train", "ganmut", "--budget=fast"], "There are: paper, quick, cpu, gpu"),
         (["train", "ganmut", "--kimg=-1"], "--kimg"),
         (["train", "ganmut", "--kimg=inf"], "--kimg"),
+        (["train", "ganmut", "--kimg=0.007"], "--kimg"),  # less than half a batch
         (["train", "ganmut", "--kimg=nan"], "--kimg"),
         (["train", "ganmut", "--width=0"], "--width"),
         (["train", "ganmut", "--blocks=-1"], "--blocks"),

@@ -71,6 +71,27 @@ def test_checkpoints_are_weights_of_their_kimg(tmp_path):
     assert all(torch.equal(last[name], final[name]) for name in final)
 
 
+@pytest.mark.parametrize(("batch", "distance"), [(10, 0.1), (16, 0.7), (64, 0.064), (25, 4.0)])
+def test_ticks_lie_at_the_multiples(batch, distance):
+    """Thousandths have no exact binary form: 0.3 / 0.1 is below 3, 0.1 + 0.1 + 0.1 is above 0.3."""
+    images = round(1000 * distance)
+    passed = [training.passed_multiples(s * batch / 1000, distance) for s in range(3000)]
+    assert passed == [s * batch // images for s in range(3000)]
+
+
+def test_days_that_are_left_are_shown():
+    record = dict.fromkeys(("kimg", "sec_per_kimg", "memory_gib"), 1.0) | {"left": 30 * 3600.0}
+    assert "30:00:00" in training.status(record)
+
+
+def test_warm_ups_without_a_training_are_said(tmp_path, caplog):
+    run(tmp_path, kimg=0.064)
+    assert "g_warmup_kimg" in caplog.text
+    caplog.clear()
+    run(tmp_path)
+    assert not caplog.text
+
+
 def test_checkpoints_need_a_distance(tmp_path):
     settings = presets.resolve_settings("ganmut", "stable", "cpu", **SHORT)
     with pytest.raises(ParameterError):

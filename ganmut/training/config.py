@@ -88,6 +88,16 @@ class Recipe(Settings):
         for name in ("beta1", "beta2", "ema_decay"):
             if getattr(self, name) == 1:
                 raise ParameterError(name, f"{name} must be below 1, got {getattr(self, name)}")
+        if not self.steps:
+            raise ParameterError(
+                "kimg", f"kimg {self.kimg:g} is less than half a batch of {self.batch}: no step"
+            )
+
+    @property
+    def steps(self) -> int:
+        """Steps of the discriminator, each with a batch of images."""
+        # A whole number: kimg summed in floating point would end a step early or late.
+        return round(self.kimg * 1000 / self.batch)
 
 
 def to_json(recipe: Recipe, config: Config) -> str:

@@ -19,7 +19,6 @@ from torch import Tensor
 
 from ganmut.errors import ParameterError
 
-
 # While the main process decodes or writes, the others wait: for as long as it takes. A process that
 # has ended is noticed by its sockets and by torchrun, not by a clock.
 PATIENCE = datetime.timedelta(days=1)

@@ -68,6 +68,14 @@ def train(
     processes, target = init_process_group(hardware.select_device(device))
     processes.local_batch(recipe.batch)  # before minutes of decoding
     progress = progress and processes.is_main
+    warmups = recipe.d_warmup_kimg + recipe.g_warmup_kimg
+    if warmups >= recipe.kimg and processes.is_main:
+        log.warning(
+            "the warm-ups (%g kimg) take the whole training (%g kimg), so that no edit is learned: "
+            "lower d_warmup_kimg and g_warmup_kimg, or raise kimg",
+            warmups,
+            recipe.kimg,
+        )
     # Faces before networks: setup_data takes the units of emotions from them.
     faces = prepare(recipe, processes, progress)
 
@@ -182,22 +190,20 @@ def loop(
     shown = sample_grid.choose_faces(faces)
     # The clock goes on where the snapshot stopped: hours between two runs do not count.
     start, since = time.perf_counter() - trainer.seconds, (time.perf_counter(), trainer.kimg)
-    # A whole number of steps: kimg summed in floating point would end a step early or late.
-    total = round(recipe.kimg * 1000 / recipe.batch)
     # Ticks lie at multiples of kimg_per_tick, so a resumed run reports at the same ones.
-    next_tick = (math.floor(trainer.kimg / recipe.kimg_per_tick) + 1) * recipe.kimg_per_tick
+    ticks = passed_multiples(trainer.kimg, recipe.kimg_per_tick)
     with tqdm(
         total=recipe.kimg, initial=trainer.kimg, unit="kimg", disable=not progress, bar_format=BAR
     ) as bar:
-        while trainer.step < total:
+        while trainer.step < recipe.steps:
             # ---- one step
             trainer.train_step(sampler.batch(trainer.step, trainer.rng))
             bar.update(min(recipe.batch / 1000, recipe.kimg - bar.n))
-            if trainer.kimg < next_tick and trainer.step < total:
+            before, ticks = ticks, passed_multiples(trainer.kimg, recipe.kimg_per_tick)
+            if ticks == before and trainer.step < recipe.steps:
                 continue
 
             # ---- tick: every process takes part in the means and in the random states
-            next_tick += recipe.kimg_per_tick
             # Both are collective, so all processes pass here before the main one alone writes.
             terms, state = trainer.meter.read(), trainer.tensors()
             if run is None or not trainer.processes.is_main:
@@ -208,7 +214,7 @@ def loop(
             # Pace of the last tick, not of the run: warm-ups are cheaper than the steps that are
             # left.
             pace = (now - since[0]) / max(trainer.kimg - since[1], 1e-9)
-            kept, passed = since[1] // checkpoint_kimg, trainer.kimg // checkpoint_kimg
+            kept, passed = (passed_multiples(k, checkpoint_kimg) for k in (since[1], trainer.kimg))
             since, trainer.seconds = (now, trainer.kimg), now - start
             first = trainer.opt_g.param_groups[0]
             record = {
@@ -237,9 +243,15 @@ def loop(
             run.snapshot(trainer.step, state, trainer.meta())
 
 
+def passed_multiples(kimg: float, distance: float) -> int:
+    """Returns how many multiples of a distance, from the first one on, do not exceed kimg."""
+    # 0.3 / 0.1 is a little below 3.
+    return math.floor(kimg / distance + 1e-9)
+
+
 def status(record: dict[str, Any]) -> str:
     """Returns one line: kimg, seconds per kimg, time left, memory, losses."""
-    left = time.strftime("%H:%M:%S", time.gmtime(max(record["left"], 0)))
+    left = tqdm.format_interval(max(record["left"], 0))
     head = f"kimg {record['kimg']:8.1f}  sec/kimg {record['sec_per_kimg']:6.2f}  left {left}"
     known = ("kimg", "step", "sec_per_kimg", "seconds", "left", "lr_g", "memory_gib")
     tail = "  ".join(f"{k} {v:.3f}" for k, v in record.items() if k not in known)
