@@ -4,15 +4,33 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from skimage import color
 from skimage import data as samples
 
 from ganmut import images, weights
+from ganmut.datasets import FaceSet
 from ganmut.faces import edit_image
 
 SETS = ("photos", "procedural")
 EDITORS = [f"{group}/{name}" for group in SETS for name in weights.list_weights(group)]
 PICTURE = samples.astronaut()[:300, 60:400]
+
+
+class OnGPU(torch.Tensor):
+    """A tensor that NumPy cannot read, as those on a GPU."""
+
+    def __array__(self, *args: object, **kwargs: object) -> np.ndarray:
+        raise TypeError("can't convert cuda:0 device type tensor to numpy")
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_faces_on_a_gpu_are_grey_or_not(channels):
+    """A training on a GPU asks its faces there at every tick."""
+    pixels = torch.arange(channels).mul(40).to(torch.uint8).view(1, -1, 1, 1).expand(9, 3, 8, 8)
+    where = pixels.clone().as_subclass(OnGPU)
+    labels = torch.zeros(9, dtype=torch.int64)
+    assert FaceSet("t", "train", ("neutral",), where, labels, "").grey is (channels == 1)
 
 
 @pytest.mark.parametrize("name", EDITORS)

@@ -87,7 +87,7 @@ class FaceSet:
     def grey(self) -> bool:
         """Whether the images have no colour (tested on the first 64)."""
         # Two levels of tolerance: JPEG gives grey pictures a little chroma.
-        sample = torch.as_tensor(np.asarray(self.images[:64])).int()
+        sample = self.faces(slice(64)).int()
         return bool((sample - sample[:, :1]).abs().max() <= 2)
 
     def faces(self, indices: Tensor | slice | None = None) -> Tensor:
