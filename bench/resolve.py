@@ -20,6 +20,7 @@ import torch
 
 from ganmut import extractors, weights
 from ganmut.datasets import FaceSet, open_source
+from ganmut.folders import subfolders
 from ganmut.json_files import read_json
 from ganmut.registry import did_you_mean
 from ganmut.text import quote
@@ -107,7 +108,7 @@ def find_editors(spec: str) -> dict[str, str]:
     if spec.startswith("hub:") and (root / "config.json").is_file():
         return {_config(root)["method"]: str(root)}  # the folder is named by its commit
     editors: dict[str, str] = {}
-    for folder in [root, root / "weights", *sorted(root.iterdir())]:
+    for folder in [root, root / "weights", *subfolders(root)]:
         with contextlib.suppress(FileNotFoundError):
             config = _config(folder)
             # A later run of the same method replaces an earlier one.

@@ -14,6 +14,7 @@ import torch
 from huggingface_hub import ModelCard
 from torch import nn
 
+from bench.resolve import find_editors
 from ganmut import weights
 from ganmut.codes import DiscSpace
 from ganmut.editor import Editor
@@ -333,6 +334,20 @@ def test_bundled_names_runs_and_unknown_names(folder, monkeypatch):
         weights.load(run)
     shutil.copytree(folder, run / "weights")
     assert weights.load(run, "cpu").size == SIZE
+
+
+def test_half_written_weights_are_not_listed(tmp_path, folder, monkeypatch):
+    """What a killed command was writing is hidden and has a config.json already."""
+    root = tmp_path / "weights"
+    for name in ("set/tiny", "set/.tiny.0123abcd.tmp", ".set.0123abcd.tmp/tiny"):
+        shutil.copytree(folder, root / name)
+    monkeypatch.setenv("GANMUT_WEIGHTS", str(root))
+    assert weights.list_sets() == ["set"] and weights.list_weights("set") == ["tiny"]
+    for spec in (root, root / "set"):
+        assert list(publish.list_members(spec)) == ["set/tiny"]
+        with pytest.raises(BadWeights, match=r"add one of /(set/)?tiny$"):
+            weights.resolve(spec)
+    assert list(find_editors(str(root / "set"))) == ["tiny"]
 
 
 def test_an_ablation_is_bundled_but_not_offered(tmp_path, monkeypatch, folder):

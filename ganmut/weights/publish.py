@@ -22,7 +22,7 @@ from ganmut.methods.base import METHODS
 from ganmut.text import quantity, quote
 from ganmut.weights import card, hub
 from ganmut.weights.editors import verify
-from ganmut.weights.resolve import bundled_root, locate, resolve
+from ganmut.weights.resolve import bundled_root, list_folders, locate, resolve
 from ganmut.weights.storage import (
     BadWeights,
     read,
@@ -127,11 +127,13 @@ def list_members(spec: str | Path) -> dict[str, Path]:
         if (folder / "config.json").is_file():
             return {"": folder}
     # A set holds weights; a folder of sets holds them one level deeper.
-    found = {f"{root.resolve().name}/{p.parent.name}": p for p in root.glob("*/config.json")}
-    found |= {p.parent.relative_to(root).as_posix(): p for p in root.glob("*/*/config.json")}
+    found = {}
+    for folder in list_folders(root, 2):
+        inside = folder.relative_to(root).as_posix()
+        found[inside if "/" in inside else f"{root.resolve().name}/{inside}"] = folder
     if not found:
         raise BadWeights(f"{spec} holds no weight: give a run, a weight, a set or a folder of sets")
-    return {inside: found[inside].parent for inside in sorted(found)}
+    return {inside: found[inside] for inside in sorted(found)}
 
 
 def check_publishable(folder: Path) -> dict[str, Any]:

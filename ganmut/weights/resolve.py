@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ganmut.errors import ParameterError
 from ganmut.files import write_atomic
+from ganmut.folders import subfolders
 from ganmut.registry import UnknownNameError, did_you_mean
 from ganmut.text import quote
 from ganmut.weights import hub, pins
@@ -54,8 +55,8 @@ def set_default_hub(spec: str) -> Path:
 
 def list_sets() -> list[str]:
     """Names of all sets of weights, such as "procedural", sorted."""
-    folders = (path for root in _search_roots() if root.is_dir() for path in root.iterdir())
-    return sorted({path.name for path in folders if path.is_dir()})
+    folders = (path for root in _search_roots() if root.is_dir() for path in subfolders(root))
+    return sorted({path.name for path in folders})
 
 
 def list_weights(
@@ -66,13 +67,23 @@ def list_weights(
     ablations: also the weights that exist for one comparison of the bench.
     """
     group = locate(set, _search_roots())
-    folders = sorted(path.parent for path in group.glob("*/config.json")) if group else []
+    folders = list_folders(group) if group else []
     configs = {folder.name: read_config(folder) for folder in folders}
     return [
         name
         for name, config in configs.items()
         if config["kind"] == kind and (ablations or not config.get("ablation_of"))
     ]
+
+
+def list_folders(root: Path, depth: int = 1) -> list[Path]:
+    """The weight folders that lie up to `depth` levels below a folder, without hidden ones: what a
+    killed command was writing is hidden, and may look whole."""
+    found = []
+    for folder in subfolders(root):
+        found += [folder] if (folder / "config.json").is_file() else []
+        found += list_folders(folder, depth - 1) if depth > 1 else []
+    return found
 
 
 def locate(spec: str | Path, roots: tuple[Path, ...] = ()) -> Path | None:
@@ -112,8 +123,7 @@ def resolve(spec: str | Path, kind: str = "editor", member: str = "") -> Path:
         return folder
     members: list[str] = []
     if found:
-        configs = [*found.glob("*/config.json"), *found.glob("*/*/config.json")]
-        members = sorted(path.parent.relative_to(found).as_posix() for path in configs)
+        members = sorted(path.relative_to(found).as_posix() for path in list_folders(found, 2))
     if members and not member:
         raise BadWeights(f"{spec} holds several weights: add one of /{', /'.join(members)}")
     if found and not members:
