@@ -57,8 +57,12 @@ def source(system: System, faces: FaceSet, protocol: Protocol) -> EditSet:
 def prior(system: System, faces: FaceSet, protocol: Protocol) -> EditSet:
     """(faces): one edit a face, under codes of the method's evaluation prior, whose emotions are
     distributed as the test labels. For FED and FID."""
-    n, histogram = len(faces), torch.bincount(faces.emotion, minlength=len(faces.emotions))
-    codes = system.space.sample(n, generator(protocol.seed), histogram)
+    n, space = len(faces), system.space
+    counts = torch.bincount(faces.emotion, minlength=len(faces.emotions))
+    # The editor may have more emotions than the data, in another order.
+    histogram = torch.zeros(len(space.emotions), dtype=counts.dtype)
+    histogram[[space.emotions.index(emotion) for emotion in faces.emotions]] = counts
+    codes = space.sample(n, generator(protocol.seed), histogram)
     return EditSet(torch.arange(n), codes, torch.full((n,), -1), (n,))
 
 

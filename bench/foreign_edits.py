@@ -26,7 +26,7 @@ from ganmut.codes import LabelSpace
 from ganmut.datasets import FaceSet
 from ganmut.datasets.tables import read_csv_columns
 from ganmut.decoding import BadImage, read_image
-from ganmut.emotions import UNITS, prototype_units
+from ganmut.emotions import PROTOTYPES, UNITS, canonical_emotion, prototype_units
 from ganmut.files import replaced_folder, write_atomic
 from ganmut.folders import real_path
 from ganmut.images import to_tensor, write_png
@@ -130,9 +130,11 @@ def source_name(face: int) -> str:
 
 
 def describe_units(request: Request, emotions: Sequence[str]) -> str:
-    """The request as action units, "1=0.2 12=0.8": the emotion's prototype at its intensity."""
-    values = prototype_units(request.emotion) if request.emotion != emotions[0] else [0.0] * 17
-    shown = zip(UNITS, values, strict=True)
+    """The request as action units, "1=0.2 12=0.8": the emotion's prototype at its intensity; empty
+    for neutral and for an emotion without a prototype."""
+    if request.emotion == emotions[0] or canonical_emotion(request.emotion) not in PROTOTYPES:
+        return ""
+    shown = zip(UNITS, prototype_units(request.emotion), strict=True)
     return " ".join(f"{unit}={request.intensity * value:.3g}" for unit, value in shown if value)
 
 

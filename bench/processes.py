@@ -43,7 +43,11 @@ SOURCE = ""  # the row of the unedited faces, whose features all rows share
 def number_of_workers(asked: int | None, device: torch.device) -> int:
     """`asked`, or by default one a core, and one for a GPU. Raises ParameterError."""
     if asked is None:
-        return len(os.sched_getaffinity(0)) if device.type == "cpu" else 1
+        if device.type != "cpu":
+            return 1
+        # Of this process where the system says so (Linux), which a container may limit.
+        allowed = getattr(os, "sched_getaffinity", None)
+        return len(allowed(0)) if allowed else os.cpu_count() or 1
     check_count(asked)
     return asked
 

@@ -17,8 +17,8 @@ from ganmut.editor import Editor, PreparedFaces
 from .features.ground_truth import GroundTruth
 from .stats import NotMeasured
 
-# Edits per batch by device. Larger batches are no faster.
-BATCH = {"cpu": 16, "cuda": 128}
+# Edits per batch on the CPU, and elsewhere. Larger batches are no faster.
+CPU_BATCH, GPU_BATCH = 16, 128
 
 
 class System(ABC):
@@ -37,7 +37,7 @@ class System(ABC):
 
     def __init__(self, name: str, space: CodeSpace, emotions: tuple[str, ...], sha256: str):
         self.name, self.space, self.emotions, self.sha256 = name, space, tuple(emotions), sha256
-        self.batch = 16
+        self.batch = CPU_BATCH
 
     @abstractmethod
     def edit(self, faces: Tensor, codes: Tensor) -> Tensor:
@@ -66,7 +66,7 @@ class EditorSystem(System):
         self.dependencies = editor.method.dependencies
         self.supervision = editor.method.supervision
         self._prepared: tuple[Tensor, PreparedFaces] | None = None  # of the last batch
-        self.batch = BATCH[editor.device.type]
+        self.batch = CPU_BATCH if editor.device.type == "cpu" else GPU_BATCH
 
     def edit(self, faces: Tensor, codes: Tensor) -> Tensor:
         # Each face is prepared once, however many codes it is edited under: edits come ordered by

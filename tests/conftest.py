@@ -73,7 +73,7 @@ def bench_run(bundle, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
     monkeypatch.setattr(resolve, "open_source", lambda spec: ToySource())
-    monkeypatch.setitem(systems.BATCH, "cpu", 256)  # toy pictures: overhead dominates
+    monkeypatch.setattr(systems, "CPU_BATCH", 256)  # toy pictures: overhead dominates
     monkeypatch.setitem(protocol.PROTOCOLS, "tiny", TINY)
     monkeypatch.setattr(tsne, "FACES", 10)  # a thousand steps of the embedding for each method
     monkeypatch.setattr(canvas, "FACE_INCHES", 0.4)  # toy pictures: half the pixels to encode

@@ -203,6 +203,13 @@ def test_prior_follows_the_test_labels(faces):
     assert codes.argmax(1).tolist() == [1] * len(happy)
 
 
+def test_prior_names_emotions_of_data_and_editor(faces):
+    """Fewer emotions in another order: row 1 of the data is the editor's row 2."""
+    sad = replace(faces, emotions=("neutral", "sad", "happy"), emotion=torch.ones(64).long())
+    codes = edit_sets.build("prior", ToySystem(sad), sad, PROTOCOL).codes
+    assert codes.argmax(1).tolist() == [EMOTIONS.index("sad")] * 64
+
+
 def test_edit_sets_repeat_with_the_seed(faces):
     row = ToySystem(faces)
     one, two = (edit_sets.build("prior", row, faces, PROTOCOL) for _ in range(2))

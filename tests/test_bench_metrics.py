@@ -234,6 +234,9 @@ def test_style_share_needs_styles(faces, tmp_path):
     )
     found = score("style_share", system, tmp_path, faces)
     assert 0 < found.value < 0.2
+    # Data of fewer emotions: the grid has the styles of the editor's.
+    few = replace(faces, emotions=("neutral", "sad", "happy"), emotion=faces.emotion % 3)
+    assert 0 < score("style_share", system, tmp_path, few).value < 0.2
 
 
 def test_opposite_centres_have_cosine_minus_one():

@@ -16,6 +16,8 @@ from toys import BENCH_METHODS
 
 import ganmut
 from bench import run
+from bench.foreign_edits import Request, describe_units
+from ganmut.emotions import EMOTIONS
 from ganmut.images import read_image, write_png
 
 # What an emotion and an intensity cannot ask for.
@@ -95,6 +97,12 @@ def test_the_row_equals_the_weight_it_copies(export, bench_run, bundle, capsys):
             assert found == (value and pytest.approx(value, rel=1e-4, abs=1e-4)), (metric, name)
     assert rows["elsewhere"]["accuracy"]["weights"] == "edits"
     assert "elsewhere" in capsys.readouterr().out
+
+
+def test_emotions_without_units_are_exported():
+    emotions = (*EMOTIONS, "contempt")
+    assert describe_units(Request(0, "contempt", 0.5), emotions) == ""
+    assert "12=0.5" in describe_units(Request(0, "happiness", 0.5), emotions)
 
 
 def test_edits_alone_measure_no_weights(export, bench_run):

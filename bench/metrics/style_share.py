@@ -32,9 +32,9 @@ class StyleShare(SpaceMetric):
         self.require_space(features)
         softmax = features["equal_grid:softmax"]
         self.require(len(softmax))
-        kinds = len(features.emotions)
+        kinds = len(features.system.space.emotions)  # of the editor: the data may have fewer
         # The grid lists the styles of each emotion in turn, the same ones for all.
-        over, between = variances(softmax.reshape(len(softmax), kinds, -1, kinds))
+        over, between = variances(softmax.reshape(len(softmax), kinds, -1, softmax.shape[-1]))
 
         def share(counts: np.ndarray | None) -> float:
             weight = np.ones(len(over)) if counts is None else counts
