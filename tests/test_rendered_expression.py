@@ -36,6 +36,12 @@ def test_every_face_has_a_posed_twin(faces):
     assert (faces.landmarks.shape, faces.expression.shape) == ((12, 68, 2), (12, 17))
 
 
+def test_the_number_of_faces_can_be_chosen():
+    assert len(landmark_set("procedural", "test", 80, progress=False)) == 2 * 8
+    with pytest.raises(ValueError, match="at least 80"):
+        landmark_set("procedural", "train", 79)
+
+
 def test_bundled_network_finds_rendered_landmarks(faces):
     network = load_landmark_net(bundled_root() / "procedural" / "landmarks")
     found = find_landmarks(network, faces.images[:, None].float() / 255)

@@ -17,6 +17,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "them, or procedural: rendered faces",
     )
     parser.add_argument(
+        "--faces",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of the training split (default: 7000 rendered ones, all photographs)",
+    )
+    parser.add_argument(
         "--out",
         required=True,
         metavar="DIR",
@@ -37,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     from ganmut.folders import check_output_folder
 
     check_output_folder(args.out)  # before the minutes of the fit
-    faces = landmark_set(args.data, "train")
+    faces = landmark_set(args.data, "train", args.faces)
     model, facts = fit_expressions(faces, recipes(faces.points))
     folder = Path(args.out) / FOLDER
     print(save_expression_model(model, folder, {"faces": len(faces), **facts}))

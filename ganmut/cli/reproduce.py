@@ -254,23 +254,23 @@ def expression_steps(args: argparse.Namespace, root: Path, rows: list[str]) -> I
     from ganmut.expression.conditional import expression_row
 
     data, run = f"--data={args.data}", args.out / "runs" / "landmarks"
-    few = ["--steps=20"] if args.trial else []
+    few, short = (["--faces=200"], ["--steps=20"]) if args.trial else ([], [])
 
     def step(name: str, words: list[str], folder: Path, minutes: float) -> Step:
         return Step(name, lambda: words, lambda: existing(folder), 0.1 if args.trial else minutes)
 
-    train = ["-m", "ganmut.expression.train_landmarks", data, f"--out={run}", *few]
+    train = ["-m", "ganmut.expression.train_landmarks", data, f"--out={run}", *few, *short]
     yield step("train landmarks", train, run / "weights", DRAWING["landmarks"])
     bundle = ["-m", "ganmut", "bundle", str(run / "weights"), f"{root.name}/landmarks"]
     yield step("bundle landmarks", bundle, root / "landmarks", 0.1)
-    fit = ["-m", "ganmut", "fit-expressions", data, f"--out={root}"]
+    fit = ["-m", "ganmut", "fit-expressions", data, f"--out={root}", *few]
     yield step("fit expression", fit, root / "expression", DRAWING["expression"])
     for row in rows:
         method = expression_rows(args.data)[row]
         for seed in range(args.seeds if method else 0):
             name = expression_row(method, seed)
             words = ["-m", "ganmut", "train-expressions", method, data, f"--out={root}"]
-            words += [f"--seed={seed}", *few]
+            words += [f"--seed={seed}", *short]
             yield step(f"train {name}", words, root / name, EXPRESSION_MINUTES)
 
 

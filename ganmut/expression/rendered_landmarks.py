@@ -20,15 +20,26 @@ from ganmut.rendering.shading import render
 
 RENDERED = "procedural"
 COUNTS = {"train": 7000, "test": 700}
+LEAST = 80  # faces that a training or a fit begins with
 MOVED_SHARE = 0.35  # of the units that a posed copy shows
 
 
-def landmark_set(data: str | Path, split: str, progress: bool = True) -> LandmarkSet:
+def landmark_set(
+    data: str | Path, split: str, faces: int = 0, progress: bool = True
+) -> LandmarkSet:
     """Faces with landmarks of a split ("train", "test"): rendered ones for "procedural", else the
-    photographs of a folder (landmark_data.read_landmark_set). Raises BadData."""
+    photographs of a folder (landmark_data.read_landmark_set).
+
+    faces: how many of the train split, the first ones, and a tenth of it of the test split; 0:
+    7,000 rendered ones, all photographs of a folder. Raises BadData, ValueError for fewer than 80.
+    """
+    if faces and faces < LEAST:
+        raise ValueError(f"faces must be 0 or at least {LEAST}, got {faces}")
+    count = faces if split == "train" else faces // 10
     if str(data) == RENDERED:
-        return render_landmark_set(split, COUNTS[split], progress=progress)
-    return read_landmark_set(data, split, progress=progress)
+        return render_landmark_set(split, count or COUNTS[split], progress=progress)
+    photographs = read_landmark_set(data, split, progress=progress)
+    return photographs[torch.arange(min(count or len(photographs), len(photographs)))]
 
 
 def render_landmark_set(

@@ -114,6 +114,7 @@ def train_landmarks(
     width: int = 24,
     hidden: int = 256,
     snapshot_every: int = 500,
+    faces: int = 0,
     progress: bool = True,
 ) -> LandmarkNet:
     """Trains on the train split of a folder of photographs with landmarks (landmark_data.py), then
@@ -126,11 +127,14 @@ def train_landmarks(
     out = Path(out)
     with folder_lock(out):
         remove_temporaries(out)
-        return _train(data, out, steps, batch, lr, seed, (width, hidden), snapshot_every, progress)
+        sets = [landmark_set(data, split, faces, progress) for split in ("train", "test")]
+        sizes = (width, hidden)
+        return _train(*sets, out, steps, batch, lr, seed, sizes, snapshot_every, progress)
 
 
 def _train(
-    data: str | Path,
+    faces: LandmarkSet,
+    test: LandmarkSet,
     out: Path,
     steps: int,
     batch: int,
@@ -140,7 +144,6 @@ def _train(
     snapshot_every: int,
     progress: bool,
 ) -> LandmarkNet:
-    faces, test = (landmark_set(data, split, progress) for split in ("train", "test"))
     torch.manual_seed(seed)
     points = faces.points
     network = Shape(*sizes, min(RANK, 2 * points.count), points.name).build()
@@ -359,6 +362,12 @@ def main(arguments: list[str] | None = None) -> int:
         help='a folder of photographs with landmarks, or "procedural": rendered faces',
     )
     parser.add_argument("--out", required=True, help="run folder: snapshots and stats.jsonl")
+    parser.add_argument(
+        "--faces",
+        type=int,
+        default=0,
+        help="of the training split (default: 7000 rendered ones, all photographs)",
+    )
     parser.add_argument("--steps", type=int, default=10500, help="(default: %(default)s)")
     parser.add_argument("--batch", type=int, default=32, help="(default: %(default)s)")
     parser.add_argument("--lr", type=float, default=2e-3, help="(default: %(default)s)")
@@ -377,6 +386,7 @@ def main(arguments: list[str] | None = None) -> int:
         seed=options.seed,
         width=options.width,
         hidden=options.hidden,
+        faces=options.faces,
     )
     return 0
 
