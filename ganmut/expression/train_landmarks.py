@@ -127,9 +127,9 @@ def train_landmarks(
     out = Path(out)
     with folder_lock(out):
         remove_temporaries(out)
-        sets = [landmark_set(data, split, faces, progress) for split in ("train", "test")]
+        train, test = (landmark_set(data, split, faces, progress) for split in ("train", "test"))
         sizes = (width, hidden)
-        return _train(*sets, out, steps, batch, lr, seed, sizes, snapshot_every, progress)
+        return _train(train, test, out, steps, batch, lr, seed, sizes, snapshot_every, progress)
 
 
 def _train(
