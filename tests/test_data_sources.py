@@ -16,6 +16,7 @@ from PIL import Image
 
 from ganmut.datasets import BadData, open_source
 from ganmut.datasets import cache as picture_cache
+from ganmut.datasets.records import cell_text
 from ganmut.emotions import EMOTIONS, UNITS
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
@@ -155,6 +156,22 @@ def test_splits_share_no_person_and_are_stable(tmp_path):
     assert {k: len(v) for k, v in everything(open_source(f"folder:{again}")).items()} == {
         k: len(v) for k, v in found.items()
     }
+
+
+def test_people_and_labels_numbered_from_zero(tmp_path):
+    """0 is a person and a label, not an empty cell: no person is in two splits."""
+    rows = [row | {"person": i // 3, "emotion": i % 3} for i, row in enumerate(people(60))]
+    folder = write_folder(tmp_path, rows, "jsonl")
+    source = open_source(f"folder:{folder}", label_map="0:neutral,1:happy,2:sad")
+    splits: dict[str | None, set[str]] = {}
+    for row in source.rows:
+        splits.setdefault(row.person, set()).add(row.split)
+    assert splits.keys() == {str(number) for number in range(60)}
+    assert all(len(where) == 1 for where in splits.values())
+
+
+def test_empty_cells_are_no_text():
+    assert [cell_text(cell) for cell in (None, float("nan"), "", 0)] == ["", "", "", "0"]
 
 
 def test_unknown_persons_are_distinct(tmp_path):

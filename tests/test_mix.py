@@ -1,5 +1,7 @@
 """Mixtures: sources side by side as one set; and pictures that are moved and lit at random."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from PIL import Image
@@ -39,6 +41,19 @@ def test_concat_joins_emotions_and_drops_rare_ones(mixture):
     neutral = faces.emotion == 0
     assert faces.source_id[neutral].unique().tolist() == [0, 1]
     assert faces.grey and faces.units is None
+
+
+def test_what_a_mixture_leaves_out_is_counted(mixture, capsys):
+    """Rare emotions, and the same reason of two sources."""
+    for part in mixture.split(" + "):
+        (Path(part.removeprefix("folder:")) / "neutral" / "00.psd").write_bytes(b"8BPS")
+    faces = open_source(mixture).load("train", SIZE, progress=False)
+    alone = open_source(mixture.partition(" + ")[0]).load("train", SIZE, progress=False)
+    rare = int((alone.emotion == alone.emotions.index("sad")).sum())
+    counts = faces.skip_counts
+    assert counts["format .psd is not read"] == 2
+    assert counts["an emotion with fewer than 8 faces"] == rare > 0
+    assert f"left out {rare} faces of an emotion" in capsys.readouterr().out
 
 
 def test_colour_stays_where_all_have_it(tmp_path):

@@ -9,6 +9,7 @@ reveal the source.
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from ganmut.datasets.base import SOURCES, BadData, FaceSet, digest, open_source
 from ganmut.datasets.spec import HINT, split_sources
 from ganmut.datasets.stored import StoredImages
 from ganmut.registry import UnknownNameError
-from ganmut.text import quote
+from ganmut.text import quantity, quote
 
 MIN_FACES = 20  # of an emotion in a source; a discriminator overfits fewer
 CHUNK = 1024  # images made grey at a time
@@ -52,7 +53,15 @@ class Concat:
         if len({faces.crop for faces in sets}) > 1:
             crops = ", ".join(f"{faces.source}: {faces.crop}" for faces in sets)
             raise BadData(f"these sources are cropped differently ({crops}); align them first")
-        sets = [faces.select(self.frequent_rows(faces)) for faces in sets]
+        skipped: Counter[str] = Counter()
+        for at, faces in enumerate(sets):
+            sets[at] = faces.select(self.frequent_rows(faces))
+            rare = len(faces) - len(sets[at])
+            skipped.update(faces.skip_counts)
+            if rare:
+                reason = f"an emotion with fewer than {MIN_FACES} faces"
+                skipped[reason] += rare
+                print(f"{faces.source}: left out {quantity(rare, 'face')} of {reason}")
         grey = any(faces.grey for faces in sets)
         people, known = [], 0
         for faces in sets:
@@ -70,7 +79,7 @@ class Concat:
             units=torch.cat(units) if len(units) == len(sets) else None,
             person=torch.cat(people) if len(people) == len(sets) else None,
             source_id=torch.cat([torch.full((len(f),), i) for i, f in enumerate(sets)]),
-            skip_counts={why: n for faces in sets for why, n in faces.skip_counts.items()},
+            skip_counts=dict(skipped),
             fingerprint=digest(*(faces.fingerprint for faces in sets)),
             content=digest(*(faces.content for faces in sets)),
         )

@@ -23,7 +23,15 @@ from ganmut.datasets.parquet import (
     parquet_rows,
     read_parquet_image,
 )
-from ganmut.datasets.records import LABELS, SPLIT_WORDS, Row, RowFilter, parse_fill, parse_units
+from ganmut.datasets.records import (
+    LABELS,
+    SPLIT_WORDS,
+    Row,
+    RowFilter,
+    cell_text,
+    parse_fill,
+    parse_units,
+)
 from ganmut.datasets.tables import open_text, parse_line, read_csv_columns
 from ganmut.folders import subfolders
 
@@ -94,13 +102,13 @@ def _metadata_rows(root: Path, metadata: Path, split: str, row_filter: RowFilter
         except (TypeError, ValueError, OverflowError) as error:
             row_filter.reject(name, str(error))
             continue
-        person = str(columns["person"] or "") if "person" in columns else None
+        person = cell_text(columns["person"]) if "person" in columns else None
         yield from file_row(
             root,
             (base / name).as_posix(),
             row_filter,
-            str(columns.get(label) or ""),
-            split=str(columns.get("split") or split),
+            cell_text(columns.get(label)),
+            split=cell_text(columns.get("split")) or split,
             person=person,
             units=units,
             fill=fill,

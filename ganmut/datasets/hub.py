@@ -21,6 +21,7 @@ from ganmut.datasets.records import (
     Row,
     RowFilter,
     TableSource,
+    cell_text,
     parse_fill,
     parse_units,
 )
@@ -93,11 +94,11 @@ class Hub(TableSource):
                 except (TypeError, ValueError, OverflowError) as error:
                     row_filter.reject(key, str(error))
                     continue
-                person = str(cells["person"] or "") if "person" in cells else None
+                person = cell_text(cells["person"]) if "person" in cells else None
                 yield Row(
                     key,
                     label_name(cells[label]),
-                    split=str(cells.get("split") or split),
+                    split=cell_text(cells.get("split")) or split,
                     person=person,
                     units=units,
                     fill=fill,
@@ -171,5 +172,5 @@ def _label_names(kind: Any) -> Callable[[Any], str]:
     from datasets import ClassLabel
 
     if not isinstance(kind, ClassLabel):
-        return lambda cell: "" if cell is None else str(cell)
+        return cell_text
     return lambda cell: "" if cell is None or cell < 0 else kind.int2str(cell)

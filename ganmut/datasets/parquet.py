@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ganmut.datasets.base import BadData
-from ganmut.datasets.records import LABELS, Row, RowFilter, parse_fill, parse_units
+from ganmut.datasets.records import LABELS, Row, RowFilter, cell_text, parse_fill, parse_units
 from ganmut.decoding import BadImage, read_image
 from ganmut.errors import first_line
 from ganmut.json_files import parse_json
@@ -52,9 +52,9 @@ def parquet_rows(root: Path, row_filter: RowFilter) -> Iterator[Row]:
                 named = classes and isinstance(value, int) and 0 <= value < len(classes)
                 yield Row(
                     key,
-                    classes[value] if named else "" if value is None else str(value),
-                    split=str(cells.get("split") or path.name.partition("-")[0]),
-                    person=str(cells["person"] or "") if "person" in cells else None,
+                    classes[value] if named else cell_text(value),
+                    split=cell_text(cells.get("split")) or path.name.partition("-")[0],
+                    person=cell_text(cells["person"]) if "person" in cells else None,
                     units=units,
                     fill=fill,
                     bytes=stamp.st_size,

@@ -386,6 +386,11 @@ def parse_positive_int(name: str, value: int | str) -> int:
     return number
 
 
+def cell_text(cell: Any) -> str:
+    """The text of a cell; "" where it is empty, which 0 is not: None, or NaN for a number."""
+    return "" if cell is None or cell != cell else str(cell)
+
+
 def parse_fill(cell: Any) -> float | None:
     """The number of a `fill` cell, or None for an empty one."""
     return None if cell in (None, "") else float(cell)
