@@ -208,6 +208,20 @@ def _fixed_sizes(specs: dict[str, str]) -> dict[str, int]:
     }
 
 
+def require_emotions(specs: Mapping[str, str], emotions: tuple[str, ...]) -> None:
+    """Raises UserError where an editor lacks an emotion of the data: before the first row, not at
+    its own."""
+    for name, spec in specs.items():
+        known = _config(spec).get("emotions")
+        known = known if isinstance(known, list) else list(emotions)  # else damaged: `load` says so
+        if absent := [emotion for emotion in emotions if emotion not in known]:
+            raise UserError(
+                f"{name} has no emotion {', '.join(absent)}, which the data have; it has "
+                f"{', '.join(map(str, known))}. Leave it out of --methods, or the emotion out of "
+                "the data: --data 'SPEC?emotions=neutral,...'"
+            )
+
+
 # Faces and extractors -----------------------------------------------------------------------------
 
 

@@ -44,6 +44,7 @@ from .resolve import (
     load_extractors,
     load_faces,
     require_distinct,
+    require_emotions,
     require_writable,
     split_ablations,
 )
@@ -246,6 +247,7 @@ def resolve(args: argparse.Namespace, console: Console) -> Benchmark:
         size = common_size({**methods, **ablations}, {one.name: one.size for one in exports})
         networks, missing = load_extractors(args, metrics, device)
         faces, others = load_faces(args.data, args.split, size, protocol)
+        require_emotions({**methods, **ablations}, faces.emotions)
         edits = [FilesSystem(one, faces, protocol) for one in exports]
         require_distinct([*REFERENCE_ROWS, *methods, *ablations, *(one.name for one in edits)])
     except (UserError, ParameterError):

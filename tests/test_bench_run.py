@@ -25,6 +25,8 @@ from ganmut import interrupts, weights
 from ganmut.emotions import EMOTIONS
 from ganmut.methods.base import METHODS
 
+CONTEMPT = (*EMOTIONS[:-1], "contempt")
+
 
 def test_all_methods_all_metrics(bench_run, tmp_path, capsys):
     code, records = bench_run("--no-figures")
@@ -202,6 +204,16 @@ def test_run_folders_are_named_by_method(bundle, tmp_path):
     single = resolve.find_editors(str(runs / "00002-ganmut-procedural-32"))
     assert list(single) == ["ganmut"]
     assert resolve.find_editors(str(bundle / "procedural" / "ganmut")).keys() == {"ganmut"}
+
+
+def test_editors_without_an_emotion_are_refused(bench_run, monkeypatch, capsys, tmp_path):
+    """Before anything is measured: its row may be the last."""
+    monkeypatch.setattr(
+        runner, "load_faces", lambda *_: (replace(world(140, 0), emotions=CONTEMPT), None)
+    )
+    code, records = bench_run("--methods", "stargan,ganmut", "--no-figures")
+    error = capsys.readouterr().err
+    assert code == 2 and not records and "stargan has no emotion contempt" in error
 
 
 def test_weights_of_two_sizes_are_refused(tmp_path):
