@@ -227,8 +227,17 @@ def test_folders_without_a_recipe_are_removed(tmp_path):
     for folder, name in ((killed, ".recipe.json.0123abcd.tmp"), (other, "thesis.txt")):
         folder.mkdir()
         (folder / name).write_text("half")
+        os.utime(folder, (0, 0))
     created = RunDir.create(tmp_path, *settings).path
     assert sorted(tmp_path.iterdir()) == [other, created] and created.name[:5] == "00002"
+
+
+def test_a_folder_that_gets_its_recipe_stays(tmp_path):
+    """Of a training that begins at the same moment, which would go on in the folder of this one."""
+    settings = presets.resolve_settings("stargan", "stable", "cpu", **SHORT)
+    starting = tmp_path / "00000-stargan-procedural-32"
+    starting.mkdir()
+    assert RunDir.create(tmp_path, *settings).path.name[:5] == "00001" and starting.is_dir()
 
 
 def test_two_trainings_take_two_numbers(tmp_path, monkeypatch):

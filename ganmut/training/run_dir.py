@@ -9,6 +9,7 @@ import logging
 import math
 import re
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,7 @@ log = logging.getLogger(__name__)
 
 META: dict[str, Any] = {"step": int, "g_steps": int, "seconds": (int, float), "origin": dict}
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what Adam keeps of a parameter
+STARTING = 60  # seconds in which a run directory gets its recipe.json
 KEEP = 2  # snapshots to keep: the newest, and one more in case the newest is damaged
 
 
@@ -179,9 +181,12 @@ def _remove_empty(root: Path) -> None:
     """Removes run directories of trainings that were killed before recipe.json was written."""
     for path in root.glob("[0-9][0-9][0-9][0-9][0-9]-*"):
         if path.is_dir() and not (path / "recipe.json").exists():
-            remove_temporaries(path)
-            with contextlib.suppress(OSError):  # not empty: of somebody else
-                path.rmdir()
+            with contextlib.suppress(OSError):  # gone, or not empty: of somebody else
+                # A new one is of a training that begins at this moment: without its folder, two
+                # would take one number.
+                if time.time() - path.stat().st_mtime > STARTING:
+                    remove_temporaries(path)
+                    path.rmdir()
 
 
 def _next_folder(root: Path, recipe: Recipe) -> Path:
