@@ -148,6 +148,23 @@ def test_saturated_attention_raises_lambda_A(batch):
     assert highest == pytest.approx(MAX_LAMBDA_A) and method.growth < 2 * MAX_LAMBDA_A / 0.1
 
 
+def test_lambda_A_follows_all_processes(method):
+    """A process whose own faces are kept or not counts what the mean over all of them is."""
+
+    class Pair:
+        elsewhere = 0.0
+
+        def all_reduce_mean(self, tensors):
+            for tensor in tensors:
+                tensor.copy_(0.5 * (tensor + self.elsewhere))
+
+    method.processes, counts = Pair(), []
+    for own, method.processes.elsewhere in ((1.0, 0.94), (0.94, 1.0), (1.0, 0.5)):
+        method.update_lambda_A(mask(own))
+        counts.append(float(method.saturated))
+    assert counts == [1, 2, 0]
+
+
 def test_published_lambda_A_is_constant():
     method = toy("ganimation", "paper")
     assert [float(method.update_lambda_A(mask(1.0))) for _ in range(50)] == pytest.approx(

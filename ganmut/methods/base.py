@@ -17,6 +17,7 @@ from ganmut.networks.config import Settings, TrunkConfig, setting
 from ganmut.networks.edit import Edit
 from ganmut.registry import Registry
 from ganmut.training import losses
+from ganmut.training.distributed import SINGLE_PROCESS
 
 __all__ = ["METHODS", "Config", "Edit", "Method"]
 
@@ -151,10 +152,11 @@ class Method(nn.Module, ABC):
         self.config: Any = config
         self.emotions, self.size = tuple(emotions), size
         self.adversarial = losses.ADVERSARIAL[config.adversarial]
-        # Both are set by the trainer: the generator of the noise on the input of D's heads, and the
-        # share of the training that is done, for schedules.
+        # Set by the trainer: the generator of the noise on the input of D's heads, the share of the
+        # training that is done, for schedules, and the processes that share the batch.
         self.rng: torch.Generator | None = None
         self.progress = 0.0
+        self.processes = SINGLE_PROCESS
         self.G: Any
         self.D: Any = None
         self.build(training)

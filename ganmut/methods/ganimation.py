@@ -149,7 +149,11 @@ class GANimation(base_action_units.ActionUnitMethod):
         c = self.config
         self.began.copy_(torch.where(self.began < 0, self.progress, self.began))
         if c.attention_patience and c.lambda_A:
-            self.saturated.copy_(torch.where(mask.mean() > SATURATED, self.saturated + 1, 0))
+            kept = mask.mean()
+            # Of the whole batch: processes that count apart would weigh the attention differently,
+            # and a snapshot holds the counts of one.
+            self.processes.all_reduce_mean([kept])
+            self.saturated.copy_(torch.where(kept > SATURATED, self.saturated + 1, 0))
             due = (self.saturated >= c.attention_patience) & (self.lambda_A() < MAX_LAMBDA_A)
             self.growth.mul_(torch.where(due, GROWTH, 1.0))
             self.saturated.mul_(~due)

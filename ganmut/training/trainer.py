@@ -123,6 +123,7 @@ class Trainer:
         )
         # Another stream a process: equal ones would draw the same faces and targets.
         self.rng = method.rng = hardware.generator(recipe.seed + self.processes.rank)
+        method.processes = processes
         self.meter = LossMeter(self.processes)
         self.step = self.g_steps = 0
         self.seconds = 0.0
