@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -207,7 +208,7 @@ class Service(FaceStore):
         classifiers say of it, if they are to be asked."""
         with self.lock:
             session = self._session(face)
-            made = self._edit_crop(session, method, code)
+            made = self._edit(self._live_crop(session, method), method, code)
             return self._paste(session, made), self._read(session, method, made) if read else {}
 
     def edit(
@@ -295,8 +296,10 @@ class Service(FaceStore):
             return self._many(self._session(face), method, codes)
 
     def _edit_crop(self, session: FaceSession, method: str, code: Tensor) -> EditedCrop:
-        crop, editor = self._crop(session, method), self._editor(method)
-        edit = editor.edit_details(crop.ready, code)
+        return self._edit(self._crop(session, method), method, code)
+
+    def _edit(self, crop: Crop, method: str, code: Tensor) -> EditedCrop:
+        edit = self._editor(method).edit_details(crop.ready, code)
         edited = images.to_array(edit.images)[0]
         mask, flow = (
             None if x is None else x[0].float().cpu().movedim(0, -1).numpy()
@@ -323,12 +326,8 @@ class Service(FaceStore):
     def _many(self, session: FaceSession, method: str, codes: Tensor) -> np.ndarray:
         """n x S x S x 3 uint8: one face under n codes, at the editor's own size S."""
         editor, crop = self._editor(method), self._crop(session, method)
-        if editor.method.any_size and method not in session.small:
-            size = round(editor.size * crop.margin)
-            small = Image.fromarray(crop.source).resize((size, size), Image.Resampling.BOX)
-            session.small[method] = editor.prepare([np.asarray(small)], margin=crop.margin)
-        rows = torch.zeros(len(codes), dtype=torch.long)
-        many = editor.select(session.small.get(method, crop.ready), rows)
+        crop = self._smaller(session, method, round(editor.size * crop.margin))
+        many = editor.select(crop.ready, torch.zeros(len(codes), dtype=torch.long))
         edited = editor.edit(many, codes)
         return np.stack([align_crop(face, crop.margin) for face in images.to_array(edited)])
 
@@ -344,6 +343,30 @@ class Service(FaceStore):
             ready = photographs.prepare_crop(editor, source, units, margin)
             session.crops[method] = Crop(source, transform, ready, margin)
         return session.crops[method]
+
+    def _live_crop(self, session: FaceSession, method: str) -> Crop:
+        """The crop that is edited while the hand moves: at the view's resolution where the
+        photograph has more. Drawing and pasting cost as much as the crop has pixels."""
+        crop = self._crop(session, method)
+        step = crop.transform.scale * math.hypot(*session.to_picture[:2, 0])
+        least = self._editor(method).size * crop.margin
+        return self._smaller(session, method, round(max(len(crop.source) / step, least)))
+
+    def _smaller(self, session: FaceSession, method: str, side: int) -> Crop:
+        """The crop of an editor of any size with fewer pixels a side; the crop itself where it has
+        no more, or its editor takes one size alone."""
+        crop, editor = self._crop(session, method), self._editor(method)
+        if not editor.method.any_size or side >= len(crop.source):
+            return crop
+        if (method, side) not in session.smaller:
+            small = Image.fromarray(crop.source).resize((side, side), Image.Resampling.BOX)
+            scale = side / len(crop.source)  # pixel centres stay where they are
+            shrink = SimilarityTransform(scale=scale, translation=(scale - 1) / 2)
+            source = np.asarray(small)
+            ready = editor.reduce(crop.ready, [source])
+            transform = crop.transform + shrink
+            session.smaller[method, side] = Crop(source, transform, ready, crop.margin)
+        return session.smaller[method, side]
 
     def _source_units(
         self, session: FaceSession, group: str, source: np.ndarray

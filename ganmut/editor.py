@@ -146,6 +146,22 @@ class Editor:
         grey = (x == x[:, :1]).flatten(1).all(1)
         return PreparedFaces(x, features, len(x), source_codes, grey)
 
+    def reduce(self, faces: PreparedFaces, images: ImageBatch) -> PreparedFaces:
+        """The prepared faces of an editor of any size in smaller copies of their images: what was
+        read of them stays, and an edit costs as much as the copies have pixels.
+
+        images: as for `prepare`, N squares that show the same. Raises ParameterError for editors
+        of one size, ValueError for another number of images.
+        """
+        if not self.method.any_size:
+            raise ParameterError("images", f"{self.name} edits faces of {self.size} px alone")
+        x, visible = self._preprocess(images)
+        if len(x) != len(faces):
+            raise ValueError(f"{len(faces)} faces but {len(x)} images; give one per face")
+        with torch.no_grad(), inference(self.device):
+            features = self.method.reduce_features(faces.features, visible)
+        return PreparedFaces(x, features, len(x), faces.source_codes, faces.grey)
+
     def code_of_units(self, faces: PreparedFaces, units: Mapping[int, float]) -> Tensor:
         """float N x dim: the codes of action units {FACS number: 0..1}; units that are not named
         stay as the faces show them.

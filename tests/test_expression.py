@@ -6,11 +6,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy.ndimage import gaussian_filter
 from skimage import data as samples
 
 from ganmut import weights
 from ganmut.emotions import EMOTIONS
+from ganmut.errors import ParameterError
 from ganmut.expression.face_basis import SHARP
 from ganmut.expression.fit import fit_expressions
 from ganmut.expression.geometry import gradient, similarity, spline_flow, unfolded_share
@@ -303,6 +305,23 @@ def test_editor_works_at_the_size_of_the_photograph(editor):
     assert editor.crop_size(300.0) == (600, 2.0)
     assert editor.crop_size(20.0) == (256, 2.0)
     assert editor.crop_size(5000.0) == (1024, 2.0)
+
+
+def test_smaller_copies_keep_what_was_read(editor):
+    portrait = Image.fromarray(samples.astronaut()[10:230, 110:330]).resize((512, 512))
+    faces = editor.prepare([np.asarray(portrait)], margin=2.0)
+    small = portrait.resize((300, 300), Image.Resampling.BOX)
+    reduced = editor.reduce(faces, [np.asarray(small)])
+    found, kept = faces.features[0], reduced.features[0]
+    assert torch.equal(found.expression, kept.expression)
+    assert (found.landmarks - kept.landmarks).abs().max() < 1e-4
+    same = editor.edit(reduced, reduced.source_codes[0])
+    assert np.array_equal(same[0].permute(1, 2, 0).numpy(), np.asarray(small))
+    with pytest.raises(ValueError):
+        editor.reduce(faces, [np.asarray(small)] * 2)
+    of_one_size = weights.load("procedural/stargan", "cpu")
+    with pytest.raises(ParameterError):
+        of_one_size.reduce(faces, [np.asarray(small)])
 
 
 def test_editing_a_photograph_leaves_its_surroundings(editor):

@@ -106,6 +106,23 @@ def test_an_edit_that_names_nothing_changes_nothing(handlers, photo, monkeypatch
         assert np.array_equal(python, read_image(photo))
 
 
+def test_a_large_face_is_drawn_live_as_on_the_photograph(handlers):
+    service = handlers.service
+    portrait = Image.fromarray(samples.astronaut()[10:230, 110:330]).resize((900, 900))
+    face = service.open(np.asarray(portrait))
+    session = service.session(face)
+    for method, emotion in ((EXPRESSION, "sad"), ("photos/wheel", "surprised")):
+        live, _ = service.move(face, method, service.code_of_emotion(method, emotion, 0.9))
+        made = service.edit_crop(face, method, service.code_of_emotion(method, emotion, 0.9))
+        whole, _ = service.show_edit(face, made)
+        apart, changed = (np.abs(live.astype(int) - other) for other in (whole, session.view))
+        assert apart.mean() < 1.5 and apart.mean() < changed.mean() / 2
+        sides = [side for name, side in session.smaller if name == method]
+        assert max(sides) < 0.75 * len(made.crop.source)  # what makes a drag fast
+    own = torch.tensor(service.own_code(face, EXPRESSION))
+    assert np.array_equal(service.move(face, EXPRESSION, own)[0], session.view)
+
+
 def test_units_that_nothing_can_read_must_be_named(handlers, photo):
     assert not handlers.choices["photos/defgan"].reads
     method = ("photos/defgan", (0, 0), {}, 0)

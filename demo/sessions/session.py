@@ -155,7 +155,7 @@ class FaceSession:
     crops: dict[str, Crop] = field(default_factory=dict)
     # (side, margin) of a crop -> what pastes its edits into the view
     pasting: dict[tuple[int, float], photographs.PasteBack] = field(default_factory=dict)
-    small: dict[str, PreparedFaces] = field(default_factory=dict)  # of editors of any size
+    smaller: dict[tuple[str, int], Crop] = field(default_factory=dict)  # (method, side) -> fewer px
     gamuts: dict[str, Gamut] = field(default_factory=dict)
     emotion_previews: dict[str, np.ndarray] = field(default_factory=dict)
     people: dict[str, np.ndarray] = field(default_factory=dict)  # set -> the source's embedding
@@ -164,7 +164,7 @@ class FaceSession:
     def size(self) -> int:
         """Bytes of its pictures."""
         tiles = [gamut.tiles for gamut in self.gamuts.values()]
-        crops = self.crops.values()
+        crops = [*self.crops.values(), *self.smaller.values()]
         origin = self.origin
         whole = [self.picture, origin.pixels, origin.own, origin.alpha]
         kept: list[Any] = [
@@ -175,8 +175,8 @@ class FaceSession:
             *(c.source for c in crops),
             *self.pasting.values(),
         ]
-        ready = [*(crop.ready for crop in crops), *self.small.values()]
-        return sum(part.nbytes for part in kept) + sum(map(encoded_size, ready))
+        ready = sum(encoded_size(crop.ready) for crop in crops)
+        return sum(part.nbytes for part in kept) + ready
 
 
 def align_crop(crop: np.ndarray, margin: float) -> np.ndarray:

@@ -124,6 +124,17 @@ def lower_share(
     return under_eyes + under_mouth
 
 
+def raise_lids(landmarks: Tensor, points: PointSet, scale: float) -> Tensor:
+    """Landmarks P x 2 with the upper lids where a basis has them; `scale` is the face's, and its
+    negative takes them back."""
+    landmarks = landmarks.clone()
+    for eye in points.eyes:
+        # The network marks lashes; the lid's margin, which the eyeball is drawn up to, lies above
+        # them.
+        landmarks[list(eye.upper[1:-1]), 1] -= LID_LIFT * scale
+    return landmarks
+
+
 def make_basis(
     crop: Tensor,
     landmarks: Tensor,
@@ -146,11 +157,7 @@ def make_basis(
     pixel = SIZE / size
     matrix, _ = similarity(mean_shape, landmarks)
     scale = to_float(matrix.det().clamp(min=1e-6).sqrt())
-    landmarks = landmarks.clone()
-    for eye in points.eyes:
-        # The network marks lashes; the lid's margin, which the eyeball is drawn up to, lies above
-        # them.
-        landmarks[list(eye.upper[1:-1]), 1] -= LID_LIFT * scale
+    landmarks = raise_lids(landmarks, points, scale)
     # Faces differ in length and width: an affine map brings the mean's ellipse to this face.
     # float64, so that the solver's rounding does not reach the pixels.
     homogeneous = torch.cat([landmarks, torch.ones(len(landmarks), 1)], 1).double()

@@ -66,6 +66,13 @@ class ExpressionMethod(nn.Module):
             faces = zip(crops, points, found.expression, strict=True)
             return tuple(self.model.basis(*face) for face in faces)
 
+    def reduce_features(self, features: tuple[FaceBasis, ...], x: Tensor) -> tuple[FaceBasis, ...]:
+        """The bases of the same faces in crops N x 3 x s x s in [-1, 1] of another size: landmarks
+        and expression stay those that the larger crops showed."""
+        with torch.autocast(x.device.type, enabled=False):
+            faces = zip((x.float() + 1) / 2, features, strict=True)
+            return tuple(self.model.resize_basis(basis, crop) for crop, basis in faces)
+
     def target(self, features: tuple[FaceBasis, ...], code: Tensor) -> Tensor:
         """N x K expressions of N bases after an edit under N codes: the codes themselves."""
         return code.float()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ganmut.expression.face_basis import FaceBasis, make_basis
+from ganmut.expression.face_basis import FaceBasis, make_basis, raise_lids
 from ganmut.expression.geometry import similarity
 from ganmut.expression.mouth_tone import COLUMNS, ROWS
 from ganmut.expression.openings import (
@@ -124,6 +124,12 @@ class ExpressionModel(nn.Module):
                 self.light,
                 self.ellipse,
             )
+
+    def resize_basis(self, basis: FaceBasis, crop: Tensor) -> FaceBasis:
+        """The basis of the same face in a crop C x s x s of another size, with the landmarks and
+        the expression that it has."""
+        found = raise_lids(basis.landmarks, self.points, -basis.scale)
+        return self.basis(crop, found, basis.expression)
 
     def render(self, basis: FaceBasis, change: Tensor) -> Tensor:
         """N x C x S x S edited crops in 0..1, differentiable in `change` (N x K or K, added to the
