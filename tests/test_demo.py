@@ -414,10 +414,22 @@ def page_answers(bundled: str, folder: str) -> None:
 
     os.environ["GANMUT_WEIGHTS"] = bundled
     page = build(Service(detector=Knows()), [Example("astronaut", samples.astronaut())])
+    copied_at_each_message(page)
     _, url, _ = page.launch(**LAUNCH, prevent_thread_lock=True, quiet=True)
     ask(Client(url, verbose=False, analytics_enabled=False), Path(folder))
     readme_example(url.rstrip("/"), Path(folder))
+    # Gradio makes a table of all calls after each of them, for a route that the page has not.
+    assert page._queue.events_recorded and not page._queue.event_count_at_last_cache
     page.close()
+
+
+def copied_at_each_message(page) -> None:
+    """One component shows the progress of the events of the Edit tab: Gradio's front end copies
+    all that may, and a drag waits for it."""
+    names = ("open", "load", "choose", "move", "record", "rest", "pad_background")
+    events = [f for f in page.fns.values() if f.api_name.rstrip("_0123456789") in names]
+    assert len(events) > len(names)
+    assert {block.elem_id for f in events for block in f.show_progress_on} == {"after"}
 
 
 def page_without_weights(bundled: str, folder: str) -> None:

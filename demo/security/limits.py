@@ -117,6 +117,11 @@ class VisitorQueue(Queue):
             self.turns.popitem(last=False)
         return [event], False, queue.concurrency_id
 
+    def compute_analytics_summary(self, records: list) -> dict[str, Any]:
+        """No summary: the page serves none, and Gradio makes a table of the last 10,000 calls for
+        it after each call."""
+        return self.cached_event_analytics_summary
+
     def send_message(self, event: Event, event_message: EventMessage) -> None:
         """Puts a message where the visitor fetches it; of results that nobody fetches, the last
         `limits.unread` stay."""

@@ -217,25 +217,24 @@ def connect(
     """Every event of the face card and the Edit tab."""
     known, live, steps = face.known, [out.after, out.readings], Steps(handlers)
     history = [do.history, do.undo, do.redo]
-    record = (
-        {
-            "fn": steps.record,
-            "inputs": [known, do.history, *do.setting],
-            "outputs": history,
-        }
-        | NET
-        | PAGE
-        | {"show_progress": "hidden", "trigger_mode": "always_last"}
-    )
+    # At each message about a call Gradio's front end copies every component that may show its
+    # progress, by default all outputs of all events so far: a third of what a drag costs there.
+    quiet = PAGE | {"show_progress": "hidden", "show_progress_on": [out.after]}
+    last = LIVE | quiet
+    record = {
+        "fn": steps.record,
+        "inputs": [known, do.history, *do.setting],
+        "outputs": history,
+    } | last
     rest = {
         "fn": handlers.rest,
         "inputs": [known, *do.setting],
         "outputs": [out.whole, out.facts, out.views],
     }
-    rest |= NET | PAGE | {"show_progress": "hidden", "trigger_mode": "always_last"}
+    rest |= last
     draw = {"fn": handlers.pad_background, "inputs": [known, do.method], "outputs": do.background}
-    draw |= PAGE | {"show_progress": "hidden", "concurrency_limit": 4}
-    step = NET | PAGE | {"show_progress": "hidden", "trigger_mode": "multiple"}
+    draw |= quiet | {"concurrency_limit": 4}
+    step = NET | quiet | {"trigger_mode": "multiple"}
     slow = NET | PAGE | {"show_progress": "minimal", "show_progress_on": [out.after]}
     chosen = [
         do.pad,
@@ -263,8 +262,7 @@ def connect(
         face.gallery,
         face.photo,
         api_name="example",
-        show_progress="hidden",
-        **PAGE,
+        **quiet,
     )
     # A picture of the visitor's own is none of the examples.
     gr.on(
@@ -290,15 +288,13 @@ def connect(
         do.redo.click(steps.redo, [known, do.history], shown, api_name="redo", **step),
     ]
     switches = [
-        do.method.input(
-            handlers.choose, [known, do.method], chosen, api_name="choose", **LIVE | PAGE
-        ),
+        do.method.input(handlers.choose, [known, do.method], chosen, api_name="choose", **last),
         do.learned.input(
             handlers.switch_set,
             [known, do.learned, do.method],
             switched,
             api_name="other_set",
-            **LIVE | PAGE,
+            **last,
         ),
     ]
     for event in [*opened, *(event.then(**record) for event in switches)]:
@@ -309,11 +305,9 @@ def connect(
         [known, *do.setting],
         live,
         api_name="move",
-        **LIVE | PAGE,
+        **last,
     )
-    do.mix.input(
-        handlers.mix, [known, *do.setting], [do.units, *live], api_name="mixed", **LIVE | PAGE
-    )
+    do.mix.input(handlers.mix, [known, *do.setting], [do.units, *live], api_name="mixed", **last)
     buttons = [
         gr.on(
             [do.emotion.input, do.intensity.input],
@@ -321,21 +315,21 @@ def connect(
             [known, do.method, do.emotion, do.intensity, do.seed],
             [do.mix, do.units, *live],
             api_name="preset",
-            **LIVE | PAGE,
+            **last,
         ),
         do.another.click(
             handlers.draw_style,
             [known, *do.setting],
             [do.seed, *live],
             api_name="another",
-            **LIVE | PAGE,
+            **last,
         ),
         do.reset.click(
             handlers.reset,
             [known, do.method],
             [do.emotion, do.mix, do.units, *live],
             api_name="reset",
-            **LIVE | PAGE,
+            **last,
         ),
     ]
     rested = gr.on([do.pad.release, do.mix.release, do.units.release, do.seed.input], **record)
@@ -357,9 +351,8 @@ def connect(
         load,
         known,
         [linked, *shown, face.gallery, face.photo],  # the photo last: its change reads the others
-        api_visibility="private",
-        show_progress="hidden",
         concurrency_limit=4,
         concurrency_id="opening",
+        **quiet | {"api_visibility": "private"},
     )
     linked.change(**rest).then(**draw)
