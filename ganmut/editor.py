@@ -150,11 +150,9 @@ class Editor:
         """The prepared faces of an editor of any size in smaller copies of their images: what was
         read of them stays, and an edit costs as much as the copies have pixels.
 
-        images: as for `prepare`, N squares that show the same. Raises ParameterError for editors
-        of one size, ValueError for another number of images.
+        images: as for `prepare`, N squares that show the same. Raises ValueError for editors of one
+        size and for another number of images.
         """
-        if not self.method.any_size:
-            raise ParameterError("images", f"{self.name} edits faces of {self.size} px alone")
         x, visible = self._preprocess(images)
         if len(x) != len(faces):
             raise ValueError(f"{len(faces)} faces but {len(x)} images; give one per face")

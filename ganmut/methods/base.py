@@ -294,6 +294,11 @@ class Method(nn.Module, ABC):
         """Features that do not depend on the code, computed once per face; x N x 3 x S x S."""
         return self.G.encode(x)
 
+    def reduce_features(self, features: Any, x: Tensor) -> Any:
+        """The features of the same faces in smaller images; raises ValueError where `any_size` is
+        off."""
+        raise ValueError(f"{self.title} edits faces of {self.size} px alone")
+
     def edit(self, features: Any, code: Tensor) -> Edit:
         """The whole inference for encoded faces under N x dim codes, including masks, warps and
         cascades."""
