@@ -106,7 +106,7 @@ def test_an_edit_that_names_nothing_changes_nothing(handlers, photo, monkeypatch
         assert np.array_equal(python, read_image(photo))
 
 
-def test_a_large_face_is_drawn_live_as_on_the_photograph(handlers):
+def test_the_live_view_of_a_large_face(handlers):
     service = handlers.service
     portrait = Image.fromarray(samples.astronaut()[10:230, 110:330]).resize((900, 900))
     face = service.open(np.asarray(portrait))
