@@ -64,8 +64,10 @@ class Editor:
         folder: Path | None = None,
     ):
         """method: taken over, and changed for inference; give a copy of one that is used elsewhere.
-        folder: the weight folder that the method was read from, if any."""
-        self.config, self.device, self.folder = config, torch.device(device), folder
+        device: where edits are computed; of a method that is `cpu_only`, the CPU. folder: the
+        weight folder that the method was read from, if any."""
+        self.config, self.folder = config, folder
+        self.device = torch.device("cpu" if method.cpu_only else device)
         self.method = prepare_for_inference(method, self.device)
         self.space: CodeSpace = method.space()
         self.emotions = method.emotions

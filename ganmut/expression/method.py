@@ -36,6 +36,7 @@ class ExpressionMethod(nn.Module):
     drawing = "expression model"
     supervision = "pairs, landmarks, units"  # pairs: several pictures of one person
     any_size = True  # crops keep the photograph's resolution
+    cpu_only = True  # a hundred small steps that depend on numbers of the one before
     reads_source = True
     margin = 2.0  # an open jaw leaves the aligned crop, whose lower border is the chin
 

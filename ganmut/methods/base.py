@@ -139,6 +139,9 @@ class Method(nn.Module, ABC):
     # Of such crops: their side over that of the aligned crop.
     margin: ClassVar[float] = 1.0
 
+    # Whether edits are computed by the processor, whatever device is asked for.
+    cpu_only: ClassVar[bool] = False
+
     # What an edit depends on besides the tensors of the weight, such as the sha256 of others.
     dependencies: tuple[str, ...] = ()
 
