@@ -44,11 +44,13 @@ def sentence(text: str, most: int = SENTENCE) -> str:
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser of a command line that repeats long values shortened."""
+    """A parser of a command line whose errors are one sentence, with long values shortened."""
 
     def error(self, message: str) -> NoReturn:
-        """Ends the program with the message and status 2."""
+        """Ends the program with the message, where its options are described and status 2."""
         what, _, words = message.partition("unrecognized arguments: ")
         if words and not what:
             message = f"unrecognized arguments: {shorten(words)}"
-        super().error(sentence(_LONG_QUOTE.sub(lambda value: shorten(value[0]), message)))
+        said = sentence(_LONG_QUOTE.sub(lambda value: shorten(value[0]), message))
+        # Without argparse's usage: dozens of options hide what is wrong.
+        self.exit(2, f"error: {said} (see {self.prog} --help)\n")
