@@ -7,7 +7,6 @@ so that a missing package ends in a sentence. The folder is the package `bench` 
 
 from __future__ import annotations
 
-import importlib
 from typing import NoReturn
 
 from ganmut import interrupts
@@ -15,8 +14,4 @@ from ganmut import interrupts
 
 def run(module: str) -> NoReturn:
     """Ends the process with the status of `main` in a module of the bench, such as "speed.run"."""
-
-    def main() -> int | None:
-        return importlib.import_module(f"{__package__}.{module}").main()
-
-    interrupts.run(main, "bench")
+    interrupts.run_module(f"{__package__}.{module}", "bench")

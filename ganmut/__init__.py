@@ -7,8 +7,9 @@ so that `import ganmut` and `python -m ganmut --help` do not load PyTorch.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ganmut.lazy import on_first_use
 
 if TYPE_CHECKING:
     from ganmut.edit_picture import edit
@@ -20,23 +21,13 @@ if TYPE_CHECKING:
 __all__ = ["EMOTIONS", "METHODS", "Editor", "edit", "load"]
 __version__ = "0.1.0"
 
-# Public name -> the module that defines it.
-_MODULES = {
-    "EMOTIONS": "ganmut.emotions",
-    "METHODS": "ganmut.methods.base",
-    "Editor": "ganmut.editor",
-    "edit": "ganmut.edit_picture",
-    "load": "ganmut.weights",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Imports a public name on first use (PEP 562); raises AttributeError for another name."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(importlib.import_module(_MODULES[name]), name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = on_first_use(
+    globals(),
+    {
+        "EMOTIONS": "ganmut.emotions",
+        "METHODS": "ganmut.methods.base",
+        "Editor": "ganmut.editor",
+        "edit": "ganmut.edit_picture",
+        "load": "ganmut.weights",
+    },
+)

@@ -4,6 +4,7 @@ moment, and where a package is missing."""
 from __future__ import annotations
 
 import gc
+import importlib
 import io
 import os
 import signal
@@ -106,6 +107,12 @@ def run(main: Callable[[], int | None], extra: str = "") -> NoReturn:
     """Ends the process as `status_of` says, from now on also at signals."""
     install()
     leave(status_of(main, extra=extra))
+
+
+def run_module(name: str, extra: str = "") -> NoReturn:
+    """The same with `main` of a module, which is imported only then. A file that is run with this
+    before its imports ends in a sentence where a package is missing."""
+    run(lambda: importlib.import_module(name).main(), extra)
 
 
 def leave(status: int) -> NoReturn:

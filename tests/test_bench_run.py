@@ -333,6 +333,9 @@ def test_a_missing_package_is_named(name, ours, capsys):
         (["bench/speed/run.py"], "torch"),
         (["bench/speed/page.py"], "skimage"),
         (["bench/speed/scale.py"], "torch"),
+        (["-m", "ganmut.expression.train_landmarks"], "torch"),
+        (["-m", "ganmut.faces.landmarks.train"], "skimage"),
+        (["-m", "ganmut.faces.covered_mouth.train"], "numpy"),
     ],
 )
 def test_programs_name_a_missing_package(words, package, tmp_path):

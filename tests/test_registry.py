@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import ganmut.datasets
+import ganmut.faces
 import ganmut.methods
 from ganmut.datasets.base import SOURCES, open_source
 from ganmut.editor import Editor
@@ -125,3 +126,11 @@ def test_every_file_of_the_rooms_registers_something():
         files = {p.stem for p in Path(package.__path__[0]).glob("*.py")} - shared
         modules = {registry[name].__module__.rsplit(".", 1)[1] for name in registry}
         assert modules <= files
+
+
+@pytest.mark.parametrize("package", [ganmut, ganmut.faces])
+def test_public_names_are_those_of_their_modules(package):
+    for name in package.__all__:
+        assert getattr(package, name) is not None and name in dir(package)
+    with pytest.raises(AttributeError):
+        package.nonsense  # noqa: B018

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the imports: a missing package is a sentence
+    from ganmut import interrupts
+
+    interrupts.run_module("ganmut.expression.train_landmarks")
+
 import copy
 import math
 import sys
@@ -14,7 +19,6 @@ from skimage import data as samples
 from torch import Tensor
 from tqdm import trange
 
-from ganmut import interrupts
 from ganmut.device import generator as seeded
 from ganmut.errors import first_line
 from ganmut.expression.augmentation import Augment
@@ -389,7 +393,3 @@ def main(arguments: list[str] | None = None) -> int:
         faces=options.faces,
     )
     return 0
-
-
-if __name__ == "__main__":
-    interrupts.run(main)

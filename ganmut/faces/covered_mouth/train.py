@@ -3,6 +3,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the imports: a missing package is a sentence
+    from ganmut import interrupts
+
+    interrupts.run_module("ganmut.faces.covered_mouth.train")
+
 import sys
 from pathlib import Path
 
@@ -13,7 +18,6 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm, trange
 
-from ganmut import interrupts
 from ganmut.device import generator as seeded
 from ganmut.expression.landmark_data import LandmarkSet, read_landmark_set
 from ganmut.expression.train_landmarks import examples
@@ -181,7 +185,3 @@ def main(arguments: list[str] | None = None) -> int:
     sizes = {"views": options.views, "epochs": options.epochs}
     print(f"wrote {train_mouth_cover(options.data, options.out, **sizes, seed=options.seed)}")
     return 0
-
-
-if __name__ == "__main__":
-    interrupts.run(main)

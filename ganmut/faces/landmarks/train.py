@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the imports: a missing package is a sentence
+    from ganmut import interrupts
+
+    interrupts.run_module("ganmut.faces.landmarks.train")
+
 import copy
 import json
 import math
@@ -17,7 +22,6 @@ from torch import Tensor
 from tqdm import trange
 
 from ganmut import images as pictures
-from ganmut import interrupts
 from ganmut.datasets.base import BadData, digest
 from ganmut.datasets.folder import read_table
 from ganmut.device import autocast
@@ -238,7 +242,3 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     print(json.dumps(config))
     return 0
-
-
-if __name__ == "__main__":
-    interrupts.run(main)
