@@ -144,7 +144,8 @@ def build(handlers: Handlers) -> None:
     gr.api(api.methods, api_name="methods", api_description=Api.methods.__doc__)
     with gr.Column(visible=False):
         picture = Photograph(type="filepath", image_mode=None, format="png", label="picture")
-        method = gr.Textbox(first.key, label="method: " + ", ".join(handlers.choices))
+        names = ", ".join(handlers.choices)
+        method = gr.Textbox(first.key, label=f"method: {names}; or SET/NAME of its weight")
         point = GamutPad({"x": 0.0, "y": 0.0}, label="point")
         mix = Sliders({}, label="mix")
         seed = gr.Number(0, label="seed of the style", precision=0)

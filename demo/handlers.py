@@ -24,6 +24,7 @@ from demo.settings import (
     START,
     Setting,
     emotion_button,
+    find_choice,
     link,
     number,
     outside,
@@ -106,11 +107,11 @@ class Handlers:
     ) -> list:
         """Everything that the page shows of a face: the components that `edit.connect` fills. A
         picture that another set of weights is meant for changes the method, too."""
-        recommended = self.service.recommend(face, method)
-        choice = self.choice(recommended)
-        if recommended != method:
+        asked = self.choice(method)
+        choice = self.choice(self.service.recommend(face, asked.key))
+        if choice != asked:
             setting = self.first(face, choice)
-            rest = [*self.method_buttons(recommended), *self.show_setting(face, choice, setting)]
+            rest = [*self.method_buttons(choice.key), *self.show_setting(face, choice, setting)]
         else:
             if choice.kind == "units" and not units:  # a new face begins at an own expression
                 setting = self.preset_setting(face, choice, choice.favourite, START)
@@ -365,12 +366,11 @@ class Handlers:
         return self.gallery.first
 
     def choice(self, method: str) -> MethodChoice:
-        """The method of a key; raises ValueError."""
-        if not isinstance(method, str) or method not in self.choices:
-            raise ValueError(
-                f"unknown method {quote(method)}; there are: {', '.join(self.choices)}"
-            )
-        return self.choices[method]
+        """The method of a name, see `MethodChoice.names`; raises ValueError."""
+        if choice := find_choice(method, self.choices):
+            return choice
+        known = ", ".join(self.choices)
+        raise ValueError(f"unknown method {quote(method)}; there are: {known}")
 
     def setting(self, method: str, point: tuple, mix: Any, seed: Any, units: Any) -> Setting:
         """The checked setting of what the page or a program sent."""

@@ -198,12 +198,15 @@ def query_of(link: str) -> dict[str, str]:
     return dict(parse_qsl(link.removeprefix("?")))
 
 
+def find_choice(name: Any, choices: Mapping[str, MethodChoice]) -> MethodChoice | None:
+    """The method of this name, or None; see `MethodChoice.names`."""
+    return next((choice for choice in choices.values() if name in choice.names), None)
+
+
 def parse_link(query: Mapping[str, str], choices: Mapping[str, MethodChoice]) -> Setting | None:
     """The setting that a link carries, or None where it names none; what it spells wrong is left
     out: a link is no place for an error."""
-    name = query.get("method", "")
-    # By hand a weight is named as everywhere else; the page leaves out its first set.
-    choice = choices.get(name) or next((c for c in choices.values() if c.weight == name), None)
+    choice = find_choice(query.get("method"), choices)
     if choice is None:
         return None
     values = {name: value for name, text in query.items() if (value := _value(text)) is not None}

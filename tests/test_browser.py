@@ -469,9 +469,11 @@ def test_points_are_kept_for_an_animation(visit):
     page.wait_for_selector("#gif img")
 
 
-def test_the_gamut_of_each_learned_space_is_drawn(visit):
+def test_the_gamut_of_each_learned_space_is_drawn(visit, space):
     page = visit()
-    spaces = page.locator("#method [aria-label='a point'] button").count()
+    # Of all sets; the Edit tab has buttons of one set, in two rows.
+    spaces = sum(method["takes"] == "point" for method in space.call("methods")[1][0])
+    assert spaces > page.locator("#method [aria-label='a point'] button").count()
     tab(page, "gamut")
     expect(page.locator("#maps figure")).to_have_count(spaces, timeout=5 * WAIT)
     assert {"valence +", "arousal +"} <= set(page.locator("#maps .axis text").all_text_contents())
@@ -529,7 +531,10 @@ def test_a_point_outside_is_moved_with_a_word(visit):
 
 
 def test_invalid_link_opens_the_default_page(visit):
-    on_the_wheel(visit("?method=%3Cscript%3E&x=nan&y=1e999&seed=__import__"))
+    page = visit("?method=%3Cscript%3E&x=nan&y=1e999&seed=__import__")
+    on_the_wheel(page)
+    expect(page.locator("#said")).to_contain_text("'<script>'")  # what is said is no silence
+    expect(page.locator("#said")).to_contain_text("Emotion wheel")
 
 
 def framed(shape: str) -> np.ndarray:

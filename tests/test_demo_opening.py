@@ -107,3 +107,12 @@ def test_classes_have_no_file_during_the_import():
             inspect.getfile(Gallery)
         assert inspect.getfile(outline)
     assert inspect.getfile(Gallery)
+
+
+def test_links_of_no_method_are_said(gallery):
+    opening = Opening(Handlers(Service(detector=Knows()), gallery))
+    for query in ({}, {"x": "0.5"}, {"method": ""}, {"method": "procedural/ganmut"}):
+        assert opening.link_notice(query) == ""
+    said = opening.link_notice({"method": "nonsense"})
+    assert "'nonsense'" in said and "GANmut" in said
+    assert "<script>" not in opening.link_notice({"method": "<script>"})

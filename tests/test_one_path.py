@@ -123,6 +123,22 @@ def test_the_live_view_of_a_large_face(handlers):
     assert np.array_equal(service.move(face, EXPRESSION, own)[0], session.view)
 
 
+def test_programs_name_a_method_by_its_weight(handlers, photo):
+    api = Api(handlers)
+    for key, weight in (("ganmut", "procedural/ganmut"), (EXPRESSION, EXPRESSION)):
+        (one, facts), (other, same) = (
+            api.edit(str(photo), name, (0, 0), {}, 0, {}, (1, {}), "happy", 0.8)
+            for name in (key, weight)
+        )
+        assert np.array_equal(one, other) and facts == same and facts["method"] == key
+    stops = [{"point": [0.4, -0.6]}, {"point": [0, 1], "method": "procedural/ganmut"}]
+    values = ("stops", "", stops, 0.8, 8, 8, (1, {}))
+    gif, _ = api.animate(str(photo), "procedural/ganmut", *values)
+    assert gif == api.animate(str(photo), "ganmut", *values)[0]
+    with pytest.raises(ValueError, match="there are: ganmut"):
+        api.edit(str(photo), "photos/nonsense", (0, 0), {}, 0, {}, (1, {}))
+
+
 def test_units_that_nothing_can_read_must_be_named(handlers, photo):
     assert not handlers.choices["photos/defgan"].reads
     method = ("photos/defgan", (0, 0), {}, 0)

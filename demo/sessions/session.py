@@ -87,6 +87,12 @@ class MethodChoice:
         return f"{self.group}/{self.key.rpartition('/')[2]}"
 
     @property
+    def names(self) -> tuple[str, str]:
+        """What chooses it by hand: its key, and SET/NAME as the command line and Python take it;
+        the page leaves out its first set."""
+        return self.key, self.weight
+
+    @property
     def mixes(self) -> bool:
         """Whether emotions can be mixed."""
         return self.kind in ("labels", "styles", "expression")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +19,14 @@ from pydantic import BaseModel
 
 from demo import errors
 from demo.components import face_picker
+from demo.descriptions import notice
 from demo.handlers import Handlers
 from demo.security.limits import Page
 from demo.sessions.history import History, State
 from demo.sessions.session import MethodChoice
-from demo.settings import emotion_button
+from demo.settings import emotion_button, find_choice
 from demo.visualize import jpeg
+from ganmut.text import quote
 
 if TYPE_CHECKING:
     from demo.tabs.edit import Controls, Face, Result
@@ -69,6 +72,7 @@ def outline(handlers: Handlers) -> Start:
 
 
 def _first_choice(handlers: Handlers) -> MethodChoice:
+    """The method that the page opens with."""
     gamuts = [c for c in handlers.choices.values() if c.kind == "gamut"]
     first = next(iter([*gamuts, *handlers.choices.values()]))
     rendered = handlers.gallery.first.face is not None
@@ -129,6 +133,15 @@ class Opening:
         name = self.handlers.gallery.first.name
         items = gr.update(value=name, items=start.values["examples"])
         return [True, *shown, *start.values["history"].outputs(), items, gr.skip()]
+
+    def link_notice(self, query: Mapping[str, str]) -> str:
+        """What is said where the page's link names no method here, or ""."""
+        asked, choices = query.get("method"), self.handlers.choices
+        if not asked or find_choice(asked, choices):
+            return ""
+        shown = _first_choice(self.handlers).title
+        said = f"the link of this page names no method here ({quote(asked)}); the page shows"
+        return notice(errors.as_sentence(f"{said} {shown} instead"))
 
     def start_warming(self, page: Page, *parts: Any) -> None:
         """Runs `warm` in a thread. A program that stops waits for its next step: a network cannot

@@ -181,7 +181,7 @@ class Animate:
             one = stop.get("setting", stop) if isinstance(stop, dict) else None
             if not isinstance(one, dict):
                 raise ValueError(f'a stop is {{"point": [0.4, -0.6]}}, got {quote(stop)}')
-            if one.get("method", choice.key) == choice.key:
+            if one.get("method", choice.key) in choice.names:
                 point = tuple(number(v, -1, 1, "x, y") for v in one.get("point", [0, 0]))
                 if len(point) != 2:
                     raise ValueError(f"a point is two numbers, got {len(point)}")

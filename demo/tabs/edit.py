@@ -339,11 +339,12 @@ def connect(
         page.load(None, None, None, js=script)
 
     def load(face: str, request: gr.Request) -> list:
-        return (
-            handlers.open_link(face, request)
-            or (not face and opening.answer())
-            or [gr.skip()] * (3 + len(shown))
-        )
+        if answer := handlers.open_link(face, request):
+            return answer
+        answer = [gr.skip()] * (3 + len(shown)) if face else opening.answer()
+        if said := opening.link_notice(request.query_params):
+            answer[2] = said  # after `linked` and `known`
+        return answer
 
     # For who came by a link, or before the first edit was made: else the page has it all.
     linked = gr.State(False)
