@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import sys
 import time
 from collections import Counter
@@ -365,7 +366,9 @@ class BenchWork:
 
 def _reopen(args: argparse.Namespace, shared: dict[str, Any]) -> BenchWork:
     """The BenchWork of another process: the same records, without a progress bar."""
-    benchmark = resolve(args, Console(quiet=True))
+    said = io.StringIO()  # what the first process has printed already, as of data that are left out
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        benchmark = resolve(args, Console(quiet=True))
     benchmark.shows, benchmark.shared = False, shared
     return BenchWork(benchmark)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -39,8 +40,13 @@ def measure(editors: Path, folder: Path, workers: int) -> list[dict]:
     return [{k: v for k, v in record.items() if k not in TIMES} for record in records]
 
 
-def test_two_processes_measure_what_one_does(editors, tmp_path):
+def test_two_processes_measure_what_one_does(editors, tmp_path, capfd, caplog):
+    # A warning of the command line, which each process resolves for itself.
+    shutil.copytree(editors / "stargan", editors / "larger")
+    config = json.loads((editors / "larger" / "config.json").read_text())
+    (editors / "larger" / "config.json").write_text(json.dumps(config | {"size": 64}))
     one, two = (measure(editors, tmp_path / str(n), n) for n in (1, 2))
+    assert "left out" in caplog.text and "left out" not in capfd.readouterr().err
     assert one == two and len(one) > 15
     rows = [record["row"] for record in one if record["kind"] == "score"]
     assert list(dict.fromkeys(rows)) == [

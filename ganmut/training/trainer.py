@@ -69,8 +69,9 @@ class LossMeter:
             key = min(broken, key=lambda k: broken[k])
             phase, term = key.split("/")
             raise DivergenceError(
-                f"phase {phase}, term {term} is not finite at step {broken[key]:.0f}; "
-                "resume from the last snapshot with a lower lr_g and lr_d, or with dtype fp32"
+                f"phase {phase}, term {term} is not finite at step {broken[key]:.0f}; train with a "
+                "lower lr_g and lr_d, or with dtype fp32 (a run: change its recipe.json and resume "
+                "it, which goes on from its last snapshot)"
             )
         means = {key: round(float(total) / self.counts[key], 5) for key, total in self.sums.items()}
         self.sums, self.bad, self.counts = {}, {}, {}
