@@ -489,6 +489,34 @@ def test_openface_units_join_any_layout(tmp_path):
         open_source(f"rafd:{tmp_path / 'data'}?openface={one}")
 
 
+@pytest.mark.parametrize("table", [False, True])
+def test_openface_must_tell_images_apart(tmp_path, table):
+    """One result for two images of one name would give both the units of either."""
+    for emotion in ("neutral", "happy"):
+        for i in range(9):
+            picture(tmp_path / emotion / f"img_{i}.png")
+    flat, nested = tmp_path / "flat", tmp_path / "nested"
+    names = [f"{emotion}/img_{i}" for emotion in ("neutral", "happy") for i in range(9)]
+    for name in names:
+        openface(flat / f"{Path(name).name}.csv", [1.0] * 17)
+        openface(nested / f"{name}.csv", [1.0] * 17)
+    if table:
+        flat, nested = tmp_path / "flat.csv", tmp_path / "nested.csv"
+        columns = ["name", *(f"AU{u:02d}_r" for u in UNITS)]
+        for file, listed in ((flat, [Path(n).name for n in names]), (nested, names)):
+            lines = [",".join(map(str, [f"{name}.png", *[1] * 17])) for name in listed]
+            write(file, "\n".join([",".join(columns), *lines]))
+    with pytest.raises(BadData, match=r"happy/img_0\.png and neutral/img_0\.png"):
+        open_source(f"folder:{tmp_path}?openface={flat}&on_error=skip")
+    assert len(open_source(f"folder:{tmp_path}?openface={nested}").rows) == 18
+    # OpenFace found no face in one of them: it does not get the other's.
+    picture(tmp_path / "neutral" / "img_9.png")
+    with pytest.raises(BadData, match=r"neutral/img_9\.png: no row"):
+        open_source(f"folder:{tmp_path}?openface={nested}")
+    picture(tmp_path / "sad" / "img_0.png")
+    assert len(open_source(f"folder:{tmp_path}?openface={nested}&on_error=skip").rows) == 18
+
+
 def test_celebahq_splits_and_emotions(tmp_path):
     celebahq(tmp_path)
     source = open_source(f"celebahq:{tmp_path}")

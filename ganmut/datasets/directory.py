@@ -113,6 +113,8 @@ class DirectorySource(TableSource):
         for row in rows:
             try:
                 units = table.units(row.key)
+            except BadData:  # of all rows
+                raise
             except ValueError as error:
                 row_filter.reject(row.key, str(error))
                 continue

@@ -11,6 +11,7 @@ from pathlib import Path
 from ganmut.datasets.base import BadData
 from ganmut.datasets.records import parse_units
 from ganmut.datasets.tables import read_csv_columns
+from ganmut.text import quote
 
 MIN_CONFIDENCE = 0.5  # least confidence of OpenFace in its own landmarks
 NAMES = ("file_name", "filename", "name", "image", "file")
@@ -24,6 +25,8 @@ class OpenFace:
 
     def __init__(self, path: Path):
         self.path = path
+        self._by_name: dict[str, str] = {}  # name without folder and suffix -> image found by it
+        self._with_path: set[str] = set()  # such names of images that were found by their paths
         if path.is_dir():
             self.table = None
         elif path.is_file():
@@ -37,14 +40,14 @@ class OpenFace:
     def units(self, key: str) -> tuple[float, ...]:
         """17 units in 0..1 of an image (key: its path below the root of the dataset).
 
-        Raises ValueError with the reason where OpenFace has none.
+        Raises ValueError with the reason where OpenFace has none, BadData where two images would
+        have the same ones because their names differ in their folders alone.
         """
-        if self.table is not None:
-            rows = self.table.get(key) or self.table.get(Path(key).stem, [])
-        else:
-            nested = self.path / Path(key).with_suffix(".csv")
-            file = nested if nested.is_file() else self.path / f"{Path(key).stem}.csv"
-            rows = read(file) if file.is_file() else []
+        rows = self._rows(key)
+        if rows:
+            self._with_path.add(Path(key).stem)
+        elif self.table is None or Path(key).stem not in self._with_path:
+            rows = self._rows(self._only_name(key))
         if not rows:
             raise ValueError("no row in OpenFace's output")
         best = max(rows, key=_confidence)  # of several faces in the image
@@ -54,6 +57,24 @@ class OpenFace:
         if units is None:
             raise ValueError("no AU01_r .. AU45_r in OpenFace's row")
         return units
+
+    def _rows(self, key: str) -> list[dict[str, str]]:
+        """OpenFace's rows of an image's path, or name."""
+        if self.table is not None:
+            return self.table.get(key, [])
+        file = self.path / Path(key).with_suffix(".csv")
+        return read(file) if file.is_file() else []
+
+    def _only_name(self, key: str) -> str:
+        """The name of an image without its folder and suffix, which no other image may have."""
+        name = Path(key).stem
+        other = self._by_name.setdefault(name, key)
+        if other != key and self._rows(name):
+            raise BadData(
+                f"{self.path} has one result {quote(name)} for {other} and {key}; write it with "
+                "the folders of the images, as FOLDER/NAME.csv or in the column of names"
+            )
+        return name
 
     def _one_file(self) -> dict[str, list[dict[str, str]]]:
         rows = read(self.path)
