@@ -1,5 +1,5 @@
 """What docs/models.md shows of a bundled editor beside its scores: a strip of edits, and the time
-that one takes. Both are made again where a weight has changed, and not otherwise, since other
+that one takes. Both are made again where an editor has changed, and not otherwise, since other
 processors give other bytes."""
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from skimage import data as samples
 from torch import Tensor
 
 from ganmut import faces, images, weights
+from ganmut.datasets.base import digest
 from ganmut.editor import Editor
 from ganmut.files import write_atomic
 from ganmut.json_files import read_json
@@ -36,11 +37,13 @@ ROUNDS = 60
 
 
 def list_editors() -> Iterator[tuple[str, str]]:
-    """Yields ("SET/NAME", sha256) of every bundled editor."""
+    """Yields ("SET/NAME", version) of every bundled editor: what its edits depend on."""
     for group in sorted(weights.list_sets()):
         for name in weights.list_weights(group):
             spec = f"{group}/{name}"
-            yield spec, weights.read_config(weights.resolve(spec))["sha256"]
+            editor = weights.load(spec, "cpu")
+            others = editor.method.dependencies  # such as how the expression model draws
+            yield spec, editor.config["sha256"] + (f"-{digest(*others)}" if others else "")
 
 
 def strip_name(spec: str) -> str:
@@ -49,34 +52,34 @@ def strip_name(spec: str) -> str:
 
 
 def read_times(folder: Path = FOLDER) -> dict[str, Any]:
-    """The content of the file of times: processor, torch, and by SET/NAME sha256 and milliseconds;
+    """The content of the file of times: processor, torch, and by SET/NAME version and milliseconds;
     no editors where there is none."""
     file = folder / TIMES
     return read_json(file) if file.is_file() else {"editors": {}}
 
 
 def update(folder: Path = FOLDER) -> None:
-    """Makes the strips of weights that have changed. Measures the times of all editors where one
+    """Makes the strips of editors that have changed. Measures the times of all editors where one
     has changed: they are to be compared with each other."""
     known = dict(list_editors())
-    for spec, sha256 in known.items():
+    for spec, version in known.items():
         path = folder / strip_name(spec)
-        if not path.is_file() or strip_sha256(path) != sha256:
-            write_atomic(path, make_strip(weights.load(spec, "cpu"), spec, sha256))
-    timed = {spec: entry["sha256"] for spec, entry in read_times(folder)["editors"].items()}
+        if not path.is_file() or strip_version(path) != version:
+            write_atomic(path, make_strip(weights.load(spec, "cpu"), spec, version))
+    timed = {spec: entry.get("version") for spec, entry in read_times(folder)["editors"].items()}
     if timed != known:
         write_atomic(folder / TIMES, json.dumps(measure_times(known), indent=1) + "\n")
 
 
-def strip_sha256(path: Path) -> str:
-    """The sha256 of the weight that a strip was made with."""
+def strip_version(path: Path) -> str:
+    """The version of the editor that a strip was made with."""
     data = path.read_bytes()
     start = data.find(b"\xff\xfe") + 2  # the marker of a comment; its length counts itself
     end = start + int.from_bytes(data[start : start + 2])
     return data[start + 2 : end].decode("ascii", "replace")
 
 
-def make_strip(editor: Editor, spec: str, sha256: str) -> bytes:
+def make_strip(editor: Editor, spec: str, version: str) -> bytes:
     """A JPEG: the source and the edits to SHOWN. Rendered faces, or for the set photos the portrait
     of NASA in scikit-image, which is in the public domain."""
     size = SIDE if editor.method.any_size else editor.size
@@ -85,7 +88,7 @@ def make_strip(editor: Editor, spec: str, sha256: str) -> bytes:
     strip = np.concatenate(list(images.to_array(made)), axis=1)
     buffer = io.BytesIO()
     picture = Image.fromarray(strip).resize((SIDE * len(made), SIDE), Image.Resampling.BICUBIC)
-    picture.save(buffer, "JPEG", quality=QUALITY, optimize=True, comment=sha256.encode())
+    picture.save(buffer, "JPEG", quality=QUALITY, optimize=True, comment=version.encode())
     return buffer.getvalue()
 
 
@@ -103,8 +106,8 @@ def measure_times(known: dict[str, str]) -> dict[str, Any]:
     torch.set_num_threads(1)
     try:
         editors = {
-            spec: {"sha256": sha256, "milliseconds": round(time_edit(spec), 1)}
-            for spec, sha256 in known.items()
+            spec: {"version": version, "milliseconds": round(time_edit(spec), 1)}
+            for spec, version in known.items()
         }
         return {"processor": processor(), "torch": torch.__version__, "editors": editors}
     finally:

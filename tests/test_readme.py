@@ -43,17 +43,17 @@ def test_the_models_page_is_the_committed_one():
     assert page == made, "run `python bench/leaderboard.py`"
 
 
-def test_strips_and_times_are_of_the_bundled_weights():
+def test_strips_and_times_are_of_the_bundled_editors():
     known = dict(model_samples.list_editors())
     strips = {spec: model_samples.FOLDER / model_samples.strip_name(spec) for spec in known}
-    assert {spec: model_samples.strip_sha256(path) for spec, path in strips.items()} == known
+    assert {spec: model_samples.strip_version(path) for spec, path in strips.items()} == known
     timed = model_samples.read_times()["editors"]
-    assert {spec: entry["sha256"] for spec, entry in timed.items()} == known
+    assert {spec: entry["version"] for spec, entry in timed.items()} == known
     assert set(model_samples.FOLDER.glob("*.jpg")) == set(strips.values())
     assert sum(path.stat().st_size for path in strips.values()) < 150_000
 
 
-def test_a_changed_weight_alone_is_drawn_again(tmp_path, monkeypatch):
+def test_a_changed_editor_alone_is_drawn_again(tmp_path, monkeypatch):
     known = {"procedural/ganmut": "a", "procedural/stargan": "b"}
     monkeypatch.setattr(model_samples, "list_editors", lambda: known.items())
     monkeypatch.setattr(model_samples, "ROUNDS", 1)
@@ -66,7 +66,7 @@ def test_a_changed_weight_alone_is_drawn_again(tmp_path, monkeypatch):
     assert after[0] == before[0] and after[1] > before[1]
     with Image.open(paths[1]) as strip:
         assert strip.size == (5 * 96, 96)
-    assert model_samples.read_times(tmp_path)["editors"]["procedural/stargan"]["sha256"] == "c"
+    assert model_samples.read_times(tmp_path)["editors"]["procedural/stargan"]["version"] == "c"
 
 
 def test_every_link_leads_somewhere():

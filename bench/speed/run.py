@@ -37,7 +37,7 @@ from ganmut.emotions import EMOTIONS, UNITS
 from ganmut.methods.base import METHODS, Method
 from ganmut.rendering.sampler import sample_parameters
 from ganmut.rendering.shading import render
-from ganmut.text import Parser
+from ganmut.text import Parser, quantity
 from ganmut.training import presets
 from ganmut.training.trainer import Trainer
 
@@ -232,7 +232,8 @@ def processor() -> str:
     lines = table.read_text().splitlines() if table.is_file() else []
     names = [it.partition(":")[2].strip() for it in lines if it.startswith("model name")]
     name = names[0] if names else platform.processor() or platform.machine()
-    return f"{name}, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
+    threads = quantity(torch.get_num_threads(), "thread")
+    return f"{name}, {threads}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def parser() -> argparse.ArgumentParser:
