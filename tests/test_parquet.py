@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow
 import pyarrow.parquet
 import pytest
 import torch
 import yaml
+from PIL import Image
 
+import ganmut
 from ganmut.cli import main
 from ganmut.datasets import hub, open_source
 from ganmut.datasets.base import BadData
@@ -18,6 +24,7 @@ from ganmut.emotions import EMOTIONS
 from ganmut.files import sha256
 from ganmut.rendering import parquet as rendered
 
+ROOT = Path(ganmut.__file__).parent.parent
 COUNTS = {"train": 51, "extractor": 31, "test": 9, "validation": 9}
 
 
@@ -128,6 +135,59 @@ def test_a_damaged_page_is_reported(folder, tmp_path):
     path.write_bytes(data)
     with pytest.raises(BadData, match="test-00000"):
         open_source(f"folder:{tmp_path}").load("test", 32, progress=False)
+
+
+def write_table(path: Path, count: int, group: int = 100) -> Path:
+    """Labelled pictures of noise, the number of each in its first pixel."""
+    cells, rng = [], np.random.default_rng(0)
+    for i in range(count):
+        data, pixels = io.BytesIO(), rng.integers(0, 256, (32, 32, 3), np.uint8)
+        pixels[0, 0] = i % 256, i // 256, 0
+        Image.fromarray(pixels).save(data, "PNG")
+        cells.append({"bytes": data.getvalue(), "path": None})
+    columns = {"image": cells, "emotion": ["neutral", "happy"] * (count // 2)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pyarrow.parquet.write_table(pyarrow.table(columns), path, row_group_size=group)
+    return path
+
+
+READ = """
+import random, sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from ganmut.datasets.parquet import read_parquet_image
+
+def read(row):
+    pixels = read_parquet_image(Path(sys.argv[1]), f"train.parquet#{row}")
+    return int(pixels[0, 0, 0]) + 256 * int(pixels[0, 0, 1])
+
+rows = list(range(400))
+for round in range(6):
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(read, rows)) == rows
+    random.Random(round).shuffle(rows)
+"""
+
+
+def test_several_threads_read_one_file(tmp_path):
+    """In a process of its own: without a lock it ended with a segmentation fault, or never."""
+    write_table(tmp_path / "train.parquet", 400, 7)
+    words = [sys.executable, "-c", READ, str(tmp_path)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("name, splits", [("test", {"test"}), ("faces", {"train", "test"})])
+def test_file_names_may_be_the_split(name, splits, tmp_path):
+    write_table(tmp_path / "data" / f"{name}.parquet", 80)
+    found = {row.split for row in open_source(f"folder:{tmp_path}").rows}
+    assert found >= splits and (name == "faces" or found == splits)
+
+
+def test_an_unknown_split_is_refused(tmp_path):
+    write_table(tmp_path / "trian-00000-of-00001.parquet", 80)
+    with pytest.raises(BadData, match="'trian'"):
+        open_source(f"folder:{tmp_path}")
 
 
 def test_damaged_parquet_files_are_named(folder, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import re
+import threading
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -14,13 +15,24 @@ from typing import Any
 import numpy as np
 
 from ganmut.datasets.base import BadData
-from ganmut.datasets.records import LABELS, Row, RowFilter, cell_text, parse_fill, parse_units
+from ganmut.datasets.records import (
+    LABELS,
+    SPLIT_WORDS,
+    Row,
+    RowFilter,
+    cell_text,
+    parse_fill,
+    parse_units,
+)
 from ganmut.decoding import BadImage, read_image
 from ganmut.errors import first_line
 from ganmut.json_files import parse_json
 
 MARK = "#"  # between a file's name and the number of a row
 COLUMNS = ("split", "person", "fill", "units")
+# Images are decoded by several threads. A file of pyarrow is for one: several ended the process, or
+# waited for each other for ever.
+READING = threading.Lock()
 
 
 def parquet_files(root: Path) -> list[Path]:
@@ -30,7 +42,8 @@ def parquet_files(root: Path) -> list[Path]:
 
 def parquet_rows(root: Path, row_filter: RowFilter) -> Iterator[Row]:
     """The rows of all files, keyed FILE#NUMBER. The split is a column, or the first word of the
-    file's name ("train-00000-of-00004"). Raises BadData for a file that cannot be read."""
+    file's name ("train-00000-of-00004", "train"); other names without a hyphen ("faces") have none.
+    Raises BadData for a file that cannot be read."""
     for path in parquet_files(root):
         file, name = _open(path), path.relative_to(root).as_posix()
         names = file.schema_arrow.names
@@ -40,6 +53,8 @@ def parquet_rows(root: Path, row_filter: RowFilter) -> Iterator[Row]:
         classes = _class_names(file.schema_arrow.metadata, label)
         columns = [c for c in names if c in (label, *COLUMNS) or re.fullmatch(r"AU\d\d(_r)?", c)]
         stamp, number = path.stat(), 0
+        word, hyphen, _ = path.stem.partition("-")
+        of_file = word if hyphen or word.lower() in SPLIT_WORDS else ""
         for batch in _batches(path, file, columns):
             for cells in batch:
                 key, number = f"{name}{MARK}{number}", number + 1
@@ -53,7 +68,7 @@ def parquet_rows(root: Path, row_filter: RowFilter) -> Iterator[Row]:
                 yield Row(
                     key,
                     classes[value] if named else cell_text(value),
-                    split=cell_text(cells.get("split")) or path.name.partition("-")[0],
+                    split=cell_text(cells.get("split")) or of_file,
                     person=cell_text(cells["person"]) if "person" in cells else None,
                     units=units,
                     fill=fill,
@@ -78,17 +93,8 @@ def _batches(path: Path, file: Any, columns: list[str]) -> Iterator[list[dict[st
 def read_parquet_image(root: Path, key: str) -> np.ndarray:
     """H x W x 3 uint8 of the image of a row; raises BadImage."""
     name, _, number = key.rpartition(MARK)
-    path = root / name
-    file, place = _open(path), int(number)
-    for group in range(file.num_row_groups):
-        count = file.metadata.row_group(group).num_rows
-        if place < count:
-            break
-        place -= count
-    try:
-        cell = _images(path, path.stat().st_mtime_ns, group)[place].as_py()
-    except (OSError, ValueError) as error:
-        raise BadImage(f"damaged ({first_line(error)}); download the file again", key) from None
+    with READING:
+        cell = _image_cell(root / name, int(number), key)
     data = cell.get("bytes") if isinstance(cell, dict) else cell
     if not isinstance(data, bytes):
         raise BadImage("no image", key)
@@ -96,6 +102,20 @@ def read_parquet_image(root: Path, key: str) -> np.ndarray:
         return read_image(io.BytesIO(data))
     except BadImage as error:
         raise BadImage(error.reason, key) from None
+
+
+def _image_cell(path: Path, place: int, key: str) -> Any:
+    """The cell of an image: bytes, or a dictionary with them."""
+    file = _open(path)
+    for group in range(file.num_row_groups):
+        count = file.metadata.row_group(group).num_rows
+        if place < count:
+            break
+        place -= count
+    try:
+        return _images(path, path.stat().st_mtime_ns, group)[place].as_py()
+    except (OSError, ValueError) as error:
+        raise BadImage(f"damaged ({first_line(error)}); download the file again", key) from None
 
 
 def is_parquet_key(key: str) -> bool:
