@@ -14,7 +14,7 @@ from demo.components import face_picker
 from demo.components.gamut_pad import pad_properties, sheet_value
 from demo.components.sliders import mix_rows, unit_rows
 from demo.descriptions import LEARNED, about, heading, notice
-from demo.errors import to_sentence
+from demo.errors import as_sentence, to_sentence
 from demo.security.files import read_picture
 from demo.service import Service
 from demo.sessions.history import History, State
@@ -147,7 +147,7 @@ class Handlers:
         notes = [*session.origin.notes, *turn_note(session.face), *filter(None, said)]
         return [
             face,
-            notice("; ".join(notes)),
+            notice(as_sentence("; ".join(notes)) if notes else ""),
             face_picker.picker_value(session),
             jpeg(session.view),
         ]

@@ -233,7 +233,9 @@ def _open(stream: BinaryIO, formats: Sequence[str]) -> Image.Image:
         raise BadImage("the file is empty")
     if stand_in := describe_stand_in(head):
         raise BadImage(stand_in)
-    if "HEIF" in formats and head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS:
+    if head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS:
+        if "HEIF" not in formats:
+            raise BadImage("HEIC, as telephones store photographs, is not read; save it as JPEG")
         register_heif()
     file = Image.open(stream, formats=[f for f in formats if f != "HEIF" or _has_heif()])
     if file.format in ("JPEG", "MPO") and is_endless(stream, file.width * file.height):

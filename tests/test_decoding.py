@@ -144,6 +144,8 @@ def test_heic_without_its_package_names_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     with pytest.raises(BadImage, match="pip install"):
         read_picture(path)
+    with pytest.raises(BadImage, match="HEIC"):  # as on the page
+        read_picture(path, formats=("JPEG", "PNG"))
 
 
 def profile_of(space: str) -> bytes:

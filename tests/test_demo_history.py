@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import gradio as gr
 import numpy as np
 import pytest
@@ -212,6 +214,13 @@ def test_a_link_takes_the_name_of_a_weight(handlers):
         setting = parse_link(query_of(f"?method={weight}"), handlers.choices)
         assert setting == parse_link(query_of(f"?method={key}"), handlers.choices)
     assert parse_link(query_of("?method=nowhere/ganmut"), handlers.choices) is None
+
+
+def test_notes_on_a_picture_are_a_sentence(handlers, visitor):
+    session = handlers.service.session(visitor.face)
+    session.origin = replace(session.origin, notes=("the first of 3 frames",))
+    said = handlers.restore(visitor.face, "?method=ganmut")[1]
+    assert "The first of 3 frames." in said
 
 
 def test_a_link_outside_is_moved(handlers, visitor):
