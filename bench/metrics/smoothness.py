@@ -2,9 +2,10 @@
 5.2).
 
 Eleven pictures in steps of .1; s_j is the classifier's probability of the emotion. The score of a
-face is max_j (s_{j+1} - s_j) / (max s - min s). An even ramp scores .1, the best possible; a step
-scores 1. A path whose range is below RANGE has no defined smoothness: it is left out, and the share
-left out is reported.
+face is max_j (s_{j+1} - s_j) / (max s - min s). An even ramp scores .1, the best of the paths that
+reach their emotion; a step scores 1. Only increases count: a path on which the emotion fades scores
+low as well, so the smoothness of an editor must be read together with its accuracy. A path whose
+range is below RANGE has no defined smoothness: it is left out, and the share left out is reported.
 """
 
 from __future__ import annotations

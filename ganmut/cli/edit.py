@@ -80,7 +80,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="processes that share the images of folders (default 1); each takes the memory of one",
     )
     parser.add_argument(
-        "--device", metavar="NAME", help="cpu, cuda, cuda:N (default: CUDA if there is one)"
+        "--device",
+        metavar="NAME",
+        help="cpu, cuda, cuda:N (default: CUDA if there is one; the expression model always "
+        "computes on the CPU)",
     )
 
 
