@@ -219,3 +219,19 @@ def test_mixtures_show_the_codes_that_mix(person):
     (asked,) = editor.asked
     assert asked.tolist()[:3] == codes.tolist()  # two, three and four emotions
     assert len(asked) == 5  # and the nearest two that lie apart
+
+
+def test_mixtures_of_few_emotions_are_drawn(person):
+    codes = torch.tensor([[-1.0, 0.0], [1.0, 0.0]])
+    softmax = np.array([[[0.5, 0.5, 0.0], [0.4, 0.3, 0.3]]])
+
+    class ToyFeatures(dict):
+        emotions = EMOTIONS[:3]
+
+        def edit_set(self, name):
+            return SimpleNamespace(codes=codes)
+
+    editor = ToyEditor(DiscSpace(EMOTIONS, torch.randn(6, 2)))
+    gamut.mixtures(ToyFeatures({"chart:softmax": softmax}), editor, person)
+    (asked,) = editor.asked
+    assert asked.tolist()[:2] == codes.tolist()  # two and three emotions

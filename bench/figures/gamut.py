@@ -93,7 +93,8 @@ def mixtures(features: Features, editor: Editor, person: Person) -> Figure:
     grid = features.edit_set("chart").codes[: len(softmax)]
     ranked = np.sort(softmax, 1)[:, ::-1]
     # Two emotions are mixed where the second is strong, three where the third is, and so on.
-    shown = {f"{k} emotions": int(ranked[:, k - 1].argmax()) for k in (2, 3, 4)}
+    most = min(4, ranked.shape[1])
+    shown = {f"{k} emotions": int(ranked[:, k - 1].argmax()) for k in range(2, most + 1)}
     _, pair = same_mixture(grid.double().numpy(), softmax)
     if pair[0] != pair[1]:
         shown |= {"same mixture, one code": pair[0], "another code": pair[1]}
