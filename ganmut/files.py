@@ -217,9 +217,9 @@ def append_lines(path: str | Path, records: Iterable[dict[str, Any]]) -> Path:
 def _append(descriptor: int, data: bytes, end: int) -> None:
     """Writes data at the end of a file, or leaves it as it was."""
     try:
-        written = os.write(descriptor, data)
-        if written < len(data):  # the disk is full, or a signal came: the second write tells
-            os.write(descriptor, data[written:])
+        rest = memoryview(data)
+        while rest:  # a short write: a signal came, or the disk is full, which the next one tells
+            rest = rest[os.write(descriptor, rest) :]
         os.fsync(descriptor)
     except OSError:
         # A half line would be read as a damaged record for ever.

@@ -89,6 +89,13 @@ def test_a_full_disk_leaves_the_lines_before(tmp_path):
     assert path.read_bytes() == before and error.value.filename == str(path)
 
 
+def test_short_writes_append_whole_lines(tmp_path, monkeypatch):
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda file, data: write(file, data[:10]))
+    path = files.append_lines(tmp_path / "log.jsonl", [{"step": 1}, {"text": "x" * 50}])
+    assert files.read_lines(path) == ([{"step": 1}, {"text": "x" * 50}], [])
+
+
 def test_processes_append_whole_lines_together(tmp_path):
     code = (
         "import sys; from ganmut import files\n"
