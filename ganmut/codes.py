@@ -171,12 +171,12 @@ class LabelSpace(CodeSpace):
 
     def clamp(self, code: Tensor) -> Tensor:
         """Euclidean projection on the simplex (Duchi et al. 2008, figure 1)."""
-        code = self._validate(code)
-        ordered = code.sort(dim=-1, descending=True).values
+        away = self._validate(code) - code.amax(-1, keepdim=True)  # large sums would lose the 1
+        ordered = away.sort(dim=-1, descending=True).values
         ranks = torch.arange(1, self.dim + 1, dtype=code.dtype, device=code.device)
         shift = (ordered.cumsum(-1) - 1) / ranks
         last = ((ordered - shift) > 0).sum(-1, keepdim=True) - 1
-        projected = (code - shift.gather(-1, last)).clamp(min=0)
+        projected = (away - shift.gather(-1, last)).clamp(min=0)
         valid = ((code >= 0).all(-1) & ((code.sum(-1) - 1).abs() < 1e-5))[..., None]
         return torch.where(valid, code, projected)  # valid codes are returned bit for bit
 

@@ -84,6 +84,13 @@ def test_clamp_is_idempotent_and_moves_the_invalid(space):
         assert (once - wild).abs().max() > 0.5
 
 
+@pytest.mark.parametrize("size", [1e8, 1e30])
+def test_large_labels_become_the_nearest_one(size):
+    code = torch.zeros(len(EMOTIONS))
+    code[2] = size
+    assert LabelSpace(EMOTIONS).clamp(code).tolist() == [0, 0, 1, 0, 0, 0, 0]
+
+
 def test_samples_and_grid_are_valid(space):
     for codes in (
         space.sample(200, torch.Generator().manual_seed(0)),
