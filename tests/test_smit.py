@@ -11,6 +11,7 @@ from toys import TOY, toy
 
 from ganmut import weights
 from ganmut.emotions import EMOTIONS
+from ganmut.errors import ParameterError
 from ganmut.methods.base import METHODS
 from ganmut.methods.smit import mask_perimeter
 from ganmut.networks.smit import LayerNorm, StyledBlock
@@ -191,6 +192,11 @@ def test_relativistic_hinge_is_only_in_smit():
     assert presets.resolve_settings("smit")[1].adversarial == "relativistic_hinge"
     with pytest.raises(ValueError, match=r"adversarial.*wgan_gp, nonsaturating"):
         presets.resolve_settings("stargan", "stable", "cpu", adversarial="relativistic_hinge")
+
+
+def test_a_generator_without_blocks_is_refused():
+    with pytest.raises(ParameterError, match="blocks"):
+        toy("smit", blocks=0)
 
 
 def test_without_spectral_norm_weights_are_free():

@@ -41,7 +41,8 @@ class SMITConfig(NetworkConfig, ExpressionConfig):
     )
     spectral: bool = setting(True, "spectral norm in the discriminator (published)")
 
-    LIMITS: ClassVar = {"latent": (1, 1024), "scales": (1, 8)}
+    # Styles reach the image through the blocks alone.
+    LIMITS: ClassVar = {"blocks": (1, 32), "latent": (1, 1024), "scales": (1, 8)}
 
 
 class DomainEmbedding(nn.Module):
