@@ -29,7 +29,7 @@ from ganmut.colours import (
 )
 from ganmut.files import STAND_IN_BYTES, describe_stand_in
 from ganmut.jpeg import is_endless
-from ganmut.picture_tags import UPRIGHT, orientation, range_tags, raw_mode
+from ganmut.picture_tags import UPRIGHT, orientation, range_tags, raw_mode, shown_frames
 from ganmut.text import WORD, shorten
 
 # Pillow's name of a format -> the suffixes of its files. Nothing else reaches a decoder: Pillow
@@ -178,7 +178,7 @@ def count_frames(path: str | Path) -> int:
     """How many frames an animation has; 1 for any other file, also for none and damaged ones."""
     try:
         with open_regular(path) as stream, _open(stream, ANIMATED) as file:
-            return int(getattr(file, "n_frames", 1))
+            return len(shown_frames(file))
     except Exception:  # noqa: BLE001 (a decoder may raise anything at damaged bytes)
         return 1
 
@@ -189,7 +189,8 @@ def read_frames(path: str | Path) -> Iterator[tuple[Picture, float]]:
     with open_regular(path) as stream:
         with _reasons(path, MAX_PIXELS, ANIMATED):
             file = _open(stream, ANIMATED)
-        for number in range(getattr(file, "n_frames", 1)):
+            numbers = shown_frames(file)
+        for number in numbers:
             with _reasons(path, MAX_PIXELS, ANIMATED):
                 file.seek(number)
                 picture = picture_of(file.convert("RGBA"))
@@ -291,7 +292,8 @@ def _interpret(
         alpha, values = np.ascontiguousarray(values[..., -1]), values[..., :-1]
         values = np.ascontiguousarray(values[..., 0] if picture.mode == "LA" else values)
     if ";16" in raw and picture.mode.startswith("RGB"):
-        if 0 < values.max() < 64:  # Pillow kept the upper byte of each value
+        # Pillow kept the upper byte of each value; those of a PPM it scales.
+        if 0 < values.max() < 64 and file.format != "PPM":
             raise UnclearRange(0, int(values.max()) << 8, "of 65535")
         notes.append("16 bits per channel were read as 8")
     if profile:
@@ -320,6 +322,8 @@ def _interpret_levels(
     deep = values.dtype in (np.dtype("uint16"), np.dtype(">u2"))
     values = values.astype(np.float32)
     black, white = range_of_values(values, *tags)
+    if "transparency" in file.info:
+        notes.append("the transparent grey of the file became opaque")
     values = np.nan_to_num(values, nan=black, posinf=max(black, white), neginf=min(black, white))
     if longest is not None:
         small = Image.fromarray(values)

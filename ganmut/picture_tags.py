@@ -16,7 +16,15 @@ def raw_mode(file: Image.Image) -> str:
     """How the file stores a pixel, such as "RGB;16B"; "" where its decoder does not say."""
     tiles = getattr(file, "tile", None) or [(None, None, None, "")]
     args = tiles[0][3]
-    return str(args[0] if isinstance(args, tuple) and args else args)
+    raw = str(args[0] if isinstance(args, tuple) and args else args)
+    deep = file.format == "PPM" and isinstance(args, tuple) and max(args[1:], default=0) > 255
+    return f"{raw};16B" if deep else raw
+
+
+def shown_frames(file: Image.Image) -> range:
+    """The numbers of an opened file's frames that are shown in time: the first image of an APNG may
+    be for readers that know no animations."""
+    return range(bool(getattr(file, "default_image", False)), int(getattr(file, "n_frames", 1)))
 
 
 def range_tags(file: Image.Image) -> tuple[float | None, float | None, bool]:

@@ -246,6 +246,29 @@ def test_animations_say_which_frame_is_read(tmp_path, name):
     assert picture.pixels[8, 8, 0] > 200
 
 
+def test_the_hidden_image_of_an_apng_is_no_frame(tmp_path):
+    frames = [Image.new("RGB", (8, 8), shade) for shade in ("red", "lime", "blue")]
+    options = {"save_all": True, "default_image": True, "duration": [50, 70]}
+    frames[0].save(tmp_path / "a.png", append_images=frames[1:], **options)
+    shown = [(p.pixels[0, 0].tolist(), s) for p, s in decoding.read_frames(tmp_path / "a.png")]
+    assert shown == [([0, 255, 0], 0.05), ([0, 0, 255], 0.07)]
+    assert decoding.count_frames(tmp_path / "a.png") == 2
+
+
+def test_depth_that_is_lost_is_said(tmp_path):
+    deep = np.stack([RAMP * 9000] * 3, -1).astype(">u2")
+    (tmp_path / "a.ppm").write_bytes(b"P6 8 8 65535\n" + deep.tobytes())
+    assert read_picture(tmp_path / "a.ppm").notes == ("16 bits per channel were read as 8",)
+    (tmp_path / "b.ppm").write_bytes(b"P6 8 8 255\n" + (deep >> 8).astype(np.uint8).tobytes())
+    assert read_picture(tmp_path / "b.ppm").notes == ()
+
+
+def test_a_transparent_grey_that_is_lost_is_said(tmp_path):
+    Image.fromarray((RAMP * 65535).astype(np.uint16)).save(tmp_path / "a.png", transparency=0)
+    (note,) = read_picture(tmp_path / "a.png").notes
+    assert "transparent" in note
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [(4000, 3000), (6000, 4000), (8000, 6000)])
 @pytest.mark.parametrize("form", ["JPEG", "PNG"])
