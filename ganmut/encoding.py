@@ -4,6 +4,7 @@ from, with a mark that says that they were edited."""
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,8 +14,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
-from ganmut.colours import from_srgb
+from ganmut.colours import from_srgb, to_srgb
 from ganmut.decoding import Picture
+from ganmut.errors import ParameterError
 
 # Suffix -> format of the files that are written.
 WRITABLE = {
@@ -31,6 +33,7 @@ WRITABLE = {
 # What each format can hold beside 8-bit sRGB.
 ALPHA, PROFILES = ("PNG", "WEBP", "TIFF", "AVIF"), ("PNG", "JPEG", "WEBP", "TIFF", "AVIF")
 DEEP = {"PNG": ("uint16",), "TIFF": ("uint16", "float32")}
+LARGEST = {"JPEG": 65500, "WEBP": 16383, "AVIF": 32768}  # px a side that are read again
 QUALITY = {"JPEG": 95, "WEBP": 95, "AVIF": 90}
 # zlib's level of a PNG: its default, 6, takes four times as long for a sixth less.
 PNG_LEVEL = 2
@@ -90,7 +93,13 @@ def compose_edit(picture: Picture, edited: np.ndarray, file_format: str) -> Imag
 
 
 def encode_edit(picture: Picture, edited: np.ndarray, file_format: str) -> bytes:
-    """The file of `compose_edit`; its comment is stored where the format has room for text."""
+    """The file of `compose_edit`; its comment is stored where the format has room for text. Raises
+    ParameterError for a picture with more pixels a side than the format holds."""
+    height, width = edited.shape[:2]
+    if max(width, height) > (most := LARGEST.get(file_format, math.inf)):
+        raise ParameterError(
+            "out", f"{file_format} holds {most} px a side, not {width} x {height}; write a PNG file"
+        )
     stored = compose_edit(picture, edited, file_format)
     options: dict[str, Any] = {}
     if profile := stored.info.get("icc_profile"):
@@ -122,7 +131,10 @@ def fit(
         picture = Picture.of(picture.pixels)
     # A coloured edit of a grey file: only sRGB can hold it.
     if picture.own.ndim == 2 and not _is_grey(edited):
-        colours = picture.pixels if picture.alpha is None else np.stack([picture.own] * 3, -1)
+        colours = picture.pixels
+        if picture.alpha is not None:  # `pixels` lie on white
+            own, profile = picture.own, picture.profile
+            colours = to_srgb(own, profile)[0] if profile else np.stack([own] * 3, -1)
         picture = replace(picture, own=colours, profile=b"")
     if picture.own is picture.pixels:
         return edited, picture.alpha, picture.profile

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ from PIL import Image, ImageCms
 from skimage import data as samples
 
 from ganmut import encoding
-from ganmut.decoding import read_picture
+from ganmut.decoding import Picture, read_picture
 from ganmut.encoding import MARK, WRITABLE, encode_edit, is_marked, read_comment
+from ganmut.errors import ParameterError
 
 PIXELS = samples.astronaut()[20:148, 160:288]
 
@@ -93,6 +95,46 @@ def test_transparency_is_kept(tmp_path, no_mark, monkeypatch, grey):
     written = marked.alpha != alpha
     assert (marked.alpha[written] == 255).all() and written[:100].sum() == 0 < written[:, :32].sum()
     assert np.array_equal(marked.pixels[written], encoding.draw_mark(edited)[written])
+
+
+def grey_profile() -> bytes:
+    """An ICC profile of grey whose values are in linear light."""
+    xyz = struct.pack(">3i", 63190, 65536, 54061)  # D50
+    parts = {
+        b"desc": b"desc" + struct.pack(">2I", 0, 5) + b"grey" + bytes(79),
+        b"wtpt": b"XYZ " + bytes(4) + xyz,
+        b"kTRC": b"curv" + struct.pack(">2IH", 0, 1, 256) + bytes(2),
+    }
+    start, table, content = 132 + 12 * len(parts), b"", b""
+    for name, part in parts.items():
+        table += name + struct.pack(">2I", start + len(content), len(part))
+        content += part
+    head = struct.pack(">I4sI", start + len(content), b"lcms", 0x02200000) + b"mntrGRAYXYZ "
+    head += bytes(12) + b"acsp" + bytes(28) + xyz + bytes(48)
+    return head + struct.pack(">I", len(parts)) + table + content
+
+
+def test_colour_on_transparent_grey_keeps_its_brightness(tmp_path, no_mark):
+    stored = Image.new("LA", (16, 16), (60, 255))
+    stored.putpixel((0, 0), (60, 128))
+    stored.save(tmp_path / "a.png", icc_profile=grey_profile())
+    picture = read_picture(tmp_path / "a.png")
+    assert picture.profile and picture.pixels[8, 8, 0] > 120
+    edited = picture.pixels.copy()
+    edited[2:4, 2:4] = (200, 30, 30)
+    back = reread(encode_edit(picture, edited, "PNG"))
+    assert np.abs(back.pixels.astype(int) - edited).max() <= 2
+
+
+@pytest.mark.parametrize("form", sorted(encoding.LARGEST))
+def test_pictures_beyond_a_format_are_refused(form):
+    for shape in ((1, encoding.LARGEST[form], 3), (encoding.LARGEST[form] + 1, 1, 3)):
+        picture = Picture.of(np.zeros(shape, np.uint8))
+        if max(shape) > encoding.LARGEST[form]:
+            with pytest.raises(ParameterError, match="PNG"):
+                encode_edit(picture, picture.pixels, form)
+        else:
+            assert reread(encode_edit(picture, picture.pixels, form)).pixels.shape == shape
 
 
 @pytest.mark.parametrize("side", [128, 256, 1024])
