@@ -246,7 +246,7 @@ def test_animations_say_which_frame_is_read(tmp_path, name):
     assert picture.pixels[8, 8, 0] > 200
 
 
-def test_the_hidden_image_of_an_apng_is_no_frame(tmp_path):
+def test_hidden_images_of_an_apng_are_no_frames(tmp_path):
     frames = [Image.new("RGB", (8, 8), shade) for shade in ("red", "lime", "blue")]
     options = {"save_all": True, "default_image": True, "duration": [50, 70]}
     frames[0].save(tmp_path / "a.png", append_images=frames[1:], **options)
