@@ -117,6 +117,17 @@ def test_several_faces_as_in_edit(tmp_path, astronaut):
     assert [row.get("emotion") for row in rows] == ["happy", "happy", None]
 
 
+def test_names_of_further_faces_overwrite_no_image(tmp_path, astronaut):
+    two = np.concatenate([astronaut, astronaut], 1)
+    save(tmp_path / "in" / "a.png", two)
+    save(tmp_path / "in" / "a.face2.png", two)
+    report = align(tmp_path / "in", tmp_path / "out", face="all")
+    rows = lines(tmp_path / "out" / "metadata.jsonl")
+    assert len({row["file_name"] for row in rows}) == report.faces == 4
+    names = {row["origin"]: row["file_name"] for row in reversed(rows)}
+    assert names == {"a.png": "a.png", "a.face2.png": "a.face2.face1.png"}
+
+
 def test_a_run_goes_on_where_it_stopped(tmp_path, astronaut, monkeypatch):
     for i in range(4):
         save(tmp_path / "in" / f"{i}.png", np.roll(astronaut, i, 1))

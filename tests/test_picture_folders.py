@@ -16,6 +16,7 @@ from ganmut import decoding, faces
 from ganmut.editor import Editor
 from ganmut.emotions import EMOTIONS
 from ganmut.encoding import MARK, read_comment
+from ganmut.errors import ParameterError
 from ganmut.faces import align, paste_back
 from ganmut.methods.base import METHODS
 
@@ -66,6 +67,18 @@ def test_each_file_is_edited_or_has_a_reason(folder, editor, tmp_path):
 def test_align_names_each_file_too(folder, tmp_path):
     report = faces.align_files(folder, tmp_path / "out", progress=False)
     assert set(report.skipped) == BAD and report.faces == len(READ)
+
+
+def test_no_output_replaces_another_input(editor, tmp_path):
+    for name in ("in/sub/x.jpg", "out/sub/x.png"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        FACE.save(tmp_path / name)
+    before = (tmp_path / "out/sub/x.png").read_bytes()
+    settings = faces.EditSettings(editor, editor.space.of("happy"))
+    with pytest.raises(ParameterError, match="overwrite"):
+        paths = [tmp_path / "in", tmp_path / "out/sub/x.png"]
+        faces.edit_files(paths, settings, tmp_path / "out", progress=False)
+    assert (tmp_path / "out/sub/x.png").read_bytes() == before
 
 
 def test_a_damaged_file_does_not_end_a_training(folder):

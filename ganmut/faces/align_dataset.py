@@ -86,6 +86,8 @@ def align_files(
         raise ParameterError("size", f"must be at least 16, got {size}")
     settings = {"crop": CROP, "size": size, "detector": detector, "face": str(face)}
     jobs, rejected = list_jobs(str(what), out)
+    if face == "all":
+        jobs = apart_from_faces(jobs)
     open_detector(detector)  # a missing detector fails before any work
     if out.is_file():
         raise ParameterError("out", f"{out} is a file; choose a folder")
@@ -171,6 +173,23 @@ def list_jobs(what: str, out: Path) -> tuple[list[Job], dict[str, str]]:
     return [
         Job(r, partial(read_row, r), name) for r, name in zip(rows, names, strict=True)
     ], rejected
+
+
+def apart_from_faces(jobs: list[Job]) -> list[Job]:
+    """The jobs, of which none writes what the second face of another would: an image of the name
+    a.face2.png beside a.png becomes a.face2.face1.png."""
+    outputs = {job.output for job in jobs}
+
+    def is_taken(name: Path) -> bool:
+        image, _, number = name.stem.rpartition(".face")
+        return number.isdecimal() and name.with_name(image + name.suffix) in outputs
+
+    return [
+        job._replace(output=job.output.with_stem(f"{job.output.stem}.face1"))
+        if is_taken(job.output)
+        else job
+        for job in jobs
+    ]
 
 
 def folder_rows(root: Path, rejected: dict[str, str]) -> list[Row]:

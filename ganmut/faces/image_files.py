@@ -269,9 +269,10 @@ def plan_outputs(
         raise ParameterError("out", f"{out} is a file, but there are {len(inputs)} images")
     names = [] if one else output_names([name for _, name in inputs])
     targets = [out] if one else [out / name for name in names]
+    originals = {real_path(path) for path, _ in inputs}
     for (path, _), target in zip(inputs, targets, strict=True):
         beside = target.exists() and real_path(target.parent) == real_path(path.parent)
-        if real_path(target) == real_path(path) or (beside and not one):
+        if real_path(target) in originals or (beside and not one):
             raise ParameterError("out", f"{target} would overwrite an input image")
     parent = next(folder for folder in [out, *out.absolute().parents] if folder.is_dir())
     if not os.access(parent, os.W_OK):
