@@ -13,6 +13,7 @@ import ganmut
 from ganmut import weights
 from ganmut.cli import main
 from ganmut.datasets.base import BadData
+from ganmut.errors import ParameterError
 from ganmut.expression.conditional import (
     LabelledExpressions,
     check_expressions,
@@ -241,6 +242,11 @@ def test_expressions_that_teach_nothing_are_refused(kind):
 def test_expressions_of_another_length_are_refused():
     with pytest.raises(BadData):
         train_on_expressions("ganmut", make_expressions(), torch.zeros(5), steps=1, progress=False)
+
+
+def test_a_training_without_steps_is_refused():
+    with pytest.raises(ParameterError, match="steps"):
+        train_on_expressions("ganmut", make_expressions(), torch.zeros(4), steps=0, progress=False)
 
 
 def test_methods_on_images_are_refused():

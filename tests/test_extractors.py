@@ -13,6 +13,7 @@ import torch
 from ganmut import extractors, files, images, weights
 from ganmut.datasets import BadData, FaceSet
 from ganmut.emotions import UNITS
+from ganmut.errors import ParameterError
 from ganmut.extractors.augment import augment
 from ganmut.extractors.base import ResidualBlock, resnet, vgg
 from ganmut.extractors.identity import verification
@@ -227,6 +228,12 @@ def test_unusable_training_data_is_refused(tmp_path, name, faces, message):
     with pytest.raises(BadData, match=message):
         train_extractor(name, faces, TEST, out=tmp_path / "x", steps=1, **QUICK)
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("setting", [{"batch": 0}, {"epochs": 0}, {"epochs": float("inf")}])
+def test_a_training_of_no_length_is_refused(tmp_path, setting):
+    with pytest.raises(ParameterError, match=r"above|least"):
+        train_extractor("units", TRAIN, TEST, out=tmp_path / "x", **QUICK | setting)
 
 
 def test_unknown_names_and_wrong_folders_are_refused(trained, monkeypatch):

@@ -210,6 +210,14 @@ def test_rows_without_a_face_are_left_out(folder):
     assert faces[torch.tensor([1])].person == ("a",)
 
 
+def test_rows_without_a_pose_are_left_out(folder):
+    with np.load(folder / "landmarks.npz") as old:
+        arrays = dict(old)
+    arrays["pose"][2] = np.nan
+    np.savez(folder / "landmarks.npz", **arrays)
+    assert len(read_landmark_set(folder, "train", progress=False)) == 1
+
+
 @pytest.mark.parametrize("name", ["metadata.jsonl", "blendshape_names.json", "landmarks.npz"])
 def test_a_missing_file_is_named(folder, name):
     (folder / name).unlink()

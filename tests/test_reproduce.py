@@ -84,6 +84,7 @@ def test_training_takes_presets_settings_and_seed(tmp_path):
         (["--protocol=qick"], "unknown protocol 'qick'; did you mean 'quick'"),
         (["--trial", "--protocol=qick"], "unknown protocol 'qick'"),
         (["--", "--batch=-3"], "--batch: batch must be in"),
+        (["--kimg=0"], "--kimg: kimg must be above 0"),
     ],
 )
 def test_late_steps_are_checked_before_the_first(words, said, tmp_path, capsys):

@@ -109,8 +109,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="stop after so long; the same command continues from the last snapshot",
     )
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--plan", action="store_true", help="print the steps and stop")
+    parser.add_argument("--plan", action="store_true", help="print the steps and stop")
     parser.add_argument(
         "--trial", action="store_true", help="toy sizes, to check the chain in some minutes"
     )
@@ -198,7 +197,7 @@ def row_settings(args: argparse.Namespace, row: str) -> dict[str, Any]:
     from ganmut.training import presets
 
     method, own, _ = VARIANTS.get(row, (row, {}, ""))
-    settings = dict(own) | ({"kimg": args.kimg} if args.kimg else {})
+    settings = dict(own) | ({} if args.kimg is None else {"kimg": args.kimg})
     settings |= TRIAL if args.trial else {}
     if row == "efgan_cascade" and args.objective == "stable":
         # Its networks are trained already: no warm-up, and a small share of EF-GAN's length.

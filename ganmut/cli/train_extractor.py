@@ -36,12 +36,13 @@ def run(args: argparse.Namespace) -> int:
     from ganmut.datasets import open_source
     from ganmut.device import select_device
     from ganmut.extractors.base import EXTRACTORS
-    from ganmut.extractors.train import train_extractor
+    from ganmut.extractors.train import TrainConfig, train_extractor
     from ganmut.folders import check_output_folder
     from ganmut.revision import commit
 
     # Before minutes of rendering and training: each raises for a value that cannot be used.
     EXTRACTORS[args.name]
+    TrainConfig(args.epochs, None, args.batch, "auto", args.seed, True)
     select_device(args.device)
     check_output_folder(args.out)
     source = open_source(args.data)

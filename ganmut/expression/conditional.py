@@ -20,6 +20,7 @@ from ganmut.codes import CodeSpace
 from ganmut.datasets.base import BadData, Batch
 from ganmut.device import generator as seeded
 from ganmut.emotions import EMOTIONS
+from ganmut.errors import ParameterError
 from ganmut.expression.face_basis import FaceBasis
 from ganmut.expression.landmark_data import read_landmark_set
 from ganmut.expression.landmark_net import LandmarkNet
@@ -121,13 +122,15 @@ def train_on_expressions(
 
     rest: K, the neutral expression; settings: fields of its Config (expression_settings) that
     differ from OBJECTIVE and the method's EXPRESSIONS. Raises BadData for data that cannot be used,
-    ParameterError for a setting out of its range, ValueError for a method that works on images
-    alone, DivergenceError where a loss is not finite.
+    ParameterError for steps or a setting out of its range, ValueError for a method that works on
+    images alone, DivergenceError where a loss is not finite.
     """
     kind = METHODS[name]
     if name not in expression_methods():
         known = ", ".join(expression_methods())
         raise ValueError(f"{name} works on images; those that work on expressions are {known}")
+    if steps < 1:
+        raise ParameterError("steps", f"steps must be at least 1, got {steps}")
     check_expressions(data)
     if data.values.shape[1:] != rest.shape:
         raise BadData(

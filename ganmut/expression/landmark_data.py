@@ -89,13 +89,15 @@ def read_landmark_set(
     folder: `metadata.jsonl` (rows with file_name, split, blendshapes, and, where known, emotion,
     person, fill), `blendshape_names.json` and `landmarks.npz` (landmarks N x 478 x 2, pose N x 3,
     score N, in the order of the rows). Rows with less than `min_fill` of the crop covered by the
-    picture or a presence logit of `min_score` or less are left out. Raises BadData.
+    picture, with a presence logit of `min_score` or less, or with landmarks or a pose that are not
+    finite are left out. Raises BadData.
     """
     folder = Path(folder)
     rows, names, arrays = _read_tables(folder)
     score, landmarks = arrays["score"], arrays["landmarks"].astype(np.float32)
     # A low presence logit is a hand, a back or a profile whose landmarks were made up.
     sound = (score > min_score) & np.isfinite(landmarks).all((1, 2))
+    sound &= np.isfinite(arrays["pose"]).all(1)
     keep = [
         i
         for i, row in enumerate(rows)

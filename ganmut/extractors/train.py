@@ -16,6 +16,7 @@ from tqdm import tqdm
 from ganmut import device as hardware
 from ganmut import images as pictures
 from ganmut.datasets.base import BadData, FaceSet, open_source
+from ganmut.errors import ParameterError
 from ganmut.extractors.augment import augment
 from ganmut.extractors.base import (
     BATCH_SIZE,
@@ -33,7 +34,8 @@ GOLDEN = 4  # faces in the golden test of an extractor
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Length and settings of the training of an extractor; steps overrides epochs."""
+    """Length and settings of the training of an extractor; steps overrides epochs. Raises
+    ParameterError."""
 
     epochs: float
     steps: int | None
@@ -41,6 +43,12 @@ class TrainConfig:
     dtype: str
     seed: int
     progress: bool
+
+    def __post_init__(self) -> None:
+        if self.batch < 1:
+            raise ParameterError("batch", f"must be at least 1, got {self.batch}")
+        if not 0 < self.epochs < math.inf:
+            raise ParameterError("epochs", f"must be above 0 and finite, got {self.epochs}")
 
 
 def train_extractor(
@@ -63,13 +71,13 @@ def train_extractor(
 
     train: the split "extractor"; test: other people. size: the input side in pixels. steps
     overrides epochs. meta: entries for config.json ("set", "licence", "commit"). On the CPU about
-    2,000 steps of batch 64 are enough. Raises UnknownNameError, BadData (labels or people),
-    FloatingPointError (a loss that is not finite).
+    2,000 steps of batch 64 are enough. Raises UnknownNameError, ParameterError (batch, epochs),
+    BadData (labels or people), FloatingPointError (a loss that is not finite).
     """
     kind = EXTRACTORS[name]
+    settings = TrainConfig(epochs, steps, batch, dtype, seed, progress)
     _check_splits(train, test)
     start, target = time.monotonic(), hardware.select_device(device)
-    settings = TrainConfig(epochs, steps, batch, dtype, seed, progress)
 
     # ---- training Initialisation and dropout use PyTorch's global generator: it is seeded here and
     # restored after.
