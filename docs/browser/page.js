@@ -22,6 +22,7 @@ worker.onerror = (event) => {
 };
 
 worker.onmessage = ({ data }) => {
+  if (data.number && data.number !== state.sent) return; // of a picture that another one has replaced
   if (data.error) fail(data.error);
   if (data.ready) start(data.ready);
   if (data.faces) showFaces(data.faces);
@@ -59,8 +60,11 @@ function start({ codes, colors }) {
   if (state.picture) send();
 }
 
-async function open(file, name) {
+let asked = 0; // pictures that were asked for: the last one is shown, whichever comes last
+
+async function open(file, name, number = ++asked) {
   const bitmap = await createImageBitmap(file).catch(() => null);
+  if (number !== asked) return bitmap?.close();
   document.body.dataset.pictures = Number(document.body.dataset.pictures ?? 0) + 1;
   if (!bitmap) {
     return say('This file is not a picture that the browser can read: choose a JPEG, PNG or WebP file.', true);
@@ -71,7 +75,7 @@ async function open(file, name) {
   whole.drawImage(bitmap, 0, 0, width, height);
   bitmap.close();
   const { data } = whole.getImageData(0, 0, width, height);
-  Object.assign(state, { picture: { data, width, height }, ready: false, wanted: null, name, type: file.type });
+  Object.assign(state, { picture: { data, width, height }, ready: false, wanted: null, name, type: file.type, sent: number });
   $('stage').dataset.shows = 'whole';
   $('stage').style.setProperty('--ratio', width / height);
   $('faces').replaceChildren();
@@ -82,7 +86,7 @@ async function open(file, name) {
 
 function send() {
   say('Looking for a face…');
-  worker.postMessage({ open: state.picture });
+  worker.postMessage({ open: state.picture, number: state.sent });
 }
 
 function showFaces(faces) {
@@ -181,9 +185,11 @@ $('file').onchange = () => {
 };
 $('example').onclick = example;
 async function example() {
-  const answer = await fetch('astronaut.jpg').catch(() => null);
-  if (!answer?.ok) return say('The example could not be loaded: choose a picture of your own.', true);
-  open(await answer.blob(), 'astronaut');
+  const number = ++asked;
+  const blob = await fetch('astronaut.jpg').then((answer) => answer.ok && answer.blob()).catch(() => null);
+  if (number !== asked) return;
+  if (!blob) return say('The example could not be loaded: choose a picture of your own.', true);
+  open(blob, 'astronaut', number);
 }
 
 for (const kind of ['dragover', 'dragleave', 'drop']) {

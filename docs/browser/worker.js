@@ -1,6 +1,6 @@
 // The networks, in a thread of their own: a drag stays fluid while an edit is computed.
-// Messages to here: { open: picture }, { face: number }, { edit: [x, y], whole: bool }. From here:
-// { ready: facts }, { faces }, { patch, whole, ms }, { error }.
+// Messages to here: { open: picture, number }, { face: number }, { edit: [x, y], whole: bool }. From
+// here: { ready: facts }, { faces }, { patch, whole, ms }, { error }, each with the picture's number.
 import { findFaces, luma } from './faces.js';
 import { alignment, cropFace, scaleOf, shrink } from './pixels.js';
 import { PasteBack } from './paste.js';
@@ -13,9 +13,12 @@ const NETWORKS = ['faces', 'mouth', 'encode', 'decode'];
 const VIEW_SIDE = 1024; // px of the picture that a drag shows
 const DRAG_CROP = 256, MAX_CROP = 1024; // px of the crop of a drag, and of any edit
 
-const state = { ort: null, sessions: {}, facts: null, picture: null, faces: [], levels: {} };
+const state = { ort: null, sessions: {}, facts: null, picture: null, faces: [], levels: {}, number: 0 };
 
 class Problem extends Error {} // a sentence for the visitor
+
+// Answers the page, which may have opened another picture by then.
+const tell = (message, moved = []) => postMessage({ ...message, number: state.number }, moved);
 
 async function start() {
   if (typeof WebAssembly === 'undefined') {
@@ -38,7 +41,7 @@ async function start() {
     const graphOptimizationLevel = name === 'decode' ? 'basic' : 'disabled';
     state.sessions[name] = await state.ort.InferenceSession.create(new Uint8Array(graphs[i]), { graphOptimizationLevel });
   }
-  postMessage({ ready: state.facts });
+  tell({ ready: state.facts });
 }
 
 async function load(name) {
@@ -59,7 +62,7 @@ async function open(picture) {
   if (!state.faces.length) {
     throw new Problem('No face was found: choose a picture in which an upright face looks towards the camera and fills a tenth of the picture or more.');
   }
-  postMessage({ faces: state.faces.map(({ box, points }) => ({ box, points })) });
+  tell({ faces: state.faces.map(({ box, points }) => ({ box, points })) });
   await choose(0);
 }
 
@@ -88,7 +91,7 @@ async function choose(number) {
     state.levels.view = await prepare(small.picture, moved, drag);
     state.levels.whole = () => prepare(picture, points, side); // when a drag first comes to rest
   }
-  postMessage({ chosen: number, view: small.picture });
+  tell({ chosen: number, view: small.picture });
 }
 
 async function prepare(picture, points, side) {
@@ -109,7 +112,7 @@ async function edit(point, whole) {
   const { images } = await state.sessions.decode.run({ ...features, code });
   const patch = paste.paste(images.data);
   const both = state.levels.view === state.levels.whole;
-  postMessage({ patch, whole: whole || both, both, point, ms: performance.now() - start }, [patch.data.buffer]);
+  tell({ patch, whole: whole || both, both, point, ms: performance.now() - start }, [patch.data.buffer]);
 }
 
 let queue = start(); // one at a time: sessions of the runtime share memory
@@ -119,9 +122,12 @@ self.onmessage = ({ data }) => {
   queue = queue.then(async () => {
     if (!state.facts) return;
     try {
-      if (data.open) await open(data.open);
+      if (data.open) {
+        state.number = data.number;
+        await open(data.open);
+      }
       if (data.face !== undefined) await choose(data.face);
-      if (data.edit) await edit(data.edit, data.whole);
+      if (data.edit && state.levels.view) await edit(data.edit, data.whole);
     } catch (problem) {
       report(problem);
     }
@@ -130,5 +136,5 @@ self.onmessage = ({ data }) => {
 
 function report(problem) {
   const said = problem instanceof Problem ? problem.message : `The edit failed: ${problem.message ?? problem}. Load the page again.`;
-  postMessage({ error: said, started: Boolean(state.facts) });
+  tell({ error: said, started: Boolean(state.facts) });
 }
