@@ -86,8 +86,8 @@ class Protocol:
 # "paper" follows GANmut, section 5: 500 test images per emotion. "default" measures all methods at
 # 64 px in under ten minutes on two CPU cores. Most of that is ERE (faces x 441 codes), so it edits
 # one face per batch: few faces, each with a target of its own. "full" is for the numbers that
-# decide: 64 targets of ERE from 1,024 faces, four of each batch edited; an estimated 3 to 4 hours
-# of one core.
+# decide: 64 targets of ERE from 1,024 faces, four of each batch edited; 20 to 30 minutes of
+# one core a method.
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
