@@ -11,6 +11,7 @@ import http.client
 import io
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -173,6 +174,7 @@ def running(
         "GANMUT_STUDY": str(folder / "study.jsonl"),
         "HF_HUB_OFFLINE": "1",
         "GRADIO_ANALYTICS_ENABLED": "False",
+        "PYTHONUNBUFFERED": "1",  # the log says where the page is
         "PYTHONPATH": str(ROOT),
     }
     program = ["app.py", *words]
@@ -201,6 +203,9 @@ def _answers(space: Space) -> None:
     while time.monotonic() < end:
         assert space.process.poll() is None, space.log()[-3000:]
         with contextlib.suppress(OSError, http.client.HTTPException):
+            # Where another program took the port in the meantime, Gradio serves at a later one.
+            if told := re.search(r"running on local url:\s+(http\S+)", space.log(), re.IGNORECASE):
+                space.address = told[1]
             status, page = space.get("/", 5)
             # Before, the page says that it starts, and then that it has no edit yet.
             if status == 200 and b"networks are loading" not in page:
