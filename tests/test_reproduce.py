@@ -56,6 +56,8 @@ def test_a_trial_renders_few_faces(tmp_path):
     steps = plan(f"--out={tmp_path}", "--methods=smit_expression", "--trial")
     for name in ("train landmarks", "fit expression"):
         assert "--faces=200" in steps[name].words(), name
+    images = plan(f"--out={tmp_path}", "--methods=stargan", "--trial", "--kimg=7")
+    assert "--kimg=7.0" in images["train stargan"].words()
 
 
 def test_photographs_have_no_rows_on_expressions(tmp_path, capsys):

@@ -197,8 +197,8 @@ def row_settings(args: argparse.Namespace, row: str) -> dict[str, Any]:
     from ganmut.training import presets
 
     method, own, _ = VARIANTS.get(row, (row, {}, ""))
-    settings = dict(own) | ({} if args.kimg is None else {"kimg": args.kimg})
-    settings |= TRIAL if args.trial else {}
+    settings = dict(own) | (TRIAL if args.trial else {})
+    settings |= {} if args.kimg is None else {"kimg": args.kimg}
     if row == "efgan_cascade" and args.objective == "stable":
         # Its networks are trained already: no warm-up, and a small share of EF-GAN's length.
         full = row_settings(args, "efgan")["kimg"]

@@ -39,7 +39,8 @@ def landmark_set(
     if str(data) == RENDERED:
         return render_landmark_set(split, count or COUNTS[split], progress=progress)
     photographs = read_landmark_set(data, split, progress=progress)
-    return photographs[torch.arange(min(count or len(photographs), len(photographs)))]
+    # A selection copies the images: not where all are asked for.
+    return photographs[torch.arange(len(photographs)) < count] if count else photographs
 
 
 def render_landmark_set(
