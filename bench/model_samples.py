@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ganmut import faces, images, weights
 from ganmut.datasets.base import digest
+from ganmut.device import one_thread
 from ganmut.editor import Editor
 from ganmut.files import write_atomic
 from ganmut.json_files import read_json
@@ -102,16 +103,12 @@ def portrait(size: int) -> Tensor:
 def measure_times(known: dict[str, str]) -> dict[str, Any]:
     """The content of the file of times, on one thread: processor time depends less on what else
     runs than wall time does."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         editors = {
             spec: {"version": version, "milliseconds": round(time_edit(spec), 1)}
             for spec, version in known.items()
         }
-        return {"processor": processor(), "torch": torch.__version__, "editors": editors}
-    finally:
-        torch.set_num_threads(threads)
+    return {"processor": processor(), "torch": torch.__version__, "editors": editors}
 
 
 def time_edit(spec: str) -> float:

@@ -52,18 +52,6 @@ def number_of_workers(asked: int | None, device: torch.device) -> int:
     return asked
 
 
-@contextlib.contextmanager
-def one_thread(device: torch.device) -> Iterator[None]:
-    """PyTorch with one thread on the CPU."""
-    threads = torch.get_num_threads()
-    try:
-        if device.type == "cpu":
-            torch.set_num_threads(1)
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
 def measure_rows(
     benchmark: Benchmark, work: Callable[..., Any]
 ) -> Iterator[tuple[Iterable[Cell], Mapping[str, float]]]:

@@ -34,7 +34,7 @@ from .features.extract import FEATURES, NON_NETWORK_ROLES, Extractors, second
 from .features.ground_truth import GroundTruth
 from .foreign_edits import SETTINGS, FilesSystem, edit_sets_of, export_sources, read_export
 from .metrics import METRICS, NotMeasured, Score
-from .processes import FAILURES, measure_rows, number_of_workers, one_thread
+from .processes import FAILURES, measure_rows, number_of_workers
 from .progress import track
 from .protocol import Protocol, get_protocol
 from .resolve import (
@@ -324,7 +324,7 @@ def run(benchmark: Benchmark, console: Console) -> int:
     scores: dict[tuple[str, str], Score] = {}
     seconds: Counter[str] = Counter()
     complete = True
-    with benchmark.progress, one_thread(benchmark.device):
+    with benchmark.progress, hardware.one_thread(benchmark.device):
         for cells, spent in measure_rows(benchmark, BenchWork(benchmark)):
             for record, score in cells:
                 # Written per cell: a killed run, or a full disk, costs one.
@@ -384,7 +384,7 @@ def _draw_figures(benchmark: Benchmark) -> bool:
     if not benchmark.draw or not benchmark.methods:
         return True
     try:
-        with benchmark.progress, one_thread(benchmark.device):
+        with benchmark.progress, hardware.one_thread(benchmark.device):
             methods = [benchmark.features(row) for row in benchmark.methods]
             tsne = "real_neighbour_rate" in benchmark.metrics
             figures.draw(methods, benchmark.out / "figures", benchmark.protocol.seed, tsne)

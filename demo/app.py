@@ -18,11 +18,11 @@ from demo.security.files import MAX_BYTES
 from demo.security.limits import Limits, Page
 from demo.security.requests import RequestFilter
 from demo.service import Service
-from demo.sessions.session import one_thread
 from demo.startup.environment import MCP_REMEDY
 from demo.startup.gallery import Example
 from demo.startup.opening import Opening, outline
 from demo.tabs import animate, compare, edit, label_maps, leaderboard, user_study
+from ganmut.device import one_thread
 from ganmut.errors import first_line
 
 HEADLINE = "Edit the expression of a face"
@@ -69,6 +69,8 @@ def build(
     """
     # Gradio's own default is shared with other programs, whose files are not ours to delete.
     os.environ.setdefault("GRADIO_TEMP_DIR", os.path.join(tempfile.gettempdir(), FOLDER))
+    # Torch's pool of threads waits actively: beside other work, loading the networks took half a
+    # minute with two threads and a second with one.
     with one_thread():
         service = service or Service()
         service.start_expiry()

@@ -1,8 +1,8 @@
 """Code spaces: the codes that a method accepts, as metrics and the demo use them.
 
 Codes are float tensors `[..., dim]`. Laws, tested for every space: `of(e, 0) == of("neutral",
-anything)`; `clamp` is idempotent; `path` includes both ends; samples are valid; `of` is continuous
-in the intensity.
+anything)`, in whose second value `of` is continuous; `clamp` is idempotent; `path` includes both
+ends; samples are valid.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ganmut.emotions import UNITS, emotion_index
@@ -20,8 +21,7 @@ from ganmut.emotions import UNITS, emotion_index
 
 @dataclass(frozen=True)
 class Chart:
-    """A 2-D grid of codes: `codes` is side x side x dim (row 0 is the top, y = +1), `valid` side x
-    side bool."""
+    """A 2-D grid: codes, side x side x dim (row 0 is the top, y = +1); valid, side x side bool."""
 
     codes: Tensor
     valid: Tensor
@@ -199,7 +199,7 @@ class DiscSpace(CodeSpace):
                 f"{len(emotions)} emotions need {len(emotions) - 1} x 2 directions, "
                 f"got {tuple(directions.shape)}"
             )
-        self.directions = torch.nn.functional.normalize(directions.detach().float().cpu(), dim=1)
+        self.directions = F.normalize(directions.detach().float().cpu(), dim=1)
 
     def of(self, emotion: str, intensity: float = 1.0) -> Tensor:
         which, value = self._intensity(emotion, intensity)
@@ -220,10 +220,10 @@ class DiscSpace(CodeSpace):
 
     def clamp(self, code: Tensor) -> Tensor:
         code = self._validate(code)
-        # Codes of `of` at full intensity have length 1 up to rounding; the margin keeps them as
-        # they are, so that `clamp` is idempotent.
-        length = code.norm(dim=-1, keepdim=True)
-        return torch.where(length > 1 + 1e-6, code / length.clamp(min=1e-12), code)
+        # Codes of `of` have length 1 up to rounding; the margin makes `clamp` idempotent.
+        outside = code.norm(dim=-1, keepdim=True) > 1 + 1e-6
+        inside = code / code.abs().amax(-1, keepdim=True).clamp(min=1)  # 1e30 squared is infinite
+        return torch.where(outside, F.normalize(inside, dim=-1), code)
 
     def chart(self, side: int) -> Chart:
         codes = _square_grid(side)

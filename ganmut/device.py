@@ -6,6 +6,7 @@ import contextlib
 import math
 import platform
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -88,6 +89,43 @@ def prepare_for_inference(module: Network, device: torch.device) -> Network:
             if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
                 layer.to(torch.bfloat16)
     return module
+
+
+class _Blocks:
+    """How many blocks of `one_thread` run now, and torch's threads outside all of them."""
+
+    lock = threading.Lock()
+    running = 0
+    threads = 1
+
+
+def use_one_thread() -> None:
+    """From now on PyTorch computes with one thread on the CPU, where the calling thread asks."""
+    # The number is each thread's own. A thread that was never asked for its number takes over, when
+    # it first computes, what was set last in any other.
+    torch.get_num_threads()
+    torch.set_num_threads(1)
+
+
+@contextlib.contextmanager
+def one_thread(device: torch.device | str = "cpu") -> Iterator[None]:
+    """PyTorch with one thread on the CPU; nothing changes for another device. Blocks may overlap:
+    each gives its thread back the number that was set outside all of them."""
+    if torch.device(device).type != "cpu":
+        yield
+        return
+    with _Blocks.lock:
+        # A thread that starts inside another one's block sees that block's number, not its own.
+        if not _Blocks.running:
+            _Blocks.threads = torch.get_num_threads()
+        _Blocks.running += 1
+        use_one_thread()
+    try:
+        yield
+    finally:
+        with _Blocks.lock:
+            _Blocks.running -= 1
+            torch.set_num_threads(_Blocks.threads)
 
 
 def generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:

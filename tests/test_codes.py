@@ -76,6 +76,12 @@ def test_named_codes_are_valid_and_differ(space):
     assert torch.pdist(codes).min() > 1e-3
 
 
+def test_clamp_keeps_the_direction_of_large_codes(space):
+    wild = torch.randn(64, space.dim, generator=torch.Generator().manual_seed(3))
+    if space.kind != "styles":  # every style is valid
+        torch.testing.assert_close(space.clamp(1e30 * wild), space.clamp(1e5 * wild))
+
+
 def test_clamp_is_idempotent_and_moves_the_invalid(space):
     wild = 3 * torch.randn(64, space.dim, generator=torch.Generator().manual_seed(3))
     once = space.clamp(wild)

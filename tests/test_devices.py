@@ -4,6 +4,8 @@ device, and an operation on two devices at once is refused as a GPU refuses it."
 from __future__ import annotations
 
 import contextlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -38,6 +40,31 @@ class OneDevice(TorchDispatchMode):
         if len(devices) > 1 and not any(word in str(function) for word in MIXING):
             raise RuntimeError(f"{function} of tensors on {' and '.join(sorted(devices))}")
         return function(*args, **(kwargs or {}))
+
+
+def test_overlapping_blocks_give_threads_back():
+    before = torch.get_num_threads()
+    inside, seen = threading.Barrier(2), []
+
+    def render():
+        with hardware.one_thread():
+            inside.wait(30)
+            seen.append(torch.get_num_threads())
+        seen.append(torch.get_num_threads())
+
+    torch.set_num_threads(3)
+    try:
+        with ThreadPoolExecutor() as pool:
+            with hardware.one_thread():
+                running = pool.submit(render)
+                inside.wait(30)
+            running.result(30)
+        assert seen == [1, 3]
+        assert torch.get_num_threads() == 3
+        with ThreadPoolExecutor() as pool:
+            assert pool.submit(torch.get_num_threads).result() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ganmut.device import one_thread, use_one_thread
 from ganmut.images import luma
 from ganmut.rendering import facial_features, geometry, mouth, surroundings
 from ganmut.rendering.primitives import (
@@ -54,18 +55,14 @@ def render(parameters: FaceParameters, size: int = 128, device: Device = "cpu") 
         return torch.cat(rows)
     # One face per call: vectorised kernels may round differently in another batch shape. Threads
     # run over faces.
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.inference_mode(), ThreadPoolExecutor(os.cpu_count()) as pool:
-            rows = list(
-                pool.map(
-                    lambda i: _render_batch(parameters.select(slice(i, i + 1)), size, "cpu"),
-                    range(len(parameters)),
-                )
+    pool = ThreadPoolExecutor(os.cpu_count(), initializer=use_one_thread)
+    with one_thread(), torch.inference_mode(), pool:
+        rows = list(
+            pool.map(
+                lambda i: _render_batch(parameters.select(slice(i, i + 1)), size, "cpu"),
+                range(len(parameters)),
             )
-    finally:
-        torch.set_num_threads(threads)
+        )
     return torch.cat(rows)
 
 
