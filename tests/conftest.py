@@ -50,6 +50,35 @@ def toy_space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Space]:
         yield page
 
 
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium. Not of the session: two at a time are refused in one thread."""
+    from chromium import running  # skips where there is none
+
+    with running() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def static_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of docs/browser with its model, served from a folder."""
+    from static_page import served
+
+    with served(tmp_path_factory.mktemp("page") / "browser") as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def page(browser, static_page):
+    """That page after its first edit, which the tests of a file go on with."""
+    from static_page import visit
+
+    opened = visit(browser, static_page)
+    opened.wait_for_selector("#download:enabled")
+    yield opened
+    opened.context.close()
+
+
 @pytest.fixture
 def batch() -> Batch:
     """16 random 32 px faces, every emotion among them."""

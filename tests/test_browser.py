@@ -10,10 +10,10 @@ import io
 import json
 import re
 from pathlib import Path
-from shutil import which
 
 import numpy as np
 import pytest
+from chromium import api
 from PIL import Image
 from skimage import data as samples
 from space_server import PATIENCE, running
@@ -23,20 +23,8 @@ from demo.security.limits import Limits, full
 from demo.startup.gallery import render_people
 from ganmut.emotions import UNITS
 
-api = pytest.importorskip("playwright.sync_api", reason="no playwright: run `make browser`")
-CHROMIUM = next(filter(None, map(which, ("chromium", "chromium-browser", "google-chrome"))), None)
-if CHROMIUM is None:
-    pytest.skip("no Chromium: run `make browser`", allow_module_level=True)
-
 ROOT = Path(__file__).parents[1]
 SHOTS = ROOT / "out" / "space"
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 WAIT = 1000 * PATIENCE  # ms
 expect = api.expect
 expect.set_options(timeout=WAIT)
@@ -47,14 +35,6 @@ def space(tmp_path_factory):
     """`python app.py` in a process of its own."""
     with running(tmp_path_factory.mktemp("space")) as page:
         yield page
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture

@@ -1,20 +1,9 @@
-"""docs/browser in Chromium, from local files: the page's edits against Python's.
-
-Skipped where there is no Chromium, no playwright or no onnxruntime-web: `make browser` installs
-them.
-"""
+"""docs/browser in Chromium, from local files: the page's edits against Python's."""
 
 from __future__ import annotations
 
 import base64
-import http.server
 import io
-import re
-import shutil
-import threading
-from functools import partial
-from pathlib import Path
-from shutil import which
 
 import numpy as np
 import pytest
@@ -22,121 +11,15 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw
 from skimage import data as samples
+from static_page import PAGE, REMOTE, answered, go_to, saved, shown, shown_point, upload, visit
 
 import ganmut
-from ganmut import faces, weights
-from ganmut.encoding import MARK
+from ganmut import faces
+from ganmut.decoding import picture_of
+from ganmut.encoding import MARK, compose_edit
 from ganmut.faces.covered_mouth.network import REFUSAL
-from ganmut.weights.onnx_graphs import export_onnx
 
-api = pytest.importorskip("playwright.sync_api", reason="no playwright: run `make browser`")
-ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "browser"
-RUNTIME = ROOT / "out" / "npm" / "node_modules" / "onnxruntime-web" / "dist"
-CHROMIUM = next(filter(None, map(which, ("chromium", "chromium-browser", "google-chrome"))), None)
-if CHROMIUM is None or not RUNTIME.is_dir():
-    pytest.skip("no Chromium or onnxruntime-web: run `make browser`", allow_module_level=True)
-
-REMOTE = re.search(r"'(https://[^']+/dist/)'", (PAGE / "worker.js").read_text()).group(1)
-WAIT = 180_000  # ms
 POINT = (0.5, 0.85)  # between happy and surprised
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    extensions_map = http.server.SimpleHTTPRequestHandler.extensions_map | {
-        ".mjs": "text/javascript"
-    }
-
-    def log_message(self, *args):
-        pass
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    """The page with its model, served from a folder."""
-    folder = tmp_path_factory.mktemp("page") / "browser"
-    shutil.copytree(PAGE, folder, ignore=shutil.ignore_patterns("model"))
-    checked = weights.read(weights.resolve("photos/wheel"), "editor")
-    export_onnx(checked, folder / "model", faces=True)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/"
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with api.sync_playwright() as playwright:
-        flags = ["--no-sandbox", "--disable-gpu"]
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
-        yield opened
-        opened.close()
-
-
-def serve_runtime(route) -> None:
-    """Files of onnxruntime-web from the local package in the place of the network."""
-    name = route.request.url[len(REMOTE) :]
-    kind = "application/wasm" if name.endswith(".wasm") else "text/javascript"
-    headers = {"Access-Control-Allow-Origin": "*"}
-    route.fulfill(path=RUNTIME / name, content_type=kind, headers=headers)
-
-
-def visit(browser, address, routes=(), **options):
-    """A page of a new visitor; routes: (url, handler) before the page loads."""
-    context = browser.new_context(**{"viewport": {"width": 1366, "height": 768}} | options)
-    context.set_default_timeout(WAIT)
-    context.route(REMOTE + "**", serve_runtime)
-    for url, handler in routes:
-        context.route(url, handler)
-    page = context.new_page()
-    page.goto(address)
-    return page
-
-
-@pytest.fixture(scope="module")
-def page(browser, address):
-    """The page after its first edit, which several tests go on with."""
-    page = visit(browser, address)
-    page.wait_for_selector("#download:enabled")
-    yield page
-    page.context.close()
-
-
-def upload(page, pixels: np.ndarray | bytes, kind: str = "PNG") -> None:
-    """Gives the page a file, and waits until it has opened or refused it."""
-    if isinstance(pixels, np.ndarray):
-        buffer = io.BytesIO()
-        Image.fromarray(pixels).save(buffer, kind)
-        pixels = buffer.getvalue()
-    answered = int(page.locator("body").get_attribute("data-pictures"))
-    file = {"name": "face.png", "mimeType": f"image/{kind.lower()}", "buffer": pixels}
-    page.locator("#file").set_input_files(file)
-    page.wait_for_selector(f"body[data-pictures='{answered + 1}']")
-
-
-def go_to(page, x: float, y: float) -> None:
-    """Puts the point of the pad by the mouse, and waits for the edit of the whole picture."""
-    box = page.locator("#pad").bounding_box()
-    across, down = (0.5 + x / 2.64) * box["width"], (0.5 - y / 2.4) * box["height"]
-    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    page.mouse.down()
-    page.mouse.move(box["x"] + across, box["y"] + down, steps=4)
-    page.mouse.up()
-    page.wait_for_selector("#download:enabled")
-
-
-def shown(page) -> np.ndarray:
-    """The edited picture at its own resolution."""
-    url = page.locator("#whole").evaluate("(canvas) => canvas.toDataURL()")
-    file = io.BytesIO(base64.b64decode(url.partition(",")[2]))
-    return np.asarray(Image.open(file).convert("RGB"))
-
-
-def shown_point(page) -> tuple[float, float]:
-    place = page.locator("#pad .point").get_attribute("transform")
-    x, y = map(float, re.findall(r"-?[\d.]+", place))
-    return x, -y
 
 
 @pytest.mark.parametrize("scale", [1, 3])
@@ -174,13 +57,49 @@ def test_the_middle_and_back(page):
 def test_saved_picture_is_marked(page, kind, suffix):
     upload(page, samples.astronaut(), kind)
     page.wait_for_selector("#download:enabled")
-    with page.expect_download() as download:
-        page.locator("#download").click()
-    picture = Image.open(download.value.path())
-    assert download.value.suggested_filename == f"face-edited.{suffix}" and picture.format == kind
+    name, picture = saved(page)
+    assert name == f"face-edited.{suffix}" and picture.format == kind
     assert picture.info["Comment" if kind == "PNG" else "comment"] in (MARK, MARK.encode())
     apart = np.abs(np.asarray(picture.convert("RGB")).astype(int) - shown(page)).max(2)
     assert apart[490:, :200].max() > 100 and apart[:480].mean() < 3  # the visible mark
+
+
+def test_transparent_pictures_are_pythons(page):
+    """The network and the view have them on white, the saved file as they were."""
+    y, x = np.mgrid[:512, :512]
+    alpha = (4 * (230 - np.hypot(y - 150, x - 224))).clip(0, 255).astype(np.uint8)
+    alpha[80:200, 180:270] = 128  # the face shows in part
+    own = np.dstack([samples.astronaut(), alpha])
+    picture = picture_of(Image.fromarray(own))
+    upload(page, own)
+    page.wait_for_selector("#download:enabled")
+    go_to(page, *POINT)
+    view, (name, file) = shown(page), saved(page)
+    editor = ganmut.load("photos/wheel", "cpu")
+    edited = faces.edit_image(picture.pixels, editor, torch.tensor(shown_point(page))).pixels
+    changed = (edited != picture.pixels).any(2)
+    apart = np.abs(view.astype(int) - edited)
+    assert apart[changed].mean() < 2 and apart[~changed].mean() < 0.02 and apart[260:].max() <= 1
+    expected = np.asarray(compose_edit(picture, edited, "PNG"))[:460]  # the marks differ
+    found = np.asarray(file)[:460]
+    assert name == "face-edited.png" and (found[..., 3] == alpha[:460]).all()
+    seen = expected[..., 3] > 0
+    apart = np.abs(found[seen].astype(int) - expected[seen]) * (found[seen][:, 3:] / 255)
+    assert apart.mean() < 1 and np.abs(found[140:150].astype(int) - own[140:150]).mean() > 1
+    marked = (np.asarray(file)[490:, :200, 3] == 255) & (alpha[490:, :200] == 0)
+    assert marked.any()  # the mark is seen on any background
+
+
+def test_saved_jpeg_is_on_white(page):
+    """Also of a transparent file that is named as a JPEG."""
+    own = np.dstack([samples.astronaut(), np.full((512, 512), 255, np.uint8)])
+    own[300:, 300:, 3] = 0
+    buffer = io.BytesIO()
+    Image.fromarray(own).save(buffer, "PNG")
+    upload(page, buffer.getvalue(), "JPEG")
+    page.wait_for_selector("#download:enabled")
+    _, file = saved(page)
+    assert file.format == "JPEG" and np.asarray(file)[320:, 320:].min() > 250
 
 
 def test_pixels_are_pythons(page):
@@ -249,13 +168,13 @@ RESIZE = """async ([values, width, height, toWidth, toHeight, kernel]) => {
 }"""
 
 
-def test_nothing_is_sent(browser, address):
+def test_nothing_is_sent(browser, static_page):
     sent = []
     page = visit(browser, "about:blank")
     page.context.on("request", lambda request: sent.append((request.method, request.url)))
-    page.goto(address)
+    page.goto(static_page)
     page.wait_for_selector("#download:enabled")
-    assert all(method == "GET" and url.startswith((address, REMOTE)) for method, url in sent)
+    assert all(method == "GET" and url.startswith((static_page, REMOTE)) for method, url in sent)
     loaded = len(sent)
     upload(page, samples.astronaut())
     page.wait_for_selector("#download:enabled")
@@ -289,6 +208,55 @@ def test_a_covered_mouth_is_refused(page):
     page.wait_for_selector("#download:enabled")
 
 
+def size_of(page) -> list[int]:
+    return page.locator("#whole").evaluate("(canvas) => [canvas.width, canvas.height]")
+
+
+def test_a_late_example_replaces_no_picture(browser, static_page):
+    held = []
+    routes = [
+        ("**/worker.js", lambda route: route.fulfill(body="", content_type="text/javascript")),
+        ("**/astronaut.jpg", lambda route: held.append(route)),
+    ]
+    page = visit(browser, static_page, routes)
+    upload(page, np.full((45, 123, 3), 90, np.uint8))
+    assert size_of(page) == [123, 45]
+    with page.expect_response("**/astronaut.jpg"):
+        held[0].continue_()
+    page.wait_for_timeout(1000)  # longer than to decode and draw it
+    assert size_of(page) == [123, 45] and answered(page) == 1
+    page.context.close()
+
+
+# A worker that finds a face in the first picture, once the second one, without a face, is answered.
+LATE = """let first;
+postMessage({ ready: { codes: { neutral: [0, 0] }, colors: { neutral: '#000' } }, number: 0 });
+onmessage = ({ data: { open, number } }) => {
+  if (!open) return;
+  if (!first) return void (first = number);
+  const view = { data: new Uint8ClampedArray(64), width: 4, height: 4 };
+  postMessage({ error: 'No face was found.', number });
+  postMessage({ faces: [{ box: [0, 0, 4, 4] }], number: first });
+  postMessage({ chosen: 0, view, number: first });
+  postMessage({ error: 'The last answer.', number });
+};"""
+
+
+def test_answers_about_a_replaced_picture_are_dropped(browser, static_page):
+    late = {"body": LATE, "content_type": "text/javascript"}
+    routes = [
+        ("**/worker.js", lambda route: route.fulfill(**late)),
+        ("**/astronaut.jpg", lambda route: route.abort()),
+    ]
+    page = visit(browser, static_page, routes)
+    page.locator("#emotions button").wait_for()  # the worker is ready
+    for side in (20, 40):
+        upload(page, np.full((side, side, 3), 90, np.uint8))
+    page.get_by_text("The last answer.").wait_for()
+    assert page.locator("#compare").is_disabled() and page.locator("#download").is_disabled()
+    page.context.close()
+
+
 def without_webassembly(route) -> None:
     route.fulfill(
         body="self.WebAssembly = undefined;\n" + (PAGE / "worker.js").read_text(),
@@ -305,15 +273,15 @@ def without_webassembly(route) -> None:
         (REMOTE + "**", lambda route: route.abort(), "could not be loaded"),
     ],
 )
-def test_what_is_missing_is_said(browser, address, url, handler, word):
-    page = visit(browser, address, [(url, handler)])
+def test_what_is_missing_is_said(browser, static_page, url, handler, word):
+    page = visit(browser, static_page, [(url, handler)])
     page.wait_for_selector("#status:not(.calm)")
     assert word in page.locator("#status").inner_text()
     page.context.close()
 
 
-def test_phone_has_no_sideways_scroll(browser, address):
-    page = visit(browser, address, viewport={"width": 390, "height": 844})
+def test_phone_has_no_sideways_scroll(browser, static_page):
+    page = visit(browser, static_page, viewport={"width": 390, "height": 844})
     page.wait_for_selector("#download:enabled")
     assert page.evaluate("() => document.documentElement.scrollWidth") == 390
     page.context.close()

@@ -1,12 +1,13 @@
 // The page around the worker: opens pictures, asks for edits one at a time, shows and saves them.
 import { Pad } from './pad.js';
+import { onWhite } from './pixels.js';
 import { encode } from './save.js';
 
 const LONGEST = 4096; // px; larger pictures are reduced when they are opened
 const REST = 200; // ms without a move after which the whole picture is edited
 const $ = (id) => document.getElementById(id);
 const whole = $('whole').getContext('2d'), view = $('view').getContext('2d'), before = $('before').getContext('2d');
-const state = { pad: null, busy: false, wanted: null, ready: false, rest: 0, name: 'astronaut', type: 'image/jpeg', picture: null };
+const state = { pad: null, busy: false, wanted: null, ready: false, rest: 0, name: 'astronaut', type: 'image/jpeg', own: null, picture: null };
 
 const worker = new Worker('worker.js', { type: 'module' });
 
@@ -74,8 +75,9 @@ async function open(file, name, number = ++asked) {
   Object.assign($('whole'), { width, height });
   whole.drawImage(bitmap, 0, 0, width, height);
   bitmap.close();
-  const { data } = whole.getImageData(0, 0, width, height);
-  Object.assign(state, { picture: { data, width, height }, ready: false, wanted: null, name, type: file.type, sent: number });
+  const { data } = whole.getImageData(0, 0, width, height), own = { data, width, height };
+  Object.assign(state, { own, picture: onWhite(own), wanted: null, name, type: file.type, sent: number });
+  restore();
   $('stage').dataset.shows = 'whole';
   $('stage').style.setProperty('--ratio', width / height);
   $('faces').replaceChildren();
@@ -209,7 +211,7 @@ $('compare').onkeyup = () => compare(false);
 
 $('download').onclick = async () => {
   const jpeg = state.type === 'image/jpeg';
-  const href = URL.createObjectURL(await encode($('whole'), jpeg));
+  const href = URL.createObjectURL(await encode($('whole'), jpeg, state));
   Object.assign(document.createElement('a'), { href, download: `${state.name}-edited.${jpeg ? 'jpg' : 'png'}` }).click();
   setTimeout(() => URL.revokeObjectURL(href), 10000);
 };

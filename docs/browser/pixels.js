@@ -104,6 +104,20 @@ export function planesOf({ data, width: stride }, left, top, width, height) {
   return { data: out, channels: 3, width, height };
 }
 
+// A picture with its transparent parts on white, as Python reads it (colours.on_white); itself where
+// it is opaque.
+export function onWhite(picture) {
+  const { data, width, height } = picture;
+  let opaque = true;
+  for (let i = 3; i < data.length && opaque; i += 4) opaque = data[i] === 255;
+  if (opaque) return picture;
+  const out = new Uint8ClampedArray(data.length).fill(255);
+  for (let i = 0; i < data.length; i++) {
+    if (i % 4 < 3) out[i] = 255 + ((data[i] - 255) * data[i | 3]) / 255;
+  }
+  return { data: out, width, height };
+}
+
 // A smaller picture with a longer side of at most `longest` px, and its scale.
 export function shrink(picture, longest) {
   const scale = Math.min(1, longest / Math.max(picture.width, picture.height));
