@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,13 @@ from torch import Tensor
 from ganmut.errors import UnusableFace
 from ganmut.expression.geometry import sample, shifted_coefficients, similarity, spline_flow
 from ganmut.expression.mouth import Palette, palette, ramp
-from ganmut.expression.openings import LID_LIFT, EdgeCurves, edge_curves
+from ganmut.expression.openings import (
+    LID_LIFT,
+    EdgeCurves,
+    SourceGaps,
+    edge_curves,
+    source_gaps,
+)
 from ganmut.expression.point_set import SIZE, PointSet
 from ganmut.expression.traced import (
     area_means,
@@ -45,9 +52,10 @@ class FaceBasis:
     so those of what is drawn. curves: the openings' edges at the columns. grid: 2 x h x w nodes of
     flow; fixed: F x 2 points that no flow moves; reach: h x w, 0..1, exactly 0 at and beyond them.
     light: K x h' x w' log ratio per unit; light_grid: 2 x h' x w', its nodes. inside: height x
-    width, False where nothing changes.
+    width, False where nothing changes. points: the set that the landmarks are of.
     """
 
+    points: PointSet
     crop: Tensor
     coefficients: Tensor
     landmarks: Tensor
@@ -74,6 +82,28 @@ class FaceBasis:
         """Size of a pixel of the crop in px of 128."""
         return SIZE / self.crop.shape[-1]
 
+    # What drawing needs of the face alone, and can be computed from the rest; made once.
+
+    @cached_property
+    def gaps(self) -> SourceGaps:
+        return source_gaps(self.landmarks, self.points, self.scale)
+
+    @cached_property
+    def node_border(self) -> SheetBorder:
+        columns, rows = self.grid[0, 0], self.grid[1, :, 0]
+        step = to_float(columns[1] - columns[0])
+        return sheet_border(self.points, self.landmarks, columns, rows, step)
+
+    @cached_property
+    def pixel_border(self) -> SheetBorder:
+        return sheet_border(self.points, self.landmarks, self.columns, self.rows, self.pixel)
+
+    @cached_property
+    def bridge(self) -> Tensor:
+        """The column (px) between the eyes, without dimensions."""
+        left, right = self.points.eyes
+        return (self.landmarks[left.upper[-1], 0] + self.landmarks[right.upper[0], 0]) / 2
+
 
 def smooth(x: Tensor) -> Tensor:
     """Smoothstep of x clamped to 0..1."""
@@ -81,24 +111,44 @@ def smooth(x: Tensor) -> Tensor:
     return x * x * (3 - 2 * x)
 
 
-def lower_share(
-    points: PointSet, landmarks: Tensor, columns: Tensor, rows: Tensor, lines: Tensor, pixel: float
-) -> Tensor:
-    """N x H x W: share of the lower sheet at pixels of columns W and rows H.
+@dataclass(frozen=True)
+class SheetBorder:
+    """Where the two sheets of a face's flow part, at columns W and rows H.
 
     A flow tears at lips and lids, so two smooth flows carry the face: the upper sheet knows nothing
     of the lower edges of mouth and eyes, the lower sheet nothing of the upper ones. Each shows on
-    its side of the openings; elsewhere they agree.
+    its side of the openings; elsewhere they agree. Under the eyes the lower sheet holds and turns
+    into the upper one above the mouth, where both agree.
 
-    lines: 3 x N x W heights at which the sheets part, the mouth's first. Under the eyes the lower
-    sheet holds and turns into the upper one above the mouth, where both agree.
+    y: 1 x H x 1 heights of the rows; on_left: bool 1 x W, columns of the eye on the left; eye,
+    mouth: 1 x 1 x W px over which the sheets change at the lines of eyes and mouth; fade, rest: 1 x
+    H x 1 shares of the eyes' line and of the mouth's.
     """
+
+    y: Tensor
+    on_left: Tensor
+    eye: Tensor
+    mouth: Tensor
+    fade: Tensor
+    rest: Tensor
+
+    def lower_share(self, lines: Tensor) -> Tensor:
+        """N x H x W: share of the lower sheet; lines: 3 x N x W heights at which the sheets part,
+        the mouth's first."""
+        mouth, left, right = lines
+        eyes = torch.where(self.on_left, left, right)
+        under_eyes = ramp((self.y - eyes[:, None]) / self.eye) * self.fade
+        return under_eyes + ramp((self.y - mouth[:, None]) / self.mouth) * self.rest
+
+
+def sheet_border(
+    points: PointSet, landmarks: Tensor, columns: Tensor, rows: Tensor, pixel: float
+) -> SheetBorder:
+    """The border of a face (landmarks P x 2) at columns W and rows H, `pixel` px apart."""
     x, y = columns.view(1, -1), rows.view(1, -1, 1)
     nose = landmarks[points.nose]
-    mouth, left, right = lines
     # The nose divides the eyes: each column belongs to one.
     on_left = x < nose[0]
-    eye_line = torch.where(on_left, left, right)
 
     def softness(opening_numbers: tuple[int, int]) -> Tensor:
         a, b = (landmarks[p, 0] for p in opening_numbers)
@@ -118,10 +168,8 @@ def lower_share(
     # Between eye and nose both sheets agree, so the hand-over cannot be seen there.
     start, end = eyes + 0.45 * (nose[1] - eyes), eyes + 0.9 * (nose[1] - eyes)
     fade = 1 - smooth((y - start) / (end - start))
-    under_eyes = ramp((y - eye_line[:, None]) / eye_width[:, None]) * fade
     # The mouth's own corners can lie under a long nose's end: below it, only the mouth counts.
-    under_mouth = ramp((y - mouth[:, None]) / mouth_width[:, None]) * (1 - fade)
-    return under_eyes + under_mouth
+    return SheetBorder(y, on_left, eye_width[:, None], mouth_width[:, None], fade, 1 - fade)
 
 
 def raise_lids(landmarks: Tensor, points: PointSet, scale: float) -> Tensor:
@@ -217,6 +265,7 @@ def make_basis(
     curves = edge_curves(points, landmarks[None], columns)
     skin = skin_colour(crop, radius, box, low, high, points, landmarks)
     return FaceBasis(
+        points=points,
         crop=crop,
         coefficients=shifted_coefficients(crop),
         landmarks=landmarks,

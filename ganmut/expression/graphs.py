@@ -19,6 +19,7 @@ from ganmut.expression.method import ExpressionMethod
 from ganmut.expression.model import Displacement
 from ganmut.expression.mouth import Palette
 from ganmut.expression.openings import EdgeCurves
+from ganmut.expression.point_set import PointSet
 from ganmut.expression.render import ATTEMPTS, KEPT, Flow, clamp_change, draw, whole_flow
 from ganmut.expression.traced import to_float
 from ganmut.expression.weight import example_crop
@@ -56,10 +57,11 @@ def tensors_of(basis: FaceBasis) -> dict[str, Tensor]:
     return tensors | {"box": box, "scale": torch.as_tensor(basis.scale).reshape(1)}
 
 
-def basis_of(tensors: Mapping[str, Tensor]) -> FaceBasis:
+def basis_of(tensors: Mapping[str, Tensor], points: PointSet) -> FaceBasis:
     """The basis of `tensors_of`, in a trace."""
     top, left, height, width = tensors["box"]
     return FaceBasis(
+        points=points,
         **{name: tensors[name] for name in SIDES},
         box=(top, left, height, width),  # type: ignore[arg-type] # numbers of a trace
         scale=to_float(tensors["scale"]),
@@ -129,7 +131,8 @@ class DecodeGraph(nn.Module):
         self.flow = unfolded_flow(method, basis, code)
 
     def forward(self, code: Tensor, source: Tensor, *tensors: Tensor) -> Tensor:
-        basis, model = basis_of(dict(zip(self.names, tensors, strict=True))), self.method.model
+        model = self.method.model
+        basis = basis_of(dict(zip(self.names, tensors, strict=True)), model.points)
         change = self.method.target((basis,), code) - basis.expression
         change = clamp_change(model, basis, change)
         moved = model.displacement(basis, change)
@@ -154,7 +157,7 @@ def unfolded_flow(
     moved = model.displacement(basis, change)
 
     def attempt(points: Tensor, moves: Tensor, tensors: list[Tensor]) -> tuple[Tensor, ...]:
-        here = basis_of(dict(zip(example, tensors, strict=True)))
+        here = basis_of(dict(zip(example, tensors, strict=True)), model.points)
         flow, whole = whole_flow(model, here, Displacement(points, moves, points, points))
         shorter = moves * (KEPT * whole.clamp(max=1 / KEPT)).view(-1, 1, 1)
         parts = flow.sheets, flow.joined, flow.curves.upper, flow.curves.lower

@@ -16,10 +16,8 @@ from ganmut.expression.face_basis import FaceBasis, make_basis, raise_lids
 from ganmut.expression.geometry import similarity
 from ganmut.expression.mouth_tone import COLUMNS, ROWS
 from ganmut.expression.openings import (
-    CONTACT,
-    LID_LIFT,
     UPPER_SHARE,
-    middle_gap,
+    middle_gaps,
     resampled,
     solved_edges,
     target_gap,
@@ -163,40 +161,35 @@ class ExpressionModel(nn.Module):
         # On the mean shape; basis.matrix turns and scales it to this face.
         linear = torch.einsum("nk,kpc->npc", change, self.shape)
         moves = linear @ basis.matrix.T
-        source = basis.landmarks[None]
+        points, gaps, source = self.points, basis.gaps, basis.landmarks[None]
+        moved = source + moves
         # The source first: the gap is corrected by what the prediction misses on this very face.
         values = torch.cat([basis.expression[None], basis.expression + change])
-        mouth = {}
-        for number, opening in enumerate(self.points.openings):
-            kind, weights = ("eye", self.eye_gap) if number else ("mouth", self.mouth_gap)
-            contact = (CONTACT[kind] + (LID_LIFT if number else 0)) * basis.scale
-            # A linear shape cannot close: it has no zero at which lips stop. So the gap is solved
-            # for.
-            whole = middle_gap(source, opening).clamp(min=0)
-            opened = (whole - contact).clamp(min=0)
-            predicted = basis.scale * (values @ weights[:-1] + weights[-1])
-            gap = target_gap(opened, predicted[:1], predicted[1:])
-            # Where lips or lids stay apart, the linear shape is the better guess.
-            linear_gap = (middle_gap(source + moves, opening) - contact).clamp(min=0)
-            gap = torch.lerp(gap, linear_gap, (predicted[1:] / basis.scale).clamp(0, 1))
-            # Contact itself closes with the last of the gap: lips that meet leave none at all.
-            last = opened.clamp(min=0.5, max=contact)
-            kept = whole.clamp(max=contact) * (gap / last).clamp(max=1)
-            index = opening.index
-            upper, lower = (source + moves)[:, index["both"]].chunk(2, 1)
-            up, down = solved_edges(upper, lower, gap + kept, UPPER_SHARE[kind])
-            moves[:, index["upper_inner"], 1] += up[:, 1:-1]
-            moves[:, index["lower_inner"], 1] += down[:, 1:-1]
-            if number:  # the skin round an eye stays, lips move whole
+        mouth, eye = (values @ each[:-1] + each[-1] for each in (self.mouth_gap, self.eye_gap))
+        predicted = basis.scale * torch.stack([mouth, eye, eye], 1)
+        # A linear shape cannot close: it has no zero at which lips stop. So the gap is solved for.
+        gap = target_gap(gaps.opened, predicted[:1], predicted[1:])
+        # Where lips or lids stay apart, the linear shape is the better guess.
+        linear_gap = (middle_gaps(moved, points) - gaps.contact).clamp(min=0)
+        gap = torch.lerp(gap, linear_gap, (predicted[1:] / basis.scale).clamp(0, 1))
+        # Contact itself closes with the last of the gap: lips that meet leave none at all.
+        wanted = gap + gaps.touching * (gap / gaps.last).clamp(max=1)
+        kinds = zip(("mouth", "eye"), points.edges, wanted.split((1, 2), 1), strict=True)
+        for kind, edges, asked in kinds:
+            both = moved[:, edges.flatten(), 1].unflatten(1, edges.shape)
+            corrections = solved_edges(both[:, 0], both[:, 1], asked, UPPER_SHARE[kind])
+            for edge, correction in zip(edges[..., 1:-1], corrections, strict=True):
+                moves[:, edge.flatten(), 1] += correction[..., 1:-1].flatten(1)
+            if kind == "eye":  # the skin round an eye stays, lips move whole
                 continue
-            mouth = {"gap": gap, "opened": opened.expand_as(gap)}
-            for outer, correction in (("outer_upper", up), ("outer_lower", down)):
-                inner = index[f"{outer}_inner"]
+            for outer, correction in zip(("upper", "lower"), corrections, strict=True):
+                inner = points.mouth.index[f"outer_{outer}_inner"]
                 if len(inner):
                     # The lips' outer contours follow by .7: lips thin a little as they part.
-                    along = resampled(correction, len(inner) + 2)[:, 1:-1]
+                    along = resampled(correction[:, 0], len(inner) + 2)[:, 1:-1]
                     moves[:, inner, 1] += 0.7 * along
-        return Displacement(source + moves, moves, **mouth)
+        opened = gaps.opened[:1].expand(len(gap))
+        return Displacement(source + moves, moves, gap[:, 0], opened)
 
     def jaw_drop(self, basis: FaceBasis, expression: Tensor) -> Tensor:
         """N: px that the jaw has moved down from rest under expressions N x K."""

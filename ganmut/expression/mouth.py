@@ -17,11 +17,10 @@ from ganmut.expression.traced import at_least, search_sorted, to_float
 MM = 40 / 62  # px of a crop whose face has the mean size
 # Seen widths of half a row from the middle: central and lateral incisor, canine, premolars, molars;
 # the farther back, the more the arch turns them away from the viewer.
-UPPER_WIDTHS = (8.5, 6.3, 6.0, 4.6, 3.4, 3.6, 2.4)
-LOWER_WIDTHS = (5.2, 5.6, 5.8, 4.6, 3.4, 3.6, 2.4)
+# The upper row, then the lower one.
+WIDTHS = torch.tensor([[8.5, 6.3, 6.0, 4.6, 3.4, 3.6, 2.4], [5.2, 5.6, 5.8, 4.6, 3.4, 3.6, 2.4]])
 # How far the biting edge of each lies from that of the central incisors, mm towards the gum.
-UPPER_EDGE = (0.0, 0.9, 0.3, 1.0, 1.4, 1.8, 2.2)
-LOWER_EDGE = (0.0, 0.0, -0.2, 0.5, 0.9, 1.2, 1.6)
+EDGES = torch.tensor([[0.0, 0.9, 0.3, 1.0, 1.4, 1.8, 2.2], [0.0, 0.0, -0.2, 0.5, 0.9, 1.2, 1.6]])
 HEIGHT = 10.0  # of a crown, mm
 
 
@@ -69,24 +68,27 @@ def ramp(x: Tensor) -> Tensor:
     return (x + 0.5).clamp(0, 1)
 
 
-def tooth_row(
-    x: Tensor, depth: Tensor, widths: tuple[float, ...], edge: tuple[float, ...], pixel: float
-) -> tuple[Tensor, Tensor]:
-    """Coverage (0..1) and shade (factor) of a row of teeth.
+def tooth_rows(x: Tensor, depth: Tensor, pixel: float) -> tuple[Tensor, Tensor]:
+    """Coverage (0..1) and shade (factor) of the upper and the lower row of teeth, each
+    2 x N x H x W.
 
-    x: ... x 1 x W, mm from the middle of the face; depth: ... x H x W, mm from the biting edge of
-    the central incisors towards the gum; pixel: mm of a pixel, over which edges are soft.
+    x: N x 1 x W, mm from the middle of the face; depth: 2 x N x H x W, mm from the biting edge of
+    either row's central incisors towards the gum; pixel: mm of a pixel, over which edges are soft.
     """
-    bounds = torch.cumsum(torch.tensor(widths), 0)
+    bounds = WIDTHS.cumsum(1)
     away = x.abs()
     # The index has no gradient; the distance inside a tooth has one.
-    number = search_sorted(bounds, away.detach().contiguous()).clamp(max=len(widths) - 1)
-    sizes, edges = torch.tensor(widths)[number], torch.tensor(edge)[number]
-    outer = bounds[number]
+    values = away.detach().flatten().expand(2, -1).contiguous()
+    number = search_sorted(bounds, values).clamp(max=WIDTHS.shape[1] - 1)
+    sizes, edges, outer = (
+        row.gather(1, number).view(2, *x.shape) for row in (WIDTHS, EDGES, bounds)
+    )
     across = ((outer - away) / sizes).clamp(0, 1) * 2 - 1  # -1..1 over the tooth
     # Corners of a crown are round, the outer one more.
     rounded = edges + 0.55 * across.abs() ** 5 + 0.35 * across.clamp(max=0).abs() ** 3
-    covered = ramp((depth - rounded) / pixel) * ramp((bounds[-1] - away) / at_least(pixel, 0.3))
+    covered = ramp((depth - rounded) / pixel) * ramp(
+        (bounds[:, -1].view(2, 1, 1, 1) - away) / at_least(pixel, 0.3)
+    )
     border = (1 - across.abs()) * sizes / 2  # mm to the nearest neighbour
     width = at_least(0.6 * pixel, 0.22)
     # A seam below a pixel's width is drawn wider and fainter, else it flickers with the scale.
@@ -128,8 +130,8 @@ def draw_mouth(
     # Lips keep the light from what lies behind them, the more the narrower they open.
     shade = 0.6 + 0.4 * (1 - torch.exp(-below / 1.2))
     shade = shade * (1 - 0.25 * torch.exp(-(down - y).clamp(min=0) / mm / 1.2))
-    upper_cover, upper_shade = tooth_row(x, upper, UPPER_WIDTHS, UPPER_EDGE, fine)
-    lower_cover, lower_shade = tooth_row(x, lower, LOWER_WIDTHS, LOWER_EDGE, fine)
+    covers, shades = tooth_rows(x, torch.stack([upper, lower]), fine)
+    (upper_cover, lower_cover), (upper_shade, lower_shade) = covers, shades
     # Necks of the upper teeth rise a little from the middle; gums have no sharp edge.
     gum_upper = ramp((upper - HEIGHT - 0.15 * x.abs()) / at_least(fine, 0.8))
     # Lower crowns are a fifth shorter.

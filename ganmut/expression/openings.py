@@ -24,12 +24,44 @@ UPPER_SHARE = {"mouth": (0.1, 0.35), "eye": (0.9, 0.9)}
 
 def middle_gap(points: Tensor, opening: Opening) -> Tensor:
     """N: the vertical distance of the edges (px), the mean of the three points in the middle."""
-    middle = len(opening.upper) // 2
-    # A mean of three: one landmark is off by about a pixel. Short edges give all but the corners.
-    span = slice(middle - 1, middle + 2) if len(opening.upper) > 6 else slice(1, -1)
     upper, lower = points[:, opening.index["both"], 1].chunk(2, 1)
-    apart = lower - upper
-    return apart[:, span].mean(1)
+    return middle_mean(lower - upper)
+
+
+def middle_gaps(landmarks: Tensor, points: PointSet) -> Tensor:
+    """N x 3: `middle_gap` of the mouth and of either eye."""
+    heights = [landmarks[:, edges.flatten(), 1].unflatten(1, edges.shape) for edges in points.edges]
+    return torch.cat([middle_mean(both[:, 1] - both[:, 0]) for both in heights], 1)
+
+
+def middle_mean(apart: Tensor) -> Tensor:
+    """... of ... x n: the mean of the three values in the middle."""
+    n = apart.shape[-1]
+    # A mean of three: one landmark is off by about a pixel. Short edges give all but the corners.
+    span = slice(n // 2 - 1, n // 2 + 2) if n > 6 else slice(1, -1)
+    return apart[..., span].mean(-1)
+
+
+@dataclass(frozen=True)
+class SourceGaps:
+    """The openings of one face as it is, px, each 3 (mouth, left and right eye): contact, where the
+    landmarks of closed edges lie; opened, what the middle gap has above it; touching, what it has
+    up to it; last, the opening over which that goes."""
+
+    contact: Tensor
+    opened: Tensor
+    touching: Tensor
+    last: Tensor
+
+
+def source_gaps(landmarks: Tensor, points: PointSet, scale: float) -> SourceGaps:
+    """The gaps of a face (landmarks P x 2) whose size is `scale`."""
+    mouth, eye = CONTACT["mouth"] * scale, (CONTACT["eye"] + LID_LIFT) * scale
+    contact = torch.stack([torch.as_tensor(gap).float() for gap in (mouth, eye, eye)])
+    whole = middle_gaps(landmarks[None], points)[0].clamp(min=0)
+    opened = (whole - contact).clamp(min=0)
+    last = torch.minimum(opened.clamp(min=0.5), contact)
+    return SourceGaps(contact, opened, torch.minimum(whole, contact), last)
 
 
 def fit_gap(expression: np.ndarray, gap: np.ndarray, penalty: float = 3.0) -> np.ndarray:
@@ -58,11 +90,11 @@ def ridge_with_constant(x: np.ndarray, y: np.ndarray, penalty: float) -> np.ndar
 
 
 def target_gap(gap: Tensor, before: Tensor, after: Tensor) -> Tensor:
-    """N: the gap that a change asks for, in px above contact; exactly 0 where it says closed.
+    """N x 3: the gaps that a change asks for, in px above contact; exactly 0 where it says closed.
 
-    gap: the source's, N, at least 0. before, after: N, the sum of `fit_gap` under the source's and
-    the target's expression, not yet cut at 0. What the source's own gap differs from its
-    prediction fades as the prediction closes.
+    gap: the source's, 3, at least 0. before 1 x 3, after N x 3: the sums of `fit_gap` under the
+    source's and the target's expression, not yet cut at 0. What the source's own gap differs from
+    its prediction fades as the prediction closes.
     """
     shut = before.clamp(min=0)
     known = (shut / 1.0).clamp(max=1)  # under a pixel the prediction says little
@@ -77,19 +109,20 @@ def target_gap(gap: Tensor, before: Tensor, after: Tensor) -> Tensor:
 def solved_edges(
     upper: Tensor, lower: Tensor, gap: Tensor, share: tuple[float, float]
 ) -> tuple[Tensor, Tensor]:
-    """Displacements in y (N x n each) that give two edges the middle gap asked for.
+    """Displacements in y (N x M x n each) that give M pairs of edges the middle gaps asked for.
 
-    upper, lower: N x n x 2 edges as the linear shape has them, corners first and last; gap: N.
+    upper, lower: N x M x n heights of edges as the linear shape has them, corners first and last;
+    gap: N x M.
     """
-    apart = lower[..., 1] - upper[..., 1]
-    n = apart.shape[1]
+    apart = lower - upper
+    n = apart.shape[-1]
     lens = 1 - torch.linspace(-1, 1, n).square()
     # A thin lens joins the linear gaps: closed lips have no shape of their own to open in.
     form = apart.clamp(min=0) + 0.15 * lens
-    form = torch.cat([0 * form[:, :1], form[:, 1:-1], 0 * form[:, :1]], 1)
-    distance = form * (gap / form[:, n // 2].clamp(min=1e-3))[:, None]
+    form = torch.cat([0 * form[..., :1], form[..., 1:-1], 0 * form[..., :1]], -1)
+    distance = form * (gap / form[..., n // 2].clamp(min=1e-3))[..., None]
     # A crooked opening is widest beside the middle: it must not exceed what was asked for.
-    distance = torch.minimum(distance, gap[:, None])
+    distance = torch.minimum(distance, gap[..., None])
     excess = distance - apart
     upper_share = torch.where(excess > 0, share[0], share[1])
     return -upper_share * excess, (1 - upper_share) * excess
@@ -152,10 +185,13 @@ class EdgeCurves:
 
 def edge_curves(points: PointSet, landmarks: Tensor, columns: Tensor) -> EdgeCurves:
     """The edges of N faces' openings (landmarks N x P x 2) at columns W (px, ascending)."""
-    # All edges of one length in one call: the mouth's, then both eyes'.
-    mouth, eyes = (
-        edge_curve(torch.cat(landmarks[:, index].chunk(count, 1)), columns).chunk(count)
-        for index, count in ((points.mouth.index["both"], 2), (points.eye_edges, 4))
-    )
-    upper, lower = ([edge, *sides] for edge, sides in zip(mouth, (eyes[:2], eyes[2:]), strict=True))
+    upper: list[Tensor] = []
+    lower: list[Tensor] = []
+    for edges in points.edges:
+        # All edges of one length in one call.
+        count = 2 * edges.shape[1]
+        stacked = torch.cat(landmarks[:, edges.flatten()].chunk(count, 1))
+        curves = edge_curve(stacked, columns).chunk(count)
+        upper += curves[: count // 2]
+        lower += curves[count // 2 :]
     return EdgeCurves(torch.stack(upper), torch.stack(lower))

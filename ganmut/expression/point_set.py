@@ -127,10 +127,14 @@ class PointSet:
         return torch.tensor([*self.sheet("upper"), *self.sheet("lower")])
 
     @cached_property
-    def eye_edges(self) -> Tensor:
-        """int64: upper edges of both eyes, then the lower ones."""
-        parts = [getattr(eye, side) for side in ("upper", "lower") for eye in self.eyes]
-        return torch.tensor([p for part in parts for p in part])
+    def edges(self) -> tuple[Tensor, Tensor]:
+        """int64 2 x M x n: upper and lower edges of the mouth (M = 1), and of the eyes (M = 2),
+        which have another number of points."""
+        mouth, eyes = (
+            torch.tensor([[o.upper for o in part], [o.lower for o in part]])
+            for part in ((self.mouth,), self.eyes)
+        )
+        return mouth, eyes
 
     def hairline(self, ellipse: Tensor) -> Tensor:
         """A x 2: places on the upper edge of a face's ellipse (2 x 2, centre and radii) where no

@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganmut.expression.face_basis import FaceBasis, lower_share, smooth
+from ganmut.expression.face_basis import FaceBasis, smooth
 from ganmut.expression.geometry import SHIFT, gradient, sample, spline_flow, unfolded_share
 from ganmut.expression.mouth import MM, draw_mouth, ramp
 from ganmut.expression.mouth_tone import apply_tone, tone
 from ganmut.expression.openings import EdgeCurves, edge_curves
-from ganmut.expression.point_set import SIZE, Opening
+from ganmut.expression.point_set import SIZE
 from ganmut.expression.traced import any_true, to_float, to_int
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def whole_flow(
     curves = edge_curves(points, moved.points, torch.cat([columns, basis.columns]))
     count = columns.shape[0]
     coarse, curves = curves[:count], curves[count:]
-    share = lower_share(points, basis.landmarks, columns, rows, coarse.middle, to_float(step[0]))
+    share = basis.node_border.lower_share(coarse.middle)
     with torch.no_grad():
         open_ = hidden_nodes(coarse, rows)
         # A sheet may fold where only the other one is shown, and inside an opening.
@@ -102,9 +102,7 @@ def pixel_places(model: ExpressionModel, basis: FaceBasis, flow: Flow) -> Tensor
     fine = F.interpolate(
         torch.cat([upper, between], 1), size=basis.box[2:], mode="bilinear", align_corners=True
     )
-    share = lower_share(
-        model.points, basis.landmarks, basis.columns, basis.rows, flow.curves.middle, basis.pixel
-    )
+    share = basis.pixel_border.lower_share(flow.curves.middle)
     return torch.addcmul(fine[:, :2], share[:, None], fine[:, 2:])
 
 
@@ -173,33 +171,29 @@ def between(up: Tensor, down: Tensor, rows: Tensor, pixel: float) -> Tensor:
 def draw_eyes(model: ExpressionModel, basis: FaceBasis, flow: Flow, part: Tensor) -> Tensor:
     """The eyeballs between the moved lids: they rest in the skull, so the source's stay where they
     are; where lids open beyond the source's, the eye is stretched to them."""
-    soft = to_float(basis.softness)
-    for number, opening in enumerate(model.points.eyes, 1):
-        down, across = window_of(flow.moved.points, opening, basis, 0.0)
-        x, y = basis.columns[across], basis.rows[down]
-        new, old = flow.curves[across], basis.curves[across]
-        # Columns stay: lids move up and down, and gaze is not edited.
-        height = eyeball_heights(
-            y,
-            new.upper[number],
-            new.lower[number],
-            old.upper[number],
-            old.lower[number],
-            LASHES * basis.scale,
-        )
-        places = torch.stack([x.view(1, 1, -1).expand_as(height), height], 1)
-        share = between(new.upper[number], new.lower[number], y, soft)
-        window = part[:, :, down, across]
-        mixed = torch.lerp(window, sampled(basis, sampling_grid(basis, places)), share)
-        part = with_window(part, mixed, down, across)
-    return part
+    _, eyes = model.points.edges
+    down, across = window_of(flow.moved.points, eyes, basis, 0.0)
+    x, y = basis.columns[across], basis.rows[down]
+    new, old = flow.curves[across], basis.curves[across]
+    # Both in one window: every column belongs to one eye, and shows nothing between them.
+    on_left = x < basis.bridge
+    new_up, new_down, old_up, old_down = (
+        torch.where(on_left, edge[1], edge[2])
+        for edge in (new.upper, new.lower, old.upper, old.lower)
+    )
+    # Columns stay: lids move up and down, and gaze is not edited.
+    height = eyeball_heights(y, new_up, new_down, old_up, old_down, LASHES * basis.scale)
+    places = torch.stack([x.view(1, 1, -1).expand_as(height), height], 1)
+    share = between(new_up, new_down, y, to_float(basis.softness))
+    window = part[:, :, down, across]
+    mixed = torch.lerp(window, sampled(basis, sampling_grid(basis, places)), share)
+    return with_window(part, mixed, down, across)
 
 
-def window_of(
-    points: Tensor, opening: Opening, basis: FaceBasis, pad: float
-) -> tuple[slice, slice]:
-    """Rows and columns of the box that hold an opening of all N faces, `pad` px around it."""
-    both = points.detach()[:, opening.index["both"]].flatten(0, 1)
+def window_of(points: Tensor, edges: Tensor, basis: FaceBasis, pad: float) -> tuple[slice, slice]:
+    """Rows and columns of the box that hold edges (of PointSet.edges) of all N faces, `pad` px
+    around them."""
+    both = points.detach()[:, edges.flatten()].flatten(0, 1)
     left, top, right, bottom = (to_float(edge) for edge in (*both.amin(0), *both.amax(0)))
     down = span(top - pad, bottom + pad, basis.rows)
     return down, span(left, right, basis.columns)
@@ -252,7 +246,7 @@ def draw_lips(
     and darkness where it does not; a line of shade where open lips close."""
     # 2 px around the lips: the line of shade is as wide where they meet.
     mouth, scale, soft = model.points.mouth, basis.scale, to_float(basis.softness)
-    down, across = window_of(flow.moved.points, mouth, basis, 2 * scale)
+    down, across = window_of(flow.moved.points, model.points.edges[0], basis, 2 * scale)
     x, y = basis.columns[across], basis.rows[down]
     new, old = flow.curves[across], basis.curves[across]
     new_up, new_down, old_up, old_down = new.upper[0], new.lower[0], old.upper[0], old.lower[0]
