@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -198,3 +199,55 @@ def test_damaged_parquet_files_are_named(folder, tmp_path):
         path.write_bytes(part)
         with pytest.raises(BadData, match="test-00000"):
             open_source(f"folder:{tmp_path}").load("test", 32, progress=False)
+
+
+DAY = pyarrow.array([2**31 - 1] * 8, pyarrow.date32())  # of the year 5,881,580
+LATIN = pyarrow.array([b"\xe4"] * 8).cast(pyarrow.string(), safe=False)
+PICTURES = pyarrow.array([b""] * 8)
+LABELS = pyarrow.array(["neutral", "happy"] * 4)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        [("image", PICTURES), ("emotion", LABELS), ("person", DAY)],
+        [("image", PICTURES), ("emotion", LATIN)],
+        [("image", PICTURES), ("emotion", LABELS), ("emotion", LABELS)],
+        [("image", PICTURES), ("image", PICTURES), ("emotion", LABELS)],
+    ],
+)
+def test_odd_columns_are_one_sentence(columns, tmp_path):
+    table = pyarrow.Table.from_arrays([c for _, c in columns], names=[name for name, _ in columns])
+    pyarrow.parquet.write_table(table, tmp_path / "train.parquet")
+    with pytest.raises(BadData, match=r"train\.parquet"):
+        open_source(f"folder:{tmp_path}")
+
+
+def test_columns_without_use_need_not_be_readable(tmp_path, monkeypatch):
+    """By `folder:` and `hub:`; labels may be bytes."""
+    datasets = pytest.importorskip("datasets")
+    names = [label.as_py().encode() for label in LABELS]
+    buffer = io.BytesIO()
+    Image.new("RGB", (20, 20)).save(buffer, "PNG")
+    pictures = pyarrow.array([buffer.getvalue()] * 8)
+    table = pyarrow.table({"image": pictures, "emotion": names, "taken": DAY})
+    pyarrow.parquet.write_table(table, tmp_path / "train.parquet")
+    assert open_source(f"folder:{tmp_path}").emotions == ("neutral", "happy")
+    part = datasets.Dataset(table).cast_column("image", datasets.Image())
+    monkeypatch.setattr(hub, "fetch", lambda *_: {"train": part})
+    assert open_source(f"hub:somebody/faces@{'a' * 40}").emotions == ("neutral", "happy")
+
+
+def test_unreadable_rows_of_the_hub_are_named(monkeypatch):
+    datasets = pytest.importorskip("datasets")
+    table = pyarrow.table({"image": PICTURES, "emotion": LABELS, "person": DAY})
+    part = datasets.Dataset(table).cast_column("image", datasets.Image())
+    monkeypatch.setattr(hub, "fetch", lambda *_: {"train": part})
+    with pytest.raises(BadData, match="split train"):
+        open_source(f"hub:somebody/faces@{'a' * 40}")
+
+
+def test_a_pipe_is_no_parquet_file(tmp_path):
+    os.mkfifo(tmp_path / "train.parquet")
+    with pytest.raises(BadData):
+        open_source(f"folder:{tmp_path}")

@@ -25,6 +25,7 @@ from ganmut.datasets.records import (
     parse_fill,
     parse_units,
 )
+from ganmut.datasets.tables import readable_rows, row_columns
 from ganmut.errors import first_line, hub_errors
 from ganmut.text import quote
 
@@ -63,7 +64,10 @@ class Hub(TableSource):
 
     def read_image(self, row: Row) -> np.ndarray:
         split, _, number = row.key.rpartition("/")
-        cell = self._encoded[split][int(number)][self.image_column]
+        try:
+            cell = self._encoded[split][int(number)][self.image_column]
+        except Exception as error:  # noqa: BLE001 (pyarrow raises classes of its own and Python's)
+            raise images.BadImage(f"damaged ({first_line(error)})", row.key) from None
         if not cell or (cell["bytes"] is None and not cell["path"]):
             raise images.BadImage("no image", row.key)
         try:
@@ -87,7 +91,8 @@ class Hub(TableSource):
     def _rows(self, label: str, row_filter: RowFilter) -> Iterator[Row]:
         for split, part in self.parts.items():
             label_name = _label_names(part.features[label])
-            for number, cells in enumerate(part.remove_columns(self.image_column)):
+            table = part.select_columns(row_columns(part.column_names, label))
+            for number, cells in enumerate(readable_rows(table, f"{self.id}, split {split}")):
                 key = f"{split}/{number}"
                 try:
                     units, fill = parse_units(cells), parse_fill(cells.get("fill"))
@@ -173,4 +178,9 @@ def _label_names(kind: Any) -> Callable[[Any], str]:
 
     if not isinstance(kind, ClassLabel):
         return cell_text
-    return lambda cell: "" if cell is None or cell < 0 else kind.int2str(cell)
+
+    def name(cell: Any) -> str:
+        named = isinstance(cell, int) and cell < len(kind.names)
+        return "" if cell is None or cell < 0 else kind.names[cell] if named else cell_text(cell)
+
+    return name

@@ -4,7 +4,6 @@ or that `faces --format parquet` wrote."""
 from __future__ import annotations
 
 import io
-import re
 import threading
 from collections.abc import Iterator
 from functools import lru_cache
@@ -24,12 +23,13 @@ from ganmut.datasets.records import (
     parse_fill,
     parse_units,
 )
+from ganmut.datasets.tables import check_distinct, readable_rows, row_columns
 from ganmut.decoding import BadImage, read_image
 from ganmut.errors import first_line
+from ganmut.files import require_file
 from ganmut.json_files import parse_json
 
 MARK = "#"  # between a file's name and the number of a row
-COLUMNS = ("split", "person", "fill", "units")
 # Images are decoded by several threads. A file of pyarrow is for one: several ended the process, or
 # waited for each other for ever.
 READING = threading.Lock()
@@ -51,43 +51,31 @@ def parquet_rows(root: Path, row_filter: RowFilter) -> Iterator[Row]:
         if "image" not in names or not label:
             raise BadData(f"{path} has the columns {', '.join(names)}; it needs image and emotion")
         classes = _class_names(file.schema_arrow.metadata, label)
-        columns = [c for c in names if c in (label, *COLUMNS) or re.fullmatch(r"AU\d\d(_r)?", c)]
+        columns = row_columns(names, label)
+        check_distinct(path, ["image", *columns], names)
         stamp, number = path.stat(), 0
         word, hyphen, _ = path.stem.partition("-")
         of_file = word if hyphen or word.lower() in SPLIT_WORDS else ""
-        for batch in _batches(path, file, columns):
-            for cells in batch:
-                key, number = f"{name}{MARK}{number}", number + 1
-                try:
-                    units, fill = parse_units(cells), parse_fill(cells.get("fill"))
-                except (TypeError, ValueError, OverflowError) as error:
-                    row_filter.reject(key, str(error))
-                    continue
-                value = cells[label]
-                named = classes and isinstance(value, int) and 0 <= value < len(classes)
-                yield Row(
-                    key,
-                    classes[value] if named else cell_text(value),
-                    split=cell_text(cells.get("split")) or of_file,
-                    person=cell_text(cells["person"]) if "person" in cells else None,
-                    units=units,
-                    fill=fill,
-                    bytes=stamp.st_size,
-                    stamp=stamp.st_mtime_ns,
-                )
-
-
-def _batches(path: Path, file: Any, columns: list[str]) -> Iterator[list[dict[str, Any]]]:
-    """The rows of a file without their images, some at a time. Raises BadData."""
-    batches = file.iter_batches(columns=columns)
-    while True:
-        try:
-            batch = next(batches, None)
-        except (OSError, ValueError) as error:
-            raise BadData(f"{path} is damaged: {first_line(error)}") from None
-        if batch is None:
-            return
-        yield batch.to_pylist()
+        batches = file.iter_batches(columns=columns)
+        for cells in readable_rows((row for batch in batches for row in batch.to_pylist()), path):
+            key, number = f"{name}{MARK}{number}", number + 1
+            try:
+                units, fill = parse_units(cells), parse_fill(cells.get("fill"))
+            except (TypeError, ValueError, OverflowError) as error:
+                row_filter.reject(key, str(error))
+                continue
+            value = cells[label]
+            named = classes and isinstance(value, int) and 0 <= value < len(classes)
+            yield Row(
+                key,
+                classes[value] if named else cell_text(value),
+                split=cell_text(cells.get("split")) or of_file,
+                person=cell_text(cells["person"]) if "person" in cells else None,
+                units=units,
+                fill=fill,
+                bytes=stamp.st_size,
+                stamp=stamp.st_mtime_ns,
+            )
 
 
 def read_parquet_image(root: Path, key: str) -> np.ndarray:
@@ -106,15 +94,15 @@ def read_parquet_image(root: Path, key: str) -> np.ndarray:
 
 def _image_cell(path: Path, place: int, key: str) -> Any:
     """The cell of an image: bytes, or a dictionary with them."""
-    file = _open(path)
-    for group in range(file.num_row_groups):
-        count = file.metadata.row_group(group).num_rows
-        if place < count:
-            break
-        place -= count
     try:
+        file = _open(path)
+        for group in range(file.num_row_groups):
+            count = file.metadata.row_group(group).num_rows
+            if place < count:
+                break
+            place -= count
         return _images(path, path.stat().st_mtime_ns, group)[place].as_py()
-    except (OSError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 (pyarrow raises classes of its own and Python's)
         raise BadImage(f"damaged ({first_line(error)}); download the file again", key) from None
 
 
@@ -137,8 +125,8 @@ def _open(path: Path) -> Any:
 def _open_once(path: Path, changed: int) -> Any:
     parquet = _parquet()
     try:
-        return parquet.ParquetFile(path)
-    except (OSError, ValueError) as error:  # errors of pyarrow are one of the two
+        return parquet.ParquetFile(require_file(path))
+    except Exception as error:  # noqa: BLE001 (pyarrow raises classes of its own and Python's)
         raise BadData(f"{path} cannot be read as Parquet: {first_line(error)}") from None
 
 

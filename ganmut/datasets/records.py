@@ -388,6 +388,8 @@ def parse_positive_int(name: str, value: int | str) -> int:
 
 def cell_text(cell: Any) -> str:
     """The text of a cell; "" where it is empty, which 0 is not: None, or NaN for a number."""
+    if isinstance(cell, bytes):  # text of a writer that does not say that it is text
+        return cell.decode(errors="backslashreplace")
     return "" if cell is None or cell != cell else str(cell)
 
 

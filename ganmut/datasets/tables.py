@@ -1,10 +1,12 @@
-"""Tables of text that programs of any system wrote: csv and JSON lines, in any usual encoding."""
+"""Tables that programs of any system wrote: csv and JSON lines in any usual encoding, and the
+columns and rows of tables that other libraries read."""
 
 from __future__ import annotations
 
 import codecs
 import csv
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -16,6 +18,9 @@ from ganmut.text import quote
 
 CHUNK = 1 << 20
 REMEDY = "save it as UTF-8"
+# What a row may have beside image and label.
+COLUMNS = ("split", "person", "fill", "units", "blendshapes")
+UNIT_COLUMN = re.compile(r"\s*AU\d\d(_r)?\s*", re.IGNORECASE)
 
 
 def open_text(path: Path) -> TextIO:
@@ -83,9 +88,7 @@ def read_csv_columns(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     for number, cells in read_csv(path):
         if not names:
             names = [name.strip() for name in cells]
-            twice = sorted({name for name in names if name and names.count(name) > 1})
-            if twice:
-                raise BadData(f"{path} has two columns {quote(twice[0])}; keep one")
+            check_distinct(path, filter(None, names), names)
             continue
         if any(cells[len(names) :]):
             raise BadData(
@@ -94,6 +97,27 @@ def read_csv_columns(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
             )
         row = cells + [""] * (len(names) - len(cells))
         yield number, {name: cell for name, cell in zip(names, row, strict=False) if name}
+
+
+def check_distinct(where: object, used: Iterable[str], names: Sequence[str]) -> None:
+    """Raises BadData where a table has two columns of a name that is used."""
+    if twice := sorted({name for name in used if names.count(name) > 1}):
+        raise BadData(f"{where} has two columns {quote(twice[0])}; keep one")
+
+
+def row_columns(names: Iterable[str], label: str) -> list[str]:
+    """The columns that a row is made of, beside its image: the others need not be readable."""
+    return [c for c in names if c in (label, *COLUMNS) or UNIT_COLUMN.fullmatch(c)]
+
+
+def readable_rows(rows: Iterable[dict[str, Any]], where: object) -> Iterator[dict[str, Any]]:
+    """The rows that another library reads; raises BadData for whatever that raises."""
+    try:
+        yield from rows
+    except Exception as error:  # noqa: BLE001 (a decoder may raise anything at damaged bytes)
+        raise BadData(
+            f"{where}: a row cannot be read ({first_line(error)}); download or write the file again"
+        ) from None
 
 
 def read_lines(path: Path) -> Iterator[str]:
