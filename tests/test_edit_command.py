@@ -79,6 +79,7 @@ def test_the_code_itself(photo, tmp_path):
     [
         ("defgan", ["--units", "12=1.5"], ["12", "1.5"]),
         ("defgan", ["--units", "12=nan"], ["12", "nan"]),
+        ("defgan", ["--units", "12=1", "AU12=0"], ["--units: ", "12"]),
         ("defgan", ["--units", "13=1"], ["13", "1, 2, 4"]),
         ("defgan", ["--units", "smile"], ["AU=VALUE", "'smile'"]),
         ("defgan", ["--units", "12=1", "--emotion", "happy"], ["--emotion, --code, --units: "]),

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from ganmut.cli import build_parser, main, reproduce
-from ganmut.cli.reproduce import Step, make_plan, work_through
+from ganmut.cli.reproduce import make_plan
 from ganmut.expression.conditional import expression_methods
+from ganmut.steps import Step, execute, work_through
 
 
 def parse(*words: str) -> argparse.Namespace:
@@ -87,12 +88,26 @@ def test_training_takes_presets_settings_and_seed(tmp_path):
         (["--trial", "--protocol=qick"], "unknown protocol 'qick'"),
         (["--", "--batch=-3"], "--batch: batch must be in"),
         (["--kimg=0"], "--kimg: kimg must be above 0"),
+        (["--", "--out=elsewhere"], "--out: "),
+        (["--", "--see", "3"], "--seed: "),
+        (["--", "--explain"], "--explain: "),
+        (["--data=/etc:x"], "/etc"),
+        (["--data=folder:nowhere"], "nowhere"),
+        (["--minutes=nan"], "--minutes: "),
+        (["--minutes=-1"], "--minutes: "),
+        (["--seeds=99999999"], "--seeds: "),
     ],
 )
 def test_late_steps_are_checked_before_the_first(words, said, tmp_path, capsys):
     assert main(["reproduce", f"--out={tmp_path / 'out'}", *words]) == 2
     told = capsys.readouterr()
     assert said in told.err and "{" not in told.out and not (tmp_path / "out").exists()
+
+
+def test_a_file_is_no_folder_to_reproduce_in(tmp_path, capsys):
+    (tmp_path / "file").write_text("mine")
+    assert main(["reproduce", f"--out={tmp_path / 'file'}"]) == 2
+    assert "--out: " in capsys.readouterr().err
 
 
 def test_started_training_is_resumed(tmp_path):
@@ -169,7 +184,7 @@ def test_no_step_starts_after_the_time(tmp_path):
 
 def test_step_is_terminated_when_time_is_over(tmp_path):
     began = time.monotonic()
-    assert reproduce.execute(["-c", "import time; time.sleep(60)"], tmp_path, 0.3) == -15
+    assert execute(["-c", "import time; time.sleep(60)"], tmp_path, 0.3) == -15
     assert time.monotonic() - began < 20
     steps = [write_file("long", tmp_path / "1", code="import time; time.sleep(60)")]
     assert work_through(steps, tmp_path, 0.01) == 1
@@ -179,7 +194,7 @@ def test_step_is_terminated_when_time_is_over(tmp_path):
 def test_steps_see_their_own_weights_alone(tmp_path, monkeypatch):
     monkeypatch.setenv("GANMUT_HUB", "somebody/weights@main")
     code = "import os, sys; sys.exit((os.environ['GANMUT_WEIGHTS'], os.environ['GANMUT_HUB']) != "
-    assert reproduce.execute(["-c", f"{code}({str(tmp_path)!r}, ''))"], tmp_path, None) == 0
+    assert execute(["-c", f"{code}({str(tmp_path)!r}, ''))"], tmp_path, None) == 0
 
 
 @pytest.mark.slow

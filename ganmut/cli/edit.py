@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 from ganmut.cli.face_options import add_face_options, print_lines
@@ -99,8 +100,8 @@ def run(args: argparse.Namespace) -> int:
         emotion=args.emotion,
         intensity=args.intensity,
         code=args.code,
-        units=args.units and dict(args.units),
-        source_units=args.source_units and dict(args.source_units),
+        units=args.units and distinct_units(args.units, "units"),
+        source_units=args.source_units and distinct_units(args.source_units, "source_units"),
         reference=args.reference,
         path=args.path and [Stop(*stop) for stop in args.path],
         detector=args.detector,
@@ -131,6 +132,17 @@ def parse_unit(text: str) -> tuple[int, float]:
         raise argparse.ArgumentTypeError(
             f"expected AU=VALUE such as 12=.8, got {quote(text)}"
         ) from None
+
+
+def distinct_units(pairs: Sequence[tuple[int, float]], parameter: str) -> dict[int, float]:
+    """{FACS number: value} of pairs; raises ParameterError where one unit has two values."""
+    from ganmut.errors import ParameterError
+
+    units = dict(pairs)
+    if len(units) < len(pairs):
+        twice = next(unit for i, (unit, _) in enumerate(pairs) if unit in dict(pairs[:i]))
+        raise ParameterError(parameter, f"action unit {twice} is given twice; keep one")
+    return units
 
 
 def parse_stop(text: str) -> tuple[str, float, float]:

@@ -11,17 +11,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
-import os
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ganmut.cli import train
+from ganmut.steps import Step, work_through
 from ganmut.text import Parser, quote
 
 HELP = "train judges and all methods, and measure them: a leaderboard from nothing"
@@ -59,18 +56,9 @@ TRIAL: dict[str, Any] = {
 # What draws the rows on expressions, and minutes on a core of its parts.
 DRAWING = {"landmarks": 60.0, "expression": 4.0}
 EXPRESSION_MINUTES = 2.5  # of a method on expressions
-GRACE = 60  # seconds that a stopped step has to end by itself
-
-
-@dataclasses.dataclass(frozen=True)
-class Step:
-    """A command of the plan: words after the interpreter (made when it starts, since they depend on
-    what the steps before left), the file that it leaves, and expected minutes on a core."""
-
-    name: str
-    words: Callable[[], list[str]]
-    result: Callable[[], Path | None]
-    minutes: float
+MOST_SEEDS = 1000
+# Options of `train` that this command gives to every training itself.
+OWN = ("out", "data", "seed", "objective", "budget", "device", "dry_run", "explain")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -123,7 +111,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ganmut import device as hardware
+    from ganmut.datasets import open_source
     from ganmut.files import folder_lock
+    from ganmut.folders import check_output_folder
 
     steps = make_plan(args)
     if args.plan:
@@ -131,9 +121,12 @@ def run(args: argparse.Namespace) -> int:
             state = "done" if step.result() else f"about {step.minutes:.1f} min on a core"
             print(f"{step.name:<28} {state}")
         return 0
-    hardware.select_device(args.device)  # before hours of training
+    # Before hours of training.
+    check_output_folder(args.out)
+    hardware.select_device(args.device)
+    open_source(args.data)
+    check_settings(steps, args.settings)
     check_bench(steps[-1].words())
-    check_settings(steps)
     with folder_lock(args.out):
         return work_through(steps, args.out, args.minutes)
 
@@ -154,8 +147,10 @@ def make_plan(args: argparse.Namespace) -> list[Step]:
     size = row_settings(args, (own or list(METHODS))[0])["size"]
     judges = [judge_step(args, root, name, size) for name in JUDGES]
     trainings = [step for row in own for step in row_steps(args, root, row)]
-    if args.seeds < 1:
-        raise ParameterError("seeds", f"seeds must be at least 1, got {args.seeds}")
+    if not 1 <= args.seeds <= MOST_SEEDS:
+        raise ParameterError("seeds", f"seeds must be 1 to {MOST_SEEDS}, got {args.seeds}")
+    if args.minutes is not None and not args.minutes >= 0:  # NaN is neither
+        raise ParameterError("minutes", f"minutes must be 0 or more, got {args.minutes:g}")
     if drawn:
         trainings += expression_steps(args, root, drawn)
     return [*judges, *trainings, bench_step(args, root)]
@@ -299,12 +294,19 @@ def check_bench(words: list[str]) -> None:
         raise ValueError(said[-1].rpartition("error: ")[2])
 
 
-def check_settings(steps: list[Step]) -> None:
-    """Raises what the first training raises that refuses its settings."""
+def check_settings(steps: list[Step], settings: list[str]) -> None:
+    """Raises what the first training raises that refuses its settings, and ParameterError where
+    settings after -- change what the plan relies on."""
+    from ganmut.errors import ParameterError
+
     parser = Parser(prog="python -m ganmut train")
     train.add_arguments(parser)
     for words in (step.words()[2:] for step in steps if not step.result()):
         if words[:1] == ["train"] and words[1] != "resume":
+            given = parser.parse_args(words[1:])
+            planned = parser.parse_args([word for word in words[1:] if word not in settings])
+            if own := [name for name in OWN if getattr(given, name) != getattr(planned, name)]:
+                raise ParameterError(own[0], "reproduce sets this for every training itself")
             with contextlib.redirect_stdout(None):
                 train.run(parser.parse_args([*words[1:], "--dry-run"]))
 
@@ -334,66 +336,3 @@ def existing(folder: Path) -> Path | None:
 
 def device_words(args: argparse.Namespace) -> list[str]:
     return [f"--device={args.device}"] if args.device else []
-
-
-# The work
-
-
-def work_through(steps: list[Step], out: Path, limit: float | None) -> int:
-    """Runs the steps that are not done, with the time left before each. Returns 0, or 1 where a
-    step failed (the others run all the same) or the time was over."""
-    from ganmut.files import append_lines
-
-    start, failed, spent = time.monotonic(), [], 0.0
-    expected = 0.0
-    waiting = [step for step in steps if not step.result()]
-    for number, step in enumerate(waiting):
-        rest = None if limit is None else limit - (time.monotonic() - start) / 60
-        if rest is not None and rest <= 0:
-            print(f"time is over; {len(waiting) - number} steps are left: run the command again")
-            return 1
-        # The machine's speed against a core's, as far as the steps done show it.
-        pace = spent / expected if expected else 1.0
-        left = sum(later.minutes for later in waiting[number:]) * pace
-        print(f"[{number + 1}/{len(waiting)}] {step.name}; about {left:.0f} min left", flush=True)
-        began = time.monotonic()
-        status = execute(step.words(), out / "weights", rest and rest * 60)
-        minutes = (time.monotonic() - began) / 60
-        record = {"step": step.name, "status": status, "minutes": round(minutes, 2)}
-        append_lines(out / "reproduce.jsonl", [record])
-        if step.result():
-            spent, expected = spent + minutes, expected + step.minutes
-        elif rest is None or minutes < rest:
-            failed.append(step.name)
-    if failed:
-        print(f"failed: {', '.join(failed)}; see above", file=sys.stderr)
-    elif not all(step.result() for step in steps):
-        print("time is over: run the command again to continue")
-        return 1
-    return 1 if failed else 0
-
-
-def execute(words: list[str], weights: Path, seconds: float | None) -> int:
-    """The status of a command in a process of its own, ended by SIGTERM after `seconds`; it may
-    then write what it has. Weights are looked up below `weights` alone."""
-    environment = os.environ | {"GANMUT_WEIGHTS": str(weights), "GANMUT_HUB": ""}
-    with subprocess.Popen([sys.executable, *words], env=environment) as process:
-        try:
-            return process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGTERM)
-            with_grace(process)
-            return process.returncode
-        except BaseException:  # Ctrl-C reaches the child by itself; SIGTERM does not
-            process.send_signal(signal.SIGTERM)
-            with_grace(process)
-            raise
-
-
-def with_grace(process: subprocess.Popen[bytes]) -> None:
-    """Waits for a process that was told to end, at most GRACE seconds."""
-    try:
-        process.wait(GRACE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
