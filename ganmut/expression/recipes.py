@@ -5,9 +5,10 @@ the emotion under an expression classifier (face-api's, and photos/emotion with 
 cosine of the face embedding of about .8, small Mahalanobis distances to real expressions preferred.
 Sadness is held to closed lips and open eyes, which costs it recognition: the unconstrained vector
 weeps with an open mouth. Surprise comes from a random search with the same aim, and was made a
-tenth stronger on 80 other faces. Anger and fear come from evolution strategies on 40 and 64 faces:
-without a bound on the jaw both shouted, so it is held to a quarter and a half of its range; chosen
-on other faces of the training split. Order of landmark_data.CONTROLS.
+tenth stronger on 80 other faces. Anger, fear and sadness come from evolution strategies on 40, 64
+and 100 faces: without a bound on the jaw anger and fear shouted, so it is held to a quarter and a
+half of its range; chosen, and sadness made .15 stronger, on other faces of the training split.
+Order of landmark_data.CONTROLS.
 """
 
 from ganmut.emotions import EMOTIONS, prototype_units
@@ -20,8 +21,8 @@ RECIPES: dict[str, tuple[float, ...]] = {
         0.0, 0.45, 0.17, 0.0, 0.02, -0.03, 0.02, 0.0, 0.84, 0.23, 0.43,
     ),
     "sad": (
-        0.6, 1.19, -0.02, 0.22, 0.15, 0.0, 0.0, -0.02, 0.0, 0.0, 0.26,
-        0.0, 0.0, -0.04, 0.7, 0.44, 0.18, 0.16, 0.0, 0.0, 0.56, 0.0,
+        0.8, 1.35, 0.05, 0.29, -0.11, 0.02, 0.0, -0.02, 0.0, -0.01, 0.24,
+        0.0, 0.0, -0.08, 0.94, 0.18, 0.1, 0.13, -0.07, 0.06, 0.51, 0.0,
     ),
     "surprised": (
         -0.13, 0.4, 0.25, -0.07, -0.37, 0.07, 0.0, 0.72, 0.0, 0.06, 0.04,
