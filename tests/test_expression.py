@@ -165,6 +165,18 @@ def test_blinking_closes_the_lids(model, basis):
         assert middle_gap(moved.points, eye).abs().max() < 1e-4
 
 
+def test_a_face_edited_in_inference_mode_keeps_gradients(model):
+    face = model.basis(torch.rand(3, SIZE, SIZE), face_shape(), torch.zeros(4))
+    change = torch.full((1, 4), 0.5)
+    for contours in (IBUG, *IBUG.openings):  # what other tests have computed
+        for made in ("index", "sheets", "edges"):
+            vars(contours).pop(made, None)
+    with torch.inference_mode():
+        model.render(face, change)
+    model.render(face, change.requires_grad_()).sum().backward()
+    assert change.grad.abs().sum() > 0
+
+
 def test_half_closed_lids_follow_the_shape(model, basis):
     # The gap's regression is biased towards closed; it decides only where lids meet.
     moved = model.displacement(basis, torch.tensor([[0, 0.3, 0, 0]]))

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +25,7 @@ from ganmut.expression.traced import (
     area_means,
     least_squares,
     lower_median,
+    made_once,
     solve,
     to_float,
     to_int,
@@ -84,21 +84,21 @@ class FaceBasis:
 
     # What drawing needs of the face alone, and can be computed from the rest; made once.
 
-    @cached_property
+    @made_once
     def gaps(self) -> SourceGaps:
         return source_gaps(self.landmarks, self.points, self.scale)
 
-    @cached_property
+    @made_once
     def node_border(self) -> SheetBorder:
         columns, rows = self.grid[0, 0], self.grid[1, :, 0]
         step = to_float(columns[1] - columns[0])
         return sheet_border(self.points, self.landmarks, columns, rows, step)
 
-    @cached_property
+    @made_once
     def pixel_border(self) -> SheetBorder:
         return sheet_border(self.points, self.landmarks, self.columns, self.rows, self.pixel)
 
-    @cached_property
+    @made_once
     def bridge(self) -> Tensor:
         """The column (px) between the eyes, without dimensions."""
         left, right = self.points.eyes

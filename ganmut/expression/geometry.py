@@ -201,6 +201,7 @@ def shifted_coefficients(image: Tensor) -> Tensor:
 
 
 @cache
+@torch.inference_mode(False)
 def shift_taps() -> Tensor:
     """12: the filter of `shifted_coefficients`."""
     # c[k] = (f[k] - SHIFT c[k - 1]) / (1 - SHIFT), unrolled until the rest is below 1e-7.

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ganmut.emotions import UNITS
+from ganmut.expression.traced import made_once
 
 SIZE = 128  # pixels of the crop that landmarks are given in
 
@@ -67,7 +68,7 @@ class Opening:
     outer_upper: tuple[int, ...] = ()
     outer_lower: tuple[int, ...] = ()
 
-    @cached_property
+    @made_once
     def index(self) -> dict[str, Tensor]:
         """int64 landmarks of each contour, and of "both" edges together; made once, since lists are
         slow to index with."""
@@ -121,12 +122,12 @@ class PointSet:
         hidden = {p for o in self.openings for p in getattr(o, opposite)[1:-1]}
         return tuple(p for p in self.control if p not in hidden)
 
-    @cached_property
+    @made_once
     def sheets(self) -> Tensor:
         """int64: the landmarks of the upper sheet, then as many of the lower one."""
         return torch.tensor([*self.sheet("upper"), *self.sheet("lower")])
 
-    @cached_property
+    @made_once
     def edges(self) -> tuple[Tensor, Tensor]:
         """int64 2 x M x n: upper and lower edges of the mouth (M = 1), and of the eyes (M = 2),
         which have another number of points."""

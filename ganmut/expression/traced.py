@@ -9,16 +9,24 @@ those that they have. Outside a trace every function here is one of Python or to
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
-from typing import cast
+from functools import cache, cached_property
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+Made = TypeVar("Made")
+
 BLOCK = (
     16  # unknowns that `eliminate` takes at once: few large products, no long chain of small ones
 )
+
+
+def made_once(function: Callable[[Any], Made]) -> cached_property[Made]:
+    """A property that is computed at its first use; where that is in inference mode, its tensors
+    are of use for gradients all the same."""
+    return cached_property(torch.inference_mode(False)(torch.no_grad()(function)))
 
 
 def to_float(value: Tensor) -> float:
