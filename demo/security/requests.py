@@ -18,6 +18,7 @@ from demo import errors
 from demo.security.files import MAX_BYTES, TOO_LARGE, is_upload
 
 MAX_JSON = 256 * 2**10  # bytes of a request that is no upload
+DROPPED = 64 * 2**20  # bytes of a request that are read before it is refused as too large
 MAX_DEPTH, MAX_VALUES = 20, 10_000  # levels and values in it
 MAX_SESSION = 100  # characters of the id that a browser gives itself
 SURROGATES = re.compile(r"[\ud800-\udfff]")
@@ -128,16 +129,20 @@ class RequestFilter:
     async def _check_and_pass(self, scope: dict, receive: Any, send: Any, most: int) -> None:
         """Passes on a request whose body is JSON of a bounded size (`most` bytes), depth and number
         of values."""
-        body, more = b"", True
+        body, size, more = b"", 0, True
         while more:
             message = await receive()
             if message["type"] != "http.request":  # the visitor has left
                 return
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
-            if len(body) > most:
-                await refuse(send, 413, "this request is too large")
-                return
+            part = message.get("body", b"")
+            size += len(part)
+            # What is too large is read on and dropped, within bounds: who is still sending when the
+            # connection closes sees no answer.
+            body = body + part if size <= most else b""
+            more = message.get("more_body", False) and size <= DROPPED
+        if size > most:
+            await refuse(send, 413, "this request is too large")
+            return
         try:
             whole = json.loads(body or b"null")
         except (ValueError, RecursionError):
