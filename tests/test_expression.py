@@ -169,7 +169,7 @@ def test_a_face_edited_in_inference_mode_keeps_gradients(model):
     face = model.basis(torch.rand(3, SIZE, SIZE), face_shape(), torch.zeros(4))
     change = torch.full((1, 4), 0.5)
     for contours in (IBUG, *IBUG.openings):  # what other tests have computed
-        for made in ("index", "sheets", "edges"):
+        for made in ("both", "outer_inner", "sheets", "edges"):
             vars(contours).pop(made, None)
     with torch.inference_mode():
         model.render(face, change)

@@ -100,7 +100,8 @@ class FaceBasis:
 
     @made_once
     def bridge(self) -> Tensor:
-        """The column (px) between the eyes, without dimensions."""
+        """The column (px) between the eyes, without dimensions. Not the nose's, which lies before
+        an eye of a turned head."""
         left, right = self.points.eyes
         return (self.landmarks[left.upper[-1], 0] + self.landmarks[right.upper[0], 0]) / 2
 

@@ -182,8 +182,7 @@ class ExpressionModel(nn.Module):
                 moves[:, edge.flatten(), 1] += correction[..., 1:-1].flatten(1)
             if kind == "eye":  # the skin round an eye stays, lips move whole
                 continue
-            for outer, correction in zip(("upper", "lower"), corrections, strict=True):
-                inner = points.mouth.index[f"outer_{outer}_inner"]
+            for inner, correction in zip(points.mouth.outer_inner, corrections, strict=True):
                 if len(inner):
                     # The lips' outer contours follow by .7: lips thin a little as they part.
                     along = resampled(correction[:, 0], len(inner) + 2)[:, 1:-1]

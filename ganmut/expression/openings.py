@@ -24,7 +24,7 @@ UPPER_SHARE = {"mouth": (0.1, 0.35), "eye": (0.9, 0.9)}
 
 def middle_gap(points: Tensor, opening: Opening) -> Tensor:
     """N: the vertical distance of the edges (px), the mean of the three points in the middle."""
-    upper, lower = points[:, opening.index["both"], 1].chunk(2, 1)
+    upper, lower = points[:, opening.both, 1].chunk(2, 1)
     return middle_mean(lower - upper)
 
 

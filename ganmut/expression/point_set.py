@@ -68,15 +68,21 @@ class Opening:
     outer_upper: tuple[int, ...] = ()
     outer_lower: tuple[int, ...] = ()
 
+    # As tensors, made once: lists are slow to index with.
+
     @made_once
-    def index(self) -> dict[str, Tensor]:
-        """int64 landmarks of each contour, and of "both" edges together; made once, since lists are
-        slow to index with."""
-        contours = {"both": self.upper + self.lower}
-        for name in ("upper", "lower", "outer_upper", "outer_lower"):
-            contours[name] = getattr(self, name)
-            contours[f"{name}_inner"] = contours[name][1:-1]
-        return {name: torch.tensor(numbers) for name, numbers in contours.items()}
+    def both(self) -> Tensor:
+        """int64: the upper edge, then the lower one."""
+        return torch.tensor(self.upper + self.lower)
+
+    @made_once
+    def outer_inner(self) -> tuple[Tensor, Tensor]:
+        """int64: both outer contours without their corners; empty where there are none."""
+        upper, lower = (
+            torch.tensor(contour[1:-1], dtype=torch.long)
+            for contour in (self.outer_upper, self.outer_lower)
+        )
+        return upper, lower
 
 
 @dataclass(frozen=True)
