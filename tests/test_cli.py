@@ -256,6 +256,7 @@ LONG = [
     ["train-extractor", "emotion", "--out={}"],
     ["train-expressions", "stargan", "--out={}"],
     ["fit-expressions", "--data={}", "--out", "x"],
+    ["fit-transport", "--data={}", "--out", "x"],
     ["align", "x", "--out", "y", "--face={}"],
     ["methods", "--{}"],
     ["{}"],
@@ -296,6 +297,7 @@ def test_outputs_are_checked_before_the_work(tmp_path, capsys, monkeypatch):
         ["train-extractor", "emotion"],
         ["fit-expressions", "--data", "procedural"],
         ["train-expressions", "smit"],
+        ["fit-transport"],
     ):
         assert main([*words, "--out", str(tmp_path / "file" / "x")]) == 2
         assert "is no folder" in capsys.readouterr().err

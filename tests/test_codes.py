@@ -12,6 +12,7 @@ from ganmut.codes import ActionUnitSpace, DiscSpace, LabelSpace, PlaneSpace, Sty
 from ganmut.emotions import EMOTIONS, UNITS
 from ganmut.expression.model import ExpressionModel
 from ganmut.expression.space import ExpressionSpace
+from ganmut.expression.transport import Transport, TransportSpace
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -39,6 +40,15 @@ def expression_model() -> ExpressionModel:
     return model
 
 
+def drawn_transport() -> Transport:
+    """A transport of made-up values."""
+    fitted = Transport(17, len(EMOTIONS))
+    for number, name in enumerate(("points", "faces", "logits")):
+        own = getattr(fitted, name)
+        own.copy_(torch.randn(own.shape, generator=seeded(20 + number)))
+    return fitted
+
+
 SPACES = {
     "labels": LabelSpace(EMOTIONS),
     "disc": DiscSpace(EMOTIONS, torch.randn(6, 2, generator=seeded(1))),
@@ -54,6 +64,7 @@ SPACES = {
     ),
     "expressions": ExpressionSpace(EMOTIONS, expression_model()),
     "styles": StyleSpace(EMOTIONS, 5, curved_style),
+    "transport": TransportSpace(EMOTIONS, drawn_transport()),
     "two emotions": LabelSpace(("neutral", "happy")),
     "two styles": StyleSpace(("neutral", "happy"), 5, curved_style),
 }

@@ -33,7 +33,7 @@ def test_plan_has_judges_rows_and_bench(tmp_path, capsys):
     assert main(["reproduce", "--plan", f"--out={tmp_path}"]) == 0
     lines = [line.split("  ")[0] for line in capsys.readouterr().out.splitlines()]
     assert lines[:5] == [f"judge {name}" for name in reproduce.JUDGES]
-    drawn = 3 + 3 * len(expression_methods())
+    drawn = 4 + 3 * len(expression_methods())
     assert lines[-1] == "bench" and len(lines) == 5 + 2 * 11 + drawn + 1
     assert lines.index("train efgan") < lines.index("train efgan_cascade")
     assert not list(tmp_path.iterdir())

@@ -157,13 +157,14 @@ def make_plan(args: argparse.Namespace) -> list[Step]:
 
 
 def expression_rows(data: str) -> dict[str, str]:
-    """Row -> method of the rows that the expression model draws, "" for the model itself; rendered
-    faces alone have the landmarks that it is fitted to."""
+    """Row -> method of the rows that the expression model draws, "" for those that are fitted;
+    rendered faces alone have the landmarks that it is fitted to."""
     from ganmut.expression.conditional import expression_methods, expression_row
 
     if data != "procedural":
         return {}
-    return {"expression": ""} | {expression_row(name): name for name in expression_methods()}
+    trained = {expression_row(name): name for name in expression_methods()}
+    return {"expression": "", "transport": ""} | trained
 
 
 def choose_rows(text: str, data: str) -> list[str]:
@@ -259,6 +260,9 @@ def expression_steps(args: argparse.Namespace, root: Path, rows: list[str]) -> I
     yield step("bundle landmarks", bundle, root / "landmarks", 0.1)
     fit = ["-m", "ganmut", "fit-expressions", data, f"--out={root}", *few]
     yield step("fit expression", fit, root / "expression", DRAWING["expression"])
+    if "transport" in rows:
+        fit = ["-m", "ganmut", "fit-transport", data, f"--out={root}"]
+        yield step("fit transport", fit, root / "transport", 0.1)
     for row in rows:
         method = expression_rows(args.data)[row]
         for seed in range(args.seeds if method else 0):

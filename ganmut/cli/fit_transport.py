@@ -1,0 +1,38 @@
+"""`ganmut fit-transport`: fits the transport between the expressions of emotions."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+HELP = "fit the transport between the expressions of emotions"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data",
+        default="procedural",
+        metavar="FOLDER",
+        help="procedural: rendered faces (default), or a folder of photographs with landmarks",
+    )
+    parser.add_argument(
+        "--out",
+        required=True,
+        metavar="DIR",
+        help="the set to write to; its weight expression draws the edits, else the bundled one",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    from ganmut.emotions import EMOTIONS
+    from ganmut.expression.conditional import labelled_expressions
+    from ganmut.expression.transport import ExpressionTransport, fit_transport
+    from ganmut.expression.transport_weight import save_transport
+    from ganmut.folders import check_output_folder
+
+    check_output_folder(args.out)
+    data, points = labelled_expressions(args.data, EMOTIONS)
+    folder = Path(args.out) / ExpressionTransport.name
+    facts = {"faces": len(data.values)}
+    print(save_transport(folder, fit_transport(data), data.emotions, points, facts))
+    return 0
