@@ -76,7 +76,7 @@ def test_no_smaller_change_has_these_coordinates():
     assert (((longer @ inverse) * longer).sum(1) > change @ inverse @ change).all()
 
 
-def test_codes_of_the_grid_send_every_face_to_one_place(editor, unbounded):
+def test_codes_of_the_grid_are_places(editor, unbounded):
     places = editor.space.grid(5)
     draws = torch.Generator().manual_seed(2)
     source = torch.rand(5, CONTROLS, generator=draws)
