@@ -108,7 +108,9 @@ def test_own_expression_changes_nothing(graphs, face):
     assert np.abs(edit(face, None) - face.numpy()).max() < 1e-6
 
 
-@pytest.mark.parametrize("spec", ["photos/wheel", "procedural/gganmut_expression", "procedural/transport"])
+@pytest.mark.parametrize(
+    "spec", ["photos/wheel", "procedural/gganmut_expression", "procedural/transport"]
+)
 def test_spaces_drawn_by_the_model(spec, tmp_path):
     checked = weights.read(weights.resolve(spec), "editor")
     folder, error = export_onnx(checked, tmp_path / "graphs")
