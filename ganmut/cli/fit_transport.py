@@ -5,22 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ganmut.cli.set_options import add_set_options
+
 HELP = "fit the transport between the expressions of emotions"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--data",
-        default="procedural",
-        metavar="FOLDER",
-        help="procedural: rendered faces (default), or a folder of photographs with landmarks",
-    )
-    parser.add_argument(
-        "--out",
-        required=True,
-        metavar="DIR",
-        help="the set to write to; its weight expression draws the edits, else the bundled one",
-    )
+    add_set_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:

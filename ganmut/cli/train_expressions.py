@@ -9,6 +9,7 @@ HELP = "train a method on expressions, which the expression model draws"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from ganmut.cli.set_options import add_set_options
     from ganmut.cli.setting_options import add_options
     from ganmut.expression.conditional import STEPS, expression_methods, expression_settings
     from ganmut.methods.base import METHODS
@@ -16,18 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     methods = parser.add_subparsers(dest="method", metavar="METHOD", required=True)
     for name in expression_methods():
         sub = methods.add_parser(name, help=METHODS[name].paper)
-        sub.add_argument(
-            "--data",
-            default="procedural",
-            metavar="FOLDER",
-            help="procedural: rendered faces (default), or a folder of photographs with landmarks",
-        )
-        sub.add_argument(
-            "--out",
-            required=True,
-            metavar="DIR",
-            help="the set to write to; its weight expression draws the edits, else the bundled one",
-        )
+        add_set_options(sub)
         sub.add_argument("--steps", type=int, default=STEPS, help="(default: %(default)s)")
         sub.add_argument(
             "--gain",

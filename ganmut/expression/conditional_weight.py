@@ -14,7 +14,13 @@ from ganmut.datasets.base import CROP
 from ganmut.editor import Editor
 from ganmut.expression.conditional import ConditionalExpressions, expression_methods
 from ganmut.expression.point_set import POINT_SETS, SIZE, PointSet
-from ganmut.expression.weight import FOLDER, golden_edits, landmarks_for, model_beside
+from ganmut.expression.weight import (
+    FOLDER,
+    golden_edits,
+    landmarks_for,
+    model_beside,
+    recorded_model,
+)
 from ganmut.methods.base import Method
 from ganmut.networks.config import Settings
 from ganmut.weights.card import front_matter, table
@@ -77,13 +83,7 @@ def build_conditional(weights: Weights) -> ConditionalExpressions:
     spread: Tensor = method.G.spread if method.config.controls else torch.ones(1)
     if not bool((spread > 0).all()):
         raise BadWeights(f"{weights.path}: the tensor 'spread' must be above 0")
-    model = model_beside(weights.folder, POINT_SETS[drawing.points])
-    if drawing.model not in ("", model.sha256):
-        raise BadWeights(
-            f"{weights.folder} was trained for the expression model {drawing.model[:12]}, and the "
-            f"one here is {model.sha256[:12]}: put the right one beside it as {FOLDER}, or train "
-            "again with `train-expressions`"
-        )
+    model = recorded_model(weights, drawing.points, drawing.model, "train-expressions")
     if method.config.controls != len(model.controls):
         raise BadWeights(
             f"{path}: it moves {method.config.controls} controls and the expression model beside "

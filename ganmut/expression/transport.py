@@ -15,7 +15,6 @@ face moves no further than that needs.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -82,7 +81,7 @@ class Transport(nn.Module):
         return (coordinates @ self.logits[:-1] + self.logits[-1]).softmax(-1)
 
 
-def fit_transport(data: LabelledExpressions, seed: int = 0) -> Transport:
+def fit_transport(data: LabelledExpressions) -> Transport:
     """The transport of labelled expressions, in closed form; the spread of `faces` is k-means, and
     the recogniser a logistic regression.
 
@@ -111,18 +110,18 @@ def fit_transport(data: LabelledExpressions, seed: int = 0) -> Transport:
     fitted.points.copy_(STRENGTH * centres)
     fitted.points[0] = centres[0]
     # ---- real faces, as many of every emotion as there are, at most FACES_EACH
-    draws = np.random.default_rng(seed)
+    draws = np.random.default_rng(0)
     shown = [group[draws.permutation(len(group))[:FACES_EACH]] for group in groups]
     own = [fitted.coordinates(torch.from_numpy(group).float()) for group in shown]
-    fitted.faces.copy_(STRENGTH * _evenly_spread(torch.cat(own), seed))
+    fitted.faces.copy_(STRENGTH * _evenly_spread(torch.cat(own)))
     fitted.logits.copy_(_fit_logits(own))
     return fitted
 
 
-def _evenly_spread(own: Tensor, seed: int) -> Tensor:
+def _evenly_spread(own: Tensor) -> Tensor:
     """SEARCHED x D centres of coordinates N x D (k-means); of fewer faces some repeat."""
     count = min(SEARCHED, len(own))
-    centres, _ = kmeans2(own.double().numpy(), count, minit="++", rng=np.random.default_rng(seed))
+    centres, _ = kmeans2(own.double().numpy(), count, minit="++", rng=np.random.default_rng(0))
     return torch.from_numpy(centres).float()[torch.arange(SEARCHED) % count]
 
 
@@ -191,7 +190,7 @@ class ExpressionTransport(ExpressionMethod):
     name = "transport"
     title = "Expression transport"
     paper = "this project; Fisher 1936 (discriminants), Knott and Smith 1984 (optimal transport)"
-    supervision = "labels, pairs, landmarks, units"
+    supervision = f"labels, {ExpressionMethod.supervision}"
     reads_source = False
 
     def __init__(
@@ -240,6 +239,3 @@ class ExpressionTransport(ExpressionMethod):
         # float32: bfloat16 rounds an expression so coarsely that edits differ by grey levels.
         with torch.autocast(code.device.type, enabled=False):
             return self.expression(self.source_codes(features), code.float())
-
-    def style_of(self, x: Tensor, emotion: Any) -> Tensor:
-        raise ValueError(f"{self.title} takes no reference picture; give an emotion or a code")

@@ -13,12 +13,17 @@ from ganmut.datasets.base import CROP
 from ganmut.editor import Editor
 from ganmut.expression.point_set import POINT_SETS, SIZE, PointSet
 from ganmut.expression.transport import ExpressionTransport, Transport
-from ganmut.expression.weight import FOLDER, golden_edits, landmarks_for, model_beside
+from ganmut.expression.weight import (
+    FOLDER,
+    golden_edits,
+    landmarks_for,
+    model_beside,
+    recorded_model,
+)
 from ganmut.networks.config import Settings
 from ganmut.weights.card import front_matter, table
 from ganmut.weights.editors import FITTED
 from ganmut.weights.storage import (
-    BadWeights,
     Weights,
     build_module,
     parse_settings,
@@ -63,7 +68,7 @@ def save_transport(
         return golden_edits(Editor(build_transport(written), written.config))
 
     text = card(facts, points, model.sha256)
-    # Whole, not half: a sum over hundreds of faces says where a path stands.
+    # Whole, not half: rounded, the change would no longer have the coordinates that it is for.
     return write(folder, "editor", dict(fitted.state_dict()), config, edits, text, half=False)
 
 
@@ -75,13 +80,7 @@ def build_transport(weights: Weights) -> ExpressionTransport:
     path = weights.folder / "config.json"
     drawing = parse_settings(Drawing, weights.config["drawing"], path)
     emotions = tuple(weights.config["emotions"])
-    model = model_beside(weights.folder, POINT_SETS[drawing.points])
-    if drawing.model != model.sha256:
-        raise BadWeights(
-            f"{weights.folder} was fitted for the expression model {drawing.model[:12]}, and the "
-            f"one here is {model.sha256[:12]}: put the right one beside it as {FOLDER}, or fit "
-            "again with `fit-transport`"
-        )
+    model = recorded_model(weights, drawing.points, drawing.model, "fit-transport")
     fitted = build_module(
         lambda: Transport(len(model.controls), len(emotions)), weights, lambda module: module
     )

@@ -168,6 +168,19 @@ def model_beside(folder: Path, points: PointSet = MESH) -> ExpressionModel:
     return model
 
 
+def recorded_model(weights: Weights, points: str, sha256: str, command: str) -> ExpressionModel:
+    """The model beside a weight that belongs to that of this sha256 ("": any) on these landmarks;
+    raises BadWeights with the command that makes the weight anew where it is another."""
+    model = model_beside(weights.folder, POINT_SETS[points])
+    if sha256 not in ("", model.sha256):
+        raise BadWeights(
+            f"{weights.folder} was made for the expression model {sha256[:12]}, and the one here "
+            f"is {model.sha256[:12]}: put the right one beside it as {FOLDER}, or make it again "
+            f"with `{command}`"
+        )
+    return model
+
+
 @FITTED.register(ExpressionWheel.name)
 def build_wheel(weights: Weights) -> ExpressionWheel:
     """The wheel of a checked weight, on the expression model of the folder beside it, else on the
