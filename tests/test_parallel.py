@@ -21,6 +21,7 @@ ROOT = Path(ganmut.__file__).parent.parent
 
 # Then the command of its arguments, in the same processes: a further start costs seconds.
 SAME = """
+import glob
 import sys
 import torch
 from ganmut.cli import main
@@ -54,7 +55,10 @@ for name, value in trainer.method.named_parameters():
 one, two = processes.all_gather(trainer.rng.get_state())
 assert not torch.equal(one, two)
 print("the same" if processes.is_main else "")
-sys.exit(main(sys.argv[1:]))
+status = main(sys.argv[1:])
+# Threads of gloo that outlive the interpreter abort it, now and then.
+assert "gloo" not in "".join(open(name).read() for name in glob.glob("/proc/self/task/*/comm"))
+sys.exit(status)
 """
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import importlib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -131,6 +132,9 @@ def init_process_group(device: torch.device) -> tuple[ProcessGroup, torch.device
         torch.cuda.set_device(device)
     # A second training in the same process, as in tests, uses the group of the first.
     if not dist.is_initialized():
+        # Optimizers import it, and its functions take the group of that moment as a default: after
+        # the start they would hold it, and its threads, to the interpreter's end.
+        importlib.import_module("torch.distributed.nn.functional")
         backend = "nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, timeout=PATIENCE)
     return ProcessGroup(dist.get_rank(), dist.get_world_size()), device
