@@ -5,6 +5,13 @@ from __future__ import annotations
 from demo.sessions.session import MethodChoice
 
 LEARNED = {"procedural": "rendered faces", "photos": "photographs"}
+MOVED = {
+    "gamut": "a point",
+    "labels": "emotions",
+    "styles": "styles",
+    "units": "action units",
+    "expression": "emotions and action units",
+}
 
 
 def heading(choice: MethodChoice) -> str:

@@ -13,7 +13,7 @@ from demo import visualize
 from demo.components import face_picker
 from demo.components.gamut_pad import pad_properties, sheet_value
 from demo.components.sliders import mix_rows, unit_rows
-from demo.descriptions import LEARNED, about, heading, notice
+from demo.descriptions import LEARNED, MOVED, about, heading, notice
 from demo.errors import as_sentence, to_sentence
 from demo.security.files import read_picture
 from demo.service import Service
@@ -26,6 +26,7 @@ from demo.settings import (
     emotion_button,
     find_choice,
     link,
+    names_values,
     number,
     outside,
     parse_link,
@@ -42,13 +43,6 @@ from ganmut.encoding import compose_edit
 from ganmut.faces import NoFace, turn_note
 from ganmut.text import quote
 
-MOVED = {
-    "gamut": "a point",
-    "labels": "emotions",
-    "styles": "styles",
-    "units": "action units",
-    "expression": "emotions and action units",
-}
 # Emotions of the first edit: the first that the method knows and the face does not show already.
 FIRST = ("happy", "surprised")
 RESET = "Reset to this face"
@@ -344,13 +338,16 @@ class Handlers:
 
     def open_link(self, face: str, request: gr.Request) -> list | None:
         """[True, what `show_face` gives, example, picture] for the page's link, None without one:
-        the example that its weights are meant for, under its setting."""
+        the example that its weights are meant for, under its setting, or the method's first."""
         setting = parse_link(dict(request.query_params), self.choices)
         if setting is None:
             return None
         choice = self.choice(setting.method)
-        example, of = self.example_for(choice), link(setting, choice)
+        example = self.example_for(choice)
         known = self.service.open(example.picture, pinned=True)
+        if not names_values(request.query_params, choice):
+            setting = self.first(known, choice)
+        of = link(setting, choice)
         # A page that came before the first edit has not all examples yet.
         named = gr.update(value=example.name, items=self.gallery.thumbnails(complete=True))
         picture = [gr.skip()] * 2 if known == face else [named, example.picture]

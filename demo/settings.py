@@ -169,7 +169,16 @@ def emotion_button(choice: MethodChoice, setting: Setting) -> tuple[str, float]:
     """(name of the emotion button that is pressed or "", intensity) for a setting."""
     if choice.kind == "expression" and len(setting.mix) != 1:
         return "", START
+    if choice.mixes and not setting.mix:  # neutral is drawn
+        return choice.emotions[0], 1.0
     return next(iter(setting.mix.items()), (choice.favourite, START))
+
+
+def names_values(query: Mapping[str, str], choice: MethodChoice) -> bool:
+    """Whether a link says what to draw, and not the method alone. Expressions and units that it
+    leaves out are those of the face."""
+    named = set("xy") if choice.kind == "gamut" else set(choice.emotions)
+    return choice.kind in ("expression", "units") or bool(named & set(query))
 
 
 def link(setting: Setting, choice: MethodChoice) -> str:
@@ -182,7 +191,9 @@ def link(setting: Setting, choice: MethodChoice) -> str:
         terms |= {axis: digits(v) for axis, v in zip("xy", setting.point, strict=True)}
     else:
         # Rounded up, the shares of a mix could be over 1 together, and be divided by that.
-        terms |= {name: digits(share - 4e-5) for name, share in setting.mix.items()}
+        neutral = {choice.emotions[0]: 1.0} if choice.kind in ("labels", "styles") else {}
+        mix = setting.mix or neutral
+        terms |= {name: digits(share - 4e-5) for name, share in mix.items()}
         terms |= {f"au{unit}": digits(value) for unit, value in setting.units.items()}
         terms |= {"seed": setting.seed} if setting.seed else {}
     return "?" + urlencode(terms)

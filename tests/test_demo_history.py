@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import gradio as gr
 import numpy as np
@@ -15,8 +16,8 @@ from demo.components.face_picker import FaceInput
 from demo.handlers import Handlers
 from demo.service import Service
 from demo.sessions.history import MOST, History, State, Steps
-from demo.settings import Setting, link, parse_link, query_of
-from demo.startup.gallery import render_people, rendered_face
+from demo.settings import Setting, emotion_button, link, parse_link, query_of
+from demo.startup.gallery import Example, render_people, rendered_face
 from ganmut.faces import Face
 
 SIDE = 128
@@ -198,12 +199,36 @@ def test_edits_that_are_no_links_are_refused(value, visitor):
         Setting("stargan", mix={"happy": 1 / 3, "sad": 1 / 3, "angry": 1 / 3}),
         Setting("ganimation", units={1: 0.005, 26: 1.0}),
         Setting("ganimation"),
+        Setting("stargan"),
     ],
 )
 def test_a_link_gives_the_same_link_again(handlers, setting):
     choice = handlers.choice(setting.method)
     of = link(setting, choice)
     assert link(parse_link(query_of(of), handlers.choices), choice) == of
+
+
+@pytest.mark.parametrize(
+    ("of", "pressed"),
+    [
+        ("?method=ganmut", None),
+        ("?method=stargan", "happy"),
+        ("?method=stargan&sad=0.5", "sad"),
+        ("?method=stargan&neutral=1", "neutral"),
+    ],
+)
+def test_opened_links_press_what_they_draw(handlers, people, of, pressed):
+    """A link that says nothing but the method shows the method's first edit."""
+    handlers = Handlers(handlers.service, [Example("people", people)])
+    answer = handlers.open_link("", SimpleNamespace(query_params=query_of(of)))
+    (history,) = (value for value in answer if isinstance(value, History))
+    choice = handlers.choice(query_of(of)["method"])
+    setting = parse_link(query_of(history.now.link), handlers.choices)
+    if "&" not in of:
+        assert link(setting, choice) == link(handlers.first(history.now.face, choice), choice)
+    if pressed:
+        assert emotion_button(choice, setting)[0] == pressed
+        assert next(iter(setting.mix), "neutral") == pressed
 
 
 def test_a_link_takes_the_name_of_a_weight(handlers):

@@ -11,7 +11,8 @@ import gradio as gr
 
 from demo.components.base import JsonHTML, NoStubMeta
 from demo.components.pickers import Methods
-from demo.handlers import MOVED, Handlers
+from demo.descriptions import MOVED
+from demo.handlers import Handlers
 from demo.settings import START, number
 from demo.startup.opening import Start
 from demo.tabs.edit import LIVE, NET, PAGE, Face
