@@ -23,7 +23,7 @@ from ganmut.expression.landmark_data import LandmarkSet
 from ganmut.expression.light import MeanShapeWarp, fit_light, pixel_grid
 from ganmut.expression.model import ExpressionModel
 from ganmut.expression.mouth_tone import LEAST_GAP, fit_mouth_tone, mouth_samples, tone_terms
-from ganmut.expression.openings import CONTACT, fit_gap, middle_gap
+from ganmut.expression.openings import fit_gap, gap_terms, middle_gap
 from ganmut.expression.point_set import SIZE
 
 # px around the mean face's lips and lids where no light is learned: eyes and teeth that are seen
@@ -88,20 +88,25 @@ def _fit_gaps(model: ExpressionModel, faces: LandmarkSet) -> dict[str, float]:
     """How far mouth and eyes stand open under an expression, in px of the mean face."""
     scale = face_scales(faces.landmarks, model.mean_shape)
     near = (faces.pose[:, 0].abs() < TURNED).numpy()
-    expression = faces.expression.numpy().astype(np.float64)
-    # Landmarks of closed lips stay CONTACT apart: that is no gap.
-    mouth = middle_gap(faces.landmarks, model.points.mouth) / scale - CONTACT["mouth"]
-    eyes = torch.stack([middle_gap(faces.landmarks, eye) for eye in model.points.eyes]).mean(0)
-    eyes = eyes / scale - CONTACT["eye"]
+    points = model.points
+    terms = gap_terms(faces.expression.double(), points).numpy()
+    rest = gap_terms(model.rest[None].double(), points).numpy()[0]
+    # Landmarks of closed lips stay a little apart: that is no gap.
+    lips, lids = points.contact
+    mouth = middle_gap(faces.landmarks, points.mouth) / scale - lips
+    eyes = torch.stack([middle_gap(faces.landmarks, eye) for eye in points.eyes]).mean(0)
+    eyes = eyes / scale - lids
+    # Where the fit is rough, neutral lips stay closed by a margin.
+    margin = 0.0 if points.products else 0.3
     result = {}
     for name, gap, buffer in (("mouth", mouth, model.mouth_gap), ("eye", eyes, model.eye_gap)):
         # Below contact is noise of the landmarks.
         opening = gap.clamp(min=0).double().numpy()
-        weights = fit_gap(expression[near], opening[near])
+        weights = fit_gap(terms[near], opening[near])
         if name == "mouth":  # the neutral face of a closed mouth has none open
-            weights[-1] -= max(model.rest.double().numpy() @ weights[:-1] + weights[-1] + 0.3, 0)
+            weights[-1] -= max(rest @ weights[:-1] + weights[-1] + margin, 0)
         buffer.copy_(torch.from_numpy(weights))
-        found = np.maximum(expression[near] @ weights[:-1] + weights[-1], 0)
+        found = np.maximum(terms[near] @ weights[:-1] + weights[-1], 0)
         result[f"{name}_gap_r2"] = float(
             1 - np.var(found - opening[near]) / max(np.var(opening[near]), 1e-9)
         )

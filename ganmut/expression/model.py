@@ -17,6 +17,7 @@ from ganmut.expression.geometry import similarity
 from ganmut.expression.mouth_tone import COLUMNS, ROWS
 from ganmut.expression.openings import (
     UPPER_SHARE,
+    gap_terms,
     middle_gaps,
     resampled,
     solved_edges,
@@ -47,7 +48,7 @@ class ExpressionModel(nn.Module):
     """Shape, light and mouth of an expression of K controls on P landmarks.
 
     Buffers: shape K x P x 2 (px per unit), mean_shape P x 2, light K x 128 x 128 (log ratio per
-    unit), ellipse 2 x 2 (centre and radii of the mean face, px), mouth_gap and eye_gap K + 1
+    unit), ellipse 2 x 2 (centre and radii of the mean face, px), mouth_gap and eye_gap T + 1
     (openings.fit_gap), mouth_tone 2K + 3 x 16 x 24 (mouth_tone.fit_mouth_tone), reader 2P + 1 x K
     (expression of a shape), rest K (the neutral expression of a closed mouth), highest K (the
     largest value that a control takes in an edit), centre K and precision K x K (mean and inverse
@@ -79,13 +80,14 @@ class ExpressionModel(nn.Module):
         self.emotions, self.controls, self.points = emotions, controls, points
         self.sha256 = ""  # of the weight that it was read from
         k, p = len(controls), points.count
+        terms = gap_terms(torch.zeros(1, k), points).shape[1]
         for name, shape in {
             "shape": (k, p, 2),
             "mean_shape": (p, 2),
             "light": (k, SIZE, SIZE),
             "ellipse": (2, 2),
-            "mouth_gap": (k + 1,),
-            "eye_gap": (k + 1,),
+            "mouth_gap": (terms + 1,),
+            "eye_gap": (terms + 1,),
             "mouth_tone": (2 * k + 3, ROWS, COLUMNS),
             "reader": (2 * p + 1, k),
             "rest": (k,),
@@ -165,13 +167,15 @@ class ExpressionModel(nn.Module):
         moved = source + moves
         # The source first: the gap is corrected by what the prediction misses on this very face.
         values = torch.cat([basis.expression[None], basis.expression + change])
-        mouth, eye = (values @ each[:-1] + each[-1] for each in (self.mouth_gap, self.eye_gap))
+        terms = gap_terms(values, points)
+        mouth, eye = (terms @ each[:-1] + each[-1] for each in (self.mouth_gap, self.eye_gap))
         predicted = basis.scale * torch.stack([mouth, eye, eye], 1)
         # A linear shape cannot close: it has no zero at which lips stop. So the gap is solved for.
         gap = target_gap(gaps.opened, predicted[:1], predicted[1:])
-        # Where lips or lids stay apart, the linear shape is the better guess.
-        linear_gap = (middle_gaps(moved, points) - gaps.contact).clamp(min=0)
-        gap = torch.lerp(gap, linear_gap, (predicted[1:] / basis.scale).clamp(0, 1))
+        if not points.products:
+            # Where lips or lids stay apart, the linear shape is the better guess.
+            linear_gap = (middle_gaps(moved, points) - gaps.contact).clamp(min=0)
+            gap = torch.lerp(gap, linear_gap, (predicted[1:] / basis.scale).clamp(0, 1))
         # Contact itself closes with the last of the gap: lips that meet leave none at all.
         wanted = gap + gaps.touching * (gap / gaps.last).clamp(max=1)
         kinds = zip(("mouth", "eye"), points.edges, wanted.split((1, 2), 1), strict=True)

@@ -13,8 +13,6 @@ from torch import Tensor
 from ganmut.expression.point_set import Opening, PointSet
 from ganmut.expression.traced import running_maximum, search_sorted
 
-# Landmarks of closed lips and lids do not meet: pixels of the 128 px crop that they stay apart.
-CONTACT = {"mouth": 1.2, "eye": 0.9}
 # Landmarks of the upper lid lie this far (px of the mean face) under its margin, on the lashes.
 LID_LIFT = 0.7
 # Share of a correction of the gap that the upper edge takes where it opens and where it closes: the
@@ -56,7 +54,8 @@ class SourceGaps:
 
 def source_gaps(landmarks: Tensor, points: PointSet, scale: float) -> SourceGaps:
     """The gaps of a face (landmarks P x 2) whose size is `scale`."""
-    mouth, eye = CONTACT["mouth"] * scale, (CONTACT["eye"] + LID_LIFT) * scale
+    lips, lids = points.contact
+    mouth, eye = lips * scale, (lids + LID_LIFT) * scale
     contact = torch.stack([torch.as_tensor(gap).float() for gap in (mouth, eye, eye)])
     whole = middle_gaps(landmarks[None], points)[0].clamp(min=0)
     opened = (whole - contact).clamp(min=0)
@@ -64,13 +63,23 @@ def source_gaps(landmarks: Tensor, points: PointSet, scale: float) -> SourceGaps
     return SourceGaps(contact, opened, torch.minimum(whole, contact), last)
 
 
-def fit_gap(expression: np.ndarray, gap: np.ndarray, penalty: float = 3.0) -> np.ndarray:
-    """float64 K + 1: weights and constant of gap ~ max(0, expression @ weights + constant).
+def gap_terms(expression: Tensor, points: PointSet) -> Tensor:
+    """N x T regressors of a gap for expressions N x K: the controls, and where the point set says
+    so their products: what parts the lips opens them wider in a smile."""
+    if not points.products:
+        return expression
+    first, second = torch.triu_indices(expression.shape[1], expression.shape[1])
+    return torch.cat([expression, expression[:, first] * expression[:, second]], 1)
 
-    gap: N, px above contact, at least 0. Closed ones say only that the sum is not positive: they
-    join the regression where it takes them for open (a censored regression, by iteration).
+
+def fit_gap(terms: np.ndarray, gap: np.ndarray, penalty: float = 3.0) -> np.ndarray:
+    """float64 T + 1: weights and constant of gap ~ max(0, terms @ weights + constant).
+
+    terms: N x T (gap_terms); gap: N, px above contact, at least 0. Closed ones say only that the
+    sum is not positive: they join the regression where it takes them for open (a censored
+    regression, by iteration).
     """
-    x = np.concatenate([expression, np.ones((len(expression), 1))], 1)
+    x = np.concatenate([terms, np.ones((len(terms), 1))], 1)
     # Least squares on all rows would let the many closed ones tilt the line of the open ones.
     open_ = gap > 0
     keep = open_

@@ -94,6 +94,9 @@ class PointSet:
     the nose. others: further points that the flow passes through. controls: the names of the values
     that an expression has where faces are annotated so. group: the set of bundled weights on these
     landmarks; note: what they were learned from. enamel: chroma of drawn teeth, 1 is the skin's.
+    contact: px of the crop that landmarks of closed lips, and of closed lids, stay apart. products:
+    whether gaps are fitted with products of the controls, and then trusted over the linear shape;
+    landmarks that are a pixel off say too little for that.
     """
 
     name: str
@@ -111,6 +114,8 @@ class PointSet:
     irises: tuple[int, ...] = ()
     crown: float = 0.0
     enamel: float = 0.28
+    contact: tuple[float, float] = (1.2, 0.9)
+    products: bool = False
 
     def __deepcopy__(self, memo: dict) -> PointSet:
         # A copied model has the same landmarks: schemes are told apart by identity.
@@ -225,6 +230,8 @@ IBUG = PointSet(
     nose=33,
     others=tuple(range(17, 36)),
     crown=0.6,  # the outline ends at the ears
+    contact=(0.3, 0.3),  # rendered lips meet; what is left is the error of found landmarks
+    products=True,
 )
 
 POINT_SETS = {points.name: points for points in (MESH, IBUG)}

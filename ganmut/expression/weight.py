@@ -16,6 +16,7 @@ from ganmut.editor import Editor
 from ganmut.expression.landmark_net import LandmarkNet, load_landmark_net, written_at
 from ganmut.expression.method import ExpressionMethod
 from ganmut.expression.model import ExpressionModel
+from ganmut.expression.openings import gap_terms
 from ganmut.expression.point_set import IBUG, MESH, POINT_SETS, SIZE, PointSet
 from ganmut.expression.wheel import ExpressionWheel, wheel_directions
 from ganmut.networks.config import Settings
@@ -36,6 +37,7 @@ from ganmut.weights.storage import (
 )
 
 FOLDER = "expression"  # of the model's weight, in every set
+GAPS = ("mouth_gap", "eye_gap")
 
 
 @dataclass(frozen=True)
@@ -123,13 +125,21 @@ def build_expression_model(weights: Weights) -> ExpressionModel:
         raise BadWeights(f"{weights.folder} holds no expression model")
     require(weights, "emotions", "config")
     built = parse_settings(Shape, config["config"], weights.folder / "config.json")
-    model = build_module(
-        lambda: ExpressionModel(
-            tuple(config["emotions"][1:]), built.controls, POINT_SETS[built.points]
-        ),
-        weights,
-        lambda model: model,
-    )
+    points, k = POINT_SETS[built.points], len(built.controls)
+    # Weights of before gaps had products of the controls have none: as if their weights were 0.
+    old = [name for name in GAPS if getattr(weights.shapes.get(name), "shape", None) == (k + 1,)]
+
+    def made() -> ExpressionModel:
+        model = ExpressionModel(tuple(config["emotions"][1:]), built.controls, points)
+        for name in old:
+            setattr(model, name, torch.zeros(k + 1))
+        return model
+
+    model = build_module(made, weights, lambda model: model)
+    products = gap_terms(torch.zeros(1, k), points).shape[1] - k
+    for name in old:
+        controls, constant = getattr(model, name).split((k, 1))
+        setattr(model, name, torch.cat([controls, torch.zeros(products), constant]))
     model.sha256 = config["sha256"]
     return model
 
