@@ -22,7 +22,7 @@ from ganmut.expression.geometry import (
 from ganmut.expression.landmark_data import LandmarkSet
 from ganmut.expression.light import MeanShapeWarp, fit_light, pixel_grid
 from ganmut.expression.model import ExpressionModel
-from ganmut.expression.mouth_tone import LEAST_GAP, fit_mouth_tone, mouth_samples, tone_terms
+from ganmut.expression.mouth_tone import fit_mouth_tone, mouth_samples, tone_terms
 from ganmut.expression.openings import fit_gap, gap_terms, middle_gap
 from ganmut.expression.point_set import SIZE
 
@@ -159,7 +159,7 @@ def _fit_light(
 def _fit_mouth_tone(model: ExpressionModel, faces: LandmarkSet, progress: bool) -> dict[str, float]:
     """How bright the inside of an open mouth is under an expression."""
     terms, seen = [], []
-    wide = middle_gap(faces.landmarks, model.points.mouth) >= LEAST_GAP
+    wide = middle_gap(faces.landmarks, model.points.mouth) >= model.points.inside.least_gap
     rows = (wide & (faces.pose[:, 0].abs() < TURNED)).nonzero().flatten().tolist()
     for row in tqdm(rows, "open mouths", disable=not progress):
         landmarks, expression = faces.landmarks[row], faces.expression[row]

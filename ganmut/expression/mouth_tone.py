@@ -16,20 +16,15 @@ from ganmut.expression.face_basis import FaceBasis
 from ganmut.expression.geometry import ridge
 from ganmut.expression.mouth import MM
 from ganmut.expression.openings import edge_curve, middle_gap
-from ganmut.expression.point_set import PointSet
+from ganmut.expression.point_set import Inside, PointSet
 from ganmut.expression.traced import at_least, box_blur, rounded
 
 # Nodes of a map: from the upper lip down to the lower one, from corner to corner.
 ROWS, COLUMNS = 16, 24
 PENALTY = 3.0
-LEAST_GAP = 4.0  # px between the lips of a mouth that the regression learns from
 DARKEST = 0.02  # brightness under which no factor is taken
 DEEP = 0.09  # of the skin: a throat. Beyond the mouths that it knows the regression says black
 DETAIL = 2.5  # mm; what is finer in the drawing is detail, what is coarser is brightness
-KEPT = 0.75  # exponent of the drawn contrast: whole, drawn teeth look hard in a dark mouth
-# Share (of the logarithm) that the regression has in the coarse brightness; the drawing has the
-# rest. A mean of many mouths blurs teeth and gaps: alone it makes a smile grey.
-LEARNED = 0.6
 
 
 def tone_terms(expression: Tensor, gap: Tensor) -> Tensor:
@@ -91,12 +86,13 @@ def tone(
     return F.grid_sample(field, grid, padding_mode="border", align_corners=False).clamp(min=DEEP)
 
 
-def apply_tone(drawn: Tensor, brightness: Tensor, pixel_mm: float) -> Tensor:
+def apply_tone(drawn: Tensor, brightness: Tensor, pixel_mm: float, mouth: Inside) -> Tensor:
     """Drawn mouths N x C x H x W whose coarse brightness is drawn to a learned one, N x 1 x H x W,
     and whose detail is kept; pixel_mm: size of a pixel."""
     reach = rounded(at_least(DETAIL / pixel_mm / 2, 1))
     own = drawn.mean(1, keepdim=True).clamp(min=DARKEST)
     wide = box_blur(own, reach)  # the drawing's coarse brightness
-    # In logarithms: LEARNED of the way to the learned level, and 1 - KEPT of the detail taken back.
-    factor = (brightness.clamp(min=DARKEST) / wide) ** LEARNED * (wide / own) ** (1 - KEPT)
+    # In logarithms: part of the way to the learned level, and part of the detail taken back.
+    factor = (brightness.clamp(min=DARKEST) / wide) ** mouth.learned
+    factor = factor * (wide / own) ** (1 - mouth.kept)
     return (drawn * factor).clamp(0, 1)

@@ -86,6 +86,21 @@ class Opening:
 
 
 @dataclass(frozen=True)
+class Inside:
+    """How the inside of an opened mouth is made of a drawing and of a regression on real ones.
+
+    learned: share (of the logarithm) that the regression has in the coarse brightness; a mean of
+    many photographs blurs teeth and gaps, and alone makes a smile grey. kept: exponent of the drawn
+    contrast; whole, drawn teeth look hard in a dark mouth. least_gap: px between the lips of a
+    mouth that the regression learns from.
+    """
+
+    learned: float = 0.6
+    kept: float = 0.75
+    least_gap: float = 4.0
+
+
+@dataclass(frozen=True)
 class PointSet:
     """The landmarks of one annotation scheme: how many there are and which parts they show.
 
@@ -96,7 +111,7 @@ class PointSet:
     landmarks; note: what they were learned from. enamel: chroma of drawn teeth, 1 is the skin's.
     contact: px of the crop that landmarks of closed lips, and of closed lids, stay apart. products:
     whether gaps are fitted with products of the controls, and then trusted over the linear shape;
-    landmarks that are a pixel off say too little for that.
+    landmarks that are a pixel off say too little for that. inside: of the mouth.
     """
 
     name: str
@@ -116,6 +131,7 @@ class PointSet:
     enamel: float = 0.28
     contact: tuple[float, float] = (1.2, 0.9)
     products: bool = False
+    inside: Inside = Inside()
 
     def __deepcopy__(self, memo: dict) -> PointSet:
         # A copied model has the same landmarks: schemes are told apart by identity.
@@ -232,6 +248,7 @@ IBUG = PointSet(
     crown=0.6,  # the outline ends at the ears
     contact=(0.3, 0.3),  # rendered lips meet; what is left is the error of found landmarks
     products=True,
+    inside=Inside(learned=1.0, kept=0.0, least_gap=1.5),  # rendered teeth have no seams
 )
 
 POINT_SETS = {points.name: points for points in (MESH, IBUG)}

@@ -261,7 +261,9 @@ def draw_lips(
         inside = draw_mouth(x, y, new_up, new_down, edges, basis.colours, scale, soft)
         # The tone is in units of the lit skin, and distances in millimetres of this face.
         light = tone(model.mouth_tone, after, x, y, (new_up, new_down), corners, MM * scale)
-        inside = apply_tone(inside, light * basis.colours.level, basis.pixel / (MM * scale))
+        inside = apply_tone(
+            inside, light * basis.colours.level, basis.pixel / (MM * scale), model.points.inside
+        )
         drop = model.jaw_drop(basis, after) - model.jaw_drop(basis, basis.expression[None])
         # The lower lip hugs the row that a falling jaw takes along.
         fall = lips[:, 1] - basis.landmarks[mouth.lower[middle], 1]
