@@ -128,7 +128,7 @@ class PointSet:
     others: tuple[int, ...]
     irises: tuple[int, ...] = ()
     crown: float = 0.0
-    enamel: float = 0.28
+    enamel: float = 0.5
     contact: tuple[float, float] = (1.2, 0.9)
     products: bool = False
     inside: Inside = Inside()
@@ -223,7 +223,6 @@ MESH = PointSet(
     nose=2,
     others=(*BROWS[::2], 1, 2, 98, 327, 168, 6, 197, 195, 5, 4, 205, 425, 50, 280, 36, 266),
     irises=IRISES,
-    enamel=0.5,  # the teeth of portraits under warm light are warm too
 )
 
 # The 68 points of iBUG 300-W (Sagonas et al. 2013): lips have five points an edge, eyes four.
@@ -249,6 +248,7 @@ IBUG = PointSet(
     contact=(0.3, 0.3),  # rendered lips meet; what is left is the error of found landmarks
     products=True,
     inside=Inside(learned=1.0, kept=0.0, least_gap=1.5),  # rendered teeth have no seams
+    enamel=0.9,  # as measured between rendered lips, whose red is a part of it
 )
 
 POINT_SETS = {points.name: points for points in (MESH, IBUG)}
