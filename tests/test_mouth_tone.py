@@ -9,13 +9,13 @@ from ganmut.expression.geometry import SHIFT, shifted_coefficients
 from ganmut.expression.mouth import palette
 from ganmut.expression.mouth_tone import (
     COLUMNS,
-    LEARNED,
     ROWS,
     apply_tone,
     fit_mouth_tone,
     tone,
     tone_terms,
 )
+from ganmut.expression.point_set import Inside
 
 
 def test_fit_recovers_a_symmetric_brightness():
@@ -45,16 +45,19 @@ def test_tone_follows_the_lips():
     assert float(field[49, 20]) == pytest.approx(0.09, abs=0.05)
 
 
-def test_the_tone_nears_brightness_and_keeps_detail():
+@pytest.mark.parametrize(("learned", "kept"), [(0.6, 0.75), (1.0, 0.0)])
+def test_the_tone_nears_brightness_and_keeps_detail(learned, kept):
     stripes = 0.4 + 0.2 * (torch.arange(64) % 4 < 2).float()
     drawn = stripes.view(1, 1, 1, -1).expand(1, 3, 64, 64)
-    out = apply_tone(drawn, torch.full((1, 1, 64, 64), 0.2), pixel_mm=0.1)
-    assert float(out.mean()) == pytest.approx(0.5 * (0.2 / 0.5) ** LEARNED, abs=0.02)
-    assert float(out[0, 0, 32, 33] / out[0, 0, 32, 35]) > 1.2
+    inside = Inside(learned=learned, kept=kept)
+    out = apply_tone(drawn, torch.full((1, 1, 64, 64), 0.2), 0.1, inside)
+    assert float(out.mean()) == pytest.approx(0.5 * (0.2 / 0.5) ** learned, abs=0.02)
+    contrast = float(out[0, 0, 32, 33] / out[0, 0, 32, 35])
+    assert contrast == pytest.approx((0.6 / 0.4) ** kept, abs=0.01)
 
 
 def test_a_dark_mouth_stays_a_number():
-    out = apply_tone(torch.zeros(1, 3, 8, 8), torch.zeros(1, 1, 8, 8), pixel_mm=1.0)
+    out = apply_tone(torch.zeros(1, 3, 8, 8), torch.zeros(1, 1, 8, 8), 1.0, Inside())
     assert torch.isfinite(out).all()
 
 
