@@ -286,7 +286,7 @@ def make_basis(
         light=here,
         light_grid=fine,
         inside=inside,
-        colours=palette(skin, points.enamel),
+        colours=palette(skin, points.inside.enamel),
     )
 
 

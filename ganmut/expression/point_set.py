@@ -91,12 +91,13 @@ class Inside:
 
     learned: share (of the logarithm) that the regression has in the coarse brightness; a mean of
     many photographs blurs teeth and gaps, and alone makes a smile grey. kept: exponent of the drawn
-    contrast; whole, drawn teeth look hard in a dark mouth. least_gap: px between the lips of a
-    mouth that the regression learns from.
+    contrast; whole, drawn teeth look hard in a dark mouth. enamel: chroma of drawn teeth, 1 is the
+    skin's. least_gap: px between the lips of a mouth that the regression learns from.
     """
 
     learned: float = 0.6
     kept: float = 0.75
+    enamel: float = 0.5  # the teeth of portraits under warm light are warm too
     least_gap: float = 4.0
 
 
@@ -105,13 +106,13 @@ class PointSet:
     """The landmarks of one annotation scheme: how many there are and which parts they show.
 
     oval: points of the face's outline; crown: how far the face goes on above them, as a share of
-    their height. chin, nose: the lowest point of the outline and the base of
-    the nose. others: further points that the flow passes through. controls: the names of the values
-    that an expression has where faces are annotated so. group: the set of bundled weights on these
-    landmarks; note: what they were learned from. enamel: chroma of drawn teeth, 1 is the skin's.
-    contact: px of the crop that landmarks of closed lips, and of closed lids, stay apart. products:
-    whether gaps are fitted with products of the controls, and then trusted over the linear shape;
-    landmarks that are a pixel off say too little for that. inside: of the mouth.
+    their height. chin, nose: the lowest point of the outline and the base of the nose. others:
+    further points that the flow passes through. controls: the names of the values that an
+    expression has where faces are annotated so. group: the set of bundled weights on these
+    landmarks; note: what they were learned from. contact: px of the crop that landmarks of closed
+    lips, and of closed lids, stay apart. products: whether gaps are fitted with products of the
+    controls, and then trusted over the linear shape; landmarks that are a pixel off say too little
+    for that. inside: of the mouth.
     """
 
     name: str
@@ -128,7 +129,6 @@ class PointSet:
     others: tuple[int, ...]
     irises: tuple[int, ...] = ()
     crown: float = 0.0
-    enamel: float = 0.5
     contact: tuple[float, float] = (1.2, 0.9)
     products: bool = False
     inside: Inside = Inside()
@@ -247,8 +247,8 @@ IBUG = PointSet(
     crown=0.6,  # the outline ends at the ears
     contact=(0.3, 0.3),  # rendered lips meet; what is left is the error of found landmarks
     products=True,
-    inside=Inside(learned=1.0, kept=0.0, least_gap=1.5),  # rendered teeth have no seams
-    enamel=0.9,  # as measured between rendered lips, whose red is a part of it
+    # Rendered teeth have no seams. Their chroma as measured between lips, whose red is part of it.
+    inside=Inside(learned=1.0, kept=0.0, enamel=0.9, least_gap=1.5),
 )
 
 POINT_SETS = {points.name: points for points in (MESH, IBUG)}

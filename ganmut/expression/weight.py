@@ -127,7 +127,8 @@ def build_expression_model(weights: Weights) -> ExpressionModel:
     built = parse_settings(Shape, config["config"], weights.folder / "config.json")
     points, k = POINT_SETS[built.points], len(built.controls)
     # Weights of before gaps had products of the controls have none: as if their weights were 0.
-    old = [name for name in GAPS if getattr(weights.shapes.get(name), "shape", None) == (k + 1,)]
+    known = {name: getattr(weights.shapes.get(name), "shape", None) for name in GAPS}
+    old = [name for name, shape in known.items() if points.products and shape == (k + 1,)]
 
     def made() -> ExpressionModel:
         model = ExpressionModel(tuple(config["emotions"][1:]), built.controls, points)
