@@ -68,7 +68,8 @@ def gap_terms(expression: Tensor, points: PointSet) -> Tensor:
     so their products: what parts the lips opens them wider in a smile."""
     if not points.products:
         return expression
-    first, second = torch.triu_indices(expression.shape[1], expression.shape[1])
+    # By NumPy: ONNX has no such operator, and these are constants.
+    first, second = map(torch.from_numpy, np.triu_indices(int(expression.shape[1])))
     return torch.cat([expression, expression[:, first] * expression[:, second]], 1)
 
 
