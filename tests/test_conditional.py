@@ -21,7 +21,7 @@ from ganmut.expression.conditional import (
     expression_settings,
     train_on_expressions,
 )
-from ganmut.expression.conditional_weight import Drawing, build_conditional, save_conditional
+from ganmut.expression.conditional_weight import LearnedDrawing, build_conditional, save_conditional
 from ganmut.expression.point_set import IBUG, MESH
 from ganmut.expression.render import VERSION
 from ganmut.expression.weight import (
@@ -97,7 +97,9 @@ def folder(tmp_path_factory):
     data = make_expressions(len(model.controls))
     method = train_on_expressions("ganmut", data, model.rest, steps=60, progress=False)
     path = tmp_path_factory.mktemp("set") / "ganmut_expression"
-    return save_conditional(path, method, Drawing("ganmut", MESH.name, 2.0), {"steps": 60})
+    return save_conditional(
+        path, method, LearnedDrawing(points=MESH.name, learned="ganmut", gain=2.0), {"steps": 60}
+    )
 
 
 def test_a_saved_method_loads_again(folder):
@@ -185,7 +187,7 @@ def test_a_spread_of_zero_is_refused(tmp_path):
     data = make_expressions(len(model.controls))
     method = train_on_expressions("stargan", data, model.rest, steps=1, progress=False)
     method.G.spread.zero_()
-    drawing = Drawing("stargan", MESH.name)
+    drawing = LearnedDrawing(points=MESH.name, learned="stargan")
     with pytest.raises(BadWeights):  # the golden edits are made by what would be loaded
         save_conditional(tmp_path / "stargan_expression", method, drawing, {})
 

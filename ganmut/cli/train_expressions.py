@@ -45,13 +45,13 @@ def run(args: argparse.Namespace) -> int:
         labelled_expressions,
         train_on_expressions,
     )
-    from ganmut.expression.conditional_weight import Drawing, save_conditional
+    from ganmut.expression.conditional_weight import LearnedDrawing, save_conditional
     from ganmut.expression.weight import landmarks_for, model_beside
     from ganmut.folders import check_output_folder
 
     check_output_folder(args.out)
     data, points = labelled_expressions(args.data, EMOTIONS)
-    drawing = Drawing(args.method, points.name, args.gain)
+    drawing = LearnedDrawing(points=points.name, learned=args.method, gain=args.gain)
     folder = Path(args.out) / expression_row(args.method, args.seed)
     model = model_beside(folder, points)
     landmarks_for(model, folder)  # before minutes of training: raises where it cannot be used

@@ -16,35 +16,31 @@ from ganmut.expression.conditional import ConditionalExpressions, expression_met
 from ganmut.expression.point_set import POINT_SETS, SIZE, PointSet
 from ganmut.expression.weight import (
     FOLDER,
+    Drawing,
     golden_edits,
     landmarks_for,
     model_beside,
     recorded_model,
 )
 from ganmut.methods.base import Method
-from ganmut.networks.config import Settings
 from ganmut.weights.card import front_matter, table
 from ganmut.weights.editors import FITTED, build_method
 from ganmut.weights.storage import BadWeights, Weights, parse_settings, require, write
 
 
-@dataclass(frozen=True)
-class Drawing(Settings):
-    """The entry `drawing` of the weight: the method that was trained, the landmarks of the
-    expression model that draws, the factor on the learned changes, and the sha256 of that model
-    ("": not recorded, as by earlier versions)."""
+@dataclass(frozen=True, kw_only=True)
+class LearnedDrawing(Drawing):
+    """The same, with the method that was trained and the factor on the learned changes."""
 
     learned: str
-    points: str
     gain: float = 1.0
-    model: str = ""
 
-    ALLOWED: ClassVar = {"learned": tuple(expression_methods()), "points": tuple(POINT_SETS)}
+    ALLOWED: ClassVar = {"learned": tuple(expression_methods())}
     LIMITS: ClassVar = {"gain": (0, 10)}
 
 
 def save_conditional(
-    folder: str | Path, method: Method, drawing: Drawing, facts: dict[str, Any]
+    folder: str | Path, method: Method, drawing: LearnedDrawing, facts: dict[str, Any]
 ) -> Path:
     """Writes the weight folder of a method that was trained on expressions; the expression model
     itself stays in its own folder beside it, and its sha256 is recorded. `facts` go into
@@ -77,13 +73,13 @@ def build_conditional(weights: Weights) -> ConditionalExpressions:
     bundled one; raises BadWeights where they do not fit each other."""
     require(weights, "drawing")
     path = weights.folder / "config.json"
-    drawing = parse_settings(Drawing, weights.config["drawing"], path)
+    drawing = parse_settings(LearnedDrawing, weights.config["drawing"], path)
     inner = {**weights.config, "method": drawing.learned}
     method = build_method(dataclasses.replace(weights, config=inner))
     spread: Tensor = method.G.spread if method.config.controls else torch.ones(1)
     if not bool((spread > 0).all()):
         raise BadWeights(f"{weights.path}: the tensor 'spread' must be above 0")
-    model = recorded_model(weights, drawing.points, drawing.model, "train-expressions")
+    model = recorded_model(weights, drawing, "train-expressions")
     if method.config.controls != len(model.controls):
         raise BadWeights(
             f"{path}: it moves {method.config.controls} controls and the expression model beside "

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor
 
 from ganmut.datasets.base import CROP
 from ganmut.editor import Editor
-from ganmut.expression.point_set import POINT_SETS, SIZE, PointSet
+from ganmut.expression.point_set import SIZE, PointSet
 from ganmut.expression.transport import ExpressionTransport, Transport
 from ganmut.expression.weight import (
     FOLDER,
+    Drawing,
     golden_edits,
     landmarks_for,
     model_beside,
     recorded_model,
 )
-from ganmut.networks.config import Settings
 from ganmut.weights.card import front_matter, table
 from ganmut.weights.editors import FITTED
 from ganmut.weights.storage import (
@@ -30,17 +29,6 @@ from ganmut.weights.storage import (
     require,
     write,
 )
-
-
-@dataclass(frozen=True)
-class Drawing(Settings):
-    """The entry `drawing` of the weight: the landmarks of the expression model that draws, and its
-    sha256."""
-
-    points: str
-    model: str
-
-    ALLOWED: ClassVar = {"points": tuple(POINT_SETS)}
 
 
 def save_transport(
@@ -55,7 +43,7 @@ def save_transport(
     model = model_beside(Path(folder), points)
     config = {
         "method": ExpressionTransport.name,
-        "drawing": dataclasses.asdict(Drawing(points.name, model.sha256)),
+        "drawing": dataclasses.asdict(Drawing(points=points.name, model=model.sha256)),
         "emotions": list(emotions),
         "size": SIZE,
         "crop": CROP,
@@ -80,7 +68,7 @@ def build_transport(weights: Weights) -> ExpressionTransport:
     path = weights.folder / "config.json"
     drawing = parse_settings(Drawing, weights.config["drawing"], path)
     emotions = tuple(weights.config["emotions"])
-    model = recorded_model(weights, drawing.points, drawing.model, "fit-transport")
+    model = recorded_model(weights, drawing, "fit-transport")
     fitted = build_module(
         lambda: Transport(len(model.controls), len(emotions)), weights, lambda module: module
     )

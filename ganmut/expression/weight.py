@@ -50,6 +50,17 @@ class Shape(Settings):
     ALLOWED: ClassVar = {"points": tuple(POINT_SETS)}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Drawing(Settings):
+    """The entry `drawing` of a weight that an expression model draws: the landmarks of that model
+    and its sha256 ("": not recorded, as by earlier versions)."""
+
+    points: str
+    model: str = ""
+
+    ALLOWED: ClassVar = {"points": tuple(POINT_SETS)}
+
+
 def save_expression_model(
     model: ExpressionModel, folder: str | Path, facts: dict[str, Any]
 ) -> Path:
@@ -179,15 +190,15 @@ def model_beside(folder: Path, points: PointSet = MESH) -> ExpressionModel:
     return model
 
 
-def recorded_model(weights: Weights, points: str, sha256: str, command: str) -> ExpressionModel:
-    """The model beside a weight that belongs to that of this sha256 ("": any) on these landmarks;
-    raises BadWeights with the command that makes the weight anew where it is another."""
-    model = model_beside(weights.folder, POINT_SETS[points])
-    if sha256 not in ("", model.sha256):
+def recorded_model(weights: Weights, drawing: Drawing, command: str) -> ExpressionModel:
+    """The model beside a weight that its entry names; raises BadWeights with the command that makes
+    the weight anew where it is another."""
+    model = model_beside(weights.folder, POINT_SETS[drawing.points])
+    if drawing.model not in ("", model.sha256):
         raise BadWeights(
-            f"{weights.folder} was made for the expression model {sha256[:12]}, and the one here "
-            f"is {model.sha256[:12]}: put the right one beside it as {FOLDER}, or make it again "
-            f"with `{command}`"
+            f"{weights.folder} was made for the expression model {drawing.model[:12]}, and the "
+            f"one here is {model.sha256[:12]}: put the right one beside it as {FOLDER}, or make it "
+            f"again with `{command}`"
         )
     return model
 
