@@ -157,19 +157,22 @@ def _metric_key(record: Record) -> tuple[Any, ...]:
 def _select_claims(
     records: list[Record], key: tuple[Any, ...], weight: dict[str, str]
 ) -> list[Record]:
-    """The newest verdict of each current claim on the selected weights. A run that lacks a claim's
-    methods does not replace its verdict."""
+    """The newest verdict of each current claim on the selected weights of its own methods. A run
+    that lacks a claim's methods does not replace its verdict."""
     rows = {row for record in records for row in record["weights"]}
     current = {claim.number: claim for claim in claims(EMOTIONS, tuple(rows))}
     newest: dict[str, Record] = {}
     for record in records:
-        stale = any(weight.get(row, sha) != sha for row, sha in record["weights"].items())
-        if record["number"] not in current or _key(record) != key or stale:
+        claim = current.get(record["number"])
+        if claim is None or _key(record) != key:
+            continue
+        own = {*claim.metrics, *(term.row for term in claim.context)}
+        made = {r: s for r, s in record["weights"].items() if r.partition("@")[0] in own}
+        if any(weight.get(row, sha) != sha for row, sha in made.items()):
             continue
         known = newest.get(record["number"])
         if record["verdict"] == ABSENT and known is not None and known["verdict"] != ABSENT:
             continue
-        claim = current[record["number"]]
         newest[record["number"]] = record | {"sentence": claim.sentence, "source": claim.source}
     return [newest[number] for number in current if number in newest]
 

@@ -482,6 +482,14 @@ def test_claims_belong_to_the_selected_weights(tmp_path):
     assert [c["verdict"] for c in found.claims] == [HOLDS]
 
 
+def test_verdicts_outlive_weights_of_other_methods(tmp_path):
+    """Other rows of the run that gave a verdict may be measured anew."""
+    old = claim("1", HOLDS)
+    old = replace(old, weights=old.weights | {"smit": "w0"})
+    found = write(tmp_path, BASE, replace(BASE, row="smit"), old)
+    assert [c["verdict"] for c in found.claims] == [HOLDS]
+
+
 def test_run_of_fewer_methods_keeps_verdicts(tmp_path):
     found = write(tmp_path, BASE, claim("1", HOLDS), claim("2", ABSENT))
     assert [c["verdict"] for c in found.claims] == [HOLDS]
